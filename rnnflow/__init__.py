@@ -1,0 +1,1 @@
+"""Versioned retraining of recurrent sequence classifiers: the library that stages and flows share."""

@@ -1,0 +1,36 @@
+"""Batches of nearly equal lengths, and how sequences become one padded array."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+BATCHES_PER_BUCKET = 8
+
+
+def buckets(
+    order: Int64[np.ndarray, " sequence"], lengths: Int64[np.ndarray, " any"], batch_size: int
+) -> Iterator[Int64[np.ndarray, " bucket"]]:
+    """Yield the sequences of `order`, eight batches at a time, each time sorted by length.
+
+    Cut into batches of `batch_size` and trimmed to their longest, they need little padding, and yet
+    no sequence moves further than its bucket from its place in `order`.
+    """
+    for start in range(0, len(order), BATCHES_PER_BUCKET * batch_size):
+        bucket = order[start : start + BATCHES_PER_BUCKET * batch_size]
+        yield bucket[np.argsort(lengths[bucket], kind="stable")]
+
+
+def pad(
+    values: Float32[np.ndarray, "steps feature"],
+    offsets: Int64[np.ndarray, " sequence_plus_one"],
+    indices: Int64[np.ndarray, " batch"],
+) -> Float32[np.ndarray, "batch time feature"]:
+    """Return the sequences `indices` as one array, as long as the longest of them.
+
+    What stands after the end of a shorter sequence is arbitrary: whoever reads it goes by the lengths.
+    """
+    starts = offsets[indices]
+    longest = int((offsets[indices + 1] - starts).max())
+    steps = starts[:, None] + np.arange(longest)
+    return values.take(steps, axis=0, mode="clip")

@@ -1,0 +1,261 @@
+"""The Parquet contract, and a split in memory as one flat buffer with offsets."""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from jaxtyping import Float32, Int64
+
+from rnnflow.errors import InputError
+from rnnflow.outputs import complete_file
+
+VERSION = 1
+METADATA_KEY = b"rnnflow"
+ROW_GROUP_BYTES = 8 * 2**20
+READ_ROWS = 16384
+OPTIONAL_COLUMNS = {"group": pa.string(), "time": pa.timestamp("us", tz="UTC")}
+SEQUENCE_TYPE = pa.list_(pa.field("element", pa.float32(), nullable=False))
+
+
+def schema(features: Sequence[str], optional: Collection[str] = ()) -> pa.Schema:
+    """Return the contract's schema, with those of its optional columns (`group`, `time`) that are named."""
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("sequence", SEQUENCE_TYPE, nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        *(pa.field(name, kind, nullable=False) for name, kind in OPTIONAL_COLUMNS.items() if name in optional),
+    ]
+    metadata = {METADATA_KEY: json.dumps({"version": VERSION, "features": list(features)}).encode()}
+    return pa.schema(fields, metadata=metadata)
+
+
+def sequence_column(
+    values: Float32[np.ndarray, "steps feature"], offsets: Int64[np.ndarray, " sequence_plus_one"]
+) -> pa.Array:
+    """Return the column `sequence`; `offsets` are in time steps."""
+    flat = pa.array(values.reshape(-1), pa.float32())
+    return pa.ListArray.from_arrays(pa.array(offsets * values.shape[1], pa.int32()), flat, type=SEQUENCE_TYPE)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write `table` as one Parquet file of the contract; equal tables give equal bytes."""
+    bytes_per_row = max(1, table.nbytes // max(1, table.num_rows))
+    with complete_file(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            use_dictionary=["label"],
+            column_encoding={"sequence.list.element": "BYTE_STREAM_SPLIT"},
+            row_group_size=max(1, ROW_GROUP_BYTES // bytes_per_row),
+        )
+
+
+@dataclass(frozen=True)
+class SequenceFile:
+    """A Parquet file of sequences, checked column by column while it is read.
+
+    Raises:
+        InputError: the file is missing, damaged, or not in the contract's schema.
+    """
+
+    path: Path
+    parquet: pq.ParquetFile
+    features: tuple[str, ...]
+
+    @classmethod
+    def open(cls, path: Path, features: Sequence[str] | None = None, needs_label: bool = True) -> "SequenceFile":
+        """Open `path`; `features` names those of a file that carries no `rnnflow` metadata."""
+        try:
+            parquet = pq.ParquetFile(path, memory_map=True)
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file") from None
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: not a complete Parquet file: {_one_line(error)}") from None
+        schema = parquet.schema_arrow
+        for name, is_expected, expected in _COLUMNS:
+            if name not in schema.names:
+                if name == "label" and not needs_label:
+                    continue
+                raise InputError(f"{path}: column {name!r} is missing, there are {', '.join(schema.names) or 'none'}")
+            if not is_expected(schema.field(name).type):
+                raise InputError(f"{path}: column {name!r} is {schema.field(name).type}, expected {expected}")
+        return cls(path, parquet, _features(path, schema, features))
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.parquet.metadata.num_rows)
+
+    @property
+    def columns(self) -> list[str]:
+        known = ("id", "sequence", "label", *OPTIONAL_COLUMNS)
+        return [name for name in known if name in self.parquet.schema_arrow.names]
+
+    @property
+    def max_values(self) -> int:
+        """At most so many values are in the column `sequence` (exactly so many where no sequence is empty)."""
+        metadata = self.parquet.metadata
+        column = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).path.split(".")[0] == "sequence")
+        return sum(int(metadata.row_group(i).column(column).num_values) for i in range(metadata.num_row_groups))
+
+    def batches(self, columns: Sequence[str] | None = None, num_rows: int = READ_ROWS) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order, checked: no nulls, no empty, ragged or infinite sequence."""
+        first_row = 0
+        try:
+            for batch in self.parquet.iter_batches(num_rows, columns=list(columns or self.columns)):
+                self._check(batch, first_row)
+                first_row += batch.num_rows
+                yield batch
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{self.path}: damaged after row {first_row}: {_one_line(error)}") from None
+
+    def _check(self, batch: pa.RecordBatch, first_row: int) -> None:
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if column.null_count:
+                self._refuse(first_row, pc.is_null(column), f"column {name!r} is null")
+        if "sequence" not in batch.schema.names:
+            return
+        column = batch.column("sequence")
+        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        num_features = len(self.features)
+        self._refuse(first_row, lengths == 0, "column 'sequence' is empty, expected at least one time step")
+        self._refuse(
+            first_row,
+            lengths % num_features != 0,
+            f"column 'sequence' has a number of values that is not a multiple of the {num_features} features",
+        )
+        flat = column.flatten()
+        rows = np.repeat(np.arange(batch.num_rows), lengths) if flat.null_count else None
+        if rows is not None:
+            null_rows = np.bincount(rows[pc.is_null(flat).to_numpy(zero_copy_only=False)], minlength=batch.num_rows)
+            self._refuse(first_row, null_rows > 0, "column 'sequence' holds a null; write missing values as NaN")
+        values = flat.to_numpy(zero_copy_only=False)
+        if not np.isfinite(values).all() and np.isinf(values).any():
+            infinite = np.add.reduceat(np.isinf(values), np.cumsum(lengths) - lengths) > 0
+            self._refuse(first_row, infinite, "column 'sequence' holds an infinite value")
+
+    def _refuse(self, first_row: int, is_bad: pa.Array | np.ndarray, what: str) -> None:
+        bad = np.flatnonzero(np.asarray(is_bad))
+        if len(bad):
+            raise InputError(f"{self.path}: row {first_row + int(bad[0])}: {what}")
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_float_list(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(is_list and kind.value_type in (pa.float32(), pa.float64()))
+
+
+_COLUMNS = (
+    ("id", _is_string, "string"),
+    ("sequence", _is_float_list, "a list of float32 or float64"),
+    ("label", _is_string, "string"),
+)
+
+
+def _features(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> tuple[str, ...]:
+    metadata = (schema.metadata or {}).get(METADATA_KEY)
+    if metadata is None:
+        if given is None:
+            raise InputError(
+                f"{path}: the metadata key 'rnnflow' is missing, which names the features; "
+                "write it, or name them in params.yaml as generate.features"
+            )
+        return tuple(given)
+    try:
+        content = json.loads(metadata)
+        version, features = content["version"], tuple(str(name) for name in content["features"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: the metadata key 'rnnflow' is not JSON with 'version' and 'features'") from None
+    if version != VERSION:
+        raise InputError(f"{path}: data contract version {version}, this program reads version {VERSION}")
+    if not features:
+        raise InputError(f"{path}: the metadata key 'rnnflow' names no features")
+    return features
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+@dataclass(frozen=True)
+class SequenceDataset:
+    """A split in memory: every sequence one after another in one buffer, as in Arrow's own list layout."""
+
+    values: Float32[np.ndarray, "steps feature"]
+    offsets: Int64[np.ndarray, " sequence_plus_one"]
+    """In time steps."""
+    labels: Int64[np.ndarray, " sequence"]
+    """Indices in `classes`."""
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " sequence"]:
+        return np.diff(self.offsets)
+
+    @property
+    def class_counts(self) -> list[int]:
+        return np.bincount(self.labels, minlength=len(self.classes)).tolist()
+
+
+def load(folder: Path, classes: Sequence[str] | None = None, features: Sequence[str] | None = None) -> SequenceDataset:
+    """Read every Parquet file of a split, in the order of their names.
+
+    Args:
+        folder: holds `part-*.parquet`.
+        classes: the known classes; without them, those of this split, sorted.
+        features: those expected; without them, the ones of the first file.
+
+    Raises:
+        InputError: no files, no rows, files that disagree, a label that is not among `classes`.
+    """
+    files = [SequenceFile.open(path) for path in sorted(folder.glob("*.parquet"))]
+    if not files:
+        raise InputError(f"{folder}: no Parquet file, expected part-00000.parquet and so on")
+    expected = tuple(features or files[0].features)
+    for file in files:
+        if file.features != expected:
+            raise InputError(f"{file.path}: features {', '.join(file.features)}, expected {', '.join(expected)}")
+    num_rows = sum(file.num_rows for file in files)
+    if not num_rows:
+        raise InputError(f"{folder}: no rows")
+    values = np.empty(sum(file.max_values for file in files), dtype=np.float32)
+    lengths = np.empty(num_rows, dtype=np.int64)
+    label_chunks: list[pa.Array] = []
+    row = position = 0
+    for file in files:
+        for batch in file.batches(("sequence", "label")):
+            column = batch.column("sequence")
+            flat = column.flatten()
+            values[position : position + len(flat)] = flat.to_numpy()
+            lengths[row : row + len(column)] = pc.list_value_length(column).to_numpy()
+            label_chunks.append(batch.column("label").cast(pa.string()).dictionary_encode())
+            row += len(column)
+            position += len(flat)
+    offsets = np.concatenate(([0], np.cumsum(lengths // len(expected))))
+    labels = pa.chunked_array(label_chunks)
+    names = tuple(classes) if classes else tuple(sorted(labels.unique().cast(pa.string()).to_pylist()))
+    indices = _class_indices(folder, labels, names)
+    return SequenceDataset(values[:position].reshape(-1, len(expected)), offsets, indices, expected, names)
+
+
+def _class_indices(folder: Path, labels: pa.ChunkedArray, classes: tuple[str, ...]) -> Int64[np.ndarray, " sequence"]:
+    known = pa.array(classes, pa.string())
+    chunks = [pc.index_in(chunk.dictionary, known).take(chunk.indices) for chunk in labels.chunks]
+    indices = pa.chunked_array(chunks, pa.int32())
+    if indices.null_count:
+        row = pc.index(pc.is_null(indices), True).as_py()
+        raise InputError(f"{folder}: row {row}: label {labels[row].as_py()!r} is unknown to the train split, which has {', '.join(classes)}")
+    return indices.to_numpy().astype(np.int64)

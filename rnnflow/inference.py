@@ -1,0 +1,102 @@
+"""Prediction from an ONNX file with onnxruntime; imports no torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from jaxtyping import Float32, Int64
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
+
+from rnnflow.batches import buckets, pad
+from rnnflow.errors import InputError
+
+METADATA_VERSION = "1"
+CHUNK_SIZE = 64
+"""Sequences in one call of onnxruntime: larger chunks leave the processor's cache."""
+_LOAD_ERRORS = (
+    runtime_errors.InvalidProtobuf,
+    runtime_errors.InvalidGraph,
+    runtime_errors.InvalidArgument,
+    runtime_errors.Fail,
+    runtime_errors.NotImplemented,
+)
+
+
+class Predictor:
+    """A classifier exported by this project.
+
+    Args:
+        path: the ONNX file.
+        num_threads: of onnxruntime; one is fastest for compact models.
+
+    Raises:
+        InputError: the file is missing, no ONNX file, or was not exported by this project.
+    """
+
+    classes: tuple[str, ...]
+    features: tuple[str, ...]
+    metadata: Mapping[str, Any]
+    """All that the file says of itself: `name`, `model`, `metrics`, `md5`, `num_parameters`, …"""
+
+    def __init__(self, path: Path | str, num_threads: int = 1) -> None:
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except _LOAD_ERRORS:
+            raise InputError(f"{path}: not an ONNX file that onnxruntime can run") from None
+        properties = self._session.get_modelmeta().custom_metadata_map
+        if properties.get("rnnflow") != METADATA_VERSION:
+            raise InputError(
+                f"{path}: not exported by rnnflow in version {METADATA_VERSION}: "
+                f"the metadata property 'rnnflow' is {properties.get('rnnflow', 'missing')}"
+            )
+        self.metadata = {name: json.loads(value) for name, value in properties.items()}
+        self.classes = tuple(self.metadata["classes"])
+        self.features = tuple(self.metadata["features"])
+
+    def run(
+        self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Int64[np.ndarray, " batch"]
+    ) -> Float32[np.ndarray, "batch class"]:
+        """Return the probabilities of padded sequences, in one call of onnxruntime."""
+        (probabilities,) = self._session.run(["probabilities"], {"sequence": sequences, "lengths": lengths})
+        return probabilities
+
+    def probabilities(self, sequences: Sequence[np.ndarray]) -> Float32[np.ndarray, "sequence class"]:
+        """Return the probability of each class for sequences of shape (time, feature), of any lengths.
+
+        Raises:
+            InputError: a sequence has another number of features than the model, or no steps.
+        """
+        arrays = [np.asarray(sequence, dtype=np.float32) for sequence in sequences]
+        for index, array in enumerate(arrays):
+            if array.ndim != 2 or not len(array) or array.shape[1] != len(self.features):
+                expected = f"(time, {len(self.features)}) with at least one step"
+                raise InputError(f"sequence {index} has the shape {array.shape}, expected {expected}")
+        if not arrays:
+            return np.empty((0, len(self.classes)), dtype=np.float32)
+        offsets = np.concatenate(([0], np.cumsum([len(array) for array in arrays], dtype=np.int64)))
+        return self.flat_probabilities(np.concatenate(arrays), offsets)
+
+    def flat_probabilities(
+        self, values: Float32[np.ndarray, "steps feature"], offsets: Int64[np.ndarray, " sequence_plus_one"]
+    ) -> Float32[np.ndarray, "sequence class"]:
+        """Return the probabilities of sequences that stand one after another in `values`; `offsets` in steps."""
+        lengths = np.diff(offsets)
+        result = np.empty((len(lengths), len(self.classes)), dtype=np.float32)
+        for bucket in buckets(np.arange(len(lengths)), lengths, CHUNK_SIZE):
+            for start in range(0, len(bucket), CHUNK_SIZE):
+                rows = bucket[start : start + CHUNK_SIZE]
+                result[rows] = self.run(pad(values, offsets, rows), lengths[rows])
+        return result
+
+    def predict(self, sequences: Sequence[np.ndarray]) -> list[str]:
+        """Return the most probable class of each sequence."""
+        return [self.classes[index] for index in self.probabilities(sequences).argmax(1)]

@@ -1,0 +1,63 @@
+"""How outputs are written: under a temporary name beside their place, renamed when complete."""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+NUM_DECIMALS = 6
+
+
+@contextmanager
+def complete_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path` when the block ends well and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def complete_folders(*folders: Path) -> Iterator[list[Path]]:
+    """Yield an empty temporary folder for each of `folders`; together they replace them when the block ends well."""
+    temporaries = [folder.with_name(f".{folder.name}.{os.getpid()}.tmp") for folder in folders]
+    try:
+        for temporary in temporaries:
+            temporary.mkdir(parents=True)
+        yield temporaries
+        for temporary, folder in zip(temporaries, folders, strict=True):
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.replace(folder)
+    finally:
+        for temporary in temporaries:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write `content` with sorted keys and floats of fixed precision."""
+    with complete_file(path) as temporary:
+        temporary.write_text(json.dumps(_rounded(content), indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write `rows`, which have the same columns, as CSV with floats of fixed precision."""
+    with complete_file(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _rounded(value) for name, value in row.items()} for row in rows)
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, NUM_DECIMALS)
+    if isinstance(value, Mapping):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(entry) for entry in value]
+    return value

@@ -1,0 +1,65 @@
+"""Sequences made from random numbers, for a first run and for measuring what a cell can learn."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float32, Int64
+
+from rnnflow import dataset
+from rnnflow.params import GenerateParams
+from rnnflow.splitting import SPLITS
+
+Offsets = Int64[np.ndarray, " sequence_plus_one"]
+Values = Float32[np.ndarray, "steps feature"]
+Task = Callable[[np.random.Generator, Offsets], tuple[Values, Bool[np.ndarray, " sequence"]]]
+
+
+def sum_sign(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
+    """Yield sequences of N(0, 1), labelled by the sign of their sum: the example this project started from."""
+    return _shards(params, _draw_sum_sign, features=["value"], names=("negative", "positive"))
+
+
+def adding(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the adding problem (Hochreiter and Schmidhuber, 1997) as a task of two classes.
+
+    Of the uniform values two are marked, one in each half of the sequence: is their sum above 1?
+    """
+    return _shards(params, _draw_adding, features=["value", "marker"], names=("at_most_one", "above_one"))
+
+
+def _shards(
+    params: GenerateParams, draw: Task, features: list[str], names: tuple[str, str]
+) -> Iterator[tuple[str, pa.Table]]:
+    for split_index, split in enumerate(SPLITS):
+        num_sequences = getattr(params.num_sequences, split)
+        for shard, first in enumerate(range(0, num_sequences, params.shard_rows)):
+            # A shard is always drawn whole, so that its rows stay the same while the data set grows.
+            rng = np.random.default_rng([params.seed, split_index, shard])
+            lengths = rng.integers(params.min_length or params.length, params.length + 1, params.shard_rows)
+            offsets = np.concatenate(([0], np.cumsum(lengths)))
+            values, is_second = draw(rng, offsets)
+            num_rows = min(params.shard_rows, num_sequences - first)
+            columns = [
+                pa.array([f"{split}-{row:09d}" for row in range(first, first + num_rows)]),
+                dataset.sequence_column(values[: offsets[num_rows]], offsets[: num_rows + 1]),
+                pa.array(np.array(names)[is_second[:num_rows].astype(np.intp)], pa.string()),
+            ]
+            yield split, pa.Table.from_arrays(columns, schema=dataset.schema(features))
+
+
+def _draw_sum_sign(rng: np.random.Generator, offsets: Offsets) -> tuple[Values, Bool[np.ndarray, " sequence"]]:
+    values = rng.standard_normal(offsets[-1], dtype=np.float32)
+    return values[:, None], np.add.reduceat(values, offsets[:-1], dtype=np.float64) > 0
+
+
+def _draw_adding(rng: np.random.Generator, offsets: Offsets) -> tuple[Values, Bool[np.ndarray, " sequence"]]:
+    values = rng.random(offsets[-1], dtype=np.float32)
+    starts, ends = offsets[:-1], offsets[1:]
+    middles = (starts + ends) // 2
+    first, second = rng.integers(starts, middles), rng.integers(middles, ends)
+    markers = np.zeros_like(values)
+    markers[first] = markers[second] = 1
+    is_above = values[first].astype(np.float64) + values[second] > 1
+    return np.stack([values, markers], axis=1), is_above

@@ -1,0 +1,68 @@
+"""What a person sees of a training: a progress bar, or lines where there is no terminal; and DVCLive's files."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dvclive import Live
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rnnflow.training import Epoch
+
+NUM_LINES = 6
+"""Lines printed for a whole training where there is no terminal to draw a bar on."""
+
+
+class TrainingLog:
+    """Shows and stores each epoch; use it as a context manager.
+
+    Args:
+        name: of the model.
+        folder: receives `metrics.json` (the last epoch) and `plots/metrics/**.tsv` (every epoch), without time stamps.
+        num_epochs: at most.
+        device: what trains, printed and never stored.
+    """
+
+    def __init__(self, name: str, folder: Path, num_epochs: int, device: str) -> None:
+        self.num_epochs = num_epochs
+        self.num_done = 0
+        self.console = Console()
+        self.live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]} validation accuracy {task.fields[accuracy]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task(f"{name} on {device}", total=num_epochs, loss="–", accuracy="–")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+        self.live.end()
+
+    def add(self, epoch: Epoch) -> None:
+        """Show and store the next epoch."""
+        self.live.log_metric("train/loss", epoch.train_loss)
+        self.live.log_metric("validation/loss", epoch.validation_loss)
+        self.live.log_metric("validation/accuracy", epoch.validation_accuracy)
+        self.live.log_metric("learning_rate", epoch.learning_rate)
+        self.live.next_step()
+        self.num_done += 1
+        loss, accuracy = f"{epoch.train_loss:.4f}", f"{epoch.validation_accuracy:.3f}"
+        self.bar.update(self.task, advance=1, loss=loss, accuracy=accuracy)
+        if not self.console.is_terminal and self._is_line_due():
+            task = self.bar.tasks[self.task]
+            done = f"epoch {self.num_done}/{self.num_epochs}"
+            print(f"{task.description}: {done}, loss {loss}, validation accuracy {accuracy}", flush=True)
+
+    def _is_line_due(self) -> bool:
+        share_before = (self.num_done - 1) * NUM_LINES // self.num_epochs
+        return self.num_done * NUM_LINES // self.num_epochs > share_before

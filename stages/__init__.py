@@ -1,0 +1,1 @@
+"""What is versioned: one module for each stage of dvc.yaml."""

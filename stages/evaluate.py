@@ -1,0 +1,48 @@
+"""Stage evaluate: how well a checkpoint does on the test split."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rnnflow import checkpoint, dataset, evaluation, params
+from rnnflow.errors import exit_on_input_error
+from rnnflow.outputs import complete_folders, write_json, write_rows
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__)
+    parser.add_argument("--params", type=Path, required=True, help="params.yaml")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the trained model")
+    parser.add_argument("--test", type=Path, required=True, help="folder of the test split")
+    parser.add_argument("--output", type=Path, required=True, help="folder for metrics and tables, to be written")
+    arguments = parser.parse_args(argv)
+    with exit_on_input_error():
+        settings = params.load(arguments.params).evaluate
+        evaluate(settings, arguments.checkpoint, arguments.test, arguments.output)
+
+
+def evaluate(settings: params.EvaluateParams, checkpoint_file: Path, test: Path, output: Path) -> None:
+    """Write `metrics.json`, `confusion.csv`, `calibration.csv` and `lengths.csv`."""
+    model, description = checkpoint.load(checkpoint_file)
+    split = dataset.load(test, description.classes, description.features)
+    probabilities = evaluation.predict(model, split, settings.batch_size)
+    majority = int(np.argmax(description.class_counts))
+    metrics = evaluation.metrics(split.labels, probabilities, split.classes, majority)
+    slices = evaluation.length_slices(split.labels, probabilities, split.lengths, settings.num_length_slices)
+    with complete_folders(output) as (folder,):
+        write_json(folder / "metrics.json", metrics)
+        write_rows(folder / "confusion.csv", evaluation.confusion(split.labels, probabilities, split.classes))
+        bins = evaluation.calibration(split.labels, probabilities, settings.num_calibration_bins)
+        write_rows(folder / "calibration.csv", bins)
+        write_rows(folder / "lengths.csv", slices)
+    interval = f"{metrics['accuracy_low']:.4f} to {metrics['accuracy_high']:.4f}"
+    print(
+        f"{description.name}: accuracy {metrics['accuracy']:.4f} (95 %: {interval}) on {len(split):,} test sequences, "
+        f"baseline {metrics['baseline_accuracy']:.4f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

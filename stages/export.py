@@ -1,0 +1,57 @@
+"""Stage export: a checkpoint as an ONNX file that answers as PyTorch does, or none."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnnflow import checkpoint, onnx_graph, params, provenance
+from rnnflow.errors import InputError, exit_on_input_error
+from rnnflow.inference import METADATA_VERSION, Predictor
+from rnnflow.outputs import complete_file, write_json
+from rnnflow.parity import largest_difference
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.export", description=__doc__)
+    parser.add_argument("--params", type=Path, required=True, help="params.yaml")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the trained model")
+    parser.add_argument("--metrics", type=Path, required=True, help="metrics.json of its evaluation")
+    parser.add_argument("--model", type=Path, required=True, help="the ONNX file, to be written")
+    parser.add_argument("--report", type=Path, required=True, help="parity and size, a JSON file to be written")
+    arguments = parser.parse_args(argv)
+    with exit_on_input_error():
+        export(arguments)
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Write the ONNX file and its report, once both runtimes agree on a grid of batches."""
+    settings = params.load(arguments.params).export
+    model, description = checkpoint.load(arguments.checkpoint)
+    metadata = {
+        "rnnflow": json.loads(METADATA_VERSION),
+        "name": description.name,
+        "model": description.model.model_dump(),
+        "features": description.features,
+        "classes": description.classes,
+        "num_parameters": description.num_parameters,
+        "md5": {**description.md5, "weights": provenance.file_md5(arguments.checkpoint)},
+        "metrics": json.loads(arguments.metrics.read_text()),
+    }
+    properties = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
+    content = onnx_graph.serialise(onnx_graph.build(model, properties))
+    with complete_file(arguments.model) as temporary:
+        temporary.write_bytes(content)
+        difference = largest_difference(model, Predictor(temporary), settings.batch_sizes, settings.lengths)
+        if not difference <= settings.tolerance:
+            raise InputError(
+                f"{arguments.model}: probabilities differ from PyTorch's by {difference:.2g}, "
+                f"more than export.tolerance {settings.tolerance:.2g}; nothing was exported"
+            )
+        report = {"onnx_bytes": len(content), "is_within_tolerance": True, "tolerance": settings.tolerance}
+        write_json(arguments.report, report)
+    print(f"{description.name}: {len(content):,} bytes, within {difference:.1e} of PyTorch")
+
+
+if __name__ == "__main__":
+    main()
