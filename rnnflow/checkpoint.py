@@ -29,6 +29,8 @@ class Description:
     classes: tuple[str, ...]
     class_counts: tuple[int, ...]
     """Sequences of each class in the train split."""
+    lengths: tuple[int, int, int]
+    """Shortest, median and longest sequence of the train split, in time steps."""
     num_parameters: int
     md5: Mapping[str, str]
     """Content hashes of `data`, `params` and `code`."""
@@ -67,6 +69,7 @@ def load(path: Path) -> tuple[SequenceClassifier, Description]:
         features=tuple(content["features"]),
         classes=tuple(content["classes"]),
         class_counts=tuple(content["class_counts"]),
+        lengths=tuple(content["lengths"]),
         num_parameters=content["num_parameters"],
         md5=content["md5"],
     )

@@ -100,7 +100,9 @@ class SequenceFile:
     def max_values(self) -> int:
         """At most so many values are in the column `sequence` (exactly so many where no sequence is empty)."""
         metadata = self.parquet.metadata
-        column = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).path.split(".")[0] == "sequence")
+        column = next(
+            i for i in range(metadata.num_columns) if metadata.schema.column(i).path.split(".")[0] == "sequence"
+        )
         return sum(int(metadata.row_group(i).column(column).num_values) for i in range(metadata.num_row_groups))
 
     def batches(self, columns: Sequence[str] | None = None, num_rows: int = READ_ROWS) -> Iterator[pa.RecordBatch]:
@@ -206,6 +208,12 @@ class SequenceDataset:
         return np.diff(self.offsets)
 
     @property
+    def length_range(self) -> tuple[int, int, int]:
+        """Shortest, median and longest sequence, in time steps."""
+        lengths = np.sort(self.lengths)
+        return int(lengths[0]), int(lengths[len(lengths) // 2]), int(lengths[-1])
+
+    @property
     def class_counts(self) -> list[int]:
         return np.bincount(self.labels, minlength=len(self.classes)).tolist()
 
@@ -257,5 +265,7 @@ def _class_indices(folder: Path, labels: pa.ChunkedArray, classes: tuple[str, ..
     indices = pa.chunked_array(chunks, pa.int32())
     if indices.null_count:
         row = pc.index(pc.is_null(indices), True).as_py()
-        raise InputError(f"{folder}: row {row}: label {labels[row].as_py()!r} is unknown to the train split, which has {', '.join(classes)}")
+        raise InputError(
+            f"{folder}: row {row}: label {labels[row].as_py()!r} is unknown to the train split, which has {', '.join(classes)}"
+        )
     return indices.to_numpy().astype(np.int64)

@@ -38,45 +38,44 @@ def log_loss_and_accuracy(labels: Labels, probabilities: Probabilities) -> tuple
     return float(loss), float((probabilities.argmax(1) == labels).mean())
 
 
-def metrics(labels: Labels, probabilities: Probabilities, classes: Sequence[str], majority: int) -> dict[str, object]:
+def metrics(labels: Labels, probabilities: Probabilities, majority: int) -> dict[str, object]:
     """Return the figures of a split.
 
     Args:
         labels: the true classes, as indices.
         probabilities: of each class.
-        classes: their names.
         majority: the most frequent class of the train split, which the baseline always answers.
     """
     from scipy.stats import binomtest  # these two load in seconds, and training uses only what is above
-    from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_support
+    from sklearn.metrics import balanced_accuracy_score, f1_score
 
     predictions = probabilities.argmax(1)
-    indices = np.arange(len(classes))
     loss, accuracy = log_loss_and_accuracy(labels, probabilities)
     interval = binomtest(int((predictions == labels).sum()), len(labels)).proportion_ci(method="wilson")
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predictions, labels=indices, zero_division=0.0
-    )
-    present = support > 0
     return {
         "accuracy": accuracy,
         "accuracy_low": float(interval.low),
         "accuracy_high": float(interval.high),
         "balanced_accuracy": float(balanced_accuracy_score(labels, predictions)),
-        "macro_f1": float(f1[present].mean()),
+        "macro_f1": float(f1_score(labels, predictions, average="macro", zero_division=0.0)),
         "log_loss": loss,
         "roc_auc": _roc_auc(labels, probabilities),
         "baseline_accuracy": float((labels == majority).mean()),
         "num_sequences": len(labels),
-        "classes": {
-            name: {
-                "precision": float(precision[index]),
-                "recall": float(recall[index]),
-                "support": int(support[index]),
-            }
-            for index, name in enumerate(classes)
-        },
     }
+
+
+def per_class(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> list[dict[str, object]]:
+    """Return precision, recall, F1 and number of sequences of each class; 0 where a figure is undefined."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    figures = precision_recall_fscore_support(
+        labels, probabilities.argmax(1), labels=np.arange(len(classes)), zero_division=0.0
+    )
+    return [
+        {"class": name, "precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support)}
+        for name, precision, recall, f1, support in zip(classes, *figures, strict=True)
+    ]
 
 
 def _roc_auc(labels: Labels, probabilities: Probabilities) -> float | None:

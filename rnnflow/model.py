@@ -8,14 +8,13 @@ from itertools import pairwise
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rnnflow.params import ModelParams, Scaling, StemParams
 
 Lengths = Int64[Tensor, " batch"] | None
 """Valid steps of each sequence, or none where every sequence fills the tensor."""
 
-CELLS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 SEQUENCE_VARIANCE_FLOOR = 1e-4
 """In units of the train split's variance: a sequence that varies less counts as constant."""
 
@@ -80,7 +79,9 @@ class Scaler(nn.Module):
         self.register_buffer("mean", torch.zeros(num_features))
         self.register_buffer("inverse_deviation", torch.ones(num_features))
 
-    def forward(self, sequences: Float[Tensor, "batch time feature"], lengths: Lengths) -> Float[Tensor, "batch time feature"]:
+    def forward(
+        self, sequences: Float[Tensor, "batch time feature"], lengths: Lengths
+    ) -> Float[Tensor, "batch time feature"]:
         """Return the scaled sequences, zero in the padding."""
         scaled = (sequences - self.mean) * self.inverse_deviation
         if self.scaling == "sequence":
@@ -110,7 +111,9 @@ class Stem(nn.Module):
             for before, after in pairwise(sizes)
         )
 
-    def forward(self, scaled: Float[Tensor, "batch time feature"], lengths: Lengths) -> Float[Tensor, "batch time channel"]:
+    def forward(
+        self, scaled: Float[Tensor, "batch time feature"], lengths: Lengths
+    ) -> Float[Tensor, "batch time channel"]:
         outputs = scaled.transpose(1, 2)
         padding = None if lengths is None else ~valid_steps(lengths, scaled).transpose(1, 2)
         for convolution in self.convolutions:
@@ -176,7 +179,9 @@ def pool(outputs: Float[Tensor, "batch time feature"], lengths: Lengths, pooling
     return torch.cat(parts, dim=1)
 
 
-def valid_steps(lengths: Int64[Tensor, " batch"], inputs: Float[Tensor, "batch time feature"]) -> Bool[Tensor, "batch time 1"]:
+def valid_steps(
+    lengths: Int64[Tensor, " batch"], inputs: Float[Tensor, "batch time feature"]
+) -> Bool[Tensor, "batch time 1"]:
     """Return where `inputs` holds a step of its sequence and not padding."""
     return (torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None])[:, :, None]
 
@@ -206,5 +211,6 @@ def _chrono_bias(hidden_size: int, max_dependency: int) -> Tensor:
 def _set_gate_bias(cell: nn.LSTM | nn.GRU, gate: int, bias: Tensor) -> None:
     """Set the input-side bias of one gate, in PyTorch's order, and clear the recurrent one."""
     rows = slice(gate * cell.hidden_size, (gate + 1) * cell.hidden_size)
-    cell.bias_ih_l0[rows] = bias
-    cell.bias_hh_l0[rows] = 0.0
+    input_bias, recurrent_bias = cell.get_parameter("bias_ih_l0"), cell.get_parameter("bias_hh_l0")
+    input_bias[rows] = bias
+    recurrent_bias[rows] = 0.0

@@ -5,6 +5,7 @@ Inputs `sequence (batch, time, feature)` float32 and `lengths (batch)` int64, ou
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -70,7 +71,7 @@ class _Graph:
         self.constants: list[onnx.TensorProto] = []
         self._valid_steps: str | None = None
 
-    def add(self, operator: str, inputs: list[str], output: str | None = None, **attributes: object) -> str:
+    def add(self, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
         """Append a node and return the name of its output."""
         name = output or f"{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
@@ -126,7 +127,8 @@ def _stem(graph: _Graph, convolutions: nn.ModuleList, inputs: str) -> str:
     zero = graph.constant(0.0)
     outputs = graph.add("Transpose", [inputs], perm=[0, 2, 1])
     for convolution in convolutions:
-        assert isinstance(convolution, nn.Conv1d) and convolution.bias is not None
+        assert isinstance(convolution, nn.Conv1d)
+        assert convolution.bias is not None
         half = convolution.kernel_size[0] // 2
         masked = graph.add("Where", [padding_is_zero, outputs, zero])
         weights = [graph.constant(convolution.weight), graph.constant(convolution.bias)]
@@ -140,6 +142,7 @@ def _recurrent(graph: _Graph, layer: RecurrentLayer, cell: str, inputs: str, len
     hidden_size = directions[0].hidden_size
     stacked = [np.stack(arrays) for arrays in zip(*(_weights(module, cell) for module in directions), strict=True)]
     name = f"{cell}_{len(graph.nodes)}"
+    attributes: dict[str, Any] = {"linear_before_reset": 1} if cell == "gru" else {}
     graph.nodes.append(
         helper.make_node(
             OPERATORS[cell],
@@ -147,7 +150,7 @@ def _recurrent(graph: _Graph, layer: RecurrentLayer, cell: str, inputs: str, len
             [f"{name}_steps", f"{name}_final"],
             hidden_size=hidden_size,
             direction="bidirectional" if len(directions) == 2 else "forward",
-            **({"linear_before_reset": 1} if cell == "gru" else {}),
+            **attributes,
         )
     )
     by_batch = graph.add("Transpose", [f"{name}_steps"], perm=[0, 2, 1, 3])
@@ -159,12 +162,12 @@ def _recurrent(graph: _Graph, layer: RecurrentLayer, cell: str, inputs: str, len
 def _weights(module: nn.RNNBase, cell: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Input weights, recurrent weights and both biases of one direction, with the gates in ONNX's order."""
 
-    def reordered(parameter: Tensor) -> np.ndarray:
-        gates = np.split(parameter.detach().numpy(), len(GATE_ORDER[cell]))
+    def reordered(name: str) -> np.ndarray:
+        gates = np.split(module.get_parameter(name).detach().numpy(), len(GATE_ORDER[cell]))
         return np.concatenate([gates[place] for place in GATE_ORDER[cell]])
 
-    biases = np.concatenate([reordered(module.bias_ih_l0), reordered(module.bias_hh_l0)])
-    return reordered(module.weight_ih_l0), reordered(module.weight_hh_l0), biases
+    biases = np.concatenate([reordered("bias_ih_l0"), reordered("bias_hh_l0")])
+    return reordered("weight_ih_l0"), reordered("weight_hh_l0"), biases
 
 
 def _pooling(graph: _Graph, pooling: str, outputs: str, final: str) -> str:

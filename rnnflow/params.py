@@ -21,7 +21,9 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class NumSequences(_Section):
@@ -220,6 +222,9 @@ def _known_names(location: tuple[str | int, ...]) -> list[str]:
         if part not in section.model_fields:
             continue  # the name of a model
         annotation = section.model_fields[str(part)].annotation
-        candidates = (annotation, *(argument for outer in get_args(annotation) for argument in (outer, *get_args(outer))))
+        candidates = (
+            annotation,
+            *(argument for outer in get_args(annotation) for argument in (outer, *get_args(outer))),
+        )
         section = next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel))
     return list(section.model_fields)

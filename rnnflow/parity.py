@@ -36,7 +36,9 @@ def largest_difference(
                 ]
             )
             for garbage in (np.nan, 1e6):
-                padded = np.where(np.arange(longest)[None, :, None] < valid[:, None, None], sequences, np.float32(garbage))
+                padded = np.where(
+                    np.arange(longest)[None, :, None] < valid[:, None, None], sequences, np.float32(garbage)
+                )
                 difference = np.abs(predictor.run(padded, valid) - expected).max()
                 largest = max(largest, float(difference) if np.isfinite(difference) else np.inf)
     return largest

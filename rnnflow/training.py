@@ -70,7 +70,7 @@ class Training:
         num_batches = -(-len(train) // train_params.batch_size)
         self.num_steps = train_params.epochs * num_batches
 
-    def run(self, resume: Path | None = None, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> SequenceClassifier:
+    def run(self, resume: Path | None = None, on_epoch: Callable[[Epoch], None] = lambda _: None) -> SequenceClassifier:
         """Train to the end and return the model.
 
         Args:

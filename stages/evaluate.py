@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from rnnflow import checkpoint, dataset, evaluation, params
 from rnnflow.errors import exit_on_input_error
@@ -24,15 +25,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def evaluate(settings: params.EvaluateParams, checkpoint_file: Path, test: Path, output: Path) -> None:
-    """Write `metrics.json`, `confusion.csv`, `calibration.csv` and `lengths.csv`."""
+    """Write `metrics.json`, `classes.csv`, `confusion.csv`, `calibration.csv` and `lengths.csv`."""
+    torch.set_num_threads(1)  # their number could change the last bits of the metrics
     model, description = checkpoint.load(checkpoint_file)
     split = dataset.load(test, description.classes, description.features)
     probabilities = evaluation.predict(model, split, settings.batch_size)
     majority = int(np.argmax(description.class_counts))
-    metrics = evaluation.metrics(split.labels, probabilities, split.classes, majority)
+    metrics = evaluation.metrics(split.labels, probabilities, majority)
     slices = evaluation.length_slices(split.labels, probabilities, split.lengths, settings.num_length_slices)
     with complete_folders(output) as (folder,):
         write_json(folder / "metrics.json", metrics)
+        write_rows(folder / "classes.csv", evaluation.per_class(split.labels, probabilities, split.classes))
         write_rows(folder / "confusion.csv", evaluation.confusion(split.labels, probabilities, split.classes))
         bins = evaluation.calibration(split.labels, probabilities, settings.num_calibration_bins)
         write_rows(folder / "calibration.csv", bins)

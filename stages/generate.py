@@ -45,10 +45,14 @@ def _check(settings: params.GenerateParams, num_rows: Counter[str], labels: dict
         if not num_rows[split]:
             raise InputError(f"{source}: no sequences for the {split} split; raise generate.split or bring more data")
     if len(labels["train"]) < 2:
-        raise InputError(f"{source}: the train split has one class only, {min(labels['train'])!r}; a classifier needs two")
+        raise InputError(
+            f"{source}: the train split has one class only, {min(labels['train'])!r}; a classifier needs two"
+        )
     for split in SPLITS:
         if unknown := labels[split] - labels["train"]:
-            raise InputError(f"{source}: class {min(unknown)!r} is in the {split} split but not in train; bring more of it")
+            raise InputError(
+                f"{source}: class {min(unknown)!r} is in the {split} split but not in train; bring more of it"
+            )
 
 
 if __name__ == "__main__":

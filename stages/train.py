@@ -46,6 +46,7 @@ def train(arguments: argparse.Namespace) -> None:
         features=train_split.features,
         classes=train_split.classes,
         class_counts=tuple(train_split.class_counts),
+        lengths=train_split.length_range,
         num_parameters=model.num_parameters,
         md5=md5,
     )

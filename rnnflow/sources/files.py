@@ -32,9 +32,13 @@ def read(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
         file = SequenceFile.open(path, params.features)
         first = first or file
         if file.features != first.features:
-            raise InputError(f"{path}: features {', '.join(file.features)}, but {first.path} has {', '.join(first.features)}")
+            raise InputError(
+                f"{path}: features {', '.join(file.features)}, but {first.path} has {', '.join(first.features)}"
+            )
         if file.columns != first.columns:
-            raise InputError(f"{path}: columns {', '.join(file.columns)}, but {first.path} has {', '.join(first.columns)}")
+            raise InputError(
+                f"{path}: columns {', '.join(file.columns)}, but {first.path} has {', '.join(first.columns)}"
+            )
         yield from _split(file, params, raw)
         seen.append(_new_ids(file, paths, seen))
 
@@ -64,7 +68,9 @@ def _conforming(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     lengths = pc.list_value_length(sequences).to_numpy()
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
     columns = [
-        dataset.sequence_column(values, offsets) if field.name == "sequence" else batch.column(field.name).cast(field.type)
+        dataset.sequence_column(values, offsets)
+        if field.name == "sequence"
+        else batch.column(field.name).cast(field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)

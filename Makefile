@@ -1,0 +1,42 @@
+# Every target makes .venv from requirements.lock first, when it is missing or older than the lock.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help run test check format bench lock
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: .venv/.installed  ## bring the whole pipeline up to date and show the results
+	@rnnflow check
+	@dvc repro
+	@rnnflow summary $$(rnnflow check --list-models | sed 's|.*|models/&/model.onnx|')
+
+test: .venv/.installed  ## run the tests
+	@pytest -n 2
+
+check: .venv/.installed  ## formatting, lint, types, and the contract between dvc.yaml, stages and params
+	@ruff format --check .
+	@ruff check .
+	@mypy
+	@pytest -q tests/test_contract.py
+
+format: .venv/.installed  ## rewrite the code in the project's format
+	@ruff format .
+	@ruff check --fix .
+
+bench: .venv/.installed  ## measure speed and accuracy against peers
+	@python -m benchmarks
+
+lock: .venv/.installed  ## resolve pyproject.toml anew into requirements.lock
+	@pip-compile --all-extras --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
+		--annotation-style=line --quiet --upgrade --output-file requirements.lock pyproject.toml
+	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock  # the build for the machine is pip's choice
+
+.venv/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

@@ -1,0 +1,73 @@
+"""Prediction of a whole file: Parquet in, Parquet or CSV out, chunk after chunk."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import track
+
+from rnnflow.dataset import READ_ROWS, SequenceFile
+from rnnflow.errors import InputError
+from rnnflow.inference import Predictor
+from rnnflow.outputs import complete_file
+
+STANDARD_OUTPUT = "-"
+
+
+def predict_file(predictor: Predictor, source: Path, target: str) -> int:
+    """Write `id`, `prediction` and a column `probability_<class>` for each class; return the number of rows.
+
+    Args:
+        predictor: the classifier.
+        source: Parquet in the contract's schema; it needs no labels.
+        target: a path ending in `.parquet` or `.csv`, or `-` for CSV on standard output.
+
+    Raises:
+        InputError: the file is damaged, or has other features than the model.
+    """
+    if target != STANDARD_OUTPUT and Path(target).suffix not in (".parquet", ".csv"):
+        raise InputError(f"{target}: expected a name ending in .parquet or .csv, or - for standard output")
+    file = SequenceFile.open(source, predictor.features, needs_label=False)
+    if file.features != predictor.features:
+        raise InputError(
+            f"{source}: features {', '.join(file.features)}, the model expects {', '.join(predictor.features)}"
+        )
+    schema = pa.schema(
+        [("id", pa.string()), ("prediction", pa.string())]
+        + [(f"probability_{name}", pa.float32()) for name in predictor.classes]
+    )
+    with ExitStack() as stack:
+        if target == STANDARD_OUTPUT:
+            writer = stack.enter_context(pyarrow.csv.CSVWriter(sys.stdout.buffer, schema))
+        else:
+            temporary = stack.enter_context(complete_file(Path(target)))
+            kind = pyarrow.csv.CSVWriter if target.endswith(".csv") else pq.ParquetWriter
+            writer = stack.enter_context(kind(temporary, schema))
+        batches = track(
+            file.batches(["id", "sequence"]),
+            "predicting",
+            total=-(-file.num_rows // READ_ROWS),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        for batch in batches:
+            writer.write_table(_predicted(predictor, batch, schema))
+    return file.num_rows
+
+
+def _predicted(predictor: Predictor, batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    sequences = batch.column("sequence")
+    num_features = len(predictor.features)
+    values = sequences.flatten().to_numpy().astype(np.float32, copy=False).reshape(-1, num_features)
+    lengths = pc.list_value_length(sequences).to_numpy() // num_features
+    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    probabilities = predictor.flat_probabilities(values, offsets)
+    predictions = pa.array(np.array(predictor.classes, dtype=object)[probabilities.argmax(1)], pa.string())
+    columns = [batch.column("id").cast(pa.string()), predictions, *(pa.array(column) for column in probabilities.T)]
+    return pa.Table.from_arrays(columns, schema=schema)
