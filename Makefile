@@ -15,7 +15,7 @@ run: .venv/.installed  ## bring the whole pipeline up to date and show the resul
 	@rnnflow summary $$(rnnflow check --list-models | sed 's|.*|models/&/model.onnx|')
 
 test: .venv/.installed  ## run the tests
-	@pytest -n 2
+	@pytest -n 2 --dist loadgroup
 
 check: .venv/.installed  ## formatting, lint, types, and the contract between dvc.yaml, stages and params
 	@ruff format --check .

@@ -33,7 +33,7 @@ class Description:
     """Shortest, median and longest sequence of the train split, in time steps."""
     num_parameters: int
     md5: Mapping[str, str]
-    """Content hashes of `data`, `params` and `code`."""
+    """Content hashes of the splits `train` and `validation`, of `params` and `code`."""
 
 
 def save(path: Path, model: SequenceClassifier, description: Description) -> None:
@@ -58,6 +58,8 @@ def load(path: Path) -> tuple[SequenceClassifier, Description]:
         raise InputError(f"{path}: no such file") from None
     except SafetensorError as error:
         raise InputError(f"{path}: not a complete safetensors file: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
     if METADATA_KEY not in metadata:
         raise InputError(f"{path}: not a checkpoint of rnnflow: the metadata key {METADATA_KEY!r} is missing")
     content = json.loads(metadata[METADATA_KEY])

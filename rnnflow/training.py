@@ -97,7 +97,7 @@ class Training:
     @property
     def is_finished(self) -> bool:
         patience = self.params.early_stopping_patience
-        has_stalled = patience is not None and len(self.history) - self.best_epoch > patience
+        has_stalled = patience is not None and len(self.history) - self.best_epoch >= patience
         return len(self.history) >= self.params.epochs or has_stalled
 
     @property
@@ -107,17 +107,7 @@ class Training:
         return 1 + losses.index(min(losses)) if losses else 0
 
     def _run_epoch(self) -> Epoch:
-        self.model.train()
-        step = len(self.history) * (self.num_steps // self.params.epochs)
-        losses, sizes = [], []
-        learning_rate = 0.0
-        for batch in self._batches():
-            losses.append(self.engine.loss_and_grad(batch))
-            sizes.append(len(batch.labels))
-            learning_rate = one_cycle(step, self.num_steps, self.params.learning_rate)
-            self.engine.step(learning_rate)
-            step += 1
-        train_loss = float(np.average(torch.stack(losses).cpu().numpy().astype(np.float64), weights=sizes))
+        train_loss, learning_rate = self.train_epoch()
         if not np.isfinite(train_loss):
             raise InputError(
                 f"training: the loss is {train_loss} in epoch {len(self.history) + 1}; "
@@ -130,6 +120,21 @@ class Training:
         if self.best_epoch == len(self.history):
             self.best_weights.copy_(self.engine.weights)
         return epoch
+
+    def train_epoch(self) -> tuple[float, float]:
+        """Take the steps of the next epoch and return its mean loss and the last learning rate."""
+        self.model.train()
+        step = len(self.history) * (self.num_steps // self.params.epochs)
+        losses, sizes = [], []
+        learning_rate = 0.0
+        for batch in self._batches():
+            losses.append(self.engine.loss_and_grad(batch))
+            sizes.append(len(batch.labels))
+            learning_rate = one_cycle(step, self.num_steps, self.params.learning_rate)
+            self.engine.step(learning_rate)
+            step += 1
+        train_loss = float(np.average(torch.stack(losses).cpu().numpy().astype(np.float64), weights=sizes))
+        return train_loss, learning_rate
 
     def _batches(self) -> Iterator[Batch]:
         """Yield every sequence once, in an order drawn for this epoch."""

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from dvclive.live import Live
 from rich.console import Console
@@ -40,7 +39,7 @@ class TrainingLog:
         )
         self.task = self.bar.add_task(f"{name} on {device}", total=num_epochs, loss="–", accuracy="–")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "TrainingLog":
         self.bar.start()
         return self
 

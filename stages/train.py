@@ -30,8 +30,8 @@ def train(arguments: argparse.Namespace) -> None:
     train_split = dataset.load(arguments.train)
     validation = dataset.load(arguments.validation, train_split.classes, train_split.features)
     md5 = {
-        "data": provenance.folder_md5(arguments.train),
-        "validation_data": provenance.folder_md5(arguments.validation),
+        "train": provenance.folder_md5(arguments.train),
+        "validation": provenance.folder_md5(arguments.validation),
         "params": provenance.params_md5({"model": model_params.model_dump(), "train": settings.train.model_dump()}),
         "code": provenance.code_md5(provenance.source_files(Path(__file__))),
     }

@@ -1,0 +1,149 @@
+"""The pipeline under the real DVC, in real clones."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from ruamel.yaml import YAML
+
+from rnnflow import dataset, inference
+from tests.pipeline.conftest import Clone
+
+pytestmark = pytest.mark.xdist_group("pipeline")  # they share a finished clone
+MODELS = ("rnn", "lstm", "gru")
+
+
+def test_two_fresh_clones_give_the_same_lock(finished: Clone, fresh_clone: Callable[[], Clone]) -> None:
+    second = fresh_clone()
+    second.run("dvc", "repro")
+    assert second.read("dvc.lock") == finished.read("dvc.lock")
+
+
+def test_a_second_repro_runs_nothing_and_imports_neither_torch_nor_prefect(finished: Clone) -> None:
+    printed = finished.run("python", "-X", "importtime", "-m", "dvc", "repro")
+    assert "Data and pipelines are up to date" in printed
+    assert "Running stage" not in printed
+    imported = {
+        line.rsplit("|", 1)[-1].strip().split(".")[0] for line in printed.splitlines() if "import time:" in line
+    }
+    assert "dvc" in imported
+    assert not imported & {"torch", "prefect"}
+
+
+def test_every_model_has_its_files_and_they_say_where_they_came_from(finished: Clone) -> None:
+    lock = YAML(typ="safe").load(finished.read("dvc.lock"))["stages"]
+    for name in MODELS:
+        predictor = inference.Predictor(finished.folder / f"models/{name}/model.onnx")
+        outs = {out["path"]: out["md5"] for out in lock[f"train@{name}"]["outs"]}
+        deps = {dep["path"]: dep["md5"] for dep in lock[f"train@{name}"]["deps"]}
+        md5 = predictor.metadata["md5"]
+        assert md5["weights"] == outs[f"models/{name}/checkpoint.safetensors"]
+        assert md5["train"] == deps["data/sequences/train"]
+        assert md5["validation"] == deps["data/sequences/validation"]
+        assert predictor.metadata["metrics"] == json.loads(finished.read(f"reports/{name}/evaluation/metrics.json"))
+
+
+def test_describe_finds_the_revision(finished: Clone) -> None:
+    head = finished.run("git", "rev-parse", "--short", "HEAD").strip()
+    assert head in finished.run("python", "-m", "rnnflow.cli", "describe", "models/gru/model.onnx")
+
+
+def test_metrics_and_plots_are_shown(finished: Clone, tmp_path: Path) -> None:
+    metrics = json.loads(finished.run("dvc", "metrics", "show", "--json"))[""]["data"]
+    for name in MODELS:
+        figures = metrics[f"reports/{name}/evaluation/metrics.json"]["data"]
+        assert 0.4 < figures["accuracy_low"] < figures["accuracy"] < figures["accuracy_high"] <= 1
+    page = tmp_path / "plots"
+    finished.run("dvc", "plots", "show", "--out", str(page))
+    html = (page / "index.html").read_text()
+    for title in ("confusion on the test split", "calibration on the test split", "accuracy.tsv", "loss.tsv"):
+        assert title in html
+    assert "<DVC_METRIC" not in html
+
+
+def test_changing_one_model_runs_that_model_alone(copy_of_finished: Clone) -> None:
+    printed = copy_of_finished.run("dvc", "exp", "run", "--set-param", "models.gru.hidden_size=8")
+    for stage in ("train@gru", "evaluate@gru", "export@gru"):
+        assert f"Running stage '{stage}'" in printed
+    assert printed.count("Running stage") == 3
+    shown = json.loads(copy_of_finished.run("dvc", "exp", "show", "--json"))
+    assert len(shown[1]["experiments"]) == 1
+    model = inference.Predictor(copy_of_finished.folder / "models/gru/model.onnx").metadata["model"]
+    assert model["hidden_size"] == 8
+
+
+def test_results_travel_through_a_remote(copy_of_finished: Clone, tmp_path: Path) -> None:
+    copy_of_finished.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "remote"))
+    copy_of_finished.run("git", "commit", "--quiet", "--all", "--message=remote")
+    copy_of_finished.run("dvc", "push", "--run-cache")
+    other = copy_of_finished.clone(tmp_path / "other")
+    other.run("dvc", "pull")
+    for name in MODELS:
+        path = f"models/{name}/model.onnx"
+        assert (other.folder / path).read_bytes() == (copy_of_finished.folder / path).read_bytes()
+    assert "Running stage" not in other.run("dvc", "repro")
+
+
+def test_the_run_cache_restores_what_ran_elsewhere(copy_of_finished: Clone, tmp_path: Path) -> None:
+    (copy_of_finished.folder / "dvc.lock").unlink()
+    shutil.rmtree(copy_of_finished.folder / "models")
+    printed = copy_of_finished.run("dvc", "repro", "train@rnn")
+    assert "is cached - skipping run, checking out outputs" in printed
+    assert "Running stage" not in printed
+
+
+def test_a_person_with_one_model_deletes_the_other_entries(copy_of_finished: Clone) -> None:
+    yaml = YAML()
+    content = yaml.load(copy_of_finished.folder / "params.yaml")
+    content["models"] = {"gru": content["models"]["gru"]}
+    yaml.dump(content, copy_of_finished.folder / "params.yaml")
+    printed = copy_of_finished.run("dvc", "repro")
+    assert "rnn" not in printed.replace("rnnflow", "")
+    assert "Running stage" not in printed
+
+
+def test_a_new_delivery_makes_generate_stale_and_leaves_the_earlier_shards_alone(
+    copy_of_finished: Clone,
+) -> None:
+    clone = copy_of_finished
+    clone.change_params("generate", source="files")
+    deliver(clone.folder / "data/raw/june/a.parquet", seed=0)
+    clone.run("dvc", "add", "data/raw/june")
+    clone.run("dvc", "repro", "generate")
+    before = {path.read_bytes() for path in (clone.folder / "data/sequences").rglob("*.parquet")}
+    assert "didn't change" in clone.run("dvc", "repro", "generate")
+    deliver(clone.folder / "data/raw/april/a.parquet", seed=1)
+    clone.run("dvc", "add", "data/raw/april")
+    assert "Running stage 'generate'" in clone.run("dvc", "repro", "generate")
+    after = {path.read_bytes() for path in (clone.folder / "data/sequences").rglob("*.parquet")}
+    assert before < after
+
+
+def deliver(path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(3, 9, 60)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    values = rng.standard_normal((offsets[-1], 2), dtype=np.float32)
+    columns = {
+        "id": [f"{seed}-{row}" for row in range(60)],
+        "sequence": dataset.sequence_column(values, offsets),
+        "label": ["high" if total > 0 else "low" for total in np.add.reduceat(values[:, 0], offsets[:-1])],
+    }
+    path.parent.mkdir(parents=True)
+    pq.write_table(dataset.schema(["x", "y"]).empty_table().from_pydict(columns, dataset.schema(["x", "y"])), path)
+
+
+@pytest.mark.parametrize("wrong", [{"epoch": 3}, {"learning_rate": "fast"}])
+def test_wrong_params_end_the_run_with_one_line_and_keep_the_results(
+    copy_of_finished: Clone, wrong: dict[str, object]
+) -> None:
+    lock = copy_of_finished.read("dvc.lock")
+    copy_of_finished.change_params("train", **wrong)
+    printed = copy_of_finished.run("dvc", "repro", expected=255)
+    assert f"error: params.yaml: train.{next(iter(wrong))}:" in printed
+    assert "Traceback" not in printed
+    assert copy_of_finished.read("dvc.lock") == lock

@@ -1,0 +1,112 @@
+"""Holds the three floors together: dvc.yaml, the stages, and params.yaml."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from rnnflow import params
+from rnnflow.provenance import ROOT, source_files
+
+PIPELINE: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
+PARAMS: dict[str, Any] = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
+KEY = "${key}"
+
+
+def paths(stage: str, *kinds: str) -> list[str]:
+    entries = [entry for kind in kinds for entry in STAGES[stage].get(kind, [])]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def test_each_stage_has_its_file_and_each_file_its_stage() -> None:
+    files = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
+    assert set(STAGES) == files
+
+
+def test_each_stage_has_its_section_of_params_and_its_type() -> None:
+    assert set(PARAMS) == set(params.Params.model_fields) == {*STAGES, "models"}
+    for stage in STAGES:
+        assert params.Params.model_fields[stage].annotation is getattr(params, f"{stage.title()}Params")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_exactly_the_modules_a_stage_imports(stage: str) -> None:
+    imported = {path.relative_to(ROOT).as_posix() for path in source_files(ROOT / "stages" / f"{stage}.py")}
+    named = {path for path in paths(stage, "deps") if path.endswith(".py")}
+    assert named == imported
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_of_a_stage_exist(stage: str) -> None:
+    for name in STAGES[stage]["params"]:
+        section, _, entry = name.partition(".")
+        assert section in PARAMS
+        assert entry in ("", KEY)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_path_of_a_command_is_a_dep_or_an_out(stage: str) -> None:
+    declared = paths(stage, "deps", "outs", "metrics", "plots")
+    options = re.findall(r"--[a-z]+ (\S+)", STAGES[stage]["cmd"])
+    for path in options:
+        if path != "params.yaml":
+            assert any(known == path or known.startswith(f"{path}/") for known in declared), path
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_output_is_cached_because_the_run_cache_needs_it(stage: str) -> None:
+    for kind in ("outs", "metrics", "plots"):
+        for entry in STAGES[stage].get(kind, []):
+            assert isinstance(entry, str) or not {"cache", "persist"} & set(*entry.values())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_runs_once_for_each_model_or_once(stage: str) -> None:
+    assert PIPELINE["stages"][stage].get("foreach", "${models}") == "${models}"
+
+
+def test_artifacts_are_outputs_of_the_models() -> None:
+    outputs = {
+        path.replace(KEY, model) for stage in STAGES for path in paths(stage, "outs") for model in PARAMS["models"]
+    }
+    assert {artifact["path"] for artifact in PIPELINE["artifacts"].values()} <= outputs
+
+
+def test_params_yaml_shows_every_setting_with_its_default() -> None:
+    def names(section: Any) -> set[str]:
+        return set(section) if isinstance(section, dict) else set()
+
+    settings = params.load(ROOT / "params.yaml")
+    for stage in STAGES:
+        assert names(PARAMS[stage]) == set(type(getattr(settings, stage)).model_fields)
+    for model in PARAMS["models"].values():
+        assert names(model) == set(params.ModelParams.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("floor", "allowed"),
+    [("rnnflow", {"rnnflow"}), ("stages", {"rnnflow", "stages"})],
+)
+def test_imports_point_down_only(floor: str, allowed: set[str]) -> None:
+    for path in (ROOT / floor).rglob("*.py"):
+        assert project_imports(path) <= allowed, path
+
+
+@pytest.mark.parametrize("package", ["dvc", "prefect"])
+def test_the_library_knows_neither_dvc_nor_prefect(package: str) -> None:
+    for path in (ROOT / "rnnflow").rglob("*.py"):
+        assert package not in top_level_imports(path), path
+
+
+def project_imports(path: Path) -> set[str]:
+    return top_level_imports(path) & {"rnnflow", "stages", "flows"}
+
+
+def top_level_imports(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {str(node.module).split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}

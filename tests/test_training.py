@@ -1,0 +1,181 @@
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from rnnflow.dataset import SequenceDataset
+from rnnflow.errors import InputError
+from rnnflow.params import Cell, ModelParams, StemParams, TrainParams
+from rnnflow.training import Epoch, Training
+
+CELLS = get_args(Cell)
+
+
+class Killed(BaseException):
+    """Stands for whatever ends a process in the middle of a training."""
+
+
+def toy_split(num_sequences: int = 50, seed: int = 0, min_length: int = 2, num_features: int = 2) -> SequenceDataset:
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(min_length, 8, num_sequences)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    values = rng.standard_normal((offsets[-1], num_features), dtype=np.float32)
+    labels = (np.add.reduceat(values[:, 0], offsets[:-1]) > 0).astype(np.int64)
+    return SequenceDataset(values, offsets, labels, tuple(f"f{i}" for i in range(num_features)), ("no", "yes"))
+
+
+def training(model: ModelParams, train: SequenceDataset | None = None, **recipe: Any) -> Training:
+    settings = TrainParams.model_validate({"epochs": 6, "batch_size": 8} | recipe)
+    return Training(train or toy_split(), toy_split(20, seed=1), model, settings)
+
+
+def weights(trained: Training) -> bytes:
+    return trained.engine.weights.numpy().tobytes()
+
+
+def kill_after(num_epochs: int) -> Callable[[Epoch], None]:
+    seen: list[Epoch] = []
+
+    def on_epoch(epoch: Epoch) -> None:
+        seen.append(epoch)
+        if len(seen) == num_epochs:
+            raise Killed
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("killed_after", [1, 3, 5])
+def test_a_resumed_training_ends_with_the_same_bits(cell: Cell, killed_after: int, tmp_path: Path) -> None:
+    model = ModelParams(cell=cell, hidden_size=4, num_layers=2, dropout=0.3, bidirectional=True, pooling="mean_max")
+    recipe: dict[str, Any] = {"jitter": 0.1, "label_smoothing": 0.05, "class_weights": "balanced", "weight_decay": 0.01}
+    whole = training(model, **recipe)
+    whole.run()
+
+    resume = tmp_path / "state.safetensors"
+    killer = kill_after(killed_after)
+    with pytest.raises(Killed):
+        training(model, **recipe).run(resume, killer)
+    torch.manual_seed(123)  # whatever the new process would have in its generator
+    resumed = training(model, **recipe)
+    history: list[Epoch] = []
+    resumed.run(resume, history.append)
+
+    assert weights(resumed) == weights(whole)
+    assert history == whole.history
+
+
+def test_a_resumed_training_keeps_the_best_weights_of_before(tmp_path: Path) -> None:
+    recipe: dict[str, Any] = {"early_stopping_patience": 2, "epochs": 12, "learning_rate": 0.3}
+    model = ModelParams(cell="gru", hidden_size=4)
+    whole = training(model, **recipe)
+    whole.run()
+    assert whole.best_epoch < len(whole.history) < 12
+    resume = tmp_path / "state.safetensors"
+    killer = kill_after(len(whole.history) - 1)
+    with pytest.raises(Killed):
+        training(model, **recipe).run(resume, killer)
+    resumed = training(model, **recipe)
+    resumed.run(resume)
+    assert weights(resumed) == weights(whole)
+    assert len(resumed.history) == len(whole.history)
+
+
+def test_only_the_remaining_epochs_are_run(tmp_path: Path) -> None:
+    resume = tmp_path / "state.safetensors"
+    model = ModelParams(cell="rnn", hidden_size=4)
+    killer = kill_after(4)
+    with pytest.raises(Killed):
+        training(model).run(resume, killer)
+    resumed = training(model)
+    num_steps_before = resumed.engine.num_steps.item()
+    resumed.run(resume)
+    assert num_steps_before == 0
+    assert resumed.engine.num_steps.item() == resumed.num_steps
+    assert len(resumed.history) == 6
+
+
+def test_a_damaged_state_is_said_and_training_starts_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ModelParams(cell="rnn", hidden_size=4)
+    whole = training(model)
+    whole.run()
+    resume = tmp_path / "state.safetensors"
+    training(model).run(resume)
+    resume.write_bytes(resume.read_bytes()[:-10])
+    again = training(model)
+    again.run(resume)
+    assert "damaged" in capsys.readouterr().out
+    assert weights(again) == weights(whole)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(cell: Cell) -> None:
+    model = ModelParams(cell=cell, hidden_size=4)
+    runs = [training(model, seed=seed) for seed in (0, 0, 1)]
+    for run in runs:
+        run.run()
+    assert weights(runs[0]) == weights(runs[1]) != weights(runs[2])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_classifier_learns(cell: Cell) -> None:
+    run = training(ModelParams(cell=cell, hidden_size=16), toy_split(400), epochs=20, batch_size=32, learning_rate=0.02)
+    run.run()
+    assert run.history[-1].train_loss < 0.3
+    assert run.history[-1].validation_accuracy > 0.8
+
+
+def test_a_stem_and_scaling_by_sequence_train() -> None:
+    model = ModelParams(cell="gru", hidden_size=4, stem=StemParams(channels=3, kernel_size=3), scaling="sequence")
+    run = training(model)
+    run.run()
+    assert all(np.isfinite(list(asdict(epoch).values())).all() for epoch in run.history)
+
+
+def test_early_stopping_returns_the_weights_of_the_best_epoch() -> None:
+    run = training(ModelParams(cell="gru", hidden_size=4), epochs=40, learning_rate=0.3, early_stopping_patience=3)
+    run.run()
+    assert len(run.history) == run.best_epoch + 3
+    assert run.engine.weights.equal(run.best_weights)
+
+
+def test_every_sequence_is_in_one_batch_of_an_epoch() -> None:
+    run = training(ModelParams(cell="rnn", hidden_size=4), toy_split(53))
+    first, second = ([batch.labels.tolist() for batch in run._batches()] for _ in range(2))
+    assert sum(map(len, first)) == 53
+    assert max(map(len, first)) == 8
+    assert sorted(label for labels in first for label in labels) == sorted(run.train.labels.tolist())
+    assert first != second
+
+
+def test_scaling_is_the_mean_and_deviation_of_the_train_split_without_missing_values() -> None:
+    split = toy_split()
+    split.values[3, 0] = np.nan
+    scaler = training(ModelParams(cell="rnn", hidden_size=4), split).model.scaler
+    np.testing.assert_allclose(scaler.mean.numpy(), np.nanmean(split.values, 0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(1 / scaler.inverse_deviation.numpy(), np.nanstd(split.values, 0), rtol=1e-5)
+
+
+def test_a_constant_feature_is_not_divided_by_zero() -> None:
+    split = toy_split()
+    split.values[:, 1] = 7.0
+    run = training(ModelParams(cell="rnn", hidden_size=4), split)
+    run.run()
+    assert np.isfinite(run.history[-1].train_loss)
+
+
+def test_a_loss_that_is_no_number_ends_training_with_advice() -> None:
+    with pytest.raises(InputError, match=r"the loss is nan in epoch \d; lower train\.learning_rate"):
+        training(ModelParams(cell="rnn", hidden_size=4), learning_rate=1e38).run()
+
+
+def test_balanced_class_weights_give_each_class_the_same_weight() -> None:
+    split = toy_split()
+    run = training(ModelParams(cell="rnn", hidden_size=4), split, class_weights="balanced")
+    assert run.engine.class_weights is not None
+    totals = run.engine.class_weights.numpy() * split.class_counts
+    np.testing.assert_allclose(totals, totals.mean())
