@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
+unexport PYTHONDONTWRITEBYTECODE  # every stage would compile its modules anew
 
 .PHONY: help run test check format bench lock
 

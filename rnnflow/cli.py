@@ -16,12 +16,14 @@ from rnnflow.inference import Predictor
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
-    try:
-        with exit_on_input_error():
+    with exit_on_input_error():
+        try:
             arguments.run(arguments)
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:  # a folder that may not be written, a folder where a file is expected
+            raise InputError(f"{error.filename2 or error.filename or 'output'}: {error.strerror or error}") from None
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -37,7 +39,7 @@ def classify(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"{len(arguments.values)} values, expected a multiple of the {num_features} features of the model"
         )
-    sequence = np.array(arguments.values, dtype=np.float32).reshape(-1, num_features)
+    sequence = np.array(arguments.values).reshape(-1, num_features)
     (probabilities,) = predictor.probabilities([sequence])
     print(predictor.classes[probabilities.argmax()])
     for name, probability in zip(predictor.classes, probabilities, strict=True):
@@ -54,7 +56,10 @@ def summary(arguments: argparse.Namespace) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    from rnnflow import params  # needs an extra that a machine for prediction lacks
+    try:
+        from rnnflow import params
+    except ModuleNotFoundError as error:  # a machine for prediction has no need of params
+        raise InputError(f"{error.name} is not installed; pip install 'rnnflow[pipeline]'") from None
 
     settings = params.load(arguments.params)
     if arguments.list_models:
@@ -64,8 +69,8 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def _console() -> Console:
-    """The terminal's width decides on a terminal; a file gets lines that are not cut."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    """The terminal's width decides on a terminal; a file gets lines that are not cut. Brackets in names are no markup."""
+    return Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("classify", help="classify one sequence given as numbers")
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
     command.add_argument(
-        "values", type=float, nargs="+", metavar="VALUE", help="step after step, each feature in order"
+        "values", type=float, nargs=argparse.REMAINDER, metavar="VALUE", help="step after step, each feature in order"
     )
     command.set_defaults(run=classify)
 

@@ -1,8 +1,8 @@
 """The Parquet contract, and a split in memory as one flat buffer with offsets."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +18,22 @@ VERSION = 1
 METADATA_KEY = b"rnnflow"
 ROW_GROUP_BYTES = 8 * 2**20
 READ_ROWS = 16384
-OPTIONAL_COLUMNS = {"group": pa.string(), "time": pa.timestamp("us", tz="UTC")}
 SEQUENCE_TYPE = pa.list_(pa.field("element", pa.float32(), nullable=False))
+TYPES = {
+    "id": pa.string(),
+    "sequence": SEQUENCE_TYPE,
+    "label": pa.string(),
+    "group": pa.string(),
+    "time": pa.timestamp("us", tz="UTC"),
+}
+OPTIONAL_COLUMNS = ("group", "time")
+ENCODED_TYPES = TYPES | {"label": pa.dictionary(pa.int32(), pa.string())}
 
 
 def schema(features: Sequence[str], optional: Collection[str] = ()) -> pa.Schema:
     """Return the contract's schema, with those of its optional columns (`group`, `time`) that are named."""
-    fields = [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("sequence", SEQUENCE_TYPE, nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        *(pa.field(name, kind, nullable=False) for name, kind in OPTIONAL_COLUMNS.items() if name in optional),
-    ]
+    names = [name for name in TYPES if name not in OPTIONAL_COLUMNS or name in optional]
+    fields = [pa.field(name, TYPES[name], nullable=False) for name in names]
     metadata = {METADATA_KEY: json.dumps({"version": VERSION, "features": list(features)}).encode()}
     return pa.schema(fields, metadata=metadata)
 
@@ -58,15 +62,17 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 @dataclass(frozen=True)
 class SequenceFile:
-    """A Parquet file of sequences, checked column by column while it is read.
+    """A Parquet file of sequences, checked and converted to the contract's types while it is read.
 
     Raises:
-        InputError: the file is missing, damaged, or not in the contract's schema.
+        InputError: the file is missing, damaged, or its columns cannot be read as the contract's.
     """
 
     path: Path
     parquet: pq.ParquetFile
     features: tuple[str, ...]
+    types: Mapping[str, pa.DataType]
+    """What the columns are converted to."""
 
     @classmethod
     def open(cls, path: Path, features: Sequence[str] | None = None, needs_label: bool = True) -> "SequenceFile":
@@ -78,14 +84,9 @@ class SequenceFile:
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path}: not a complete Parquet file: {_one_line(error)}") from None
         schema = parquet.schema_arrow
-        for name, is_expected, expected in _COLUMNS:
-            if name not in schema.names:
-                if name == "label" and not needs_label:
-                    continue
-                raise InputError(f"{path}: column {name!r} is missing, there are {', '.join(schema.names) or 'none'}")
-            if not is_expected(schema.field(name).type):
-                raise InputError(f"{path}: column {name!r} is {schema.field(name).type}, expected {expected}")
-        return cls(path, parquet, _features(path, schema, features))
+        for name in TYPES if needs_label else ("id", "sequence"):
+            _check_column(path, schema, name)
+        return cls(path, parquet, _features(path, schema, features), TYPES)
 
     @property
     def num_rows(self) -> int:
@@ -93,8 +94,7 @@ class SequenceFile:
 
     @property
     def columns(self) -> list[str]:
-        known = ("id", "sequence", "label", *OPTIONAL_COLUMNS)
-        return [name for name in known if name in self.parquet.schema_arrow.names]
+        return [name for name in TYPES if name in self.parquet.schema_arrow.names]
 
     @property
     def max_values(self) -> int:
@@ -105,11 +105,18 @@ class SequenceFile:
         )
         return sum(int(metadata.row_group(i).column(column).num_values) for i in range(metadata.num_row_groups))
 
+    def with_encoded_labels(self) -> "SequenceFile":
+        """Return the same file, its labels read as a dictionary: a third less time where sequences are short."""
+        stored = pq.ParquetFile(self.path, memory_map=True, metadata=self.parquet.metadata, read_dictionary=["label"])
+        return replace(self, parquet=stored, types=ENCODED_TYPES)
+
     def batches(self, columns: Sequence[str] | None = None, num_rows: int = READ_ROWS) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order, checked: no nulls, no empty, ragged or infinite sequence."""
+        """Yield the rows in order, in the contract's types, checked: no nulls, no empty, ragged or infinite sequence."""
         first_row = 0
         try:
-            for batch in self.parquet.iter_batches(num_rows, columns=list(columns or self.columns)):
+            for stored in self.parquet.iter_batches(num_rows, columns=list(columns or self.columns)):
+                stored.validate(full=True)
+                batch = _converted(stored, self.types)
                 self._check(batch, first_row)
                 first_row += batch.num_rows
                 yield batch
@@ -139,7 +146,7 @@ class SequenceFile:
         values = flat.to_numpy(zero_copy_only=False)
         if not np.isfinite(values).all() and np.isinf(values).any():
             infinite = np.add.reduceat(np.isinf(values), np.cumsum(lengths) - lengths) > 0
-            self._refuse(first_row, infinite, "column 'sequence' holds an infinite value")
+            self._refuse(first_row, infinite, "column 'sequence' holds an infinite value, or one too large for float32")
 
     def _refuse(self, first_row: int, is_bad: pa.Array | np.ndarray, what: str) -> None:
         bad = np.flatnonzero(np.asarray(is_bad))
@@ -147,20 +154,40 @@ class SequenceFile:
             raise InputError(f"{self.path}: row {first_row + int(bad[0])}: {what}")
 
 
-def _is_string(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):  # a categorical of pandas
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _is_float_list(kind: pa.DataType) -> bool:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return bool(is_list and kind.value_type in (pa.float32(), pa.float64()))
+def _is_list_of_numbers(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)))
 
 
-_COLUMNS = (
-    ("id", _is_string, "string"),
-    ("sequence", _is_float_list, "a list of float32 or float64"),
-    ("label", _is_string, "string"),
-)
+_READABLE = {
+    "id": (_is_text, "string"),
+    "sequence": (_is_list_of_numbers, "a list of numbers"),
+    "label": (_is_text, "string"),
+    "group": (_is_text, "string"),
+    "time": (pa.types.is_timestamp, "a timestamp"),
+}
+
+
+def _check_column(path: Path, schema: pa.Schema, name: str) -> None:
+    if name in schema.names:
+        kind = schema.field(name).type
+        is_readable, expected = _READABLE[name]
+        if not is_readable(kind):
+            raise InputError(f"{path}: column {name!r} is {kind}, expected {expected}")
+    elif name not in OPTIONAL_COLUMNS:
+        raise InputError(f"{path}: column {name!r} is missing, there are {', '.join(schema.names) or 'none'}")
+
+
+def _converted(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
+    names = batch.schema.names
+    columns = [column.cast(types[name], safe=False) for name, column in zip(names, batch.columns, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, names)
 
 
 def _features(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> tuple[str, ...]:
@@ -174,14 +201,14 @@ def _features(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> tup
         return tuple(given)
     try:
         content = json.loads(metadata)
-        version, features = content["version"], tuple(str(name) for name in content["features"])
+        version, features = content["version"], content["features"]
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{path}: the metadata key 'rnnflow' is not JSON with 'version' and 'features'") from None
     if version != VERSION:
         raise InputError(f"{path}: data contract version {version}, this program reads version {VERSION}")
-    if not features:
-        raise InputError(f"{path}: the metadata key 'rnnflow' names no features")
-    return features
+    if not isinstance(features, list) or not features:
+        raise InputError(f"{path}: the metadata key 'rnnflow' has features {features!r}, expected a list of names")
+    return tuple(map(str, features))
 
 
 def _one_line(error: Exception) -> str:
@@ -229,7 +256,10 @@ def load(folder: Path, classes: Sequence[str] | None = None, features: Sequence[
     Raises:
         InputError: no files, no rows, files that disagree, a label that is not among `classes`.
     """
-    files = [SequenceFile.open(path) for path in sorted(folder.glob("*.parquet"))]
+    files = []
+    for path in sorted(folder.glob("*.parquet")):
+        files.append(SequenceFile.open(path))
+        files[-1].parquet.close()  # and opened again below, one by one: a process may hold only so many open
     if not files:
         raise InputError(f"{folder}: no Parquet file, expected part-00000.parquet and so on")
     expected = tuple(features or files[0].features)
@@ -244,12 +274,12 @@ def load(folder: Path, classes: Sequence[str] | None = None, features: Sequence[
     label_chunks: list[pa.Array] = []
     row = position = 0
     for file in files:
-        for batch in file.batches(("sequence", "label")):
+        for batch in file.with_encoded_labels().batches(("sequence", "label")):
             column = batch.column("sequence")
             flat = column.flatten()
             values[position : position + len(flat)] = flat.to_numpy()
             lengths[row : row + len(column)] = pc.list_value_length(column).to_numpy()
-            label_chunks.append(batch.column("label").cast(pa.string()).dictionary_encode())
+            label_chunks.append(batch.column("label"))
             row += len(column)
             position += len(flat)
     offsets = np.concatenate(([0], np.cumsum(lengths // len(expected))))

@@ -23,11 +23,10 @@ def device() -> str:
     wanted = os.environ.get(DEVICE, "auto")
     if wanted not in ("auto", "cpu", "cuda"):
         raise InputError(f"environment variable {DEVICE}: expected auto, cpu or cuda, got {wanted!r}")
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda" and not torch.cuda.is_available():
+    has_gpu = torch.cuda.is_available()
+    if wanted == "cuda" and not has_gpu:
         raise InputError(f"environment variable {DEVICE} is cuda, but PyTorch finds no GPU here; use auto or cpu")
-    return wanted
+    return "cuda" if has_gpu and wanted != "cpu" else "cpu"
 
 
 def resume_file(md5: Mapping[str, str]) -> Path:

@@ -73,13 +73,16 @@ class Predictor:
         """Return the probability of each class for sequences of shape (time, feature), of any lengths.
 
         Raises:
-            InputError: a sequence has another number of features than the model, or no steps.
+            InputError: a sequence has another number of features than the model, no steps, or an infinite value.
         """
-        arrays = [np.asarray(sequence, dtype=np.float32) for sequence in sequences]
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused
+            arrays = [np.asarray(sequence, dtype=np.float32) for sequence in sequences]
         for index, array in enumerate(arrays):
             if array.ndim != 2 or not len(array) or array.shape[1] != len(self.features):
                 expected = f"(time, {len(self.features)}) with at least one step"
                 raise InputError(f"sequence {index} has the shape {array.shape}, expected {expected}")
+            if np.isinf(array).any():
+                raise InputError(f"sequence {index} holds an infinite value; a missing one is NaN")
         if not arrays:
             return np.empty((0, len(self.classes)), dtype=np.float32)
         offsets = np.concatenate(([0], np.cumsum([len(array) for array in arrays], dtype=np.int64)))

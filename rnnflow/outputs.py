@@ -25,10 +25,14 @@ def complete_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def complete_folders(*folders: Path) -> Iterator[list[Path]]:
-    """Yield an empty temporary folder for each of `folders`; together they replace them when the block ends well."""
-    temporaries = [folder.with_name(f".{folder.name}.{os.getpid()}.tmp") for folder in folders]
+    """Yield an empty temporary folder for each of `folders`; together they replace them when the block ends well.
+
+    A run that was killed may have left its temporary folders; the next one begins by removing them.
+    """
+    temporaries = [folder.with_name(f".{folder.name}.tmp") for folder in folders]
     try:
         for temporary in temporaries:
+            shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
         yield temporaries
         for temporary, folder in zip(temporaries, folders, strict=True):

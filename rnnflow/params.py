@@ -1,12 +1,14 @@
 """What `params.yaml` may say, as frozen types; `load` reads and checks the whole file."""
 
 import difflib
+import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from rnnflow.errors import InputError
 
@@ -15,7 +17,10 @@ Pooling = Literal["last", "mean", "max", "mean_max"]
 Scaling = Literal["none", "global", "sequence"]
 SourceName = Literal["sum_sign", "adding", "digits", "files"]
 
+MAX_SHARD_STEPS = 2**29
+
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -24,6 +29,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_every_name(cls, content: object) -> object:
+        known = list(cls.model_fields)
+        for name in content if isinstance(content, dict) else ():
+            if name not in known:
+                close = difflib.get_close_matches(str(name), known, n=1)
+                advice = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
+                raise PydanticCustomError("unknown", "unknown parameter; {advice}", {"name": name, "advice": advice})
+        return content
 
 
 class NumSequences(_Section):
@@ -41,7 +57,7 @@ class SplitShares(_Section):
     test: Share = 0.15
 
     @model_validator(mode="after")
-    def _leave_some_for_training(self) -> Self:
+    def _leave_some_for_training(self) -> "SplitShares":
         if self.validation + self.test >= 1:
             raise ValueError("the shares must leave some sequences for training, they sum to 1 or more")
         return self
@@ -52,7 +68,7 @@ class GenerateParams(_Section):
 
     source: SourceName = "sum_sign"
     """Two synthetic tasks, scikit-learn's digits, or the Parquet files below `data/raw`."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Decides the synthetic sequences and which side of the split a sequence falls on."""
     length: Count = 10
     """Synthetic sources: time steps of the longest sequence."""
@@ -68,11 +84,16 @@ class GenerateParams(_Section):
     """Sequences in a Parquet file of the data set."""
 
     @model_validator(mode="after")
-    def _lengths_fit_the_source(self) -> Self:
+    def _lengths_fit_the_source(self) -> "GenerateParams":
         if self.min_length is not None and self.min_length > self.length:
             raise ValueError(f"min_length {self.min_length} is above length {self.length}")
         if self.source == "adding" and (self.min_length or self.length) < 2:
             raise ValueError("source 'adding' marks two steps, so every sequence needs at least 2")
+        if self.source in ("sum_sign", "adding") and self.shard_rows * self.length > MAX_SHARD_STEPS:
+            raise ValueError(
+                f"{self.shard_rows} sequences of {self.length} steps do not fit in one file, "
+                f"lower shard_rows to {MAX_SHARD_STEPS // self.length} or less"
+            )
         return self
 
 
@@ -85,7 +106,7 @@ class StemParams(_Section):
     num_layers: Count = 1
 
     @model_validator(mode="after")
-    def _kernel_has_a_centre(self) -> Self:
+    def _kernel_has_a_centre(self) -> "StemParams":
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
         return self
@@ -109,7 +130,7 @@ class ModelParams(_Section):
     """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM and GRU."""
 
     @model_validator(mode="after")
-    def _chrono_needs_gates(self) -> Self:
+    def _chrono_needs_gates(self) -> "ModelParams":
         if self.cell == "rnn" and self.max_dependency is not None:
             raise ValueError("max_dependency sets the biases of gates, which cell 'rnn' lacks; use lstm or gru")
         return self
@@ -118,7 +139,7 @@ class ModelParams(_Section):
 class TrainParams(_Section):
     """Section `train`: the recipe, the same for every model."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Decides initial weights, order of the sequences, dropout and jitter."""
     epochs: Count = 60
     batch_size: Count = 32
@@ -181,12 +202,15 @@ def load(path: Path) -> Params:
         InputError: the file is missing, is not YAML, or says something that is not known or not allowed.
     """
     try:
-        content = YAML(typ="safe").load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {str(error.strerror).lower()}, expected a YAML file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, {error.reason} at byte {error.start}") from None
-    except YAMLError as error:
+    except MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
+        raise InputError(f"{path}:{line} not valid YAML: {error.problem}") from None
+    except (YAMLError, ValueError) as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     return parse(content, place=str(path))
 
@@ -201,30 +225,23 @@ def parse(content: object, place: str = "params.yaml") -> Params:
         raise InputError(f"{place}: {_explanation(problems[0])}{more}") from None
 
 
+_EXPECTED = {
+    "dict_type": "expected names with values",
+    "model_type": "expected names with values",
+    "string_pattern_mismatch": "expected a name of lower-case letters, digits, '-' and '_'",
+    "too_short": "expected at least one entry",
+}
+
+
 def _explanation(problem: Any) -> str:
-    location = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "the file"
-    if problem["type"] == "extra_forbidden":
-        known = _known_names(problem["loc"][:-1])
-        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        advice = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
-        return f"{location}: unknown parameter; {advice}"
-    if problem["type"] == "missing":
-        return f"{location}: missing"
-    if problem["type"] == "value_error":
-        return f"{location}: {problem['ctx']['error']}"
+    location = [part for part in problem["loc"] if part != "[key]"]
     message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{location}: {message}, got {problem['input']!r}"
-
-
-def _known_names(location: tuple[str | int, ...]) -> list[str]:
-    section: type[BaseModel] = Params
-    for part in location:
-        if part not in section.model_fields:
-            continue  # the name of a model
-        annotation = section.model_fields[str(part)].annotation
-        candidates = (
-            annotation,
-            *(argument for outer in get_args(annotation) for argument in (outer, *get_args(outer))),
-        )
-        section = next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel))
-    return list(section.model_fields)
+    if problem["type"] == "unknown":
+        location.append(problem["ctx"]["name"])
+    elif problem["type"] == "value_error":
+        message = str(problem["ctx"]["error"])
+    elif problem["type"] == "missing":
+        message = "missing"
+    else:
+        message = f"{_EXPECTED.get(problem['type'], message)}, got {reprlib.repr(problem['input'])}"
+    return ": ".join([".".join(map(str, location)), message]) if location else message

@@ -55,6 +55,7 @@ def predict_file(predictor: Predictor, source: Path, target: str) -> int:
             total=-(-file.num_rows // READ_ROWS),
             console=Console(stderr=True),
             transient=True,
+            disable=not sys.stderr.isatty(),
         )
         for batch in batches:
             writer.write_table(_predicted(predictor, batch, schema))
@@ -64,10 +65,10 @@ def predict_file(predictor: Predictor, source: Path, target: str) -> int:
 def _predicted(predictor: Predictor, batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     sequences = batch.column("sequence")
     num_features = len(predictor.features)
-    values = sequences.flatten().to_numpy().astype(np.float32, copy=False).reshape(-1, num_features)
+    values = sequences.flatten().to_numpy().reshape(-1, num_features)
     lengths = pc.list_value_length(sequences).to_numpy() // num_features
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
     probabilities = predictor.flat_probabilities(values, offsets)
     predictions = pa.array(np.array(predictor.classes, dtype=object)[probabilities.argmax(1)], pa.string())
-    columns = [batch.column("id").cast(pa.string()), predictions, *(pa.array(column) for column in probabilities.T)]
+    columns = [batch.column("id"), predictions, *(pa.array(column) for column in probabilities.T)]
     return pa.Table.from_arrays(columns, schema=schema)

@@ -71,7 +71,7 @@ def latency_microseconds(predictor: Predictor) -> float:
 
 def find_revision(md5: str) -> str | None:
     """Return the first commit, on any branch, whose `dvc.lock` names this md5: its hash, date and subject."""
-    command = ["git", "log", "--all", "--reverse", f"-S{md5}", "--format=%h %cs %s", "--", "dvc.lock"]
+    command = ["git", "log", "--all", "--reverse", f"-S{md5}", "--format=%h %cs %s", "--", ":(top,glob)**/dvc.lock"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     except (FileNotFoundError, subprocess.CalledProcessError):

@@ -32,7 +32,6 @@ def export(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)  # their number could change the last bits of the difference
     model, description = checkpoint.load(arguments.checkpoint)
     metadata = {
-        "rnnflow": json.loads(METADATA_VERSION),
         "name": description.name,
         "model": description.model.model_dump(),
         "features": description.features,
@@ -40,7 +39,8 @@ def export(arguments: argparse.Namespace) -> None:
         "lengths": description.lengths,
         "num_parameters": description.num_parameters,
         "md5": {**description.md5, "weights": provenance.file_md5(arguments.checkpoint)},
-        "metrics": json.loads(arguments.metrics.read_text()),
+        "metrics": _metrics(arguments.metrics),
+        "rnnflow": json.loads(METADATA_VERSION),  # last: a file cut short, at whatever byte, lacks it
     }
     properties = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
     content = onnx_graph.serialise(onnx_graph.build(model, properties))
@@ -55,6 +55,13 @@ def export(arguments: argparse.Namespace) -> None:
         report = {"onnx_bytes": len(content), "largest_difference": f"{difference:.1e}"}
         write_json(arguments.report, report)
     print(f"{description.name}: {len(content):,} bytes, within {difference:.1e} of PyTorch")
+
+
+def _metrics(path: Path) -> dict[str, object]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected the metrics that stage evaluate wrote: {error}") from None
 
 
 if __name__ == "__main__":

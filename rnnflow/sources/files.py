@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import UInt64
 
 from rnnflow import dataset
@@ -23,7 +22,7 @@ def read(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
     Raises:
         InputError: no file, a damaged one, files with other features or columns than the first, an id that came before.
     """
-    paths = sorted(raw.rglob("*.parquet"))
+    paths = sorted(path for path in raw.rglob("*.parquet") if path.is_file())  # Spark calls its folders so, too
     if not paths:
         raise InputError(f"{raw}: no Parquet file, which source 'files' reads; see {raw}/README.md")
     first: SequenceFile | None = None
@@ -50,7 +49,7 @@ def _split(file: SequenceFile, params: GenerateParams, raw: Path) -> Iterator[tu
     rng = np.random.default_rng(int(name))
     waiting: list[pa.Table] = [schema.empty_table()] * len(SPLITS)
     for batch in file.batches():
-        table = _conforming(batch, schema)
+        table = pa.Table.from_arrays([batch.column(name) for name in schema.names], schema=schema)
         sides = assign(table[key].to_pylist(), params.split, params.seed)
         for index, split in enumerate(SPLITS):
             waiting[index] = pa.concat_tables([waiting[index], table.filter(pa.array(sides == index))])
@@ -62,26 +61,12 @@ def _split(file: SequenceFile, params: GenerateParams, raw: Path) -> Iterator[tu
             yield split, _shuffled(waiting[index], rng)
 
 
-def _conforming(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
-    sequences = batch.column("sequence")
-    values = sequences.flatten().cast(pa.float32()).to_numpy().reshape(-1, 1)
-    lengths = pc.list_value_length(sequences).to_numpy()
-    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-    columns = [
-        dataset.sequence_column(values, offsets)
-        if field.name == "sequence"
-        else batch.column(field.name).cast(field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
 def _shuffled(table: pa.Table, rng: np.random.Generator) -> pa.Table:
     return table.take(rng.permutation(len(table))).combine_chunks()
 
 
 def _new_ids(
-    file: SequenceFile, paths: Sequence[Path], seen: Sequence[UInt64[np.ndarray, " id"]]
+    file: SequenceFile, paths: Sequence[Path], seen: Sequence[UInt64[np.ndarray, " earlier"]]
 ) -> UInt64[np.ndarray, " id"]:
     """Return the hashes of a file's ids, eight bytes each, once none of them came before."""
     ids = pa.chunked_array([batch.column("id") for batch in file.batches(["id"])], pa.string())

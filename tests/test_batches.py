@@ -1,0 +1,36 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnflow.batches import BATCHES_PER_BUCKET, buckets, pad
+
+LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=60)
+
+
+@settings(deadline=None, max_examples=50)
+@given(lengths=LENGTHS, batch_size=st.integers(1, 4), seed=st.integers(0, 9))
+def test_buckets_sort_each_stretch_of_the_order_by_length(lengths: list[int], batch_size: int, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    rest = order.tolist()
+    for bucket in buckets(order, np.array(lengths), batch_size):
+        stretch, rest = rest[: BATCHES_PER_BUCKET * batch_size], rest[BATCHES_PER_BUCKET * batch_size :]
+        assert bucket.tolist() == sorted(stretch, key=lengths.__getitem__)
+    assert rest == []
+
+
+@settings(deadline=None, max_examples=50)
+@given(lengths=LENGTHS, num_features=st.integers(1, 3), data=st.data())
+def test_a_padded_batch_starts_with_each_sequence_and_is_as_long_as_the_longest(
+    lengths: list[int], num_features: int, data: st.DataObject
+) -> None:
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    values = np.arange(offsets[-1] * num_features, dtype=np.float32).reshape(-1, num_features)
+    picked = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=8))
+    batch = pad(values, offsets, np.array(picked))
+    assert batch.shape == (len(picked), max(lengths[index] for index in picked), num_features)
+    for padded, index in zip(batch, picked, strict=True):
+        np.testing.assert_array_equal(padded[: lengths[index]], values[offsets[index] : offsets[index + 1]])
+
+
+def test_no_order_has_no_buckets() -> None:
+    assert list(buckets(np.array([], dtype=np.int64), np.array([3]), 2)) == []

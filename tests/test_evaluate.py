@@ -1,0 +1,118 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from rnnflow.params import Cell, ModelParams
+from stages import evaluate
+from tests import toys
+
+SEQUENCES = toys.random_sequences([3, 1, 7, 5, 2, 9])
+LABELS = ["up", "down", "level", "up", "down", "level"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Holds params, checkpoint and a test split."""
+    toys.write_params(tmp_path, evaluate={"batch_size": 4, "num_length_slices": 2})
+    toys.save_checkpoint(
+        tmp_path / "checkpoint.safetensors", toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
+    )
+    toys.write_sequences(tmp_path / "test" / "part-00000.parquet", SEQUENCES, LABELS)
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("cell", toys.CELLS)
+def test_it_writes_metrics_and_tables_that_agree(folder: Path, cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    model = toys.random_classifier(ModelParams(cell=cell, hidden_size=4, bidirectional=True))
+    toys.save_checkpoint(folder / "checkpoint.safetensors", model)
+    evaluate.main(toys.evaluate_arguments(folder))
+    output = folder / "evaluation"
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["num_sequences"] == 6
+    assert metrics["baseline_accuracy"] == pytest.approx(2 / 6, abs=1e-6)  # 'down' led the train split
+    confusion = rows(output / "confusion.csv")
+    right = sum(int(row["count"]) for row in confusion if row["actual"] == row["predicted"])
+    assert sum(int(row["count"]) for row in confusion) == 6
+    assert metrics["accuracy"] == pytest.approx(right / 6, abs=1e-6)
+    assert [row["class"] for row in rows(output / "classes.csv")] == list(toys.CLASSES)
+    for table in ("calibration.csv", "lengths.csv"):
+        assert sum(int(row["count"]) for row in rows(output / table)) == 6
+    assert len(rows(output / "lengths.csv")) == 2
+    assert f"toy: accuracy {metrics['accuracy']:.4f}" in capsys.readouterr().out
+
+
+def test_it_writes_the_same_bytes_again_and_nothing_that_is_left_over(folder: Path) -> None:
+    evaluate.main(toys.evaluate_arguments(folder))
+    first = contents(folder / "evaluation")
+    (folder / "evaluation" / "old.csv").write_text("from an earlier version\n")
+    evaluate.main(toys.evaluate_arguments(folder))
+    assert contents(folder / "evaluation") == first
+
+
+def test_shards_change_no_figure(folder: Path) -> None:
+    evaluate.main(toys.evaluate_arguments(folder))
+    first = contents(folder / "evaluation")
+    toys.write_sequences(folder / "test" / "part-00000.parquet", SEQUENCES[:2], LABELS[:2])
+    toys.write_sequences(folder / "test" / "part-00001.parquet", SEQUENCES[2:], LABELS[2:])
+    evaluate.main(toys.evaluate_arguments(folder))
+    assert contents(folder / "evaluation") == first
+
+
+def unknown_class(folder: Path) -> str:
+    toys.write_sequences(folder / "test" / "part-00001.parquet", SEQUENCES[:2], ["up", "sideways"])
+    return f"{folder / 'test'}: row 7: label 'sideways' is unknown to the train split, which has down, level, up"
+
+
+def other_features(folder: Path) -> str:
+    path = toys.write_sequences(folder / "test" / "part-00000.parquet", SEQUENCES, LABELS, features=("x", "z"))
+    return f"{path}: features x, z, expected x, y"
+
+
+def no_files(folder: Path) -> str:
+    (folder / "test" / "part-00000.parquet").unlink()
+    return f"{folder / 'test'}: no Parquet file"
+
+
+def no_rows(folder: Path) -> str:
+    toys.write_sequences(folder / "test" / "part-00000.parquet", [], [])
+    return f"{folder / 'test'}: no rows"
+
+
+def no_labels(folder: Path) -> str:
+    path = toys.write_sequences(folder / "test" / "part-00000.parquet", SEQUENCES)
+    return f"{path}: column 'label' is missing"
+
+
+def unknown_setting(folder: Path) -> str:
+    path = toys.write_params(folder, evaluate={"batchsize": 4})
+    return f"{path}: evaluate.batchsize: unknown parameter; did you mean 'batch_size'?"
+
+
+@pytest.mark.parametrize(
+    "mistake", [unknown_class, other_features, no_files, no_rows, no_labels, unknown_setting], ids=lambda m: m.__name__
+)
+def test_a_mistake_ends_it_with_one_line_and_leaves_the_last_evaluation(
+    folder: Path, capsys: pytest.CaptureFixture[str], mistake: object
+) -> None:
+    evaluate.main(toys.evaluate_arguments(folder))
+    assert callable(mistake)
+    message = mistake(folder)
+    before = contents(folder / "evaluation"), sorted(folder.rglob("*"))
+    with pytest.raises(SystemExit) as exit_:
+        evaluate.main(toys.evaluate_arguments(folder))
+    assert exit_.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: {message}")
+    assert (contents(folder / "evaluation"), sorted(folder.rglob("*"))) == before

@@ -1,0 +1,149 @@
+"""Small real parts that the tests of several modules use: classifiers, sequences, files."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pyarrow as pa
+import torch
+from hypothesis import strategies as st
+
+from rnnflow import checkpoint, dataset
+from rnnflow.model import SequenceClassifier
+from rnnflow.params import Cell, ModelParams, Pooling, Scaling, StemParams
+from stages import export
+
+CELLS = get_args(Cell)
+POOLINGS = get_args(Pooling)
+SCALINGS = get_args(Scaling)
+FEATURES = ("x", "y")
+CLASSES = ("down", "level", "up")
+METRICS = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "baseline_accuracy": 0.5, "log_loss": 0.25}
+
+
+def architectures() -> st.SearchStrategy[ModelParams]:
+    stems = st.builds(
+        StemParams, channels=st.integers(1, 4), kernel_size=st.sampled_from([1, 3, 5]), num_layers=st.integers(1, 2)
+    )
+    return st.builds(
+        ModelParams,
+        cell=st.sampled_from(CELLS),
+        hidden_size=st.integers(1, 5),
+        num_layers=st.integers(1, 3),
+        bidirectional=st.booleans(),
+        pooling=st.sampled_from(POOLINGS),
+        scaling=st.sampled_from(SCALINGS),
+        stem=st.none() | stems,
+    )
+
+
+def random_classifier(
+    params: ModelParams, num_features: int = len(FEATURES), num_classes: int = len(CLASSES), seed: int = 0
+) -> SequenceClassifier:
+    """Return a classifier with random weights and a random scaling, ready to predict."""
+    torch.manual_seed(seed)
+    model = SequenceClassifier(params, num_features, num_classes)
+    if params.scaling != "none":
+        model.scaler.mean.normal_()
+        model.scaler.inverse_deviation.uniform_(0.5, 2)
+    return model.eval()
+
+
+def random_sequences(
+    lengths: Sequence[int], num_features: int = len(FEATURES), seed: int = 0, missing: float = 0.1
+) -> list[np.ndarray]:
+    """Return sequences of shape (time, feature), a share of whose values is missing."""
+    rng = np.random.default_rng(seed)
+    sequences = [rng.standard_normal((length, num_features), dtype=np.float32) for length in lengths]
+    for sequence in sequences:
+        sequence[rng.random(sequence.shape) < missing] = np.nan
+    return sequences
+
+
+def padded(sequences: Sequence[np.ndarray], num_steps: int, garbage: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return sequences as one array of `num_steps`, with `garbage` in the padding, and their lengths."""
+    array = np.full((len(sequences), num_steps, sequences[0].shape[1]), garbage, dtype=np.float32)
+    for row, sequence in zip(array, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return array, np.array([len(sequence) for sequence in sequences])
+
+
+def alone(model: SequenceClassifier, sequences: Sequence[np.ndarray]) -> torch.Tensor:
+    """Return the logits of sequences that are run one by one, without any padding."""
+    return torch.cat([model(torch.from_numpy(sequence[None]), None) for sequence in sequences])
+
+
+def write_sequences(
+    path: Path,
+    sequences: Sequence[np.ndarray],
+    labels: Sequence[str] | None = None,
+    features: Sequence[str] = FEATURES,
+) -> Path:
+    """Write a Parquet file of the contract, without the column `label` where there are no labels."""
+    offsets = np.concatenate(([0], np.cumsum([len(sequence) for sequence in sequences], dtype=np.int64)))
+    column = dataset.sequence_column(np.concatenate([np.empty((0, len(features)), np.float32), *sequences]), offsets)
+    ids = [f"sequence-{index}" for index in range(len(sequences))]
+    schema = dataset.schema(features)
+    if labels is None:
+        table = pa.table([ids, column], schema=schema.remove(schema.get_field_index("label")))
+    else:
+        table = pa.table([ids, column, pa.array(labels, pa.string())], schema=schema)
+    dataset.write_table(path, table)
+    return path
+
+
+def save_checkpoint(
+    path: Path, model: SequenceClassifier, classes: Sequence[str] = CLASSES, features: Sequence[str] = FEATURES
+) -> checkpoint.Description:
+    """Write a checkpoint and return its description."""
+    description = checkpoint.Description(
+        name="toy",
+        model=model.params,
+        features=tuple(features),
+        classes=tuple(classes),
+        class_counts=(30, 20, 10)[: len(classes)],
+        lengths=(1, 5, 9),
+        num_parameters=model.num_parameters,
+        md5={"data": "d" * 32, "params": "a" * 32, "code": "c" * 32, "validation_data": "v" * 32},
+    )
+    checkpoint.save(path, model, description)
+    return description
+
+
+def write_params(folder: Path, **sections: dict[str, Any]) -> Path:
+    """Write a `params.yaml` with defaults in all that is not given."""
+    path = folder / "params.yaml"
+    stages: dict[str, dict[str, Any]] = {name: {} for name in ("generate", "train", "evaluate", "export")}
+    path.write_text(json.dumps({**stages, "models": {"toy": {"cell": "gru"}}, **sections}))  # JSON is YAML
+    return path
+
+
+def evaluate_arguments(folder: Path) -> list[str]:
+    """Return the arguments of stage evaluate for a checkpoint and a test split in `folder`."""
+    files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "test": "test", "output": "evaluation"}
+    return _options(folder, files)
+
+
+def export_arguments(folder: Path) -> list[str]:
+    """Return the arguments of stage export for a checkpoint and metrics in `folder`."""
+    files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "metrics": "metrics.json"}
+    files |= {"model": "model.onnx", "report": "export.json"}
+    return _options(folder, files)
+
+
+def _options(folder: Path, files: dict[str, str]) -> list[str]:
+    return [part for option, name in files.items() for part in (f"--{option}", str(folder / name))]
+
+
+def exported(
+    folder: Path, model: SequenceClassifier, classes: Sequence[str] = CLASSES, features: Sequence[str] = FEATURES
+) -> Path:
+    """Return the ONNX file that stage export makes of `model` below `folder`."""
+    folder.mkdir(exist_ok=True)
+    write_params(folder)
+    save_checkpoint(folder / "checkpoint.safetensors", model, classes, features)
+    (folder / "metrics.json").write_text(json.dumps(METRICS))
+    export.main(export_arguments(folder))
+    return folder / "model.onnx"
