@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import track
 
-from rnnflow.dataset import READ_ROWS, SequenceFile
 from rnnflow.errors import InputError
 from rnnflow.inference import Predictor
 from rnnflow.outputs import complete_file
+from rnnflow.parquet import READ_ROWS, SequenceFile
 
 STANDARD_OUTPUT = "-"
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnflow import dataset, params
+from rnnflow import params, parquet
 from rnnflow.errors import InputError, exit_on_input_error
 from rnnflow.outputs import complete_folders
 from rnnflow.sources import SOURCES
@@ -30,7 +30,7 @@ def generate(settings: params.GenerateParams, raw: Path, output: Path) -> None:
     with complete_folders(*(output / split for split in SPLITS)) as folders:
         folder_of = dict(zip(SPLITS, folders, strict=True))
         for split, table in SOURCES[settings.source](settings, raw):
-            dataset.write_table(folder_of[split] / f"part-{num_files[split]:05d}.parquet", table)
+            parquet.write_table(folder_of[split] / f"part-{num_files[split]:05d}.parquet", table)
             num_files[split] += 1
             num_rows[split] += len(table)
             labels[split].update(table["label"].unique().to_pylist())

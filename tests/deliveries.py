@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rnnflow import parquet
+
 FEATURES = ("x", "y")
 
 
@@ -30,3 +32,21 @@ def deliver(path: Path, content: dict[str, Any], features: Sequence[str] | None 
     metadata = features and {"rnnflow": json.dumps({"version": 1, "features": list(features)})}
     pq.write_table(pa.table(content).replace_schema_metadata(metadata), path, **options)
     return path
+
+
+def table(sequences: list[np.ndarray], labels: list[str] | None = None, first_id: int = 0) -> pa.Table:
+    """Return sequences of shape (time, feature) in the contract's schema."""
+    num_features = sequences[0].shape[1]
+    offsets = np.concatenate(([0], np.cumsum([len(sequence) for sequence in sequences])))
+    content = [
+        pa.array([f"s{first_id + row}" for row in range(len(sequences))]),
+        parquet.sequence_column(np.concatenate(sequences), offsets),
+        pa.array(labels or ["a"] * len(sequences)),
+    ]
+    return pa.table(content, schema=parquet.schema([f"f{index}" for index in range(num_features)]))
+
+
+def random_table(num_rows: int, num_steps: int) -> pa.Table:
+    """Return noise of one feature in the contract's schema."""
+    values = np.random.default_rng(0).standard_normal((num_rows, num_steps, 1), dtype=np.float32)
+    return table(list(values))

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rnnflow import dataset
+from rnnflow import dataset, parquet
 from rnnflow.provenance import ROOT
 from rnnflow.splitting import SPLITS
 from stages.generate import main
@@ -276,5 +276,5 @@ def test_a_delivery_without_rows_is_refused(tmp_path: Path, refusal: Callable[[]
     write_params(tmp_path, generate=FILES)
     path = tmp_path / "raw" / "a.parquet"
     path.parent.mkdir()
-    dataset.write_table(path, dataset.schema(["x"]).empty_table())
+    parquet.write_table(path, parquet.schema(["x"]).empty_table())
     assert refusal() == "source 'files': no sequences for the train split; raise generate.split or bring more data"

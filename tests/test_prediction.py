@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from rnnflow import dataset
+from rnnflow import parquet
 from rnnflow.errors import InputError
 from rnnflow.inference import Predictor
 from rnnflow.model import SequenceClassifier
@@ -122,7 +122,7 @@ def test_classes_named_like_columns_or_with_signs_of_csv_keep_apart(tmp_path: Pa
 def table_of(sequences: Sequence[list[float | None] | None], ids: list[str | None] | None = None) -> pa.Table:
     names = ids or [f"sequence-{index}" for index in range(len(sequences))]
     table = pa.table({"id": pa.array(names, pa.string()), "sequence": pa.array(sequences, pa.list_(pa.float32()))})
-    return table.replace_schema_metadata(dataset.schema(toys.FEATURES).metadata)
+    return table.replace_schema_metadata(parquet.schema(toys.FEATURES).metadata)
 
 
 GOOD: list[float | None] = [1.0, 2.0]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from sklearn.datasets import load_digits
 
-from rnnflow import dataset
+from rnnflow import parquet
 from rnnflow.errors import InputError
 from rnnflow.params import GenerateParams
 from rnnflow.sources import SOURCES
@@ -32,9 +32,9 @@ def shards(wanted: GenerateParams, raw: Path = Path("nowhere")) -> dict[str, lis
     found: dict[str, list[pa.Table]] = {split: [] for split in SPLITS}
     for split, table in SOURCES[wanted.source](wanted, raw):
         table.validate(full=True)
-        optional = [name for name in dataset.OPTIONAL_COLUMNS if name in table.schema.names]
+        optional = [name for name in parquet.OPTIONAL_COLUMNS if name in table.schema.names]
         features = ["x", "y"] if wanted.source == "files" else features_of(table)
-        assert table.schema.equals(dataset.schema(features, optional), check_metadata=True)
+        assert table.schema.equals(parquet.schema(features, optional), check_metadata=True)
         assert 0 < len(table) <= wanted.shard_rows
         found[split].append(table)
     return found

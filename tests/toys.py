@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from hypothesis import strategies as st
 
-from rnnflow import checkpoint, dataset
+from rnnflow import checkpoint, parquet
 from rnnflow.model import SequenceClassifier
 from rnnflow.params import Cell, ModelParams, Pooling, Scaling, StemParams
 from stages import export
@@ -83,14 +83,14 @@ def write_sequences(
 ) -> Path:
     """Write a Parquet file of the contract, without the column `label` where there are no labels."""
     offsets = np.concatenate(([0], np.cumsum([len(sequence) for sequence in sequences], dtype=np.int64)))
-    column = dataset.sequence_column(np.concatenate([np.empty((0, len(features)), np.float32), *sequences]), offsets)
+    column = parquet.sequence_column(np.concatenate([np.empty((0, len(features)), np.float32), *sequences]), offsets)
     ids = [f"sequence-{index}" for index in range(len(sequences))]
-    schema = dataset.schema(features)
+    schema = parquet.schema(features)
     if labels is None:
         table = pa.table([ids, column], schema=schema.remove(schema.get_field_index("label")))
     else:
         table = pa.table([ids, column, pa.array(labels, pa.string())], schema=schema)
-    dataset.write_table(path, table)
+    parquet.write_table(path, table)
     return path
 
 

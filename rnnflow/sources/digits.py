@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from rnnflow import dataset
+from rnnflow import parquet
 from rnnflow.params import GenerateParams
 from rnnflow.splitting import SPLITS, assign
 
@@ -22,12 +22,12 @@ def read(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
     table = pa.Table.from_arrays(
         [
             pa.array(ids),
-            dataset.sequence_column(
+            parquet.sequence_column(
                 images.astype(np.float32).reshape(-1, NUM_FEATURES), NUM_STEPS * np.arange(len(images) + 1)
             ),
             pa.array([str(target) for target in targets]),
         ],
-        schema=dataset.schema([f"pixel_{column}" for column in range(NUM_FEATURES)]),
+        schema=parquet.schema([f"pixel_{column}" for column in range(NUM_FEATURES)]),
     )
     sides = assign(ids, params.split, params.seed)
     for index, split in enumerate(SPLITS):

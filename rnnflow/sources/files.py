@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import UInt64
 
-from rnnflow import dataset
-from rnnflow.dataset import SequenceFile
+from rnnflow import parquet
 from rnnflow.errors import InputError
 from rnnflow.params import GenerateParams
+from rnnflow.parquet import SequenceFile
 from rnnflow.splitting import SPLITS, assign, key_hashes
 
 
@@ -43,7 +43,7 @@ def read(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
 
 
 def _split(file: SequenceFile, params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
-    schema = dataset.schema(file.features, file.columns)
+    schema = parquet.schema(file.features, file.columns)
     key = "group" if "group" in file.columns else "id"
     name = key_hashes([file.path.relative_to(raw).as_posix()], params.seed)[0]
     rng = np.random.default_rng(int(name))

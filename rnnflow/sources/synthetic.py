@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Int64
 
-from rnnflow import dataset
+from rnnflow import parquet
 from rnnflow.params import GenerateParams
 from rnnflow.splitting import SPLITS
 
@@ -43,10 +43,10 @@ def _shards(
             num_rows = min(params.shard_rows, num_sequences - first)
             columns = [
                 pa.array([f"{split}-{row:09d}" for row in range(first, first + num_rows)]),
-                dataset.sequence_column(values[: offsets[num_rows]], offsets[: num_rows + 1]),
+                parquet.sequence_column(values[: offsets[num_rows]], offsets[: num_rows + 1]),
                 pa.array(np.array(names)[is_second[:num_rows].astype(np.intp)], pa.string()),
             ]
-            yield split, pa.Table.from_arrays(columns, schema=dataset.schema(features))
+            yield split, pa.Table.from_arrays(columns, schema=parquet.schema(features))
 
 
 def _draw_sum_sign(rng: np.random.Generator, offsets: Offsets) -> tuple[Values, Bool[np.ndarray, " sequence"]]:

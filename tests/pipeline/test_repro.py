@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow import dataset, inference
+from rnnflow import inference, parquet
 from tests.pipeline.conftest import Clone
 
 pytestmark = pytest.mark.xdist_group("pipeline")  # they share a finished clone
@@ -130,11 +130,11 @@ def deliver(path: Path, seed: int) -> None:
     values = rng.standard_normal((offsets[-1], 2), dtype=np.float32)
     columns = {
         "id": [f"{seed}-{row}" for row in range(60)],
-        "sequence": dataset.sequence_column(values, offsets),
+        "sequence": parquet.sequence_column(values, offsets),
         "label": ["high" if total > 0 else "low" for total in np.add.reduceat(values[:, 0], offsets[:-1])],
     }
     path.parent.mkdir(parents=True)
-    pq.write_table(dataset.schema(["x", "y"]).empty_table().from_pydict(columns, dataset.schema(["x", "y"])), path)
+    pq.write_table(parquet.schema(["x", "y"]).empty_table().from_pydict(columns, parquet.schema(["x", "y"])), path)
 
 
 @pytest.mark.parametrize("wrong", [{"epoch": 3}, {"learning_rate": "fast"}])
