@@ -141,11 +141,11 @@ class TrainParams(_Section):
 
     seed: Seed = 0
     """Decides initial weights, order of the sequences, dropout and jitter."""
-    epochs: Count = 60
+    epochs: Count = 80
     batch_size: Count = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    learning_rate: Annotated[float, Field(gt=0)] = 0.005
     """Peak of the one-cycle schedule (Smith and Topin, 2018)."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.2
     """Decoupled, as in AdamW (Loshchilov and Hutter, 2019)."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     jitter: Annotated[float, Field(ge=0)] = 0.0

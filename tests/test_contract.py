@@ -82,7 +82,9 @@ def test_params_yaml_shows_every_setting_with_its_default() -> None:
 
     settings = params.load(ROOT / "params.yaml")
     for stage in STAGES:
-        assert names(PARAMS[stage]) == set(type(getattr(settings, stage)).model_fields)
+        section = getattr(settings, stage)
+        assert names(PARAMS[stage]) == set(type(section).model_fields)
+        assert section == type(section)()
     for model in PARAMS["models"].values():
         assert names(model) == set(params.ModelParams.model_fields)
 

@@ -1,0 +1,48 @@
+"""Measures what rnnflow promises and says whether each promise is kept: `python -m benchmarks`."""
+
+import argparse
+import importlib
+from collections.abc import Sequence
+
+from rich.markup import escape
+
+from benchmarks.measuring import Figure, console, table
+
+BENCHMARKS = {
+    "training_step": "a training step against the loop that the project started from",
+    "loading": "Parquet to tensor against pandas",
+    "serving": "export to ONNX, and its answers against eager PyTorch",
+    "scale": "time and memory of the stages up to 1,000,000 sequences; takes minutes",
+    "accuracy": "accuracy against published results; takes long, runs only if named",
+}
+ONLY_IF_NAMED = ("accuracy",)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure speed, memory and accuracy against peers.",
+        epilog="\n".join(f"{name:<15} {what}" for name, what in BENCHMARKS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure; all but accuracy by default")
+    parser.add_argument("--skip-scale", action="store_true", help="leave out what takes minutes")
+    arguments = parser.parse_args(argv)
+    if unknown := sorted(set(arguments.names) - set(BENCHMARKS)):
+        parser.error(f"no benchmark {unknown[0]!r}, there are {', '.join(BENCHMARKS)}")
+    chosen = arguments.names or [name for name in BENCHMARKS if name not in ONLY_IF_NAMED]
+    out = console()
+    figures: list[Figure] = []
+    for name in chosen:
+        if name == "scale" and arguments.skip_scale:
+            continue
+        figures += importlib.import_module(f"benchmarks.{name}").measure(out)
+    summary = table("Summary", "figure", "target", "measured", "reached")
+    for figure in figures:
+        reached = "yes" if figure.is_reached else "[bold red]no[/]"
+        summary.add_row(escape(figure.name), figure.target, figure.measured, reached)
+    out.print(summary)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""How every benchmark measures: alternated runs in one process, CPU time, median and quartiles."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A promise and what became of it."""
+
+    name: str
+    target: str
+    measured: str
+    is_reached: bool
+
+
+@dataclass(frozen=True)
+class Quartiles:
+    """Of repeated measurements."""
+
+    lower: float
+    median: float
+    upper: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Quartiles":
+        return cls(*(float(value) for value in np.quantile(values, (0.25, 0.5, 0.75))))
+
+    def text(self, decimals: int) -> str:
+        return f"{self.median:.{decimals}f} ({self.lower:.{decimals}f} to {self.upper:.{decimals}f})"
+
+
+def alternated(
+    functions: Mapping[str, Callable[[], object]],
+    num_rounds: int,
+    num_warm_up: int = 2,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, np.ndarray]:
+    """Call all functions in turn, round after round, and return the seconds of each call, of CPU time by default."""
+    seconds = {name: np.empty(num_rounds) for name in functions}
+    for round_ in range(-num_warm_up, num_rounds):
+        for name, function in functions.items():
+            start = clock()
+            function()
+            duration = clock() - start
+            if round_ >= 0:
+                seconds[name][round_] = duration
+    return seconds
+
+
+def table(title: str, *columns: str) -> Table:
+    """Return an empty table: the first column holds text, the others numbers."""
+    result = Table(title=title, title_justify="left")
+    for index, name in enumerate(columns):
+        result.add_column(name, justify="right" if index else "left")
+    return result
+
+
+def console() -> Console:
+    """Return where tables are printed, wide enough for them where the output is no terminal."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=120)
