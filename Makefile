@@ -37,7 +37,8 @@ lock: .venv/.installed  ## resolve pyproject.toml anew into requirements.lock
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock  # the build for the machine is pip's choice
 
 .venv/.installed: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo "making .venv from requirements.lock, which takes some minutes the first time"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@

@@ -77,5 +77,8 @@ def load(path: Path) -> tuple[SequenceClassifier, Description]:
     )
     with torch.device("meta"):
         model = SequenceClassifier(description.model, len(description.features), len(description.classes))
-    model.load_state_dict(tensors, assign=True)
+    try:
+        model.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        raise InputError(f"{path}: weights do not fit their description: {' '.join(str(error).split())}") from None
     return model.eval(), description

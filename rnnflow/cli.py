@@ -22,8 +22,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.stdout.flush()
         except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError as error:  # a folder that may not be written, a folder where a file is expected
-            raise InputError(f"{error.filename2 or error.filename or 'output'}: {error.strerror or error}") from None
 
 
 def predict(arguments: argparse.Namespace) -> None:

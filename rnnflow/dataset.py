@@ -1,6 +1,5 @@
 """A split in memory: one flat buffer of values with offsets, read from the Parquet files of the contract."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,9 @@ from jaxtyping import Float32, Int64
 
 from rnnflow.errors import InputError
 from rnnflow.parquet import SequenceFile
+
+NUM_THREADS = 4
+"""Files read at a time; each takes some megabytes beside the buffer."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _read_side_by_side(
             position += len(flat)
         return labels
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Arrow decodes outside Python's lock
+    with ThreadPoolExecutor(NUM_THREADS) as pool:  # Arrow decodes outside Python's lock
         labels = [chunk for chunks in pool.map(read, range(len(files))) for chunk in chunks]
     return values, lengths, pa.chunked_array(labels)
 

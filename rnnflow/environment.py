@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rnnflow.errors import InputError
 
 DEVICE = "RNNFLOW_DEVICE"
 STATE = "RNNFLOW_STATE"
+MAX_STATE_AGE_SECONDS = 30 * 24 * 3600
 
 
 def device() -> str:
@@ -29,10 +31,19 @@ def device() -> str:
     return "cuda" if has_gpu and wanted != "cpu" else "cpu"
 
 
-def resume_file(md5: Mapping[str, str]) -> Path:
-    """Return where a training keeps its state until it ends, known by the md5 of its data, params and code.
+def resume_file(md5: Mapping[str, str], device: str) -> Path:
+    """Return where a training keeps its state until it ends, known by all that decides its bytes.
 
-    It is below the folder `RNNFLOW_STATE`, by default `.rnnflow`, outside DVC's outputs.
+    That is the md5 of its data, params and code, the device and PyTorch's version. It is below the folder `RNNFLOW_STATE`, by default `.rnnflow`, outside DVC's outputs.
     """
-    key = hashlib.sha256(json.dumps(dict(md5), sort_keys=True).encode()).hexdigest()[:32]
+    known_by = {**md5, "device": device, "torch": torch.__version__}
+    key = hashlib.sha256(json.dumps(known_by, sort_keys=True).encode()).hexdigest()[:32]
     return Path(os.environ.get(STATE, ".rnnflow")) / "resume" / f"{key}.safetensors"
+
+
+def end_resume(file: Path) -> None:
+    """Remove the state of a training that has ended, and those that no training has touched for a month."""
+    file.unlink(missing_ok=True)
+    for other in file.parent.glob("*"):
+        if time.time() - other.stat().st_mtime > MAX_STATE_AGE_SECONDS:
+            other.unlink(missing_ok=True)

@@ -3,8 +3,10 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 EXIT_STATUS = 2
+INTERRUPTED_STATUS = 130
 
 
 class InputError(Exception):
@@ -20,6 +22,16 @@ def exit_on_input_error() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        sys.stdout.flush()
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(EXIT_STATUS)
+        _end(str(error), EXIT_STATUS)
+    except KeyboardInterrupt:
+        _end("interrupted", INTERRUPTED_STATUS)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a folder that may not be written, a folder where a file is expected
+        _end(f"{error.filename2 or error.filename or 'output'}: {error.strerror or error}", EXIT_STATUS)
+
+
+def _end(message: str, status: int) -> NoReturn:
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(status)

@@ -14,6 +14,7 @@ from rnnflow.batches import buckets, pad
 from rnnflow.errors import InputError
 
 METADATA_VERSION = "1"
+METADATA_NAMES = ("name", "model", "features", "classes", "lengths", "num_parameters", "md5", "metrics")
 CHUNK_SIZE = 64
 """Sequences in one call of onnxruntime: larger chunks leave the processor's cache."""
 _LOAD_ERRORS = (
@@ -39,7 +40,7 @@ class Predictor:
     classes: tuple[str, ...]
     features: tuple[str, ...]
     metadata: Mapping[str, Any]
-    """All that the file says of itself: `name`, `model`, `metrics`, `md5`, `num_parameters`, …"""
+    """What the file says of itself, by `METADATA_NAMES`."""
 
     def __init__(self, path: Path | str, num_threads: int = 1) -> None:
         path = Path(path)
@@ -58,7 +59,10 @@ class Predictor:
                 f"{path}: not exported by rnnflow in version {METADATA_VERSION}: "
                 f"the metadata property 'rnnflow' is {properties.get('rnnflow', 'missing')}"
             )
-        self.metadata = {name: json.loads(value) for name, value in properties.items()}
+        try:
+            self.metadata = {name: json.loads(properties[name]) for name in METADATA_NAMES}
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path}: a metadata property is missing or damaged: {error}") from None
         self.classes = tuple(self.metadata["classes"])
         self.features = tuple(self.metadata["features"])
 

@@ -123,14 +123,14 @@ def _scaling(graph: _Graph, model: SequenceClassifier) -> str:
 
 
 def _stem(graph: _Graph, convolutions: nn.ModuleList, inputs: str) -> str:
-    padding_is_zero = graph.add("Transpose", [graph.valid_steps()], perm=[0, 2, 1])
+    is_valid = graph.add("Transpose", [graph.valid_steps()], perm=[0, 2, 1])
     zero = graph.constant(0.0)
     outputs = graph.add("Transpose", [inputs], perm=[0, 2, 1])
     for convolution in convolutions:
         assert isinstance(convolution, nn.Conv1d)
         assert convolution.bias is not None
         half = convolution.kernel_size[0] // 2
-        masked = graph.add("Where", [padding_is_zero, outputs, zero])
+        masked = graph.add("Where", [is_valid, outputs, zero])
         weights = [graph.constant(convolution.weight), graph.constant(convolution.bias)]
         outputs = graph.add("Relu", [graph.add("Conv", [masked, *weights], pads=[half, half])])
     return graph.add("Transpose", [outputs], perm=[0, 2, 1])

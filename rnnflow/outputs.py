@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ NUM_DECIMALS = 6
 def complete_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends well and vanishes otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
         temporary.replace(path)
@@ -46,12 +45,14 @@ def complete_folders(*folders: Path) -> Iterator[list[Path]]:
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write `content` with sorted keys and floats of fixed precision."""
     with complete_file(path) as temporary:
-        temporary.write_text(json.dumps(_rounded(content), indent=2, sort_keys=True, allow_nan=False) + "\n")
+        temporary.write_text(
+            json.dumps(_rounded(content), indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write `rows`, which have the same columns, as CSV with floats of fixed precision."""
-    with complete_file(path) as temporary, temporary.open("w", newline="") as file:
+    with complete_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _rounded(value) for name, value in row.items()} for row in rows)

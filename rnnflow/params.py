@@ -21,7 +21,7 @@ MAX_SHARD_STEPS = 2**29
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -116,7 +116,7 @@ class ModelParams(_Section):
     """An entry of `models`: the architecture of one classifier."""
 
     cell: Cell
-    hidden_size: Count = 32
+    hidden_size: Annotated[int, Field(ge=1, le=65536)] = 32
     num_layers: Count = 1
     bidirectional: bool = False
     dropout: Probability = 0.0
@@ -146,7 +146,7 @@ class TrainParams(_Section):
     learning_rate: Annotated[float, Field(gt=0)] = 0.005
     """Peak of the one-cycle schedule (Smith and Topin, 2018)."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.2
-    """Decoupled, as in AdamW (Loshchilov and Hutter, 2019)."""
+    """Decoupled, as in AdamW (Loshchilov and Hutter, 2019); it acts on biases as well."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     jitter: Annotated[float, Field(ge=0)] = 0.0
     """Deviation of the Gaussian noise added to scaled inputs."""
@@ -154,7 +154,7 @@ class TrainParams(_Section):
     class_weights: Literal["none", "balanced"] = "none"
     early_stopping_patience: Count | None = None
     """Epochs without a lower validation loss before training ends with the best weights; none trains every epoch."""
-    num_threads: Count = 1
+    num_threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """Tracked because it decides the bits of the weights."""
 
 
@@ -180,7 +180,7 @@ class Params(_Section):
 
     generate: GenerateParams
     train: TrainParams
-    models: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], ModelParams], Field(min_length=1)]
+    models: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")], ModelParams], Field(min_length=1)]
     evaluate: EvaluateParams
     export: ExportParams
 
@@ -228,7 +228,7 @@ def parse(content: object, place: str = "params.yaml") -> Params:
 _EXPECTED = {
     "dict_type": "expected names with values",
     "model_type": "expected names with values",
-    "string_pattern_mismatch": "expected a name of lower-case letters, digits, '-' and '_'",
+    "string_pattern_mismatch": "expected a name of lower-case letters, digits, '-' and '_' that begins with a letter or digit",
     "too_short": "expected at least one entry",
 }
 

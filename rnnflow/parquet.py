@@ -18,6 +18,7 @@ VERSION = 1
 METADATA_KEY = b"rnnflow"
 ROW_GROUP_BYTES = 8 * 2**20
 READ_ROWS = 16384
+READ_VALUES = 2**22
 SEQUENCE_TYPE = pa.list_(pa.field("element", pa.float32(), nullable=False))
 TYPES = {
     "id": pa.string(),
@@ -91,6 +92,10 @@ class SequenceFile:
         return int(self.metadata.num_rows)
 
     @property
+    def names_its_features(self) -> bool:
+        return METADATA_KEY in (self.metadata.metadata or {})
+
+    @property
     def columns(self) -> list[str]:
         names = {self.metadata.schema.column(i).path.split(".")[0] for i in range(self.metadata.num_columns)}
         return [name for name in TYPES if name in names]
@@ -101,6 +106,11 @@ class SequenceFile:
         schema, groups = self.metadata.schema, range(self.metadata.num_row_groups)
         column = next(i for i in range(len(schema)) if schema.column(i).path.split(".")[0] == "sequence")
         return sum(int(self.metadata.row_group(group).column(column).num_values) for group in groups)
+
+    @property
+    def _rows_at_once(self) -> int:
+        """Rows whose values take some megabytes, however long the sequences are."""
+        return max(1, min(READ_ROWS, READ_VALUES * self.num_rows // max(1, self.num_values)))
 
     def batches(self, columns: Sequence[str] | None = None, encodes_labels: bool = False) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order, in the contract's types, checked: no nulls, no empty, ragged or infinite sequence.
@@ -114,7 +124,7 @@ class SequenceFile:
         first_row = 0
         try:
             with pq.ParquetFile(self.path, memory_map=True, read_dictionary=dictionaries) as parquet:
-                for stored in parquet.iter_batches(READ_ROWS, columns=list(columns or self.columns)):
+                for stored in parquet.iter_batches(self._rows_at_once, columns=list(columns or self.columns)):
                     stored.validate(full=True)
                     batch = _converted(stored, types)
                     self._check(batch, first_row)
@@ -208,8 +218,10 @@ def _features(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> tup
         raise InputError(f"{path}: the metadata key 'rnnflow' is not JSON with 'version' and 'features'") from None
     if version != VERSION:
         raise InputError(f"{path}: data contract version {version}, this program reads version {VERSION}")
-    if not isinstance(features, list) or not features:
-        raise InputError(f"{path}: the metadata key 'rnnflow' has features {features!r}, expected a list of names")
+    if not isinstance(features, list) or not all(features) or len(set(map(str, features))) < max(1, len(features)):
+        raise InputError(
+            f"{path}: the metadata key 'rnnflow' has features {features!r}, expected a list of unlike names"
+        )
     return tuple(map(str, features))
 
 

@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from rnnflow.errors import InputError
 from rnnflow.inference import Predictor
 from rnnflow.outputs import complete_file
-from rnnflow.parquet import READ_ROWS, SequenceFile
+from rnnflow.parquet import SequenceFile
 
 STANDARD_OUTPUT = "-"
 
@@ -38,6 +38,8 @@ def predict_file(predictor: Predictor, source: Path, target: str) -> int:
         raise InputError(
             f"{source}: features {', '.join(file.features)}, the model expects {', '.join(predictor.features)}"
         )
+    if not file.names_its_features:
+        print(f"{source} does not name its features, taken as {', '.join(file.features)}", file=sys.stderr)
     schema = pa.schema(
         [("id", pa.string()), ("prediction", pa.string())]
         + [(f"probability_{name}", pa.float32()) for name in predictor.classes]
@@ -49,16 +51,11 @@ def predict_file(predictor: Predictor, source: Path, target: str) -> int:
             temporary = stack.enter_context(complete_file(Path(target)))
             kind = pyarrow.csv.CSVWriter if target.endswith(".csv") else pq.ParquetWriter
             writer = stack.enter_context(kind(temporary, schema))
-        batches = track(
-            file.batches(["id", "sequence"]),
-            "predicting",
-            total=-(-file.num_rows // READ_ROWS),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        for batch in batches:
+        bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+        task = stack.enter_context(bar).add_task("predicting", total=file.num_rows)
+        for batch in file.batches(["id", "sequence"]):
             writer.write_table(_predicted(predictor, batch, schema))
+            bar.advance(task, len(batch))
     return file.num_rows
 
 

@@ -55,7 +55,7 @@ def source_files(module: Path) -> list[Path]:
 
 def _imported(path: Path) -> list[Path]:
     files = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -77,7 +77,7 @@ def _module_files(name: str) -> list[Path]:
 
 
 def _says_something(path: Path) -> bool:
-    return path.name != "__init__.py" or len(ast.parse(path.read_text()).body) > 1
+    return path.name != "__init__.py" or len(ast.parse(path.read_text(encoding="utf-8")).body) > 1
 
 
 def _json_md5(content: object) -> str:

@@ -51,8 +51,10 @@ def description(path: Path) -> Table:
     figures = {name: value for name, value in metadata["metrics"].items() if isinstance(value, int | float)}
     what.add_row("test split", "\n".join(f"{name} {value:,}" for name, value in sorted(figures.items())))
     what.add_row("md5", "\n".join(f"{name} {value}" for name, value in sorted(metadata["md5"].items())))
-    revision = find_revision(metadata["md5"]["weights"])
-    what.add_row("revision", revision or "the weights are in no dvc.lock in the history of this folder's repository")
+    revision = find_revision(metadata["md5"]["weights"], path.resolve().parent)
+    what.add_row(
+        "revision", revision or "the weights are in no dvc.lock in the history of the repository around the file"
+    )
     return what
 
 
@@ -69,11 +71,11 @@ def latency_microseconds(predictor: Predictor) -> float:
     return float(np.median(durations)) * 1e6
 
 
-def find_revision(md5: str) -> str | None:
-    """Return the first commit, on any branch, whose `dvc.lock` names this md5: its hash, date and subject."""
+def find_revision(md5: str, folder: Path) -> str | None:
+    """Return the first commit of the repository around `folder`, on any branch, whose `dvc.lock` names this md5: its hash, date and subject."""
     command = ["git", "log", "--all", "--reverse", f"-S{md5}", "--format=%h %cs %s", "--", ":(top,glob)**/dvc.lock"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
     except (FileNotFoundError, subprocess.CalledProcessError):
         return None
     return found[0] if found else None

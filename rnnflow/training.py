@@ -22,6 +22,7 @@ from rnnflow.params import ModelParams, TrainParams
 from rnnflow.schedule import one_cycle
 from rnnflow.torch_engine import Batch, TorchEngine
 
+VALIDATION_BATCH_SIZE = 256
 SCALING_CHUNK = 2**20
 """Time steps looked at together when the scaling is fitted."""
 
@@ -113,7 +114,7 @@ class Training:
                 f"training: the loss is {train_loss} in epoch {len(self.history) + 1}; "
                 "lower train.learning_rate or look for extreme values in the data"
             )
-        probabilities = predict(self.model, self.validation, batch_size=256)
+        probabilities = predict(self.model, self.validation, VALIDATION_BATCH_SIZE)
         validation_loss, accuracy = log_loss_and_accuracy(self.validation.labels, probabilities)
         epoch = Epoch(train_loss, validation_loss, accuracy, learning_rate)
         self.history.append(epoch)

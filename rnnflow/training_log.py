@@ -1,5 +1,6 @@
 """What a person sees of a training: a progress bar, or lines where there is no terminal; and DVCLive's files."""
 
+import shutil
 from pathlib import Path
 from types import TracebackType
 
@@ -48,6 +49,8 @@ class TrainingLog:
     ) -> None:
         self.bar.stop()
         self.live.end()
+        if kind is not None:
+            shutil.rmtree(self.live.dir)
 
     def add(self, epoch: Epoch) -> None:
         """Show and store the next epoch."""

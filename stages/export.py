@@ -46,7 +46,9 @@ def export(arguments: argparse.Namespace) -> None:
     content = onnx_graph.serialise(onnx_graph.build(model, properties))
     with complete_file(arguments.model) as temporary:
         temporary.write_bytes(content)
-        difference = largest_difference(model, Predictor(temporary), settings.batch_sizes, settings.lengths)
+        difference = largest_difference(
+            model, Predictor(temporary), settings.batch_sizes, [*settings.lengths, description.lengths[-1]]
+        )
         if not difference <= settings.tolerance:
             raise InputError(
                 f"{arguments.model}: probabilities differ from PyTorch's by {difference:.2g}, "
@@ -59,7 +61,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 def _metrics(path: Path) -> dict[str, object]:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected the metrics that stage evaluate wrote: {error}") from None
 

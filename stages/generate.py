@@ -26,32 +26,36 @@ def generate(settings: params.GenerateParams, raw: Path, output: Path) -> None:
     """Write the three splits, all of them or none."""
     num_files: Counter[str] = Counter()
     num_rows: Counter[str] = Counter()
-    labels: dict[str, set[str]] = {split: set() for split in SPLITS}
+    labels: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     with complete_folders(*(output / split for split in SPLITS)) as folders:
         folder_of = dict(zip(SPLITS, folders, strict=True))
         for split, table in SOURCES[settings.source](settings, raw):
             parquet.write_table(folder_of[split] / f"part-{num_files[split]:05d}.parquet", table)
             num_files[split] += 1
             num_rows[split] += len(table)
-            labels[split].update(table["label"].unique().to_pylist())
+            labels[split].update(
+                {label["values"]: label["counts"] for label in table["label"].value_counts().to_pylist()}
+            )
         _check(settings, num_rows, labels)
     for split in SPLITS:
         print(f"{split:<11} {num_rows[split]:>9,} sequences in {num_files[split]} files")
 
 
-def _check(settings: params.GenerateParams, num_rows: Counter[str], labels: dict[str, set[str]]) -> None:
+def _check(settings: params.GenerateParams, num_rows: Counter[str], labels: dict[str, Counter[str]]) -> None:
     source = f"source {settings.source!r}"
     for split in SPLITS:
         if not num_rows[split]:
-            raise InputError(f"{source}: no sequences for the {split} split; raise generate.split or bring more data")
+            raise InputError(f"{source}: no sequences for the {split} split; change generate.split or bring more data")
     if len(labels["train"]) < 2:
         raise InputError(
             f"{source}: the train split has one class only, {min(labels['train'])!r}; a classifier needs two"
         )
     for split in SPLITS:
-        if unknown := labels[split] - labels["train"]:
+        if unknown := set(labels[split]) - set(labels["train"]):
+            name = min(unknown)
             raise InputError(
-                f"{source}: class {min(unknown)!r} is in the {split} split but not in train; bring more of it"
+                f"{source}: class {name!r} has {labels[split][name]} in the {split} split and none in train; "
+                "bring more of it, leave it out, or change generate.seed"
             )
 
 

@@ -36,7 +36,7 @@ def train(arguments: argparse.Namespace) -> None:
         "code": provenance.code_md5(provenance.source_files(Path(__file__))),
     }
     device = environment.device()
-    resume = environment.resume_file(md5)
+    resume = environment.resume_file(md5, device)
     training = Training(train_split, validation, model_params, settings.train, device)
     with TrainingLog(arguments.name, arguments.log, settings.train.epochs, device) as log:
         model = training.run(resume, log.add)
@@ -51,7 +51,7 @@ def train(arguments: argparse.Namespace) -> None:
         md5=md5,
     )
     checkpoint.save(arguments.checkpoint, model, description)
-    resume.unlink(missing_ok=True)
+    environment.end_resume(resume)
 
 
 if __name__ == "__main__":

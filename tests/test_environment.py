@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,21 @@ def test_the_state_of_a_training_is_known_by_what_it_is_made_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path))
-    one = environment.resume_file({"data": "1", "code": "2"})
-    assert one == environment.resume_file({"code": "2", "data": "1"})
-    assert one != environment.resume_file({"data": "1", "code": "3"})
+    one = environment.resume_file({"data": "1", "code": "2"}, "cpu")
+    assert one == environment.resume_file({"code": "2", "data": "1"}, "cpu")
+    assert one != environment.resume_file({"data": "1", "code": "3"}, "cpu")
+    assert one != environment.resume_file({"data": "1", "code": "2"}, "cuda")
     assert one.is_relative_to(tmp_path)
+
+
+def test_the_end_of_a_training_removes_its_state_and_forgotten_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path))
+    own, forgotten, other = (environment.resume_file({"data": name}, "cpu") for name in ("1", "2", "3"))
+    own.parent.mkdir()
+    for file in (own, forgotten, other):
+        file.touch()
+    os.utime(forgotten, (0, 0))
+    environment.end_resume(own)
+    assert list(own.parent.iterdir()) == [other]

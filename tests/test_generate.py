@@ -166,12 +166,12 @@ def test_wrong_params_are_refused(
             "source 'sum_sign': the train split has one class only, 'positive'; a classifier needs two",
         ),
         (
-            {"source": "digits", "split": {"test": 0}},
-            "source 'digits': no sequences for the test split; raise generate.split or bring more data",
+            {"source": "digits", "split": {"test": 1e-9}},
+            "source 'digits': no sequences for the test split; change generate.split or bring more data",
         ),
         (
             {"source": "digits", "split": {"validation": 0.5, "test": 0.495}},
-            "source 'digits': class '0' is in the validation split but not in train; bring more of it",
+            "source 'digits': class '0' has 87 in the validation split and none in train; bring more of it, leave it out, or change generate.seed",
         ),
     ],
 )
@@ -258,10 +258,10 @@ def test_no_delivery_at_all_is_refused(folder: str, tmp_path: Path, refusal: Cal
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (columns(1), "no sequences for the train split; raise generate.split or bring more data"),
+        (columns(1), "no sequences for the train split; change generate.split or bring more data"),
         (columns() | {"label": ["cat"] * 40}, "the train split has one class only, 'cat'; a classifier needs two"),
-        (columns() | {"group": ["g"] * 40}, "no sequences for the validation split; raise generate.split or bring more data"),
-        (columns() | {"label": [f"class-{row}" for row in range(40)]}, "class 'class-0' is in the validation split but not in train; bring more of it"),
+        (columns() | {"group": ["g"] * 40}, "no sequences for the validation split; change generate.split or bring more data"),
+        (columns() | {"label": [f"class-{row}" for row in range(40)]}, "class 'class-0' has 1 in the validation split and none in train; bring more of it, leave it out, or change generate.seed"),
     ],
 )  # fmt: skip
 def test_deliveries_that_are_too_little_are_refused(
@@ -277,4 +277,4 @@ def test_a_delivery_without_rows_is_refused(tmp_path: Path, refusal: Callable[[]
     path = tmp_path / "raw" / "a.parquet"
     path.parent.mkdir()
     parquet.write_table(path, parquet.schema(["x"]).empty_table())
-    assert refusal() == "source 'files': no sequences for the train split; raise generate.split or bring more data"
+    assert refusal() == "source 'files': no sequences for the train split; change generate.split or bring more data"

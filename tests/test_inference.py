@@ -90,6 +90,22 @@ def test_a_file_cut_anywhere_is_refused(path: Path, tmp_path: Path) -> None:
             Predictor(cut)
 
 
+def test_a_property_that_a_registry_added_is_left_alone(path: Path, tmp_path: Path) -> None:
+    proto = onnx.load(path)
+    proto.metadata_props.add(key="author", value="me")
+    onnx.save(proto, tmp_path / "model.onnx")
+    assert Predictor(tmp_path / "model.onnx").metadata == Predictor(path).metadata
+
+
+def test_a_damaged_property_is_refused(path: Path, tmp_path: Path) -> None:
+    proto = onnx.load(path)
+    (classes,) = (entry for entry in proto.metadata_props if entry.key == "classes")
+    classes.value = "no, yes"
+    onnx.save(proto, tmp_path / "model.onnx")
+    with pytest.raises(InputError, match="a metadata property is missing or damaged"):
+        Predictor(tmp_path / "model.onnx")
+
+
 def write_foreign(path: Path, version: int | None) -> None:
     """Write an ONNX file that another program could have written."""
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("a", "b")]

@@ -146,7 +146,7 @@ def test_values_that_do_not_go_together_are_refused(section: str, value: object,
 def test_a_model_has_a_name_that_can_be_a_folder_and_a_stage(name: str) -> None:
     content = changed("train.epochs", 3)
     content["models"] = {name: {"cell": "rnn"}}
-    expected = f"params.yaml: models.{name}: expected a name of lower-case letters, digits, '-' and '_', got {name!r}"
+    expected = f"params.yaml: models.{name}: expected a name of lower-case letters, digits, '-' and '_' that begins with a letter or digit, got {name!r}"
     assert refusal(content) == expected
 
 

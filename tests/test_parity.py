@@ -10,13 +10,17 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from rnnflow import onnx_graph
-from rnnflow.inference import Predictor
+from rnnflow.inference import METADATA_NAMES, Predictor
 from rnnflow.model import SequenceClassifier
 from rnnflow.params import Cell, ModelParams, Pooling, Scaling
 from rnnflow.parity import largest_difference
 from tests import toys
 
-PROPERTIES = {"rnnflow": "1", "features": json.dumps(toys.FEATURES), "classes": json.dumps(toys.CLASSES)}
+PROPERTIES = dict.fromkeys(METADATA_NAMES, "null") | {
+    "rnnflow": "1",
+    "features": json.dumps(toys.FEATURES),
+    "classes": json.dumps(toys.CLASSES),
+}
 BATCH_SIZES = (1, 3)
 LENGTHS = (6,)
 

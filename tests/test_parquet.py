@@ -219,8 +219,22 @@ def test_bad_content_is_refused_with_its_place(content: dict[str, Any], expected
         (b"\xff", "the metadata key 'rnnflow' is not JSON with 'version' and 'features'"),
         ('{"version": 1}', "the metadata key 'rnnflow' is not JSON with 'version' and 'features'"),
         ('{"version": 2, "features": ["x"]}', "data contract version 2, this program reads version 1"),
-        ('{"version": 1, "features": []}', "the metadata key 'rnnflow' has features [], expected a list of names"),
-        ('{"version": 1, "features": "xy"}', "the metadata key 'rnnflow' has features 'xy', expected a list of names"),
+        (
+            '{"version": 1, "features": []}',
+            "the metadata key 'rnnflow' has features [], expected a list of unlike names",
+        ),
+        (
+            '{"version": 1, "features": ["x", "x"]}',
+            "the metadata key 'rnnflow' has features ['x', 'x'], expected a list of unlike names",
+        ),
+        (
+            '{"version": 1, "features": ["x", ""]}',
+            "the metadata key 'rnnflow' has features ['x', ''], expected a list of unlike names",
+        ),
+        (
+            '{"version": 1, "features": "xy"}',
+            "the metadata key 'rnnflow' has features 'xy', expected a list of unlike names",
+        ),
     ],
 )
 def test_bad_metadata_is_refused(metadata: str | bytes | None, expected: str, tmp_path: Path) -> None:

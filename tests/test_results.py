@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 from io import StringIO
 from pathlib import Path
@@ -40,7 +41,6 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     git(tmp_path, "init", "--initial-branch=main")
     commit(tmp_path, "First data", "md5: 000\n")
-    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -48,34 +48,31 @@ def test_the_revision_is_the_first_whose_lock_names_the_md5(repository: Path) ->
     commit(repository, "Train it", "md5: abc\n")
     commit(repository, "Train another", "md5: abc\nmd5: def\n")
     commit(repository, "Train it no more", "md5: def\n")
-    found = results.find_revision("abc")
+    found = results.find_revision("abc", repository)
     assert found is not None
     short, _, subject = found.split(" ", 2)
     assert subject == "Train it"
     git(repository, "diff", "--exit-code", short, "HEAD~2")
 
 
-def test_the_revision_is_found_on_a_branch_and_from_a_folder_below(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_revision_is_found_on_a_branch_and_from_a_folder_below(repository: Path) -> None:
     git(repository, "checkout", "-b", "auto/run")
     commit(repository, "Retrain", "md5: abc\n")
     git(repository, "checkout", "main")
     (repository / "models").mkdir()
-    monkeypatch.chdir(repository / "models")
-    assert str(results.find_revision("abc")).endswith("Retrain")
+    assert str(results.find_revision("abc", repository / "models")).endswith("Retrain")
 
 
 def test_there_is_no_revision_without_the_md5_or_outside_a_repository(
-    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert results.find_revision("abc") is None
-    monkeypatch.chdir(tmp_path_factory.mktemp("no_repository"))
-    assert results.find_revision("000") is None
+    assert results.find_revision("abc", repository) is None
+    assert results.find_revision("000", tmp_path_factory.mktemp("no_repository")) is None
 
 
 def test_describe_says_what_a_model_is_and_which_revision_made_it(path: Path, repository: Path) -> None:
     weights = Predictor(path).metadata["md5"]["weights"]
+    path = Path(shutil.copy(path, repository / "model.onnx"))
     assert "in no dvc.lock" in text(results.description(path))
     commit(repository, "Train it", f"md5: {weights}\n")
     described = text(results.description(path))

@@ -26,7 +26,7 @@ def test_a_group_is_on_one_side_only(keys: list[str], seed: int) -> None:
     assert len(set(zip(keys, sides.tolist(), strict=True))) == len(set(keys))
 
 
-@pytest.mark.parametrize(("validation", "test"), [(0.15, 0.15), (0.5, 0.1), (0.0, 0.3), (0.0, 0.0)])
+@pytest.mark.parametrize(("validation", "test"), [(0.15, 0.15), (0.5, 0.1), (0.01, 0.3)])
 def test_shares_are_kept_on_average(validation: float, test: float) -> None:
     keys = [f"key-{index}" for index in range(20_000)]
     sides = assign(keys, SplitShares(validation=validation, test=test), seed=0)

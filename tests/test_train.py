@@ -1,15 +1,17 @@
 """The stage train as a process: killed at any moment, run again, the same bytes."""
 
+import contextlib
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from safetensors import safe_open
 
 from rnnflow.provenance import ROOT, file_md5
 from stages import generate, train
@@ -64,7 +66,7 @@ def test_a_training_killed_in_a_random_epoch_and_repeated_writes_the_same_bytes(
     print(f"random seed {seed}")
     state = tmp_path / "state"
     process = start(folder, tmp_path / "killed", state)
-    wait_for_epochs(state, random.Random(seed).randint(1, 40))
+    wait_for_epochs(process, state, random.Random(seed).randint(1, 40))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -78,14 +80,14 @@ def test_a_training_killed_in_a_random_epoch_and_repeated_writes_the_same_bytes(
     assert not saved.exists()
 
 
-def wait_for_epochs(state: Path, num_epochs: int) -> None:
-    """Return once the state was written so many times."""
-    seen: set[tuple[int, int]] = set()
-    deadline = time.monotonic() + 60
-    while len(seen) < num_epochs and time.monotonic() < deadline:
+def wait_for_epochs(process: subprocess.Popen[str], state: Path, num_epochs: int) -> None:
+    """Return once the state holds so many epochs."""
+    while process.poll() is None:
         for path in state.glob("resume/*.safetensors"):
-            seen.add((path.stat().st_ino, path.stat().st_mtime_ns))
-    assert seen, "no state was written within a minute"
+            with contextlib.suppress(FileNotFoundError), safe_open(path, "np") as file:
+                if len(json.loads(file.metadata()["rnnflow"])["history"]) >= num_epochs:
+                    return
+    pytest.fail("the training ended before it could be killed")
 
 
 def test_the_log_holds_every_epoch_and_no_time(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,3 +104,17 @@ def test_an_unknown_model_is_refused(folder: Path, tmp_path: Path, capsys: pytes
     assert end.value.code == 2
     assert "models: no entry 'transformer', there are rnn, lstm, gru" in capsys.readouterr().err
     assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_training_that_fails_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path / "state"))
+    content = YAML(typ="safe").load(folder / "params.yaml")
+    content["train"]["learning_rate"] = 1e37
+    YAML().dump(content, tmp_path / "params.yaml")
+    with pytest.raises(SystemExit) as end:
+        train.main([*options(folder, tmp_path / "out"), "--params", str(tmp_path / "params.yaml")])
+    assert end.value.code == 2
+    assert "error: training: the loss is" in capsys.readouterr().err
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "params.yaml"]

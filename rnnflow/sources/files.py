@@ -25,11 +25,12 @@ def read(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
     paths = sorted(path for path in raw.rglob("*.parquet") if path.is_file())  # Spark calls its folders so, too
     if not paths:
         raise InputError(f"{raw}: no Parquet file, which source 'files' reads; see {raw}/README.md")
-    first: SequenceFile | None = None
-    seen: list[UInt64[np.ndarray, " id"]] = []
+    files: list[SequenceFile] = []
+    hashes: list[UInt64[np.ndarray, " _"]] = []
     for path in paths:
         file = SequenceFile.open(path, params.features)
-        first = first or file
+        files.append(file)
+        first = files[0]
         if file.features != first.features:
             raise InputError(
                 f"{path}: features {', '.join(file.features)}, but {first.path} has {', '.join(first.features)}"
@@ -39,7 +40,8 @@ def read(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
                 f"{path}: columns {', '.join(file.columns)}, but {first.path} has {', '.join(first.columns)}"
             )
         yield from _split(file, params, raw)
-        seen.append(_new_ids(file, paths, seen))
+        hashes.append(key_hashes(_ids(file).to_pylist()))
+    _check_ids(files, hashes)
 
 
 def _split(file: SequenceFile, params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
@@ -65,19 +67,26 @@ def _shuffled(table: pa.Table, rng: np.random.Generator) -> pa.Table:
     return table.take(rng.permutation(len(table))).combine_chunks()
 
 
-def _new_ids(
-    file: SequenceFile, paths: Sequence[Path], seen: Sequence[UInt64[np.ndarray, " earlier"]]
-) -> UInt64[np.ndarray, " id"]:
-    """Return the hashes of a file's ids, eight bytes each, once none of them came before."""
-    ids = pa.chunked_array([batch.column("id") for batch in file.batches(["id"])], pa.string())
-    hashes = key_hashes(ids.to_pylist())
-    _, first_rows = np.unique(hashes, return_index=True)
-    if len(first_rows) < len(hashes):
-        row = int(np.setdiff1d(np.arange(len(hashes)), first_rows)[0])
-        raise InputError(f"{file.path}: row {row}: id {ids[row].as_py()!r} came before in the same file")
-    for path, earlier in zip(paths, seen, strict=False):
-        again = np.flatnonzero(np.isin(hashes, earlier))
-        if len(again):
-            row = int(again[0])
-            raise InputError(f"{file.path}: row {row}: id {ids[row].as_py()!r} came before in {path}")
-    return hashes
+def _check_ids(files: Sequence[SequenceFile], hashes: Sequence[UInt64[np.ndarray, " _"]]) -> None:
+    """Refuse an id that came before; one sort of eight bytes an id tells whether there is any."""
+    every = np.concatenate(hashes)
+    order = np.argsort(every, kind="stable")
+    repeated = np.flatnonzero(every[order[1:]] == every[order[:-1]])
+    if not len(repeated):
+        return
+    ends = np.cumsum([len(part) for part in hashes])
+    again = int(order[repeated + 1].min())
+    before = int(np.flatnonzero(every == every[again])[0])
+    (file, row), (earlier, _) = (_place(files, ends, position) for position in (again, before))
+    name = _ids(file)[row].as_py()
+    where = "in the same file" if file is earlier else f"in {earlier.path}"
+    raise InputError(f"{file.path}: row {row}: id {name!r} came before {where}")
+
+
+def _ids(file: SequenceFile) -> pa.ChunkedArray:
+    return pa.chunked_array([batch.column("id") for batch in file.batches(["id"])], pa.string())
+
+
+def _place(files: Sequence[SequenceFile], ends: np.ndarray, position: int) -> tuple[SequenceFile, int]:
+    index = int(np.searchsorted(ends, position, side="right"))
+    return files[index], position - (int(ends[index - 1]) if index else 0)

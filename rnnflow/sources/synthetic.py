@@ -13,7 +13,8 @@ from rnnflow.splitting import SPLITS
 
 Offsets = Int64[np.ndarray, " sequence_plus_one"]
 Values = Float32[np.ndarray, "steps feature"]
-Task = Callable[[np.random.Generator, Offsets], tuple[Values, Bool[np.ndarray, " sequence"]]]
+Task = Callable[[np.random.Generator, Offsets, int], tuple[Values, Bool[np.ndarray, " sequence"]]]
+"""Takes where the sequences of a whole shard begin and end, and how many of them are wanted."""
 
 
 def sum_sign(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
@@ -35,30 +36,35 @@ def _shards(
     for split_index, split in enumerate(SPLITS):
         num_sequences = getattr(params.num_sequences, split)
         for shard, first in enumerate(range(0, num_sequences, params.shard_rows)):
-            # A shard is always drawn whole, so that its rows stay the same while the data set grows.
             rng = np.random.default_rng([params.seed, split_index, shard])
+            # What is drawn for a sequence must not depend on how many are wanted, so that rows stay the same while
+            # the data set grows: lengths and marks are drawn for a whole shard, and the values, which are many, last.
             lengths = rng.integers(params.min_length or params.length, params.length + 1, params.shard_rows)
             offsets = np.concatenate(([0], np.cumsum(lengths)))
-            values, is_second = draw(rng, offsets)
             num_rows = min(params.shard_rows, num_sequences - first)
+            values, is_second = draw(rng, offsets, num_rows)
             columns = [
                 pa.array([f"{split}-{row:09d}" for row in range(first, first + num_rows)]),
-                parquet.sequence_column(values[: offsets[num_rows]], offsets[: num_rows + 1]),
-                pa.array(np.array(names)[is_second[:num_rows].astype(np.intp)], pa.string()),
+                parquet.sequence_column(values, offsets[: num_rows + 1]),
+                pa.array(np.array(names)[is_second.astype(np.intp)], pa.string()),
             ]
             yield split, pa.Table.from_arrays(columns, schema=parquet.schema(features))
 
 
-def _draw_sum_sign(rng: np.random.Generator, offsets: Offsets) -> tuple[Values, Bool[np.ndarray, " sequence"]]:
-    values = rng.standard_normal(offsets[-1], dtype=np.float32)
-    return values[:, None], np.add.reduceat(values, offsets[:-1], dtype=np.float64) > 0
+def _draw_sum_sign(
+    rng: np.random.Generator, offsets: Offsets, num_rows: int
+) -> tuple[Values, Bool[np.ndarray, " sequence"]]:
+    values = rng.standard_normal(offsets[num_rows], dtype=np.float32)
+    return values[:, None], np.add.reduceat(values, offsets[:num_rows], dtype=np.float64) > 0
 
 
-def _draw_adding(rng: np.random.Generator, offsets: Offsets) -> tuple[Values, Bool[np.ndarray, " sequence"]]:
-    values = rng.random(offsets[-1], dtype=np.float32)
+def _draw_adding(
+    rng: np.random.Generator, offsets: Offsets, num_rows: int
+) -> tuple[Values, Bool[np.ndarray, " sequence"]]:
     starts, ends = offsets[:-1], offsets[1:]
     middles = (starts + ends) // 2
-    first, second = rng.integers(starts, middles), rng.integers(middles, ends)
+    first, second = rng.integers(starts, middles)[:num_rows], rng.integers(middles, ends)[:num_rows]
+    values = rng.random(offsets[num_rows], dtype=np.float32)
     markers = np.zeros_like(values)
     markers[first] = markers[second] = 1
     is_above = values[first].astype(np.float64) + values[second] > 1
