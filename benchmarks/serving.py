@@ -11,13 +11,17 @@ from rich.console import Console
 
 from benchmarks.measuring import Figure, Quartiles, alternated, console, table
 from rnnflow import onnx_graph
-from rnnflow.inference import METADATA_VERSION, Predictor
+from rnnflow.inference import METADATA_NAMES, METADATA_VERSION, Predictor
 from rnnflow.model import SequenceClassifier
 from rnnflow.params import Cell, ModelParams
 
 LENGTH, LARGE_BATCH = 10, 1024
 CALLS_PER_ROUND, NUM_ROUNDS = 200, 40
-PROPERTIES = {"rnnflow": METADATA_VERSION, "classes": '["negative", "positive"]', "features": '["value"]'}
+PROPERTIES = dict.fromkeys(METADATA_NAMES, "null") | {
+    "rnnflow": METADATA_VERSION,
+    "classes": '["negative", "positive"]',
+    "features": '["value"]',
+}
 TARGET_EXPORT_MS = 20.0
 TARGET_RATIO = 5.0
 
