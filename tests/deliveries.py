@@ -26,6 +26,20 @@ def columns(num_rows: int = 40, prefix: str = "a", num_features: int = len(FEATU
     }
 
 
+def with_entry(name: str, row: int, entry: object) -> dict[str, Any]:
+    """Return the columns of a small file with one entry changed."""
+    content = columns()
+    content[name][row] = entry
+    return content
+
+
+def without(name: str) -> dict[str, Any]:
+    """Return the columns of a small file without one of them."""
+    content = columns()
+    del content[name]
+    return content
+
+
 def deliver(path: Path, content: dict[str, Any], features: Sequence[str] | None = FEATURES, **options: Any) -> Path:
     """Write `content` as Parquet, with the names of the features in the metadata unless there are none."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from rnnflow import dataset, parquet
 from rnnflow.provenance import ROOT
 from rnnflow.splitting import SPLITS
 from stages.generate import main
-from tests.deliveries import columns, deliver
+from tests.deliveries import columns, deliver, with_entry, without
 from tests.toys import write_params
 
 COUNTS = {"train": 50, "validation": 20, "test": 30}
@@ -180,18 +180,6 @@ def test_a_source_that_gives_too_little_is_refused(
 ) -> None:
     write_params(tmp_path, generate=settings)
     assert refusal() == expected
-
-
-def with_entry(name: str, row: int, entry: object) -> dict[str, Any]:
-    content = columns()
-    content[name][row] = entry
-    return content
-
-
-def without(name: str) -> dict[str, Any]:
-    content = columns()
-    del content[name]
-    return content
 
 
 @pytest.mark.parametrize(

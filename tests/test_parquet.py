@@ -13,7 +13,7 @@ from rnnflow import parquet
 from rnnflow.dataset import load
 from rnnflow.errors import InputError
 from rnnflow.parquet import SequenceFile, write_table
-from tests.deliveries import columns, deliver, random_table, table
+from tests.deliveries import columns, deliver, random_table, table, with_entry, without
 
 
 def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
@@ -128,18 +128,6 @@ def test_a_file_without_labels_can_be_read_where_none_are_needed(tmp_path: Path)
     path = deliver(tmp_path / "a.parquet", content | {"time": ["noon"] * 4})
     (batch,) = SequenceFile.open(path, needs_label=False).batches(["id", "sequence"])
     assert batch.num_rows == 4
-
-
-def with_entry(name: str, row: int, entry: object) -> dict[str, Any]:
-    content = columns()
-    content[name][row] = entry
-    return content
-
-
-def without(name: str) -> dict[str, Any]:
-    content = columns()
-    del content[name]
-    return content
 
 
 def not_utf8() -> pa.Array:

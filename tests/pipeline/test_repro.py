@@ -5,12 +5,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow import inference, parquet
+from rnnflow import inference
+from tests.deliveries import columns, deliver
 from tests.pipeline.conftest import Clone
 
 pytestmark = pytest.mark.xdist_group("pipeline")  # they share a finished clone
@@ -111,30 +110,16 @@ def test_a_new_delivery_makes_generate_stale_and_leaves_the_earlier_shards_alone
 ) -> None:
     clone = copy_of_finished
     clone.change_params("generate", source="files")
-    deliver(clone.folder / "data/raw/june/a.parquet", seed=0)
+    deliver(clone.folder / "data/raw/june/a.parquet", columns(60, "june"))
     clone.run("dvc", "add", "data/raw/june")
     clone.run("dvc", "repro", "generate")
     before = {path.read_bytes() for path in (clone.folder / "data/sequences").rglob("*.parquet")}
     assert "didn't change" in clone.run("dvc", "repro", "generate")
-    deliver(clone.folder / "data/raw/april/a.parquet", seed=1)
+    deliver(clone.folder / "data/raw/april/a.parquet", columns(60, "april"))
     clone.run("dvc", "add", "data/raw/april")
     assert "Running stage 'generate'" in clone.run("dvc", "repro", "generate")
     after = {path.read_bytes() for path in (clone.folder / "data/sequences").rglob("*.parquet")}
     assert before < after
-
-
-def deliver(path: Path, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(3, 9, 60)
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    values = rng.standard_normal((offsets[-1], 2), dtype=np.float32)
-    columns = {
-        "id": [f"{seed}-{row}" for row in range(60)],
-        "sequence": parquet.sequence_column(values, offsets),
-        "label": ["high" if total > 0 else "low" for total in np.add.reduceat(values[:, 0], offsets[:-1])],
-    }
-    path.parent.mkdir(parents=True)
-    pq.write_table(parquet.schema(["x", "y"]).empty_table().from_pydict(columns, parquet.schema(["x", "y"])), path)
 
 
 @pytest.mark.parametrize("wrong", [{"epoch": 3}, {"learning_rate": "fast"}])
