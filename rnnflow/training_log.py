@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rnnflow.training import Epoch
 
-NUM_LINES = 6
+NUM_LINES = 10
 """Lines printed for a whole training where there is no terminal to draw a bar on."""
 
 
