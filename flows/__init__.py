@@ -1,0 +1,1 @@
+"""When and where the stages run: Prefect. Nothing here imports torch."""

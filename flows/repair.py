@@ -1,0 +1,84 @@
+"""Puts right what an earlier run that died may have left in a workspace, before DVC is called again."""
+
+import functools
+import json
+import subprocess
+from pathlib import Path
+
+import psutil
+import voluptuous
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA, COMPILED_SINGLE_STAGE_SCHEMA
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+
+def repair(workspace: Path) -> list[str]:
+    """Mend what blocks or misleads DVC: `dvc.lock`, `.dvc` files, the rwlock. Return what was done, a line each.
+
+    The caller holds the workspace's own lock, so that no other run of this project is at work in it.
+    """
+    return [*_mend_files(workspace), *_mend_rwlock(workspace)]
+
+
+def _mend_files(workspace: Path) -> list[str]:
+    """DVC truncates its files while it writes them; ended then, it leaves one that names no data or is no YAML."""
+    done = []
+    tracked = _git(workspace, "ls-files", "-z", "--", "dvc.lock", "*.dvc").split("\0")
+    for name in filter(None, tracked):
+        if _is_damaged(workspace / name):
+            _git(workspace, "checkout", "--", name)  # refused in the middle of a merge, which is for people to end
+            done.append(f"{name} was damaged: taken from Git again")
+    lock = workspace / "dvc.lock"
+    if lock.name not in tracked and _is_damaged(lock):
+        lock.unlink()
+        done.append("dvc.lock was damaged and is not in Git: removed, the run cache restores it")
+    return done
+
+
+def _git(workspace: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=workspace, capture_output=True, text=True, check=False).stdout
+
+
+def _is_damaged(path: Path) -> bool:
+    if not path.exists():
+        return False
+    stat = path.stat()
+    return not _is_readable(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
+
+@functools.lru_cache
+def _is_readable(path: Path, version: tuple[int, ...]) -> bool:
+    """Return whether DVC accepts the file; asked before each try of each stage, and mostly of the same version."""
+    schema = COMPILED_LOCKFILE_SCHEMA if path.name == "dvc.lock" else COMPILED_SINGLE_STAGE_SCHEMA
+    try:
+        schema(YAML(typ="safe").load(path.read_text()))
+    except (YAMLError, UnicodeDecodeError, voluptuous.Invalid):
+        return False
+    return True
+
+
+def _mend_rwlock(workspace: Path) -> list[str]:
+    """DVC clears entries of dead processes, but not those whose number a living stranger has by now."""
+    path = workspace / ".dvc/tmp/rwlock"
+    try:
+        holders = json.loads(path.read_text())
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        path.unlink()
+        return ["rwlock was damaged: removed"]
+    pids = {entry["pid"] for entry in holders.get("write", {}).values()}
+    pids |= {entry["pid"] for entries in holders.get("read", {}).values() for entry in entries}
+    if not pids or any(map(_is_dvc, pids)):
+        return []
+    path.unlink()
+    return ["rwlock named processes that are not DVC's any more: removed"]
+
+
+def _is_dvc(pid: int) -> bool:
+    try:
+        return "dvc" in " ".join(psutil.Process(pid).cmdline())
+    except psutil.AccessDenied:
+        return True
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,24 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.flows.projects import Deployed, deploy, make_project
+from tests.flows.servers import PrefectServer
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """One Prefect server for all tests of the session: group them with `xdist_group("flows")`."""
+    with PrefectServer(tmp_path_factory.mktemp("prefect-server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def deploy_project(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Deployed]:
+    """Makes a project of the work tree and deploys it on the server; the arguments are those of `make_project`."""
+
+    def make(**changes: Any) -> Deployed:
+        return deploy(make_project(tmp_path_factory.mktemp("project"), **changes), server)
+
+    return make

@@ -1,0 +1,58 @@
+"""Stages of any kind for the fixture `repository`, and the processes that are at work on them."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from tests.flows.repositories import Repository
+
+WAITS = "python waits.py {out}"
+"""A stage's command that says `began` and ends when there is a file `go`."""
+SCRIPT = """\
+import pathlib, sys, time
+print("began", flush=True)
+while not pathlib.Path("go").exists():
+    time.sleep(0.01)
+pathlib.Path(sys.argv[1]).touch()
+"""
+LIMIT_SECONDS = 10.0
+"""What the project allows an ending to take."""
+
+
+def with_stages(repository: Repository, **commands: str) -> Path:
+    """Give the repository these stages instead of its own, each with one output of its name, and return its folder."""
+    stages = {
+        name: {"cmd": command.replace("{out}", f"{name}.txt"), "deps": ["params.yaml"], "outs": [f"{name}.txt"]}
+        for name, command in commands.items()
+    }
+    repository.write("waits.py", SCRIPT)
+    repository.write("dvc.yaml", json.dumps({"stages": stages}))
+    (repository.folder / "dvc.lock").unlink()
+    repository.commit("other stages")
+    return repository.folder
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def supervisor_of(flow: psutil.Process) -> psutil.Process:
+    return next(child for child in flow.children() if "supervisor.py" in " ".join(child.cmdline()))
+
+
+def at_work_in(folder: Path) -> list[str]:
+    """Return the command lines of the living processes whose working directory this is."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(folder):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
