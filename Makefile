@@ -3,17 +3,30 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
+POOL ?= cpu-pool
+LIMIT ?= $(if $(filter gpu-pool,$(POOL)),1)
 unexport PYTHONDONTWRITEBYTECODE  # every stage would compile its modules anew
 
-.PHONY: help run test check format bench lock
+.PHONY: help run server worker deploy test check format bench lock
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 run: .venv/.installed  ## bring the whole pipeline up to date and show the results
 	@rnnflow check
-	@dvc repro
+	@python -m flows.retrain --allow-dirty  # whoever calls make knows what they have changed
 	@rnnflow summary $$(rnnflow check --list-models | sed 's|.*|models/&/model.onnx|')
+
+server worker deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
+
+server: .venv/.installed  ## start a Prefect server on this machine
+	@prefect server start
+
+worker: .venv/.installed  ## start a worker: make worker POOL=cpu-pool
+	@prefect worker start --type process --pool $(POOL) $(if $(LIMIT),--limit $(LIMIT))
+
+deploy: .venv/.installed  ## bring the server in line with prefect.yaml
+	@python -m flows.deploy
 
 test: .venv/.installed  ## run the tests
 	@pytest -n 2 --dist loadgroup

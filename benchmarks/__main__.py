@@ -12,6 +12,7 @@ BENCHMARKS = {
     "training_step": "a training step against the loop that the project started from",
     "loading": "Parquet to tensor against pandas",
     "serving": "export to ONNX, and its answers against eager PyTorch",
+    "flow": "the flow against a bare dvc repro; takes minutes",
     "scale": "time and memory of the stages up to 1,000,000 sequences; takes minutes",
     "accuracy": "accuracy against published results; takes long, runs only if named",
 }

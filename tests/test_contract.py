@@ -2,12 +2,16 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from flows import settings
+from flows.pools import POOLS
 from rnnflow import params
 from rnnflow.provenance import ROOT, source_files
 
@@ -91,11 +95,31 @@ def test_params_yaml_shows_every_setting_with_its_default() -> None:
 
 @pytest.mark.parametrize(
     ("floor", "allowed"),
-    [("rnnflow", {"rnnflow"}), ("stages", {"rnnflow", "stages"})],
+    [("rnnflow", {"rnnflow"}), ("stages", {"rnnflow", "stages"}), ("flows", {"rnnflow", "flows"})],
 )
 def test_imports_point_down_only(floor: str, allowed: set[str]) -> None:
     for path in (ROOT / floor).rglob("*.py"):
         assert project_imports(path) <= allowed, path
+
+
+def test_the_flow_imports_no_torch() -> None:
+    show = "import sys, flows.retrain, flows.stage; print(*{name.partition('.')[0] for name in sys.modules})"
+    command = [sys.executable, "-c", show]
+    imported = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert "prefect" in imported
+    assert not {"torch", "onnxruntime", "stages"} & set(imported)
+
+
+def test_each_pool_of_the_settings_is_there_and_runs_stages() -> None:
+    pools = {pool.name for pool in POOLS}
+    assert set(settings.load().workers.values()) <= pools
+    deployments = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
+    assert {entry["name"] for entry in deployments if entry["entrypoint"].startswith("flows/stage.py:")} == pools
+
+
+def test_the_settings_name_stages_that_there_are() -> None:
+    named = settings.load()
+    assert {*named.workers, *named.timeout_seconds} <= {settings.DEFAULT, *STAGES}
 
 
 @pytest.mark.parametrize("package", ["dvc", "prefect"])

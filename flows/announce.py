@@ -1,0 +1,63 @@
+"""Says to the Prefect server that data has arrived, so that a run starts without waiting for the clock."""
+
+import argparse
+from collections.abc import Sequence
+
+from rnnflow.errors import InputError, exit_on_input_error
+
+EVENT = "rnnflow.data.arrived"
+RESOURCE = "rnnflow.data.raw"
+"""Both are named in `prefect.yaml`, by the trigger of the deployment that is to run."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Send the event and return when the server has it."""
+    arguments = _parser().parse_args(argv)
+    with exit_on_input_error():
+        delivery: str = arguments.delivery
+        announce(delivery, arguments.why or " ".join(["new data", delivery]).strip())
+
+
+def announce(delivery: str, why: str) -> None:
+    """Send the event and print which automations it starts.
+
+    Raises:
+        InputError: the server does not answer, or nothing on it listens.
+    """
+    from prefect.events import Event, Resource
+    from prefect.events.schemas.automations import EventTrigger
+
+    from flows.connection import connected
+
+    with connected() as client:
+        listening = [
+            automation.name
+            for automation in client.read_automations()
+            if isinstance(automation.trigger, EventTrigger)
+            and EVENT in automation.trigger.expect
+            and automation.enabled
+        ]
+        if not listening:
+            raise InputError(f"no deployment on {client.api_url} listens for {EVENT}; run `make deploy`")
+        event = Event(
+            event=EVENT,
+            resource=Resource({"prefect.resource.id": RESOURCE, "prefect.resource.name": "data/raw"}),
+            payload={"delivery": delivery, "why": why},
+        )
+        # A plain request is answered when the server has the event; Prefect's emit_event leaves that to a thread.
+        client.request("POST", "/events", json=[event.model_dump(mode="json")])
+    print(f"announced: {why} ({', '.join(listening)})")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.announce",
+        description="Tell the Prefect server at PREFECT_API_URL that data has arrived: it starts a run.",
+    )
+    parser.add_argument("--delivery", default="", metavar="NAME", help="what has arrived, such as june")
+    parser.add_argument("--why", metavar="TEXT", help="for the run's name; default: new data NAME")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

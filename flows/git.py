@@ -1,0 +1,60 @@
+"""Git as the flow uses it: the command, and its refusals as one line."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from rnnflow.errors import InputError
+
+QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+"""Nobody sits at a scheduled run to type a password, and messages are searched for English words."""
+
+_CHATTER = ("hint:", "warning:", "To ", "From ")
+
+
+def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return what `git` prints in `folder`.
+
+    Raises:
+        InputError: Git refuses.
+    """
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        env={**os.environ, **QUIET, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise InputError(f"git {arguments[0]}: {_reason(done.stderr)}")
+    return done.stdout.strip()
+
+
+def _reason(printed: str) -> str:
+    """Return Git's own line, after the first of whoever spoke before it: ssh, or a hook of the other side."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip() and not line.startswith(_CHATTER)] or [""]
+    own = next((line for line in lines if line.startswith(("fatal:", "error:", "!"))), lines[0])
+    return "; ".join(line.removeprefix("fatal: ") for line in dict.fromkeys((lines[0], own)))
+
+
+def commit_id(folder: Path, revision: str) -> str | None:
+    """Return the hash of the commit that a branch of `origin`, a tag or a hash names, or None."""
+    for name in (f"refs/remotes/origin/{revision}", revision):
+        try:
+            return git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+        except InputError:
+            continue
+    return None
+
+
+def author(folder: Path) -> dict[str, str]:
+    """Return the environment for a commit: the machine's own identity, or rnnflow's where it has none."""
+    try:
+        git(folder, "var", "GIT_COMMITTER_IDENT")
+    except InputError:
+        names = ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME")
+        emails = ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL")
+        return dict.fromkeys(names, "rnnflow") | dict.fromkeys(emails, "rnnflow@localhost")
+    return {}

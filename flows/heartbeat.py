@@ -1,0 +1,104 @@
+"""The line between a flow run and the server while the run is at work: signs of life one way, the verdict the other.
+
+Prefect's own heartbeats are at least 30 seconds apart. A silence short enough to find a death within 90 seconds is then
+too short for a server that is away for a minute; with heartbeats in between, the first reaches the server as soon as it
+is back, and both hold. The other way, a run is told of its cancellation by its worker alone: one whose worker has died,
+or has lost the server for a while, would go on for ever, and so would one that was taken for dead and is not.
+"""
+
+import contextvars
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.exceptions import Abort, TerminationSignal
+from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelled
+
+EVENT = "prefect.flow-run.heartbeat"
+SECONDS = 5.0
+WORKER_SECONDS = 35.0
+"""What a worker needs at most to end a cancelled run; after that it is not there."""
+
+
+@contextmanager
+def alive() -> Iterator[None]:
+    """Keep in touch with the server about the current flow run, if there is one, as long as this lasts.
+
+    Raises:
+        Abort: the server says that the run has been cancelled or is over; what it did has ended.
+    """
+    if not PREFECT_API_URL.value():
+        yield
+        return
+    resource = {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name or ""}
+    ended = threading.Event()
+    with get_client(sync_client=True) as client:
+        verdict = _Verdict(client, UUID(flow_run.id))
+
+        def look() -> None:
+            if verdict.is_to_end() and not ended.is_set():
+                ended.set()
+                os.kill(os.getpid(), signal.SIGTERM)  # as a worker would: the flow ends its stage, then itself
+
+        # Two threads: the client tries again for a while when the server is away.
+        _repeat(lambda: emit_event(event=EVENT, resource=resource), ended)
+        _repeat(look, ended)
+        try:
+            yield
+        except TerminationSignal:
+            verdict.obey()
+            raise
+        finally:
+            ended.set()
+
+
+class _Verdict:
+    """What the server says about a flow run."""
+
+    def __init__(self, client: SyncPrefectClient, run: UUID) -> None:
+        self.client = client
+        self.run = run
+        self.cancelling_since: float | None = None
+
+    def is_to_end(self) -> bool:
+        """Whether it is over, or cancelled and nobody else ends it."""
+        state = self._ask()
+        if state is None or not state.is_cancelling():
+            return state is not None and state.is_final()
+        self.cancelling_since = self.cancelling_since or time.monotonic()
+        return time.monotonic() - self.cancelling_since > WORKER_SECONDS
+
+    def obey(self) -> None:
+        """Leave a run that was told to end in the state it was told to, where Prefect would call it crashed."""
+        state = self._ask()
+        if state and state.is_cancelling():
+            state = Cancelled(message="Cancelled; everything that it had started has ended.")
+            self.client.set_flow_run_state(self.run, state)
+        if state and state.is_final():
+            raise Abort from None
+
+    def _ask(self) -> State | None:
+        try:
+            return self.client.read_flow_run(self.run).state
+        except httpx.HTTPError:
+            return None
+
+
+def _repeat(action: Callable[[], object], ended: threading.Event) -> None:
+    """Do something every few seconds in a thread; in a copy of the context, so that events name the flow and tags."""
+
+    def run() -> None:
+        while not ended.wait(SECONDS):
+            action()
+
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()

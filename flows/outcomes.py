@@ -1,0 +1,58 @@
+"""What has become of each stage in a run."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from flows.pipeline import Stage
+from flows.stage_runner import Failure, Outcome, StageError
+
+
+@dataclass
+class Outcomes:
+    """Grows as the run goes on; stages that do not depend on a failed one are still run.
+
+    Attributes:
+        done: how each stage came up to date, by name.
+        failed: the line of each stage that failed.
+        blocked: stages that wait for a failed one, with its name.
+    """
+
+    done: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, StageError] = field(default_factory=dict)
+    blocked: dict[str, str] = field(default_factory=dict)
+
+    def known(self) -> set[str]:
+        """Return the names of the stages about which nothing more will be heard."""
+        return {*self.done, *self.failed, *self.blocked}
+
+    def is_blocked(self, stage: Stage) -> bool:
+        """Return whether the stage cannot run because one that it depends on did not end well; remember it if so."""
+        missing = sorted(stage.upstream & (self.failed.keys() | self.blocked.keys()))
+        if missing:
+            self.blocked[stage.name] = missing[0]
+        return bool(missing)
+
+    def is_settled(self, stage: Stage) -> bool:
+        """Return whether the stage was up to date when the run began and nothing it depends on has moved since."""
+        return not stage.is_stale and all(self.done[name] == Outcome.UP_TO_DATE for name in stage.upstream)
+
+    def __getitem__(self, stage: str) -> str:
+        if stage in self.failed:
+            return f"failed: {self.failed[stage]}"
+        return self.done.get(stage) or f"not run, waits for {self.blocked[stage]}"
+
+    def summary(self) -> str:
+        """Return a line: how many stages, and how they came up to date.
+
+        Raises:
+            StageError: some did not; names the first and counts the others.
+        """
+        if self.failed:
+            name, error = next(iter(self.failed.items()))
+            others = f"; failed as well: {', '.join([*self.failed][1:])}" if len(self.failed) > 1 else ""
+            waiting = f"; not run: {', '.join(self.blocked)}" if self.blocked else ""
+            raise StageError(name, Failure.PERMANENT, f"{name}: {error}{others}{waiting}")
+        counts = Counter(self.done.values())
+        if set(counts) == {Outcome.UP_TO_DATE}:
+            return Outcome.UP_TO_DATE
+        return f"{len(self.done)} stages: " + ", ".join(f"{number} {how}" for how, number in counts.items())

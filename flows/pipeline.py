@@ -1,0 +1,218 @@
+"""The stages of a workspace, asked from DVC: `dvc.yaml` alone says which there are, DVC alone which are stale."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx
+from dvc.exceptions import CyclicGraphError, DvcException, OutputDuplicationError, OverlappingOutputPathsError
+from dvc.lock import LockError
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+from dvc.stage.cache import _can_hash
+from dvc.utils.serialize import modify_yaml
+from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
+from ruamel.yaml.error import MarkedYAMLError
+
+from flows.settings import group
+from rnnflow.errors import InputError
+
+_OF_THE_GRAPH = (CyclicGraphError, OutputDuplicationError, OverlappingOutputPathsError)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as the flow sees it.
+
+    Attributes:
+        name: in `dvc.yaml`, `train@rnn` for an entry of a `foreach`.
+        upstream: names of the stages it directly depends on.
+        sources: paths of the `.dvc` files whose data it directly depends on.
+        is_stale: whether DVC would run it now.
+        is_new: whether `dvc.lock` does not name it yet.
+    """
+
+    name: str
+    upstream: frozenset[str]
+    sources: frozenset[str]
+    is_stale: bool
+    is_new: bool
+
+
+def read(workspace: Path, only: Sequence[str] = ()) -> list[Stage]:
+    """Return the stages, each after those it depends on and otherwise in the order of the file.
+
+    Args:
+        workspace: the DVC repository.
+        only: names of stages, or of groups such as `train`; these and all they depend on. Empty: every stage.
+
+    Raises:
+        InputError: DVC cannot read the workspace, or a name of `only` is not there.
+    """
+    with _opened(workspace) as repo:
+        graph = repo.index.graph
+        if not any(isinstance(stage, PipelineStage) for stage in graph):
+            raise InputError(f"dvc.yaml: there are no stages in {workspace}")
+        place = {stage: number for number, stage in enumerate(repo.index.stages)}
+        ordered = networkx.lexicographical_topological_sort(graph.reverse(), key=place.__getitem__)
+        stages = [stage for stage in ordered if isinstance(stage, PipelineStage)]
+        wanted = _wanted(graph, stages, only)
+        stale = _stale(repo, stages)
+        return [_described(graph, stage, stage in stale) for stage in stages if stage in wanted]
+
+
+def has_run_before(workspace: Path, name: str) -> bool:
+    """Return whether the run cache of this machine knows what the stage made of what it depends on, all of it there."""
+    with _opened(workspace, wait_for_lock=True) as repo, repo.lock:
+        stage = next(stage for stage in repo.index.stages if isinstance(stage, PipelineStage) and stage.name == name)
+        try:
+            stage.save_deps()
+        except DvcException:  # something is missing, and whoever runs the stage will say what
+            return False
+        # StageCache has no public question that asks for the present state of the dependencies.
+        return _can_hash(stage) and repo.stage_cache._load(stage) is not None
+
+
+def put_in_order(workspace: Path, names: Sequence[str]) -> None:
+    """Let `dvc.lock` name these stages, as far as it does, last and in this order; DVC appends them as they come."""
+    path = workspace / "dvc.lock"
+    if not names or not path.exists():
+        return
+    with modify_yaml(path) as content:
+        stages = content["stages"]
+        for name in names:
+            if name in stages:
+                stages[name] = stages.pop(name)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data that a `.dvc` file tracks.
+
+    Attributes:
+        file: the `.dvc` file.
+        path: the data.
+        is_import: whether `dvc update` can bring a newer version.
+        is_here: whether the data is in the workspace.
+        is_changed: whether it is there and no longer what the file says.
+    """
+
+    file: str
+    path: str
+    is_import: bool
+    is_here: bool
+    is_changed: bool
+
+
+def sources(workspace: Path) -> list[Source]:
+    """Return the data that `.dvc` files track."""
+    with _opened(workspace, wait_for_lock=True) as repo, repo.lock:
+        return [
+            Source(
+                os.path.relpath(stage.path, workspace),
+                os.path.relpath(out.fs_path, workspace),
+                stage.is_import or stage.is_repo_import,
+                out.exists,
+                out.exists and out.changed_checksum(),
+            )
+            for stage in repo.index.stages
+            if not isinstance(stage, PipelineStage)
+            for out in stage.outs
+        ]
+
+
+def input_folders(workspace: Path) -> list[str]:
+    """Return the folders that stages depend on and none makes: where raw data is put."""
+    with _opened(workspace) as repo:
+        made = {out.fs_path for stage in repo.index.stages for out in stage.outs}
+        folders = {dep.fs_path for stage in repo.index.stages for dep in stage.deps if dep.is_in_repo}
+        return sorted(os.path.relpath(path, workspace) for path in folders - made if Path(path).is_dir())
+
+
+def metrics(workspace: Path) -> dict[str, dict[str, float]]:
+    """Return the metrics of each stage that has any in the workspace: the numbers of its JSON files."""
+    with _opened(workspace) as repo:
+        found = {
+            stage.name: [Path(out.fs_path) for out in stage.outs if out.metric and out.exists]
+            for stage in repo.index.stages
+            if isinstance(stage, PipelineStage)
+        }
+    return {stage: numbers for stage, files in found.items() if (numbers := _numbers(files))}
+
+
+def _numbers(files: list[Path]) -> dict[str, float]:
+    """Return the numbers of JSON files; a nested one is called `validation.accuracy`."""
+    found: dict[str, float] = {}
+    waiting = [("", json.loads(path.read_text())) for path in files if path.suffix == ".json"]
+    for name, value in waiting:
+        if isinstance(value, dict):
+            waiting += [(f"{name}.{key}".lstrip("."), inner) for key, inner in value.items()]
+        elif isinstance(value, int | float):
+            found[name] = value
+    return found
+
+
+def default_remote(workspace: Path) -> str | None:
+    """Return the URL of the remote that `dvc push` would use, or None."""
+    with _opened(workspace) as repo:
+        name = repo.config["core"].get("remote")
+        if name and name not in repo.config["remote"]:
+            raise InputError(f".dvc/config: the default remote '{name}' is not among its remotes")
+        return repo.config["remote"][name]["url"] if name else None
+
+
+@contextmanager
+def _opened(workspace: Path, *, wait_for_lock: bool = False) -> Iterator[Repo]:
+    try:
+        with Repo(str(workspace), _wait_for_lock=wait_for_lock) as repo:
+            yield repo
+    except DvcException as error:
+        raise InputError(_one_line(error, workspace)) from error
+
+
+def _one_line(error: DvcException, workspace: Path) -> str:
+    """Return DVC's message with what it would only print below it, and paths from the workspace's top."""
+    details = []
+    if isinstance(error, YAMLValidationError):
+        parts = [(".".join(map(str, part.path)), part.error_message) for part in error.exc.errors]
+        details = [": ".join(filter(None, part)) for part in parts]
+    elif isinstance(error, YAMLSyntaxError) and isinstance(error.__cause__, MarkedYAMLError):
+        mark = error.__cause__.problem_mark
+        details = [f"line {mark.line + 1}: {error.__cause__.problem}" if mark else str(error.__cause__.problem)]
+    line = " ".join("; ".join([str(error), *details]).split())
+    line = re.sub(rf"(?<![\w./]){re.escape(os.path.relpath(workspace))}/", "", line)
+    return f"dvc.yaml: {line}" if isinstance(error, _OF_THE_GRAPH) and "dvc.yaml" not in line else line
+
+
+def _wanted(graph: networkx.DiGraph, stages: list[PipelineStage], only: Sequence[str]) -> set[PipelineStage]:
+    if not only:
+        return set(stages)
+    wanted = set()
+    for name in only:
+        named = [stage for stage in stages if name in (stage.name, group(stage.name))]
+        if not named:
+            known = ", ".join(stage.name for stage in stages)
+            raise InputError(f"stage '{name}' is not in dvc.yaml; there are {known}")
+        for stage in named:
+            wanted |= {stage, *networkx.descendants(graph, stage)}
+    return wanted
+
+
+def _stale(repo: Repo, stages: list[PipelineStage]) -> set[PipelineStage]:
+    try:
+        with repo.lock:
+            return {stage for stage in stages if stage.changed()}
+    except LockError:  # another DVC is at work here; `dvc repro` waits for it and then decides
+        return set(stages)
+
+
+def _described(graph: networkx.DiGraph, stage: PipelineStage, is_stale: bool) -> Stage:
+    direct = set(graph.successors(stage))
+    upstream = {other for other in direct if isinstance(other, PipelineStage)}
+    sources = frozenset(os.path.relpath(other.path, other.repo.root_dir) for other in direct - upstream)
+    is_new = not any(item.hash_info for item in (*stage.outs, *stage.deps))
+    return Stage(stage.name, frozenset(other.name for other in upstream), sources, is_stale, is_new)

@@ -1,0 +1,42 @@
+"""The work pools: which machines there are, and what every run on them finds in its environment."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+TYPE = "process"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A work pool of Prefect's type `process`: the flow runs are children of the worker.
+
+    Attributes:
+        name: as in `prefect worker start --pool`.
+        description: shown in the UI.
+        environment: of the flow runs.
+    """
+
+    name: str
+    description: str
+    environment: Mapping[str, str]
+
+
+POOLS = (
+    Pool("cpu-pool", "Machines without a GPU, or whose GPU is for others.", {"RNNFLOW_DEVICE": "cpu"}),
+    Pool("gpu-pool", "Machines with a GPU; start workers with --limit 1 for each.", {"RNNFLOW_DEVICE": "auto"}),
+)
+
+
+def job_template(pool: Pool, template: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a base job template with the pool's settings in it and everything else as it was.
+
+    `stream_output` is off: the output of a run would go to a pipe of its worker, and the run would die at its next
+    line when the worker is killed. Its log goes to the server either way.
+    """
+    changed = deepcopy(dict(template))
+    properties = changed["variables"]["properties"]
+    properties["env"]["default"] = (properties["env"].get("default") or {}) | dict(pool.environment)
+    properties["stream_output"]["default"] = False
+    return changed

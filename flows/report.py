@@ -1,0 +1,116 @@
+"""What a person sees of a run in Prefect's pages: results, metrics of the last runs, the branch, the progress."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import networkx
+from dvc.dagascii import draw
+from prefect.artifacts import (
+    Artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from flows.outcomes import Outcomes
+from flows.pipeline import Stage
+from flows.settings import group
+
+MAX_REMEMBERED_RUNS = 20
+SHOWN_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc")
+"""The columns of the history, in this order, as far as the pipeline has them."""
+Metrics = Mapping[str, Mapping[str, float]]
+"""Of each stage, by their names."""
+_EPOCH = re.compile(r"epoch (\d+)/(\d+)")
+
+
+class Progress:
+    """Logs a stage's lines, and shows how far its training is as a progress artifact."""
+
+    def __init__(self, stage: str, log: Callable[[str], None]) -> None:
+        self.stage = stage
+        self.log = log
+        self.artifact: UUID | None = None
+
+    def __call__(self, line: str) -> None:
+        self.log(line)
+        epoch = _EPOCH.search(line)
+        if epoch is None:
+            return
+        percent = 100 * int(epoch[1]) / int(epoch[2])
+        if self.artifact is None:
+            created = create_progress_artifact(percent, key=_key("progress", self.stage), description=line)
+            assert isinstance(created, UUID)
+            self.artifact = created
+        else:
+            update_progress_artifact(self.artifact, percent, description=line)
+
+
+def show_results(stages: Sequence[Stage], outcomes: Outcomes, metrics: Metrics) -> None:
+    """Create the artifact `results`: a table for each group of stages with metrics, and what became of each stage."""
+    tables = [_metrics_table(name, models) for name, models in _grouped(metrics).items()]
+    lines = ["| stage | after | outcome |", "| --- | --- | --- |"]
+    lines += [f"| {stage.name} | {', '.join(sorted(stage.upstream))} | {outcomes[stage.name]} |" for stage in stages]
+    text = "\n\n".join([*tables, "## Stages", f"```\n{_drawn(stages)}\n```", "\n".join(lines)])
+    create_markdown_artifact(text, key="results", description="Metrics, and how each stage came up to date")
+
+
+def add_to_history(run: str, metrics: Metrics) -> None:
+    """Create the artifact `metrics`: a row for each model of this run, above those of the runs before it."""
+    before = Artifact.get("metrics")
+    rows: list[dict[str, Any]] = []
+    if isinstance(before, Artifact) and isinstance(before.data, str):
+        rows = json.loads(before.data)
+    models: dict[str, dict[str, float]] = defaultdict(dict)
+    for stage, numbers in metrics.items():
+        models[_model(stage)].update(numbers)
+    for model, numbers in reversed(models.items()):
+        rows.insert(0, {"run": run, "model": model, **{name: numbers.get(name) for name in SHOWN_METRICS}})
+    kept = list(dict.fromkeys(row["run"] for row in rows))[:MAX_REMEMBERED_RUNS]
+    shown = [row for row in rows if row["run"] in kept]
+    create_table_artifact(shown, key="metrics", description=f"Metrics of the last {MAX_REMEMBERED_RUNS} runs")
+
+
+def show_branch(link: str, branch: str) -> None:
+    """Create the artifact `published`: a link to the branch."""
+    create_link_artifact(link, link_text=branch, key="published", description="The commit that this run published")
+
+
+def _grouped(metrics: Metrics) -> dict[str, dict[str, Mapping[str, float]]]:
+    groups: dict[str, dict[str, Mapping[str, float]]] = defaultdict(dict)
+    for stage, numbers in metrics.items():
+        groups[group(stage)][_model(stage)] = numbers
+    return groups
+
+
+def _model(stage: str) -> str:
+    return stage.partition("@")[2] or stage
+
+
+def _metrics_table(name: str, models: Metrics) -> str:
+    metrics = list(dict.fromkeys(metric for numbers in models.values() for metric in numbers))
+    lines = [f"## {name}", f"| | {' | '.join(models)} |", f"| --- |{' ---: |' * len(models)}"]
+    lines += [f"| {row} | {' | '.join(_number(numbers.get(row)) for numbers in models.values())} |" for row in metrics]
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _drawn(stages: Sequence[Stage]) -> str:
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(group(stage.name) for stage in stages)
+    edges = {(group(before), group(stage.name)) for stage in stages for before in stage.upstream}
+    graph.add_edges_from(edge for edge in edges if len(set(edge)) == 2)
+    return draw(list(graph), [(after, before) for before, after in networkx.transitive_reduction(graph).edges])
+
+
+def _key(*parts: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")

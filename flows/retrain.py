@@ -1,0 +1,176 @@
+"""The flow `retrain`: brings the stages of `dvc.yaml` up to date, one after another or on the workers they need."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
+from ruamel.yaml import YAML
+
+from flows import overrides as params_overrides
+from flows import pipeline, publishing, raw_data, report
+from flows.connection import connected
+from flows.coordination import run_on_workers
+from flows.heartbeat import alive
+from flows.outcomes import Outcomes
+from flows.stage import attempt, bring_up_to_date, ending_in_one_line, fetch_data, push_data, say_up_to_date
+from flows.stage_runner import StageError
+from flows.workspace import Workspace, in_place, isolated
+from rnnflow.errors import InputError, exit_on_input_error
+
+STAGE_FAILED_STATUS = 1
+
+
+@flow(name="retrain", flow_run_name="retrain {revision} {why}")
+@ending_in_one_line
+def retrain(
+    revision: str = "HEAD",
+    overrides: dict[str, Any] | None = None,
+    stages: list[str] | None = None,
+    isolated: bool = False,
+    coordinated: bool = False,
+    update: bool = False,
+    pull: bool = False,
+    push: bool = False,
+    publish: bool = False,
+    allow_dirty: bool = False,
+    repository: str = ".",
+    why: str = "by hand",
+) -> str:
+    """Bring the pipeline up to date and return a line that says what was done.
+
+    Args:
+        revision: branch, tag or commit to run, if isolated.
+        overrides: values of `params.yaml` for this run, by dotted names: `{"models.lstm.hidden_size": 64}`.
+        stages: which, with all they depend on; `train` stands for all its models. Default: all.
+        isolated: work in a clone of its own instead of the current folder.
+        coordinated: send the stages to the work pools of `flows/settings.yaml`; isolated, with pull and push.
+        update: bring imports up to date and take in new files of the input folders first.
+        pull: fetch data and earlier results from DVC's remote first.
+        push: send data, results and run cache to DVC's remote.
+        publish: push, and commit the results on the branch `auto/<id of the flow run>` if there are new ones.
+        allow_dirty: work in a folder with local changes.
+        repository: where the revision comes from and the branch goes: a path, a URL or the name of a remote.
+        why: for the run's name.
+    """
+    with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository) as workspace:
+        _require_remote(workspace, pull or push or publish or coordinated)
+        params_overrides.apply(workspace.folder, overrides or {})
+        _bring_data(workspace, pull or coordinated, update)
+        plan = pipeline.read(workspace.folder, stages or [])
+        outcomes = run_on_workers(plan, workspace) if coordinated else _run_here(plan, workspace, pull)
+        _show(plan, outcomes, workspace)
+        summary = outcomes.summary()
+        if push or publish or coordinated:
+            push_data(workspace)
+        return f"{summary}; {_publish(workspace, why)}" if publish else summary
+
+
+def _workspace(
+    revision: str, is_isolated: bool, allow_dirty: bool, repository: str
+) -> AbstractContextManager[Workspace]:
+    if is_isolated:
+        return isolated(Path.cwd(), repository, revision, str(flow_run.id))
+    return in_place(Path.cwd(), repository, allow_dirty=allow_dirty)
+
+
+def _require_remote(workspace: Workspace, is_needed: bool) -> None:
+    if is_needed and not pipeline.default_remote(workspace.folder):
+        raise InputError("no DVC remote to pull from and push to; `dvc remote add --default store URL`, and commit it")
+
+
+def _bring_data(workspace: Workspace, pull: bool, update: bool) -> None:
+    """Bring recorded data into the workspace, a clone's from the shared cache if nowhere else, then what is new."""
+    if pull:
+        fetch_data(workspace, "pull")
+    elif workspace.is_clone:
+        fetch_data(workspace, "checkout")
+    if update:
+        attempt("take in data", workspace, lambda log: raw_data.take_in(workspace, log))
+    raw_data.require(workspace)
+
+
+def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) -> Outcomes:
+    outcomes = Outcomes()
+    for stage in plan:
+        if outcomes.is_blocked(stage):
+            continue
+        try:
+            if outcomes.is_settled(stage):
+                outcomes.done[stage.name] = say_up_to_date(stage, workspace)
+            else:
+                outcomes.done[stage.name] = bring_up_to_date(stage, workspace, pull=pull)
+        except StageError as error:
+            outcomes.failed[stage.name] = error
+    return outcomes
+
+
+def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspace) -> None:
+    metrics = pipeline.metrics(workspace.folder)
+    report.show_results(plan, outcomes, metrics)
+    began = flow_run.scheduled_start_time
+    report.add_to_history(f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics)
+
+
+def _publish(workspace: Workspace, why: str) -> str:
+    """Publish what has changed, unless nothing has or an earlier run did, and return a line that says so."""
+    commit = publishing.snapshot(workspace, f"Retrain: {why}\n\nFlow run {flow_run.id}, from {workspace.base}.")
+    if not publishing.has_changes(workspace, commit):
+        return "nothing new to publish"
+    known = publishing.published_as(workspace, commit)
+    if known:
+        return f"already published as {known}"
+    branch = f"{publishing.PREFIX}{flow_run.id}"
+    attempt("publish", workspace, lambda _: publishing.push(workspace, commit, branch))
+    report.show_branch(publishing.address(workspace.repository, branch), branch)
+    return f"published as {branch}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the flow once, here and now, without a server unless `PREFECT_API_URL` names one."""
+    arguments = vars(_parser().parse_args(argv))
+    with exit_on_input_error():
+        overrides = dict(map(_override, arguments.pop("set")))
+        if PREFECT_API_URL.value():
+            with connected():  # or Prefect would try for minutes
+                pass
+        state = retrain(**arguments, overrides=overrides, return_state=True)
+        if state.name == InputError.__name__:
+            raise InputError(state.message)
+    print(f"{state.name}: {state.message}")
+    sys.exit(0 if state.is_completed() else STAGE_FAILED_STATUS)
+
+
+def _override(text: str) -> tuple[str, Any]:
+    name, is_set, value = text.partition("=")
+    if not is_set:
+        raise InputError(f"--set {text}: expected NAME=VALUE, such as models.lstm.hidden_size=64")
+    return name, YAML(typ="safe").load(value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.retrain", description="Bring the pipeline up to date, a Prefect task for each stage."
+    )
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help="with all it depends on; `train` is every model's")
+    parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="of params.yaml")
+    parser.add_argument("--isolated", action="store_true", help="in a clone of its own, of --revision")
+    parser.add_argument("--coordinated", action="store_true", help="each stage on a worker of its pool; isolated")
+    parser.add_argument("--revision", default="HEAD", help="branch, tag or commit, if isolated")
+    parser.add_argument("--repository", default=".", help="path, URL or name of a remote; default: this clone")
+    parser.add_argument("--update", action="store_true", help="look for new data first")
+    parser.add_argument("--pull", action="store_true", help="fetch data and earlier results from DVC's remote first")
+    parser.add_argument("--push", action="store_true", help="send data and results to DVC's remote")
+    parser.add_argument("--publish", action="store_true", help="push, and commit new results on a branch auto/…")
+    parser.add_argument("--allow-dirty", action="store_true", help="run in a work tree with local changes")
+    parser.add_argument("--why", default="by hand", help="for the run's name")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

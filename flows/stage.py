@@ -1,0 +1,149 @@
+"""The tasks that every run is made of, and the flow `stage`: one stage on the worker that was asked for it."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+from prefect import Task, flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from prefect.tasks import exponential_backoff
+
+from flows import pipeline, raw_data, settings
+from flows.heartbeat import alive
+from flows.repair import repair
+from flows.report import Progress
+from flows.stage_runner import Failure, Outcome, StageError, run_dvc, run_stage
+from flows.workspace import Workspace, isolated
+from rnnflow.errors import InputError
+
+Log = Callable[[str], None]
+Arguments = ParamSpec("Arguments")
+RETRIES = settings.load().retries
+
+
+def ending_in_one_line(run: Callable[Arguments, str]) -> Callable[Arguments, State[None]]:
+    """Let what `run` returns, or the one line of its failure, be the final state's message."""
+
+    @functools.wraps(run)
+    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> State[None]:
+        try:
+            return Completed(message=run(*args, **kwargs))
+        except InputError as error:
+            return Failed(name=InputError.__name__, message=str(error), data=error)
+        except StageError as error:
+            return Failed(message=str(error), data=error)
+
+    return wrapper
+
+
+def _is_transient(task: Task[..., State[None]], run: TaskRun, state: State[None]) -> bool:
+    return isinstance(state.data, StageError) and state.data.failure is Failure.TRANSIENT
+
+
+@task(
+    cache_policy=NO_CACHE,
+    retries=RETRIES.max,
+    retry_delay_seconds=exponential_backoff(RETRIES.delay_seconds),
+    retry_jitter_factor=0.33,
+    retry_condition_fn=_is_transient,
+)
+@ending_in_one_line
+def _attempt(step: Callable[[Log], str], folder: Path) -> str:
+    logger = get_run_logger()
+    for line in repair(folder):
+        logger.warning("%s", line)
+    return step(functools.partial(logger.info, "%s"))
+
+
+def attempt(name: str, workspace: Workspace, step: Callable[[Log], str], timeout_seconds: float | None = None) -> str:
+    """Do one step as a task run called `name`, again after failures that may pass, and return its state's message.
+
+    It is called from the flow's main thread: only there can a cancel or a timeout interrupt what runs.
+
+    Args:
+        name: of the task run.
+        workspace: mended before each try.
+        step: gets a function that logs a line, and returns the message.
+        timeout_seconds: of one try.
+
+    Raises:
+        StageError: the last try failed; its own line.
+    """
+    timed = _attempt.with_options(name=name, task_run_name=name, timeout_seconds=timeout_seconds)
+    state = timed(step, workspace.folder, return_state=True)
+    if not state.is_completed():
+        failure = state.data.failure if isinstance(state.data, StageError) else Failure.PERMANENT
+        raise StageError(name, failure, state.message or state.name or "failed")
+    return state.message or ""
+
+
+def bring_up_to_date(stage: pipeline.Stage, workspace: Workspace, *, pull: bool) -> str:
+    """Run one stage as a task of its own name and return how it came up to date; those before it must be.
+
+    Raises:
+        StageError: it failed.
+    """
+    options = ("--pull",) if pull else ()
+
+    def step(log: Log) -> str:
+        progress = Progress(stage.name, log)
+        return run_stage(stage.name, workspace.folder, progress, options, workspace.environment)
+
+    return attempt(stage.name, workspace, step, settings.load().timeout(stage.name))
+
+
+def say_up_to_date(stage: pipeline.Stage, workspace: Workspace) -> str:
+    """Let a task of the stage's name say that DVC would skip it, without asking DVC again."""
+    return attempt(stage.name, workspace, lambda _: Outcome.UP_TO_DATE)
+
+
+def fetch_data(workspace: Workspace, command: str, targets: tuple[str, ...] = ()) -> None:
+    """Bring what `dvc.lock` and the `.dvc` files name into the workspace, as far as it is to be had.
+
+    Args:
+        workspace: to bring it into.
+        command: `pull` looks in DVC's remote as well, `checkout` in the cache alone.
+        targets: files to look into; default: all.
+    """
+
+    def step(log: Log) -> str:
+        run_dvc([command, "--allow-missing", *targets], workspace.folder, log, workspace.environment)
+        return "done"
+
+    attempt(command, workspace, step)
+
+
+def push_data(workspace: Workspace, targets: tuple[str, ...] = ()) -> None:
+    """Send the workspace's data, models and run cache to the remote."""
+
+    def step(log: Log) -> str:
+        run_dvc(["push", "--run-cache", *targets], workspace.folder, log, workspace.environment)
+        return "pushed"
+
+    attempt("push", workspace, step)
+
+
+@flow(name="stage", flow_run_name="{stage} for {run}")
+@ending_in_one_line
+def run_one_stage(stage: str, commit: str, ref: str, run: str, repository: str = "origin") -> str:
+    """Run one stage of a coordinated run in a clone of this worker's own, and push what it made to DVC's remote.
+
+    Args:
+        stage: its name in `dvc.yaml`.
+        commit: whose `dvc.lock` names the results of the stages before it.
+        ref: the branch that holds `commit`.
+        run: name of the run that it belongs to.
+        repository: path, URL or name of a remote, as in `git fetch`.
+    """
+    with alive(), isolated(Path.cwd(), repository, commit, str(flow_run.id), ref) as workspace:
+        found = next(known for known in pipeline.read(workspace.folder, [stage]) if known.name == stage)
+        if found.sources:
+            fetch_data(workspace, "pull", tuple(sorted(found.sources)))
+            raw_data.require(workspace)
+        outcome = bring_up_to_date(found, workspace, pull=True)
+        push_data(workspace, (stage,))
+        return outcome

@@ -1,0 +1,56 @@
+"""The automations by which a server notices that a flow run is dead: it has no other way to tell."""
+
+from datetime import timedelta
+
+from prefect.client.schemas.objects import StateType
+from prefect.events import Posture
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
+
+TAG = "rnnflow"
+"""Of the runs that are watched: those of other projects on the server may send heartbeats more seldom."""
+SILENCE_SECONDS = 85
+"""Longer than a server's absence of a minute and its start; shorter than the 90 in which a death is to be found."""
+START_SECONDS = 300
+"""Between a worker's taking a run and the flow's first line: Python's start, and the clone of the code."""
+
+_RUN = "prefect.flow-run."
+_BEGUN_OR_ENDED = ("Running", "Completed", "Failed", "Crashed", "Cancelling", "Cancelled", "Scheduled", "AwaitingRetry")
+
+
+def automations() -> list[AutomationCore]:
+    """Return the automations that a server needs for this project's runs."""
+    return [
+        _crash(
+            name="rnnflow: runs that fell silent",
+            description="The process of a run has died, with its worker or alone: it sends no heartbeats any more.",
+            after={f"{_RUN}heartbeat"},
+            expect={f"{_RUN}*"},  # the next one, or whatever state the run is in now
+            within=SILENCE_SECONDS,
+            message=f"No heartbeat for {SILENCE_SECONDS} s: the flow's process, its worker or its machine has died.",
+        ),
+        _crash(
+            name="rnnflow: runs that never began",
+            description="A worker took a run and died before its flow began.",
+            after={f"{_RUN}Pending"},
+            expect={f"{_RUN}{name}" for name in _BEGUN_OR_ENDED},
+            within=START_SECONDS,
+            message=f"Not running {START_SECONDS} s after a worker took it: the worker or its machine has died.",
+        ),
+    ]
+
+
+def _crash(name: str, description: str, after: set[str], expect: set[str], within: int, message: str) -> AutomationCore:
+    """Return the automation that calls a run crashed; the server refuses that for one that has ended."""
+    trigger = EventTrigger(
+        match={"prefect.resource.id": f"{_RUN}*"},
+        match_related={"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},
+        for_each={"prefect.resource.id"},
+        after=after,
+        expect=expect,
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=within),
+    )
+    action = ChangeFlowRunState(state=StateType.CRASHED, message=message)
+    return AutomationCore(name=name, description=description, trigger=trigger, actions=[action])

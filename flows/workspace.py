@@ -1,0 +1,164 @@
+"""Where a run works: in place, or in a clone of its own that is gone afterwards."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from platformdirs import user_state_path
+
+from flows.git import commit_id, git
+from rnnflow.errors import InputError
+
+STATE = "RNNFLOW_STATE"
+DVC_FILES = ("dvc.lock", ".gitignore")
+"""What DVC itself changes beside the .dvc files: no local changes of a person."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A DVC repository that nobody else works in while the run has it.
+
+    Attributes:
+        folder: its top.
+        base: hash of the commit that it started from.
+        repository: URL or path of the Git repository to publish to.
+        is_clone: whether it is the run's own and empty of data at first.
+        environment: variables that the stages get beside the flow's own.
+    """
+
+    folder: Path
+    base: str
+    repository: str
+    is_clone: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def in_place(folder: Path, repository: str, *, allow_dirty: bool) -> Iterator[Workspace]:
+    """Work in a person's own work tree.
+
+    Raises:
+        InputError: it is no Git and DVC repository, has local changes, or another run is at work in it.
+    """
+    top = Path(git(folder, "rev-parse", "--show-toplevel"))
+    if not (top / ".dvc").is_dir():
+        raise InputError(f"{top}: not a DVC repository; run from a clone of the project, or `dvc init`")
+    if commit_id(top, "HEAD") is None:
+        raise InputError(f"{top}: nothing is committed yet; `git commit` first")
+    changed = _local_changes(top)
+    if changed and not allow_dirty:
+        named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        raise InputError(f"{named}: changed and not committed; commit, use --isolated, or say --allow-dirty")
+    with _held(top / ".dvc/tmp/retrain.lock", f"{top}: another run is at work here; wait for it or use --isolated"):
+        yield Workspace(top, git(top, "rev-parse", "HEAD"), resolve(folder, repository))
+
+
+@contextmanager
+def isolated(folder: Path, repository: str, revision: str, name: str, ref: str = "") -> Iterator[Workspace]:
+    """Work in a new clone of `revision`, which shares DVC's cache with other clones and is removed at the end.
+
+    Clones that dead runs left behind are removed first.
+
+    Args:
+        folder: where `repository` is looked up, if it is a relative path or the name of a remote.
+        repository: path, URL or name of a remote, as in `git fetch`.
+        revision: branch, tag or hash of a commit.
+        name: of the clone's folder, unique for each run.
+        ref: fetched beside the branches and tags, for a `revision` that none of them holds.
+
+    Raises:
+        InputError: the repository cannot be cloned, or has no such revision.
+    """
+    url = resolve(folder, repository)
+    state = state_folder()
+    clone = state / "runs" / name
+    with _claimed(clone):
+        git(clone.parent, "clone", "--quiet", "--no-checkout", url, str(clone))
+        if ref:
+            git(clone, "fetch", "--quiet", "origin", ref)
+        base = commit_id(clone, revision)
+        if base is None:
+            raise InputError(f"revision '{revision}' is not in {without_password(url)}")
+        git(clone, "checkout", "--quiet", "--detach", base)
+        if not (clone / ".dvc").is_dir():
+            raise InputError(f"revision '{revision}' of {without_password(url)} holds no DVC repository")
+        _configure(clone, state / "cache")
+        yield Workspace(clone, base, url, True, {STATE: str(state)})
+
+
+def state_folder() -> Path:
+    """Return where clones, their shared cache and the states of trainings are kept on this machine."""
+    return Path(os.environ.get(STATE) or user_state_path("rnnflow")).absolute()
+
+
+def resolve(folder: Path, repository: str) -> str:
+    """Return the URL of a remote given by name, an absolute path for a folder, and any other URL as it is."""
+    top = Path(git(folder, "rev-parse", "--show-toplevel"))
+    if repository == ".":
+        return str(top)
+    if repository in git(folder, "remote").split():
+        folder, repository = top, git(folder, "remote", "get-url", repository)
+    return str((folder / repository).resolve()) if (folder / repository).is_dir() else repository
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it can be shown: tokens stand before the `@` of a web address."""
+    return re.sub(r"^(https?://)[^/@]*@", r"\1", url)
+
+
+def _local_changes(top: Path) -> list[str]:
+    paths = git(top, "diff", "--name-only", "-z", "HEAD").split("\0")
+    return [path for path in paths if path and Path(path).name not in DVC_FILES and not path.endswith(".dvc")]
+
+
+def _configure(clone: Path, cache: Path) -> None:
+    """Share the cache, and keep in the clone what DVC would leave in the machine's temporary folder for ever."""
+    own = clone / ".dvc/tmp/site-cache"
+    (clone / ".dvc/config.local").write_text(f'[cache]\n    dir = "{cache}"\n[core]\n    site_cache_dir = "{own}"\n')
+
+
+@contextmanager
+def _held(path: Path, message: str) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise InputError(message) from None
+
+
+@contextmanager
+def _claimed(clone: Path) -> Iterator[None]:
+    """Hold the lock of a clone that is still to be made, and remove both at the end.
+
+    Whoever starts looks for the dead one after another, so that nobody takes the lock of one who is about to.
+    """
+    runs = clone.parent
+    runs.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        with FileLock(runs.with_name("runs.lock")):
+            _remove_abandoned(runs)
+            stack.enter_context(_held(_lock(clone), f"{clone}: another run is at work here"))
+        stack.callback(_remove, clone)
+        yield
+
+
+def _remove_abandoned(runs: Path) -> None:
+    """The operating system frees the lock of a run that died; only such a clone is removed."""
+    for name in {path.name.removesuffix(".lock") for path in runs.iterdir()}:
+        with suppress(Timeout), FileLock(_lock(runs / name), timeout=0):
+            _remove(runs / name)
+
+
+def _lock(clone: Path) -> Path:
+    return clone.with_name(f"{clone.name}.lock")
+
+
+def _remove(clone: Path) -> None:
+    shutil.rmtree(clone, ignore_errors=True)
+    _lock(clone).unlink(missing_ok=True)

@@ -1,0 +1,117 @@
+"""What becomes of runs that are cancelled, run out of time, lose a process or are given bad params.
+
+The slow part, which waits for the server to notice a death, is in tests/endurance.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State
+
+from tests.flows.projects import Deployed, processes
+from tests.flows.servers import Worker, wait_until
+from tests.flows.strikes import Training, cancel, find, kill, seconds_until_gone
+
+pytestmark = pytest.mark.xdist_group("flows")
+
+CANCEL_SECONDS = 10.0
+TIMEOUT_SECONDS = 8
+PATIENCE_SECONDS = 300.0
+"""Until a test is given up; no limit of the project."""
+TRAIN_ONLY: dict[str, Any] = {"stages": ["train"], "update": False, "pull": False, "push": False, "publish": False}
+ENDLESS = {"train.epochs": 100_000}
+
+
+@pytest.fixture(scope="module")
+def deployed(deploy_project: Callable[..., Deployed]) -> Deployed:
+    return deploy_project(
+        models=["rnn"],
+        params={"train.epochs": 150},
+        settings={"timeout_seconds.train": 120, "retries.delay_seconds": 0.5},
+    )
+
+
+@pytest.fixture(scope="module")
+def worker(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    with Worker(deployed.server, "cpu-pool", tmp_path_factory.mktemp("worker")) as running:
+        yield running
+
+
+def clones(worker: Worker) -> list[Path]:
+    return list((worker.state / "runs").glob("*"))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_cancelled_run_is_cancelled_and_gone_within_ten_seconds(
+    deployed: Deployed, worker: Worker, seed: int
+) -> None:
+    training = Training(worker.state)
+    run = deployed.start(**TRAIN_ONLY, overrides=ENDLESS | {"train.seed": seed})
+    training.wait_for(3 * seed, deployed, run)
+    cancel(deployed, run)
+    assert seconds_until_gone(deployed, run, State.is_cancelled, PATIENCE_SECONDS) < CANCEL_SECONDS
+    assert not clones(worker)
+
+
+def test_a_timeout_fires_within_a_second_and_is_not_tried_again(deployed: Deployed, worker: Worker) -> None:
+    with deployed.project.changed(settings={"timeout_seconds.train": TIMEOUT_SECONDS}):
+        run = deployed.start(**TRAIN_ONLY, overrides=ENDLESS | {"train.seed": 3})
+        stage = wait_until(lambda: find(run, "stage"), "the training", log=worker.log)
+        assert stage is not None
+        stage.wait(60)
+        ended = time.time()
+        flow_run = deployed.server.wait_for_end(run, PATIENCE_SECONDS, worker.log)
+    task_run = deployed.task_runs(run)["train@rnn"]
+    assert task_run.start_time
+    assert task_run.state
+    assert TIMEOUT_SECONDS - 1 < ended - task_run.start_time.timestamp() < TIMEOUT_SECONDS + 1
+    assert task_run.run_count == 1
+    assert task_run.state.name == "TimedOut"
+    assert f"{TIMEOUT_SECONDS}.0 second" in (task_run.state.message or "")
+    assert flow_run.state
+    assert flow_run.state.is_failed()
+    assert flow_run.state.message == f"train@rnn: {task_run.state.message}"
+    assert not clones(worker)
+    wait_until(lambda: not processes(run), "the end of its processes", 10)
+
+
+def test_a_stage_that_refuses_gives_its_own_line_and_is_not_tried_again(deployed: Deployed, worker: Worker) -> None:
+    with deployed.project.changed(params={"train.epochs": "many"}):
+        run = deployed.start()
+        flow_run = deployed.server.wait_for_end(run, PATIENCE_SECONDS, worker.log)
+    task_run = deployed.task_runs(run)["generate"]
+    line = "params.yaml: train.epochs: input should be a valid integer, got 'many'"
+    assert flow_run.state
+    assert task_run.state
+    assert flow_run.state.is_failed()
+    assert task_run.state.is_failed()
+    assert task_run.run_count == 1
+    assert task_run.state.message == line
+    assert (flow_run.state.message or "").startswith(f"generate: {line}")
+    assert f"auto/{run}" not in deployed.project.branches()
+    assert not clones(worker)
+
+
+def test_a_run_goes_on_after_the_deaths_of_its_processes_and_the_next_one_after_its_own(
+    deployed: Deployed, worker: Worker
+) -> None:
+    training = Training(worker.state)
+    first = deployed.start(stages=["train"])
+    for role in ("stage", "dvc", "supervisor"):
+        training.wait_for(25, deployed, first)
+        kill(first, role)
+    training.wait_for(25, deployed, first)
+    kill(first, "flow")
+    assert seconds_until_gone(deployed, first, State.is_crashed, PATIENCE_SECONDS) < CANCEL_SECONDS
+    assert deployed.task_runs(first)["train@rnn"].run_count == 4
+    second = deployed.start(stages=["train"])
+    training.wait_for(1, deployed, second)
+    flow_run = deployed.server.wait_for_end(second, PATIENCE_SECONDS, worker.log)
+    assert flow_run.state
+    assert flow_run.state.is_completed(), flow_run.state.message
+    assert [*deployed.project.branches()] == [f"auto/{second}"]
+    assert deployed.project.published(second) == deployed.project.reproduced("main", "train@rnn")
+    assert not clones(worker)

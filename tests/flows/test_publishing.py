@@ -1,0 +1,219 @@
+from pathlib import Path
+
+import pytest
+
+from flows import publishing
+from flows.workspace import Workspace, isolated
+from rnnflow.errors import InputError
+from tests.flows.repositories import Repository
+
+pytest_plugins = ["tests.flows.repositories"]
+
+
+@pytest.fixture
+def workspace(repository: Repository) -> Workspace:
+    return Workspace(repository.folder, repository.git("rev-parse", "HEAD"), str(repository.origin))
+
+
+def changed_files(repository: Repository, commit: str) -> dict[str, str]:
+    """Return what the commit did to each file: M, A or D."""
+    listed = repository.git("diff-tree", "-r", "-z", "--no-commit-id", "--name-status", commit).strip("\0").split("\0")
+    return dict(zip(listed[1::2], listed[::2], strict=True)) if listed != [""] else {}
+
+
+def state_of(repository: Repository) -> tuple[str, ...]:
+    """Return all that a person sees of the index, the branches and the files."""
+    commands = ("status --porcelain=v2 --branch", "diff", "diff --cached", "branch --all -v", "reflog", "stash list")
+    return tuple(repository.git("--no-optional-locks", *command.split()) for command in commands)
+
+
+def test_a_snapshot_holds_the_tracked_changes_and_the_new_files_of_dvc(
+    repository: Repository, workspace: Workspace
+) -> None:
+    repository.write("params.yaml", "changed: true\n")
+    (repository.folder / "stages/compare.sh").unlink()
+    repository.write("dvc.lock", "changed\n")
+    for new in ("data/raw/june.dvc", "data/raw/a folder/[1] ü.dvc", "new/.gitignore", "notes.txt", "stages/new.sh"):
+        repository.write(new, "new\n")
+    repository.write("data/numbers.txt", "ignored\n")
+    commit = publishing.snapshot(workspace, "Retrain: by hand\n\nFlow run 1.")
+    assert changed_files(repository, commit) == {
+        "params.yaml": "M",
+        "stages/compare.sh": "D",
+        "dvc.lock": "M",
+        "data/raw/june.dvc": "A",
+        "data/raw/a folder/[1] ü.dvc": "A",
+        "new/.gitignore": "A",
+    }
+    assert repository.git("show", f"{commit}:params.yaml") == "changed: true"
+    assert repository.git("log", "-1", "--format=%P %s|%b", commit) == f"{workspace.base} Retrain: by hand|Flow run 1."
+
+
+def test_a_lock_that_was_never_committed_is_new(repository: Repository) -> None:
+    repository.git("rm", "--quiet", "--cached", "dvc.lock")
+    repository.git("commit", "--quiet", "--message=no lock")
+    workspace = Workspace(repository.folder, repository.git("rev-parse", "HEAD"), str(repository.origin))
+    assert changed_files(repository, publishing.snapshot(workspace, "x")) == {"dvc.lock": "A"}
+
+
+def test_a_snapshot_leaves_index_branch_and_files_alone(repository: Repository, workspace: Workspace) -> None:
+    repository.write("params.yaml", "staged: true\n")
+    repository.write("staged.txt", "staged\n")
+    repository.git("add", "params.yaml", "staged.txt")
+    repository.git("rm", "--quiet", "--cached", "stages/compare.sh")
+    repository.write("params.yaml", "changed: after that\n")
+    repository.write("data/raw/june.dvc", "new\n")
+    before = state_of(repository)
+    commit = publishing.snapshot(workspace, "x")
+    assert state_of(repository) == before
+    assert changed_files(repository, commit) == {"params.yaml": "M", "data/raw/june.dvc": "A"}
+    assert repository.git("show", f"{commit}:params.yaml") == "changed: after that"
+
+
+def test_a_snapshot_starts_from_the_base_whatever_was_committed_since(
+    repository: Repository, workspace: Workspace
+) -> None:
+    repository.write("params.yaml", "committed: meanwhile\n")
+    repository.commit()
+    commit = publishing.snapshot(workspace, "x")
+    assert repository.git("rev-parse", f"{commit}^") == workspace.base
+    assert changed_files(repository, commit) == {"params.yaml": "M"}
+
+
+def test_a_snapshot_can_follow_another_one(repository: Repository, workspace: Workspace) -> None:
+    repository.write("dvc.lock", "one\n")
+    first = publishing.snapshot(workspace, "first")
+    repository.write("dvc.lock", "two\n")
+    second = publishing.snapshot(workspace, "second", first)
+    assert repository.git("rev-parse", f"{second}^") == first
+    assert changed_files(repository, second) == {"dvc.lock": "M"}
+
+
+def test_a_snapshot_of_a_detached_clone_is_signed_even_where_nobody_has_a_name(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with isolated(repository.folder, ".", "main", "run") as workspace:
+        clone = Repository(workspace.folder)
+        clone.git("config", "user.useConfigOnly", "true")
+        clone.write("dvc.lock", "changed\n")
+        commit = publishing.snapshot(workspace, "x")
+        assert clone.git("log", "-1", "--format=%an <%ae>", commit) == "rnnflow <rnnflow@localhost>"
+
+
+def test_only_another_content_is_a_change(repository: Repository, workspace: Workspace) -> None:
+    repository.write("notes.txt", "not tracked\n")
+    (repository.folder / "params.yaml").touch()
+    assert not publishing.has_changes(workspace, publishing.snapshot(workspace, "x"))
+    repository.write("dvc.lock", "changed\n")
+    assert publishing.has_changes(workspace, publishing.snapshot(workspace, "x"))
+
+
+def test_a_pushed_branch_holds_the_snapshot_and_can_be_moved_and_removed(
+    repository: Repository, workspace: Workspace
+) -> None:
+    origin = Repository(repository.origin)
+    repository.write("dvc.lock", "one\n")
+    first = publishing.snapshot(workspace, "first")
+    before = state_of(repository)
+    assert publishing.push(workspace, first, "auto/1") == "auto/1"
+    assert origin.git("rev-parse", "auto/1") == first
+    repository.git("checkout", "--quiet", "--", "dvc.lock")
+    other = publishing.snapshot(workspace, "not a child of the first")
+    publishing.push(workspace, other, "auto/1")
+    assert origin.git("rev-parse", "auto/1") == other
+    publishing.remove(workspace, "auto/1")
+    assert origin.git("branch", "--format=%(refname:short)") == "main"
+    repository.write("dvc.lock", "one\n")
+    assert state_of(repository) == before
+
+
+def test_a_push_from_a_clone_arrives_in_the_work_tree_that_it_was_cloned_from(repository: Repository) -> None:
+    with isolated(repository.folder, ".", "main", "run") as workspace:
+        Repository(workspace.folder).write("dvc.lock", "changed\n")
+        commit = publishing.snapshot(workspace, "x")
+        publishing.push(workspace, commit, "auto/1")
+    assert repository.git("rev-parse", "auto/1") == commit
+    assert repository.git("status", "--short") == ""
+
+
+def test_an_earlier_identical_result_is_found_by_its_branch(repository: Repository, workspace: Workspace) -> None:
+    repository.write("dvc.lock", "one\n")
+    assert publishing.published_as(workspace, publishing.snapshot(workspace, "x")) is None
+    publishing.push(workspace, publishing.snapshot(workspace, "first"), "auto/1")
+    assert publishing.published_as(workspace, publishing.snapshot(workspace, "second")) == "auto/1"
+    repository.write("dvc.lock", "two\n")
+    assert publishing.published_as(workspace, publishing.snapshot(workspace, "third")) is None
+
+
+def test_the_same_result_from_another_base_is_another_one(repository: Repository, workspace: Workspace) -> None:
+    repository.write("dvc.lock", "one\n")
+    publishing.push(workspace, publishing.snapshot(workspace, "first"), "auto/1")
+    repository.git("commit", "--quiet", "--allow-empty", "--message=new base")
+    later = Workspace(repository.folder, repository.git("rev-parse", "HEAD"), workspace.repository)
+    assert publishing.published_as(later, publishing.snapshot(later, "second")) is None
+
+
+def test_a_branch_that_is_no_result_or_is_gone_is_not_found(repository: Repository, workspace: Workspace) -> None:
+    repository.write("dvc.lock", "one\n")
+    commit = publishing.snapshot(workspace, "x")
+    publishing.push(workspace, commit, "work/1")
+    publishing.push(workspace, workspace.base, "auto/0")
+    assert publishing.published_as(workspace, commit) is None
+    publishing.push(workspace, commit, "auto/1")
+    assert publishing.published_as(workspace, commit) == "auto/1"
+    publishing.remove(workspace, "auto/1")
+    assert publishing.published_as(workspace, commit) is None
+
+
+def test_looking_for_earlier_results_brings_neither_branches_nor_tags_into_a_persons_repository(
+    repository: Repository, workspace: Workspace
+) -> None:
+    repository.write("dvc.lock", "one\n")
+    commit = publishing.snapshot(workspace, "x")
+    publishing.push(workspace, commit, "auto/1")
+    Repository(repository.origin).git("tag", "published", commit)
+    before = state_of(repository), repository.git("tag"), (repository.folder / ".git/FETCH_HEAD").read_bytes()
+    assert publishing.published_as(workspace, commit) == "auto/1"
+    after = state_of(repository), repository.git("tag"), (repository.folder / ".git/FETCH_HEAD").read_bytes()
+    assert after == before
+
+
+def test_a_refusal_of_the_repository_is_one_line_in_its_own_words(repository: Repository, workspace: Workspace) -> None:
+    hook = repository.origin / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho 'no room for results'\nexit 1\n")
+    hook.chmod(0o755)
+    commit = publishing.snapshot(workspace, "x")
+    with pytest.raises(InputError) as raised:
+        publishing.push(workspace, commit, "auto/1")
+    assert str(raised.value) == (
+        f"git push: remote: no room for results; ! [remote rejected] {commit} -> auto/1 (pre-receive hook declined)"
+    )
+
+
+def test_a_repository_that_is_gone_is_told_in_one_line(workspace: Workspace, tmp_path: Path) -> None:
+    gone = Workspace(workspace.folder, workspace.base, str(tmp_path / "gone"))
+    for step in (lambda: publishing.push(gone, gone.base, "auto/1"), lambda: publishing.published_as(gone, gone.base)):
+        with pytest.raises(InputError) as raised:
+            step()
+        assert f"'{tmp_path}/gone' does not appear to be a git repository" in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("repository", "expected"),
+    [
+        ("https://host.example/us/project.git", "https://host.example/us/project/tree/auto/1"),
+        ("https://host.example/us/project/", "https://host.example/us/project/tree/auto/1"),
+        ("http://me:secret@host.example:8080/project", "http://host.example:8080/project/tree/auto/1"),
+        ("git@host.example:us/project.git", "https://host.example/us/project/tree/auto/1"),
+        ("host.example:/us/project.git", "https://host.example/us/project/tree/auto/1"),
+        ("ssh://git@host.example/us/project.git", "https://host.example/us/project/tree/auto/1"),
+        ("ssh://host.example:2222/us/project", "https://host.example/us/project/tree/auto/1"),
+        ("/srv/a project.git", "file:///srv/a%20project.git#auto/1"),
+        ("file:///srv/project.git", "file:///srv/project.git#auto/1"),
+        ("git://host.example/project", "git://host.example/project#auto/1"),
+    ],
+)
+def test_the_address_is_what_a_browser_opens_and_holds_no_password(repository: str, expected: str) -> None:
+    assert publishing.address(repository, "auto/1") == expected

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from flows import settings
+from rnnflow.errors import InputError
+
+GOOD = """\
+workers: {default: cpu-pool, train: gpu-pool}
+worker_wait_seconds: 60
+timeout_seconds: {default: 10, train: 20.5}
+retries: {max: 0, delay_seconds: 0.5}
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "settings.yaml").write_text(text)
+    return folder / "settings.yaml"
+
+
+def test_the_shipped_settings_can_be_read() -> None:
+    shipped = settings.load()
+    assert shipped.pool("train@gru") == "gpu-pool"
+    assert shipped.pool("evaluate@gru") == "cpu-pool"
+    assert shipped.timeout("train@gru") > shipped.timeout("generate") > 0
+
+
+def test_a_group_stands_for_all_its_stages_and_the_default_for_all_others(tmp_path: Path) -> None:
+    read = settings.load(written(tmp_path, GOOD))
+    assert [read.pool(stage) for stage in ("train", "train@rnn", "trainer", "generate")] == [
+        "gpu-pool",
+        "gpu-pool",
+        "cpu-pool",
+        "cpu-pool",
+    ]
+    assert [read.timeout(stage) for stage in ("train@rnn", "generate")] == [20.5, 10]
+
+
+def test_settings_cannot_be_changed_while_a_run_goes_on(tmp_path: Path) -> None:
+    read = settings.load(written(tmp_path, GOOD))
+    with pytest.raises(ValidationError, match="frozen"):
+        read.worker_wait_seconds = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("delay_seconds: 0.5", "delay_seconds: 0", "retries.delay_seconds: Input should be greater than 0, got 0"),
+        ("max: 0", "max: -1", "retries.max: Input should be greater than or equal to 0, got -1"),
+        ("train: 20.5", "train: long", "timeout_seconds.train: Input should be a valid number.*, got 'long'"),
+        ("worker_wait_seconds", "worker_wait", "worker_wait_seconds: Field required"),
+        ("max: 0", "max: 0, min: 0", "retries.min: Extra inputs are not permitted, got 0"),
+        ("default: cpu-pool, ", "", "workers: expected an entry 'default'$"),
+        ("default: 10, ", "", "timeout_seconds: expected an entry 'default'$"),
+        ("retries: {", "retries: {{", "settings.yaml.* line 4"),
+        (GOOD, "", "Input should be a valid dictionary"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(InputError, match=message) as raised:
+        settings.load(written(tmp_path, GOOD.replace(old, new)))
+    assert str(raised.value).startswith("settings.yaml: ")
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,399 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flows import pipeline
+from flows.workspace import in_place, isolated, resolve, state_folder, without_password
+from rnnflow.errors import InputError
+from rnnflow.provenance import ROOT
+from tests.flows.repositories import Repository
+
+pytest_plugins = ["tests.flows.repositories"]
+
+IN_PLACE = """
+import sys
+from pathlib import Path
+from flows.workspace import in_place
+with in_place(Path(sys.argv[1]), ".", allow_dirty=False) as workspace:
+    print(workspace.folder, flush=True)
+    sys.stdin.read()
+"""
+ISOLATED = """
+import sys
+from pathlib import Path
+from flows.workspace import isolated
+with isolated(Path(sys.argv[1]), ".", "HEAD", sys.argv[2]) as workspace:
+    print(workspace.folder, flush=True)
+    sys.stdin.read()
+"""
+WITH_A_CHILD = ISOLATED.replace(
+    "    sys.stdin.read()",
+    "    import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True); sys.stdin.read()",
+)
+MANY_RUNS = """
+import sys
+from pathlib import Path
+from flows.workspace import isolated
+for number in range(5):
+    with isolated(Path(sys.argv[1]), ".", "HEAD", f"{sys.argv[2]}-{number}") as workspace:
+        assert (workspace.folder / "dvc.yaml").exists()
+"""
+
+
+@contextmanager
+def process_in(program: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Run a process that works in a workspace until its input ends, and return it with the workspace's folder."""
+    command = [sys.executable, "-c", program, *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        yield process, Path(process.stdout.readline().strip())
+
+
+def runs() -> list[str]:
+    return sorted(path.name for path in (state_folder() / "runs").iterdir())
+
+
+def refused(enter: Callable[[], object]) -> str:
+    with pytest.raises(InputError) as raised:
+        enter()
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def enter_in_place(folder: Path, *, allow_dirty: bool = False) -> None:
+    with in_place(folder, ".", allow_dirty=allow_dirty):
+        pass
+
+
+@pytest.mark.parametrize("inside", [".", "data/raw"])
+def test_the_work_tree_is_the_workspace_wherever_in_it_one_stands(repository: Repository, inside: str) -> None:
+    with in_place(repository.folder / inside, "origin", allow_dirty=False) as workspace:
+        assert workspace.folder == repository.folder
+        assert workspace.base == repository.git("rev-parse", "HEAD")
+        assert workspace.repository == str(repository.origin)
+        assert not workspace.is_clone
+        assert workspace.environment == {}
+
+
+def test_the_base_is_the_commit_that_is_checked_out_not_that_of_origin(repository: Repository) -> None:
+    ahead = repository.commit("not pushed")
+    with in_place(repository.folder, ".", allow_dirty=False) as workspace:
+        assert workspace.base == ahead
+
+
+def test_a_folder_outside_of_git_is_refused(tmp_path: Path) -> None:
+    assert "not a git repository" in refused(lambda: enter_in_place(tmp_path))
+
+
+def test_a_git_repository_without_dvc_is_refused(tmp_path: Path) -> None:
+    Repository(tmp_path).git("init", "--quiet")
+    assert refused(lambda: enter_in_place(tmp_path)).startswith(f"{tmp_path}: not a DVC repository; ")
+
+
+def test_a_repository_without_a_commit_is_refused(tmp_path: Path) -> None:
+    Repository(tmp_path).git("init", "--quiet")
+    (tmp_path / ".dvc").mkdir()
+    assert refused(lambda: enter_in_place(tmp_path)) == f"{tmp_path}: nothing is committed yet; `git commit` first"
+
+
+def test_changed_files_are_named_and_refused(repository: Repository) -> None:
+    repository.write("params.yaml", "changed: true\n")
+    assert refused(lambda: enter_in_place(repository.folder)) == (
+        "params.yaml: changed and not committed; commit, use --isolated, or say --allow-dirty"
+    )
+
+
+def test_staged_deleted_and_added_files_count_and_many_are_counted(repository: Repository) -> None:
+    repository.write("data/raw/a new file.md", "x")
+    repository.git("add", "data/raw")
+    repository.write("params.yaml", "changed: true\n")
+    (repository.folder / "stages/train.sh").unlink()
+    repository.write(".dvc/config", "")
+    repository.git("add", "stages")
+    said = refused(lambda: enter_in_place(repository.folder / "data"))
+    assert said.startswith(".dvc/config, data/raw/a new file.md, params.yaml and 1 more: changed and not committed")
+
+
+def test_changed_files_are_accepted_if_one_says_so(repository: Repository) -> None:
+    repository.write("params.yaml", "changed: true\n")
+    with in_place(repository.folder, ".", allow_dirty=True):
+        assert repository.read("params.yaml") == "changed: true\n"
+
+
+def test_what_dvc_itself_changes_and_untracked_files_are_no_local_changes(repository: Repository) -> None:
+    for path in ("dvc.lock", "data/raw/.gitignore", ".gitignore", "data/raw/first.txt.dvc"):
+        repository.write(path, f"{repository.read(path)}\n")
+    repository.write("notes.txt", "not tracked")
+    assert repository.git("diff", "--name-only").count("\n") == 3
+    enter_in_place(repository.folder)
+
+
+def test_a_second_run_is_refused_while_one_is_at_work(repository: Repository) -> None:
+    with in_place(repository.folder, ".", allow_dirty=False):
+        said = refused(lambda: enter_in_place(repository.folder / "data"))
+    assert said == f"{repository.folder}: another run is at work here; wait for it or use --isolated"
+    enter_in_place(repository.folder)
+
+
+def test_a_run_that_was_killed_holds_nobody_up(repository: Repository) -> None:
+    with process_in(IN_PLACE, str(repository.folder)) as (process, folder):
+        assert folder == repository.folder
+        assert "another run is at work" in refused(lambda: enter_in_place(repository.folder))
+        process.kill()
+        process.wait()
+        enter_in_place(repository.folder)
+
+
+def test_the_lock_is_free_after_a_failure_and_not_seen_by_git(repository: Repository) -> None:
+    with pytest.raises(KeyboardInterrupt), in_place(repository.folder, ".", allow_dirty=False):
+        raise KeyboardInterrupt
+    enter_in_place(repository.folder)
+    assert repository.git("status", "--short") == ""
+
+
+def enter_isolated(folder: Path, repository: str = ".", revision: str = "HEAD", name: str = "run") -> None:
+    with isolated(folder, repository, revision, name):
+        pass
+
+
+@pytest.mark.parametrize("revision", ["main", "HEAD", "v1", "branch", "v1~1", "refs/tags/v1", "sha", "short sha"])
+def test_the_clone_is_of_the_branch_tag_or_commit_that_was_asked_for(repository: Repository, revision: str) -> None:
+    main = repository.git("rev-parse", "HEAD")
+    repository.git("checkout", "--quiet", "-b", "branch")
+    branch = repository.commit("on the branch")
+    repository.git("checkout", "--quiet", "main")
+    repository.git("tag", "--annotate", "--message=first", "v1", "main~1")
+    commits = {"branch": branch, "v1": f"{main}~1", "v1~1": f"{main}~2", "refs/tags/v1": f"{main}~1"}
+    wanted = repository.git("rev-parse", commits.get(revision, main))
+    revision = {"sha": main, "short sha": main[:9]}.get(revision, revision)
+    with isolated(repository.folder, ".", revision, "run") as workspace:
+        assert workspace.base == wanted
+        assert workspace.folder == state_folder() / "runs/run"
+        clone = Repository(workspace.folder)
+        assert clone.git("rev-parse", "HEAD") == wanted
+        assert clone.git("status", "--short") == ""
+        assert workspace.is_clone
+        assert workspace.environment == {"RNNFLOW_STATE": str(state_folder())}
+
+
+@pytest.mark.parametrize("form", [".", "origin", "relative", "../origin.git", "path", "URL"])
+@pytest.mark.parametrize("inside", [".", "data/raw"])
+def test_the_repository_is_named_as_for_git_fetch(repository: Repository, form: str, inside: str) -> None:
+    repository.git("remote", "add", "relative", "../origin.git")
+    pushed = repository.git("rev-parse", "HEAD")
+    own = repository.commit("not pushed")
+    spelt = {"path": str(repository.origin), "URL": repository.origin.as_uri()}.get(form, form)
+    if spelt.startswith("..") and inside != ".":
+        spelt = os.path.relpath(repository.origin, repository.folder / inside)
+    with isolated(repository.folder / inside, spelt, "main", "run") as workspace:
+        assert workspace.base == (own if form == "." else pushed)
+        expected = {".": str(repository.folder), "URL": repository.origin.as_uri()}
+        assert workspace.repository == expected.get(form, str(repository.origin))
+
+
+def test_a_detached_head_is_found(repository: Repository) -> None:
+    repository.git("checkout", "--quiet", "--detach")
+    ahead = repository.commit("on no branch")
+    with isolated(repository.folder, ".", "HEAD", "run") as workspace:
+        assert workspace.base == ahead
+
+
+def test_a_commit_that_no_branch_holds_is_found_by_its_ref(repository: Repository) -> None:
+    commit = repository.commit("on no branch")
+    repository.git("push", "--quiet", "origin", "HEAD:refs/hidden/one")
+    url = repository.origin.as_uri()  # from a path, Git would link all files, unseen commits as well
+    assert "is not in" in refused(lambda: enter_isolated(repository.folder, url, commit))
+    with isolated(repository.folder, url, commit, "run", "refs/hidden/one") as workspace:
+        assert workspace.base == commit
+    with pytest.raises(InputError, match="couldn't find remote ref refs/hidden/two"):
+        isolated(repository.folder, url, commit, "run", "refs/hidden/two").__enter__()
+    assert runs() == []
+
+
+def test_a_revision_that_does_not_exist_is_told(repository: Repository) -> None:
+    said = refused(lambda: enter_isolated(repository.folder, "origin", "v9"))
+    assert said == f"revision 'v9' is not in {repository.origin}"
+    assert runs() == []
+
+
+@pytest.mark.parametrize("place", ["/nowhere/at/all", "../nowhere", "http://127.0.0.1:1/x", "upstream"])
+def test_a_repository_that_does_not_exist_is_told(repository: Repository, place: str) -> None:
+    said = refused(lambda: enter_isolated(repository.folder, place))
+    assert said.startswith("git clone: ")
+    assert place in said
+    assert runs() == []
+
+
+def test_a_revision_without_dvc_is_told(repository: Repository) -> None:
+    repository.git("rm", "--quiet", "-r", ".dvc")
+    repository.git("commit", "--quiet", "--message=no DVC")
+    said = refused(lambda: enter_isolated(repository.folder, ".", "main"))
+    assert said == f"revision 'main' of {repository.folder} holds no DVC repository"
+    assert runs() == []
+
+
+def test_a_token_in_the_address_is_not_told(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://me:secret@host.example/project.git"
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{repository.origin}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", url)
+    said = refused(lambda: enter_isolated(repository.folder, url, "v9"))
+    assert said == "revision 'v9' is not in https://host.example/project.git"
+    assert without_password("ssh://git@host.example/x") == "ssh://git@host.example/x"
+    assert without_password("git@host.example:x") == "git@host.example:x"
+    assert without_password("https://host.example/a@b") == "https://host.example/a@b"
+
+
+@pytest.mark.parametrize("end", [None, RuntimeError, KeyboardInterrupt, SystemExit])
+def test_the_clone_is_gone_however_the_run_ends(repository: Repository, end: type[BaseException] | None) -> None:
+    def run() -> None:
+        with isolated(repository.folder, ".", "HEAD", "run") as workspace:
+            (workspace.folder / "reports").mkdir()
+            (workspace.folder / "reports/read-only.txt").touch(0o400)
+            if end:
+                raise end
+
+    if end:
+        with pytest.raises(end):
+            run()
+    else:
+        run()
+    assert runs() == []
+
+
+def test_the_clone_is_gone_after_an_interrupt_of_the_process(repository: Repository) -> None:
+    with process_in(ISOLATED, str(repository.folder), "interrupted") as (process, folder):
+        assert folder.is_dir()
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    assert runs() == []
+
+
+def test_the_clone_of_a_killed_run_is_removed_by_the_next_one_and_that_of_a_living_one_is_not(
+    repository: Repository,
+) -> None:
+    with (
+        process_in(ISOLATED, str(repository.folder), "living") as (_, living),
+        process_in(ISOLATED, str(repository.folder), "killed") as (process, killed),
+    ):
+        process.kill()
+        process.wait()
+        assert killed.is_dir()
+        with isolated(repository.folder, ".", "HEAD", "run"):
+            assert runs() == ["living", "living.lock", "run", "run.lock"]
+            assert (living / "dvc.yaml").exists()
+        assert runs() == ["living", "living.lock"]
+    assert runs() == []
+
+
+def test_what_a_killed_run_had_started_and_still_lives_does_not_keep_its_clone(repository: Repository) -> None:
+    with process_in(WITH_A_CHILD, str(repository.folder), "killed") as (process, killed):
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        process.kill()
+        process.wait()
+        try:
+            assert killed.is_dir()
+            enter_isolated(repository.folder)
+            assert runs() == []
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_run_that_is_started_again_under_its_name_begins_anew(repository: Repository) -> None:
+    with process_in(ISOLATED, str(repository.folder), "again") as (process, folder):
+        (folder / "left-over.txt").touch()
+        said = refused(lambda: enter_isolated(repository.folder, name="again"))
+        assert said == f"{folder}: another run is at work here"
+        assert (folder / "left-over.txt").exists()
+        process.kill()
+        process.wait()
+    with isolated(repository.folder, ".", "HEAD", "again") as workspace:
+        assert not (workspace.folder / "left-over.txt").exists()
+
+
+def test_what_a_run_that_died_at_its_start_or_its_end_has_left_is_removed(repository: Repository) -> None:
+    (state_folder() / "runs/without-a-lock").mkdir(parents=True)
+    (state_folder() / "runs/without-a-clone.lock").touch()
+    enter_isolated(repository.folder)
+    assert runs() == []
+
+
+def test_runs_that_start_and_end_side_by_side_do_not_remove_each_others_clones(repository: Repository) -> None:
+    commands = [[sys.executable, "-c", MANY_RUNS, str(repository.folder), str(number)] for number in range(4)]
+    processes = [subprocess.Popen(command, cwd=ROOT) for command in commands]
+    assert [process.wait() for process in processes] == [0] * 4
+    assert runs() == []
+
+
+def test_a_persons_work_tree_is_neither_read_nor_written(repository: Repository) -> None:
+    repository.write("params.yaml", "changed: true\n")
+    repository.write("stages/train.sh", "staged\n")
+    repository.git("add", "stages")
+    repository.write("notes.txt", "not tracked\n")
+    repository.write("models/a.txt", "changed by hand\n")
+
+    def seen() -> tuple[str, dict[Path, bytes]]:
+        status = repository.git("--no-optional-locks", "status", "--porcelain=v2", "--branch")
+        return status, {path: path.read_bytes() for path in repository.folder.rglob("*") if path.is_file()}
+
+    before = seen()
+    with isolated(repository.folder, ".", "main", "run") as workspace:
+        clone = Repository(workspace.folder)
+        assert "changed" not in clone.read("params.yaml")
+        assert "staged" not in clone.read("stages/train.sh")
+        assert not (clone.folder / "notes.txt").exists()
+        assert not (clone.folder / "models").exists()
+        clone.write("params.yaml", "changed in the clone\n")
+        clone.git("-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "--quiet", "--all", "--message=x")
+    assert seen() == before
+
+
+def test_clones_share_a_cache_so_that_the_second_restores_what_the_first_made(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path / "a state, #1 with 100%"))
+    with isolated(repository.folder, ".", "HEAD", "one") as workspace:
+        clone = Repository(workspace.folder)
+        clone.write("data/raw/first.txt", repository.read("data/raw/first.txt"))
+        assert "Running stage 'train@a'" in clone.dvc("repro", "train@a")
+        assert not (clone.folder / ".dvc/cache").exists()
+    with isolated(repository.folder, ".", "HEAD", "two") as workspace:
+        clone = Repository(workspace.folder)
+        clone.dvc("checkout", "--quiet", "models/a.txt", "data/raw/first.txt")
+        assert clone.read("models/a.txt") == repository.read("models/a.txt")
+    assert list((tmp_path / "a state, #1 with 100%/cache/files/md5").iterdir())
+
+
+def test_dvc_leaves_nothing_outside_of_the_clone_but_the_cache(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DVC_SITE_CACHE_DIR")
+    with isolated(repository.folder, ".", "HEAD", "run") as workspace:
+        pipeline.read(workspace.folder)
+        assert (workspace.folder / ".dvc/tmp/site-cache/repo").is_dir()
+
+
+def test_the_state_is_kept_where_the_environment_says_or_in_the_users_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "user"))
+    monkeypatch.delenv("RNNFLOW_STATE", raising=False)
+    assert state_folder() == tmp_path / "user/rnnflow"
+    monkeypatch.setenv("RNNFLOW_STATE", "")
+    assert state_folder() == tmp_path / "user/rnnflow"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RNNFLOW_STATE", "state")
+    assert state_folder() == tmp_path / "state"
+
+
+def test_an_address_that_names_nothing_here_is_left_as_it_is(repository: Repository) -> None:
+    for url in ("https://host.example/x.git", "git@host.example:x.git", "upstream"):
+        assert resolve(repository.folder, url) == url
