@@ -5,6 +5,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from flows.stage_runner import StageError
+from flows.transcript import Failure, is_transient
 from rnnflow.errors import InputError
 
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
@@ -17,6 +19,7 @@ def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = N
     """Return what `git` prints in `folder`.
 
     Raises:
+        StageError: the network or the other side may be there again later.
         InputError: Git refuses.
     """
     done = subprocess.run(
@@ -28,7 +31,10 @@ def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = N
         check=False,
     )
     if done.returncode:
-        raise InputError(f"git {arguments[0]}: {_reason(done.stderr)}")
+        message = f"git {arguments[0]}: {_reason(done.stderr)}"
+        if is_transient(message):
+            raise StageError(f"git {arguments[0]}", Failure.TRANSIENT, message)
+        raise InputError(message)
     return done.stdout.strip()
 
 

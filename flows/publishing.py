@@ -42,16 +42,8 @@ def has_changes(workspace: Workspace, commit: str) -> bool:
 def published_as(workspace: Workspace, commit: str) -> str | None:
     """Return the `auto/…` branch that an earlier run with the same base and the same result has published, or None."""
     heads = f"+refs/heads/{PREFIX}*:{PUBLISHED}*"
-    git(
-        workspace.folder,
-        "fetch",
-        "--quiet",
-        "--prune",
-        "--no-tags",
-        "--no-write-fetch-head",
-        workspace.repository,
-        heads,
-    )
+    quietly = ("--quiet", "--prune", "--no-tags", "--no-write-fetch-head")
+    git(workspace.folder, "fetch", *quietly, workspace.repository, heads)
     listed = git(workspace.folder, "for-each-ref", "--format=%(refname) %(tree) %(parent)", PUBLISHED)
     wanted = [_tree(workspace, commit), workspace.base]
     for line in listed.splitlines():

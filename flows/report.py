@@ -3,12 +3,15 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+import httpx
 import networkx
 from dvc.dagascii import draw
+from prefect import get_run_logger
 from prefect.artifacts import (
     Artifact,
     create_link_artifact,
@@ -30,6 +33,15 @@ Metrics = Mapping[str, Mapping[str, float]]
 _EPOCH = re.compile(r"epoch (\d+)/(\d+)")
 
 
+@contextmanager
+def if_server_answers() -> Iterator[None]:
+    """Leave out what is only to be shown while a server is away: the run itself can go on without it."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        get_run_logger().warning("not shown: %s", error)
+
+
 class Progress:
     """Logs a stage's lines, and shows how far its training is as a progress artifact."""
 
@@ -40,10 +52,11 @@ class Progress:
 
     def __call__(self, line: str) -> None:
         self.log(line)
-        epoch = _EPOCH.search(line)
-        if epoch is None:
-            return
-        percent = 100 * int(epoch[1]) / int(epoch[2])
+        if epoch := _EPOCH.search(line):
+            self._show(line, 100 * int(epoch[1]) / int(epoch[2]))
+
+    @if_server_answers()
+    def _show(self, line: str, percent: float) -> None:
         if self.artifact is None:
             created = create_progress_artifact(percent, key=_key("progress", self.stage), description=line)
             assert isinstance(created, UUID)
@@ -77,6 +90,7 @@ def add_to_history(run: str, metrics: Metrics) -> None:
     create_table_artifact(shown, key="metrics", description=f"Metrics of the last {MAX_REMEMBERED_RUNS} runs")
 
 
+@if_server_answers()
 def show_branch(link: str, branch: str) -> None:
     """Create the artifact `published`: a link to the branch."""
     create_link_artifact(link, link_text=branch, key="published", description="The commit that this run published")

@@ -18,9 +18,9 @@ from flows.connection import connected
 from flows.coordination import run_on_workers
 from flows.heartbeat import alive
 from flows.outcomes import Outcomes
-from flows.stage import attempt, bring_up_to_date, ending_in_one_line, fetch_data, push_data, say_up_to_date
+from flows.stage import attempt, bring_up_to_date, ending_in_one_line, fetch_data, mend, push_data, say_up_to_date
 from flows.stage_runner import StageError
-from flows.workspace import Workspace, in_place, isolated
+from flows.workspace import Workspace, in_place, isolated, state_folder
 from rnnflow.errors import InputError, exit_on_input_error
 
 STAGE_FAILED_STATUS = 1
@@ -59,6 +59,7 @@ def retrain(
         why: for the run's name.
     """
     with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository) as workspace:
+        mend(workspace.folder)
         _require_remote(workspace, pull or push or publish or coordinated)
         params_overrides.apply(workspace.folder, overrides or {})
         _bring_data(workspace, pull or coordinated, update)
@@ -80,8 +81,14 @@ def _workspace(
 
 
 def _require_remote(workspace: Workspace, is_needed: bool) -> None:
-    if is_needed and not pipeline.default_remote(workspace.folder):
+    """Make sure that there is a DVC remote, and one that outlives the run."""
+    if not is_needed:
+        return
+    url = pipeline.default_remote(workspace.folder)
+    if url is None:
         raise InputError("no DVC remote to pull from and push to; `dvc remote add --default store URL`, and commit it")
+    if workspace.is_clone and Path(url).is_relative_to(state_folder()):
+        raise InputError(f"the DVC remote is a relative path, which leads from a clone to {url}; make it absolute")
 
 
 def _bring_data(workspace: Workspace, pull: bool, update: bool) -> None:
@@ -110,6 +117,7 @@ def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) 
     return outcomes
 
 
+@report.if_server_answers()
 def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspace) -> None:
     metrics = pipeline.metrics(workspace.folder)
     report.show_results(plan, outcomes, metrics)

@@ -53,10 +53,14 @@ def _is_transient(task: Task[..., State[None]], run: TaskRun, state: State[None]
 )
 @ending_in_one_line
 def _attempt(step: Callable[[Log], str], folder: Path) -> str:
-    logger = get_run_logger()
+    mend(folder)
+    return step(functools.partial(get_run_logger().info, "%s"))
+
+
+def mend(folder: Path) -> None:
+    """Put right what a run that died has left in a workspace, and log what it was."""
     for line in repair(folder):
-        logger.warning("%s", line)
-    return step(functools.partial(logger.info, "%s"))
+        get_run_logger().warning("%s", line)
 
 
 def attempt(name: str, workspace: Workspace, step: Callable[[Log], str], timeout_seconds: float | None = None) -> str:
@@ -143,7 +147,7 @@ def run_one_stage(stage: str, commit: str, ref: str, run: str, repository: str =
         found = next(known for known in pipeline.read(workspace.folder, [stage]) if known.name == stage)
         if found.sources:
             fetch_data(workspace, "pull", tuple(sorted(found.sources)))
-            raw_data.require(workspace)
+            raw_data.require(workspace, found.sources)
         outcome = bring_up_to_date(found, workspace, pull=True)
         push_data(workspace, (stage,))
         return outcome

@@ -17,7 +17,7 @@ _DVC_PREFIX = re.compile(
 _STAGE_FAILED = re.compile(r"^ERROR: .*: failed to run: (.*), exited with (-?\d+)$", re.MULTILINE | re.DOTALL)
 _TRANSIENT = re.compile(
     r"unable to acquire lock|is busy, it is being blocked by|interrupted by the user|unlock called on an unlocked lock|"
-    r"connect call failed|cannot connect to host|could(?: not|n't) connect|timed out|timeouterror|"
+    r"connect call failed|cannot connect to host|could(?: not|n't) connect|failed to connect|timed out|timeouterror|"
     r"connection (?:refused|reset|aborted|lost|closed)|broken pipe|network is unreachable|no route to host|"
     r"name or service not known|name resolution|could not resolve host|(?:429|50[0-9]), message=|slowdown|"
     r"dependency '\w+://[^']*' does not exist",  # what DVC says of an import's server that does not answer
@@ -89,8 +89,13 @@ def explain(status: int, transcript: Transcript, was_memory_short: bool) -> tupl
     errors = [_DVC_PREFIX.sub("", " ".join(error.split())) for error in _DVC_ERROR.findall(text)]
     if not errors:
         return Failure.PERMANENT, " ".join(list(filter(None, dvc_lines))[:2]) or f"DVC ended with status {status}"
-    failure = Failure.TRANSIENT if any(map(_TRANSIENT.search, errors)) else Failure.PERMANENT
+    failure = Failure.TRANSIENT if any(map(is_transient, errors)) else Failure.PERMANENT
     return failure, re.sub(r"^(.+): \1$", r"\1", errors[0])
+
+
+def is_transient(error: str) -> bool:
+    """Return whether an error of DVC or Git is of the kind that passes: a lock, the network, a server that is away."""
+    return _TRANSIENT.search(error) is not None
 
 
 def _explain_stage(command: str, status: int, lines: list[str], was_memory_short: bool) -> tuple[Failure, str]:

@@ -1,6 +1,5 @@
 """This project as a team would run it: a bare Git repository, a DVC remote, and its deployments on a real server."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -203,13 +202,16 @@ def deploy(project: Project, server: PrefectServer) -> Deployed:
 
 
 def processes(run: UUID) -> list[psutil.Process]:
-    """Return every living process of a flow run on this machine, found by the variable that all of them inherit."""
+    """Return every living process of a flow run on this machine, found by the variable that all of them inherit.
+
+    The worker's own look for the flow's hooks, which it takes when the run has ended, is not one of them.
+    """
     found = []
     for process in psutil.process_iter():
         try:
             is_its = process.environ().get("PREFECT__FLOW_RUN_ID") == str(run)
-            if is_its and process.status() != psutil.STATUS_ZOMBIE:
+            if is_its and process.status() != psutil.STATUS_ZOMBIE and "hook" not in process.cmdline():
                 found.append(process)
         except (psutil.Error, OSError):
             continue
-    return [process for process in found if process.pid != os.getpid()]
+    return found

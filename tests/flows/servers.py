@@ -24,7 +24,7 @@ from rnnflow.provenance import ROOT
 
 T = TypeVar("T")
 
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.1
 
@@ -173,7 +173,8 @@ class PrefectServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         self._process = Background(command, self.log, self._own, ROOT)  # where prefect.toml is
-        wait_until(self._is_healthy, "the Prefect server's health", START_SECONDS, self.log)
+        with _stopping_on_failure(self.stop):
+            wait_until(self._is_healthy, "the Prefect server's health", START_SECONDS, self.log)
 
     def stop(self) -> None:
         if self._process is not None and self._process.is_running:
@@ -301,7 +302,8 @@ class Worker:
             assert self.process.is_running, f"the worker ended\n{self.process.output[-4000:]}"
             return b"started!" in self.log.read_bytes()[before:]
 
-        wait_until(started, "the worker's start", START_SECONDS, self.log)
+        with _stopping_on_failure(self.stop):
+            wait_until(started, "the worker's start", START_SECONDS, self.log)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None and self._process.is_running:
@@ -348,14 +350,27 @@ class PostgreSQL:
         server += ["-k", str(self._folder), "-c", "fsync=off"]
         self._process = Background(server, log, self._environment, self._folder, self._user)
         ready = [str(self._bin / "pg_isready"), "--quiet", "--host=127.0.0.1", f"--port={self.port}"]
-        wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL", START_SECONDS, log)
+        with _stopping_on_failure(self.stop):
+            wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL", START_SECONDS, log)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         if self._process is not None:
             self._process.stop(signal.SIGINT)  # its "fast" shutdown, which does not wait for clients
             self._process.log.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextmanager
+def _stopping_on_failure(stop: Callable[[], None]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        stop()
+        raise
 
 
 def clean_environment() -> dict[str, str]:

@@ -14,6 +14,8 @@ from tests.flows.projects import Deployed, processes
 from tests.flows.servers import wait_until
 
 POLL_SECONDS = 0.02
+PATIENCE_SECONDS = 300.0
+"""Until a test is given up; no limit of the project."""
 SERVER_POLL_SECONDS = 2.0
 
 ROLES: dict[str, Callable[[list[str]], bool]] = {
@@ -90,9 +92,17 @@ def cancel(deployed: Deployed, run: UUID) -> None:
         client.set_flow_run_state(run, Cancelling())
 
 
+def wait_for_no_processes(run: UUID, seconds: float) -> None:
+    """Wait until none of a flow run's processes is left, and say which are if that takes longer."""
+    deadline = time.monotonic() + seconds
+    while left := processes(run):
+        assert time.monotonic() < deadline, f"left after {seconds:.0f} s: {left}"
+        time.sleep(POLL_SECONDS)
+
+
 def seconds_until_gone(deployed: Deployed, run: UUID, reached: Callable[[State], bool], limit: float) -> float:
     """Return after how long the run's state is the one that is waited for and none of its processes is left."""
     began = time.monotonic()
     deployed.server.wait_for_run(run, reached, "the state", limit)
-    wait_until(lambda: not processes(run), "the end of its processes", limit)
+    wait_for_no_processes(run, limit)
     return time.monotonic() - began

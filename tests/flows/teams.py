@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -35,6 +35,8 @@ echo "$1 of size $2 saw $(cat data/sequences/numbers.txt)" > "models/$1.txt"
 [ -z "$MEETING" ] || touch "$MEETING/ended-$1"
 """
 NEVER = "never"
+SECONDS = 300.0
+"""For a coordinated run, or a part of it; on a machine that is busy with other things."""
 
 
 def dvc_yaml(**sizes: object) -> str:
@@ -67,10 +69,12 @@ class Team:
     Attributes:
         deployed: the project on a server.
         meeting: folder in which the trainings on workers see each other.
+        begun: the coordinated runs that were started here.
     """
 
     deployed: Deployed
     meeting: Path
+    begun: list[Background] = field(default_factory=list)
 
     @property
     def project(self) -> Project:
@@ -81,7 +85,12 @@ class Team:
         return self.deployed.server
 
     def push(self, numbers: str, lock: str | None = None, **sizes: object) -> str:
-        """Let `main` have these trainings on this data, and the `dvc.lock` or none; return the commit."""
+        """Let `main` have these trainings on this data, and the `dvc.lock` or none; return the commit.
+
+        What is left in the meeting is cleared.
+        """
+        for file in self.meeting.glob("*"):
+            file.unlink()
         files = {"dvc.yaml": dvc_yaml(**sizes), "train.sh": TRAIN, "data/raw/first.txt": numbers}
         for name, text in (files | ({"dvc.lock": lock} if lock else {})).items():
             (self.project.folder / name).write_text(text)
@@ -92,8 +101,6 @@ class Team:
 
     def hold(self, name: str, until: str = NEVER) -> None:
         """Let a training wait, once it has begun, for a file of the meeting such as `ended-b`, or for ever."""
-        for file in self.meeting.glob("*"):
-            file.unlink()
         (self.meeting / f"hold-{name}").write_text(until)
 
     def release(self, name: str) -> None:
@@ -106,9 +113,16 @@ class Team:
         environment = self.server.environment | {"RNNFLOW_STATE": str(state)}
         state.mkdir(exist_ok=True)
         log = state / f"{why.replace(' ', '-')}.log"
-        return Background([*command, "--why", why, *options], log, environment, self.project.folder)
+        self.begun.append(Background([*command, "--why", why, *options], log, environment, self.project.folder))
+        return self.begun[-1]
 
-    def end(self, process: Background, expected: int = 0, seconds: float = 300) -> str:
+    def stop(self) -> None:
+        """End the coordinated runs that a test has left."""
+        for process in self.begun:
+            if process.is_running:
+                process.stop()
+
+    def end(self, process: Background, expected: int = 0, seconds: float = SECONDS) -> str:
         """Wait for a coordinated run and return the line that it printed last."""
         wait_until(lambda: not process.is_running, "the end of the coordinated run", seconds, process.log)
         assert process.process.returncode == expected, process.output
@@ -140,7 +154,7 @@ class Team:
         return sorted(line.split("'")[1] for line in lines if line.startswith("Running stage '"))
 
     def wait_for_training(self, name: str) -> None:
-        wait_until((self.meeting / f"began-{name}").exists, f"the training of {name}")
+        wait_until((self.meeting / f"began-{name}").exists, f"the training of {name}", SECONDS)
 
 
 def worker(team: Team, pool: str, limit: int | None = None) -> Worker:

@@ -1,6 +1,7 @@
 """Coordinated runs: a real server, and workers that share nothing but a Git repository and a DVC remote."""
 
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ from prefect.states import Cancelling, Crashed
 
 from tests.flows.projects import deploy, make_project, processes
 from tests.flows.servers import PrefectServer, Worker, wait_until
-from tests.flows.teams import Team, paused, stages_of, worker
+from tests.flows.teams import SECONDS, Team, paused, stages_of, worker
 
 pytestmark = pytest.mark.xdist_group("flows")
 
@@ -17,11 +18,13 @@ IMPATIENT = {"worker_wait_seconds": 8.0}
 
 
 @pytest.fixture(scope="module")
-def team(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Team:
+def team(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     folder = tmp_path_factory.mktemp("team")
     (folder / "meeting").mkdir()
     project = make_project(folder, settings={"retries.delay_seconds": 0.5})
-    return Team(deploy(project, server), folder / "meeting")
+    team = Team(deploy(project, server), folder / "meeting")
+    yield team
+    team.stop()
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +119,9 @@ def test_a_cancelled_run_cancels_what_it_has_sent_and_leaves_nothing(
     with team.server.client() as client:
         client.set_flow_run_state(run, Cancelling())
     runs = [run, *(sent.id for sent in team.sent(run))]
-    ended = [team.server.wait_for_end(one, log=gpu_worker.log).state for one in runs]
+    ended = [team.server.wait_for_end(one, SECONDS, gpu_worker.log).state for one in runs]
     assert [state.name for state in ended if state] == ["Cancelled", "Completed", "Cancelled"]
-    wait_until(lambda: not any(map(processes, runs)), "the end of all processes")
+    wait_until(lambda: not any(map(processes, runs)), "the end of all processes", SECONDS)
     assert team.project.branches("work/") == {}
     for state in (cpu_worker.state, gpu_worker.state):
         assert list((state / "runs").iterdir()) == []
@@ -139,7 +142,7 @@ def test_the_run_after_a_killed_one_ends_what_that_has_left(team: Team) -> None:
     process = team.begin("after", "train")
     lost = team.sent(killed)[-1]
     assert lost.parameters["stage"] == "train@a"
-    team.server.wait_for_run(lost.id, State.is_cancelled, "the cancellation of the lost stage")
+    team.server.wait_for_run(lost.id, State.is_cancelled, "the cancellation of the lost stage", SECONDS)
     team.release("a")
     assert team.end(process) == "Completed: 2 stages: 1 restored from the run cache, 1 ran on gpu-pool"
     assert team.project.branches("work/") == {}
@@ -198,10 +201,31 @@ def test_a_run_that_holds_the_only_place_of_its_pool_does_not_wait_for_itself(te
     try:
         with team.project.changed(settings=IMPATIENT), worker(team, "cpu-pool", limit=1) as alone:
             run = team.deployed.start("retrain/coordinated", revision=commit)
-            ended = team.server.wait_for_end(run, 120, alone.log)
+            ended = team.server.wait_for_end(run, SECONDS, alone.log)
     finally:
         cpu_worker.start()
     assert ended.state
     assert ended.state.is_failed()
     assert "no worker of pool 'cpu-pool' took it within 8 s" in (ended.state.message or "")
     assert "this run holds one of its workers' places itself" in (ended.state.message or "")
+
+
+@pytest.mark.endurance
+@pytest.mark.usefixtures("cpu_worker")
+def test_a_stage_waits_for_a_worker_that_is_busy_however_long_that_takes(team: Team, gpu_worker: Worker) -> None:
+    team.push("busy", a=1, b=1)
+    team.hold("a")
+    team.hold("b")
+    gpu_worker.stop()
+    try:
+        with team.project.changed(settings=IMPATIENT), worker(team, "gpu-pool", limit=1):
+            process = team.begin("busy", "train")
+            wait_until(lambda: [*team.meeting.glob("began-*")], "the first training", SECONDS)
+            began = time.monotonic()
+            wait_until(lambda: time.monotonic() > began + 2 * IMPATIENT["worker_wait_seconds"], "the wait")
+            team.release("a")
+            team.release("b")
+            assert team.end(process) == "Completed: 3 stages: 1 ran on cpu-pool, 2 ran on gpu-pool"
+    finally:
+        gpu_worker.start()
+    assert team.states(team.run_called("busy").id) == ["Completed"] * 3

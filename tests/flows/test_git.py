@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from flows.git import author, commit_id, git
+from flows.stage_runner import StageError
+from flows.transcript import Failure
 from rnnflow.errors import InputError
 from tests.flows.repositories import Repository
 
@@ -36,7 +38,6 @@ def test_what_git_prints_is_returned_without_the_end_of_its_last_line(repository
         (("show", "nowhere"), "git show: ambiguous argument 'nowhere': unknown revision"),
         (("clone", "/nowhere", "x"), "git clone: repository '/nowhere' does not exist"),
         (("frobnicate",), "git frobnicate: git: 'frobnicate' is not a git command"),
-        (("fetch", "http://127.0.0.1:1/x"), "git fetch: unable to access 'http://127.0.0.1:1/x/': .*127.0.0.1"),
         (("fetch", "/nowhere"), "git fetch: '/nowhere' does not appear to be a git repository"),
         (("rev-parse", "--verify", "--quiet", "nowhere"), "git rev-parse: $"),
     ],
@@ -112,3 +113,9 @@ def test_the_machines_own_identity_signs(repository: Repository) -> None:
 def test_rnnflow_signs_where_the_machine_has_no_identity(nobody: Path) -> None:
     git(nobody, "commit", "--quiet", "--allow-empty", "--message=x", environment=author(nobody))
     assert git(nobody, "log", "--format=%an %ae %cn %ce") == "rnnflow rnnflow@localhost rnnflow rnnflow@localhost"
+
+
+def test_a_network_that_is_away_may_be_there_again_later(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="git ls-remote: ") as raised:
+        git(tmp_path, "ls-remote", "http://127.0.0.1:9/repository.git")
+    assert raised.value.failure is Failure.TRANSIENT

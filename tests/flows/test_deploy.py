@@ -1,0 +1,185 @@
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import VariableUpdate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.deploy import BRANCH, main
+from tests.flows.servers import PostgreSQL, PrefectServer, Worker, free_port, wait_until
+from tests.flows.stand_ins import StandIn, make_stand_in
+
+pytestmark = pytest.mark.xdist_group("flows")
+
+NAMES = ("retrain/cpu", "retrain/gpu", "retrain/coordinated", "stage/cpu-pool", "stage/gpu-pool")
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> StandIn:
+    return make_stand_in(tmp_path_factory.mktemp("deploy") / "project")
+
+
+@pytest.fixture(scope="module")
+def deployed(stand_in: StandIn, server: PrefectServer) -> StandIn:
+    stand_in.deploy_own(server)
+    return stand_in
+
+
+@pytest.fixture
+def client(server: PrefectServer) -> Iterator[SyncPrefectClient]:
+    with server.client() as client:
+        yield client
+
+
+def things(client: SyncPrefectClient) -> dict[str, list[str]]:
+    """Return the names of what is on the server, as often as it is there."""
+    deployments = client.read_deployments()
+    schedules = [schedule for deployment in deployments for schedule in deployment.schedules]
+    return {
+        "pools": sorted(pool.name for pool in client.read_work_pools()),
+        "variables": sorted(variable.name for variable in client.read_variables()),
+        "deployments": sorted(deployment.name for deployment in deployments),
+        "schedules": sorted(str(schedule.slug) for schedule in schedules),
+        "automations": sorted(automation.name for automation in client.read_automations()),
+    }
+
+
+def test_an_active_schedule_makes_runs_appear(deployed: StandIn, server: PrefectServer) -> None:
+    """With the wrong version of SQLAlchemy Prefect takes deployments and never schedules a run."""
+    with server.client() as client:
+        deployment = client.read_deployment_by_name("retrain/cpu")
+        chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
+        runs = wait_until(lambda: client.read_flow_runs(deployment_filter=chosen), "a scheduled run")
+    assert all(run.state and run.state.is_scheduled() for run in runs)
+    assert {run.parameters["why"] for run in runs} == {"nightly"}
+    assert {run.parameters["revision"] for run in runs} == {"main"}
+
+
+def test_runs_of_a_deployment_do_not_pile_up_or_overlap(deployed: StandIn, client: SyncPrefectClient) -> None:
+    for name in NAMES:
+        deployment = client.read_deployment_by_name(name)
+        limit = deployment.global_concurrency_limit
+        if name.startswith("stage"):
+            assert limit is None
+        else:
+            assert limit
+            assert limit.limit == 1
+            assert deployment.concurrency_options
+            assert deployment.concurrency_options.collision_strategy == "CANCEL_NEW"
+
+
+def test_deploying_again_doubles_nothing_and_leaves_alone_what_somebody_set(
+    deployed: StandIn, server: PrefectServer, client: SyncPrefectClient
+) -> None:
+    client.update_variable(VariableUpdate(name=BRANCH, value="next"))
+    before = things(client)
+    said = deployed.deploy(server)
+    assert things(client) == before
+    outcomes = [
+        line for line in said.splitlines() if line.startswith(("work pool", "variable", "deploy", "automation"))
+    ]
+    assert f"variable {BRANCH} = next: unchanged" in outcomes
+    # The parameter `revision` is the branch.
+    changed = [line for line in outcomes if not line.endswith(": unchanged")]
+    assert changed == [f"deployment {name}: updated" for name in NAMES if name.startswith("retrain")]
+
+
+def test_a_schedule_that_is_gone_from_the_file_is_gone_from_the_server_and_a_changed_one_is_changed(
+    deployed: StandIn, server: PrefectServer, client: SyncPrefectClient
+) -> None:
+    original = (deployed.folder / "prefect.yaml").read_bytes()
+    manifest = deployed.read()
+    cpu, gpu = manifest["deployments"][:2]
+    del cpu["schedules"]
+    gpu["schedules"][0]["cron"] = "30 4 * * *"
+    deployed.write(manifest)
+    said = deployed.deploy_own(server)
+    (deployed.folder / "prefect.yaml").write_bytes(original)
+    assert "schedule nightly of retrain/cpu: removed" in said
+    assert client.read_deployment_by_name("retrain/cpu").schedules == []
+    (schedule,) = client.read_deployment_by_name("retrain/gpu").schedules
+    assert not schedule.active
+    assert schedule.schedule.model_dump()["cron"] == "30 4 * * *"
+
+
+@pytest.fixture
+def refusal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[StandIn, str | None], str]:
+    """Returns the line with which a deployment to an address is refused."""
+
+    def refuse(stand_in: StandIn, url: str | None) -> str:
+        monkeypatch.chdir(stand_in.folder)
+        with temporary_settings({PREFECT_API_URL: url}), pytest.raises(SystemExit) as exit_:
+            main([])
+        assert exit_.value.code == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        (line,) = captured.err.splitlines()
+        return line
+
+    return refuse
+
+
+def test_no_server_is_named(stand_in: StandIn, refusal: Callable[[StandIn, str | None], str]) -> None:
+    assert refusal(stand_in, None) == (
+        "error: PREFECT_API_URL is not set: start one with `make server`, "
+        "then export PREFECT_API_URL=http://127.0.0.1:4200/api"
+    )
+
+
+def test_no_server_answers(stand_in: StandIn, refusal: Callable[[StandIn, str | None], str]) -> None:
+    url = f"http://127.0.0.1:{free_port()}/api"
+    line = refusal(stand_in, url)
+    assert line.startswith(f"error: {url}: no Prefect server answers (")
+    assert line.endswith("); start one with `make server`")
+
+
+def test_the_address_is_that_of_the_user_interface(
+    stand_in: StandIn, server: PrefectServer, refusal: Callable[[StandIn, str | None], str]
+) -> None:
+    line = refusal(stand_in, server.api_url.removesuffix("/api"))
+    assert line.endswith("no Prefect API there (/admin/version not found); the address ends in /api")
+
+
+def test_a_bad_manifest_is_refused_before_the_server_is_asked(
+    tmp_path: Path, refusal: Callable[[StandIn, str | None], str]
+) -> None:
+    stand_in = make_stand_in(tmp_path / "project")
+    manifest = stand_in.read()
+    manifest["deployments"][0]["work_pool"] = {}
+    stand_in.write(manifest)
+    assert refusal(stand_in, None).startswith("error: prefect.yaml: deployment 'cpu': no work pool")
+
+
+def test_help_needs_no_prefect(deployed: StandIn, server: PrefectServer) -> None:
+    script = (
+        "import sys; from flows.deploy import main\ntry: main(['--help'])\nfinally: print('prefect' in sys.modules)"
+    )
+    assert server.run(sys.executable, "-c", script, folder=deployed.folder).endswith("False\n")
+
+
+def test_postgresql_carries_a_run_on_a_worker_from_deployment_to_completion(tmp_path: Path) -> None:
+    stand_in = make_stand_in(tmp_path / "project")
+    with PostgreSQL() as database, PrefectServer(tmp_path / "server", database.url) as server:
+        stand_in.deploy_own(server)
+        with Worker(server, "cpu-pool", tmp_path / "worker") as worker, server.client() as client:
+            deployment = client.read_deployment_by_name("retrain/cpu")
+            run = client.create_flow_run_from_deployment(deployment.id)
+            ended = server.wait_for_end(run.id, log=worker.log)
+    assert ended.state
+    assert ended.state.is_completed(), ended.state.message
+    assert ended.name == "retrain main by hand"
+    assert set(ended.tags) == {"rnnflow", "cpu"}
+    found: dict[str, Any] = json.loads(ended.state.message or "")
+    assert found["folder"] == found["modules"]  # the flow's modules are those of the clone it was started in
+    assert Path(found["folder"]).name == "project-main"
+    assert not Path(found["folder"]).exists()
+    assert found["heartbeats"] == "30"
+    assert found["device"] == "cpu"
+    assert found["repository"] == "origin"

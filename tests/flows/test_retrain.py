@@ -1,0 +1,163 @@
+"""The flow in place and in clones of its own, called as `make run` and a person call it, against a real server."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.deliveries import columns, deliver
+from tests.flows.projects import Project, make_project
+from tests.flows.servers import PrefectServer
+
+pytestmark = pytest.mark.xdist_group("flows")
+STAGES = ("generate", "train@rnn", "evaluate@rnn", "export@rnn")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a clone of the project and a server."""
+
+    project: Project
+    server: PrefectServer
+
+    def retrain(self, *arguments: str, expected: int = 0, environment: Mapping[str, str] | None = None) -> str:
+        """Return what the command prints; its state folder is beside the clone."""
+        state = {"RNNFLOW_STATE": str(self.project.folder.with_name("state"))}
+        command = (sys.executable, "-m", "flows.retrain", *arguments)
+        return self.server.run(
+            *command, folder=self.project.folder, expected=expected, environment=state | dict(environment or {})
+        )
+
+    @property
+    def clones(self) -> list[Path]:
+        return list((self.project.folder.with_name("state") / "runs").glob("*"))
+
+
+@pytest.fixture(scope="module")
+def trained(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Person:
+    """A project with one model in which the flow has run in place; read it, do not change it."""
+    person = Person(make_project(tmp_path_factory.mktemp("trained"), models=("rnn",)), server)
+    printed = person.retrain()
+    assert "4 stages: 4 ran" in printed
+    person.project.git("add", "dvc.lock")
+    person.project.push(message="trained")
+    return person
+
+
+@pytest.fixture
+def person(trained: Person, tmp_path: Path) -> Person:
+    """A copy of the trained project, origin, remote and cache, to be changed."""
+    shutil.copytree(trained.project.folder.parent, tmp_path / "copy", symlinks=True)
+    project = Project(tmp_path / "copy/rnnflow")
+    project.git("remote", "set-url", "origin", str(project.origin))
+    project.run("dvc", "remote", "modify", "store", "url", str(project.store))
+    project.git("commit", "--quiet", "--all", "--message=own remote")
+    project.git("push", "--quiet", "origin", "main")
+    return Person(project, trained.server)
+
+
+def test_a_second_run_says_of_every_stage_that_it_is_up_to_date(trained: Person) -> None:
+    printed = trained.retrain()
+    assert printed.count("Finished in state Completed('up to date')") == len(STAGES) + 1
+    assert "Completed: up to date\n" in printed
+    assert not trained.project.git("status", "--porcelain")
+
+
+def test_a_run_in_place_is_what_dvc_repro_would_have_made(trained: Person) -> None:
+    reproduced = trained.project.reproduced(trained.project.git("rev-parse", "HEAD"))
+    assert (trained.project.folder / "dvc.lock").read_text() == reproduced
+
+
+def test_only_the_stages_that_were_asked_for_are_looked_at(trained: Person) -> None:
+    printed = trained.retrain("train")
+    assert [stage for stage in STAGES if f"Task run '{stage}'" in printed] == ["generate", "train@rnn"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-S", "models.rnn.hidden_sise=8"], "overrides: params.yaml has no entry 'models.rnn.hidden_sise'; did you"),
+        (["-S", "train.epochs=many"], "overrides: params.yaml: train.epochs: input should be a valid integer"),
+        (["-S", "train.epochs"], "--set train.epochs: expected NAME=VALUE"),
+        (["--isolated", "--revision", "nowhere"], "revision 'nowhere' is not in"),
+        (["--isolated", "--repository", "/nowhere"], "git clone:"),
+        (["trin"], "stage 'trin' is not in dvc.yaml; there are generate, train@rnn"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(trained: Person, arguments: list[str], said: str) -> None:
+    lock = (trained.project.folder / "dvc.lock").read_bytes()
+    printed = trained.retrain(*arguments, expected=2)
+    assert f"error: {said}" in printed
+    assert "Traceback" not in printed
+    assert (trained.project.folder / "dvc.lock").read_bytes() == lock
+    assert not trained.project.git("status", "--porcelain")
+
+
+def test_a_server_that_does_not_answer_is_named(trained: Person) -> None:
+    printed = trained.retrain(expected=2, environment={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    assert "error: http://127.0.0.1:9/api: no Prefect server answers" in printed
+
+
+def test_local_changes_are_refused_in_place_and_left_alone_by_an_isolated_run(person: Person) -> None:
+    params = person.project.folder / "params.yaml"
+    dirty = params.read_text().replace("epochs: 3", "epochs: 4")
+    params.write_text(dirty)
+    printed = person.retrain(expected=2)
+    assert "error: params.yaml: changed and not committed; commit, use --isolated, or say --allow-dirty" in printed
+    printed = person.retrain("--isolated", "--push")
+    assert "4 ran" in printed  # with the epochs that are committed
+    assert params.read_text() == dirty
+    assert person.clones == []
+    assert "1 up to date, 3 ran" in person.retrain("--allow-dirty")
+
+
+def test_an_isolated_run_publishes_once_and_says_when_there_is_nothing_new(person: Person) -> None:
+    run = ("--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
+    assert "nothing new to publish" in person.retrain(*run)
+    wider = (*run, "-S", "models.rnn.hidden_size=8", "--why", "a smaller RNN")
+    assert "published as auto/" in person.retrain(*wider)
+    ((branch, commit),) = person.project.branches().items()
+    assert f"already published as {branch}" in person.retrain(*wider)
+    assert list(person.project.branches()) == [branch]
+    person.project.git("fetch", "--quiet", "origin")
+    changed = person.project.git("diff", "--name-only", "main", commit).split()
+    assert sorted(changed) == ["dvc.lock", "params.yaml"]
+    assert "a smaller RNN" in person.project.git("log", "-1", "--format=%B", commit)
+    person.project.git("checkout", "--quiet", commit)
+    person.project.run("dvc", "pull")
+    assert "up to date" in person.project.run("dvc", "status")
+
+
+def test_a_failed_stage_leaves_its_own_line_and_nothing_is_published(person: Person) -> None:
+    stage = person.project.folder / "stages/evaluate.py"
+    stage.write_text(stage.read_text() + "\nraise RuntimeError('the test split has gone')\n")
+    person.project.push(message="a broken stage")
+    run = ("--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
+    printed = person.retrain(*run, expected=1)
+    assert "Failed: evaluate@rnn: RuntimeError: the test split has gone; not run: export@rnn" in printed
+    assert person.project.branches() == {}
+    assert person.clones == []
+
+
+def test_new_files_and_newer_imports_are_taken_in_and_published(person: Person, tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    deliver(landing / "a.parquet", columns(60, "april"))
+    project = person.project
+    project.run("dvc", "import-url", str(landing), "data/raw/landing")
+    project.change("params.yaml", {"generate.source": "files"})
+    project.git("add", "--all")
+    project.push(message="from files")
+    run = ("--isolated", "--update", "--pull", "--publish", "--repository", "origin", "--revision", "main")
+    assert "published as" in person.retrain(*run)
+    assert "already published" in person.retrain(*run)
+    deliver(landing / "b.parquet", columns(60, "may"))
+    assert "published as" in person.retrain(*run)
+    first, second = (project.run("git", f"--git-dir={project.origin}", "show", f"{branch}:data/raw/landing.dvc") for branch in project.branches())  # fmt: skip
+    assert first != second
+
+    deliver(project.folder / "data/raw/june/a.parquet", columns(60, "june"))
+    assert "published as" in person.retrain("--update", "--publish", "--repository", "origin")
+    assert (project.folder / "data/raw/june.dvc").is_file()
