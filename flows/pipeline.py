@@ -65,10 +65,25 @@ def read(workspace: Path, only: Sequence[str] = ()) -> list[Stage]:
         return [_described(graph, stage, stage in stale) for stage in stages if stage in wanted]
 
 
+def inputs(workspace: Path, name: str) -> list[str]:
+    """Return the paths of what a stage depends on and other stages make."""
+    with _opened(workspace) as repo:
+        stage = _find(repo, name)
+        upstream = [other for other in repo.index.graph.successors(stage) if isinstance(other, PipelineStage)]
+        found = set()
+        for out in (out for other in upstream for out in other.outs):
+            for dep in stage.deps:
+                if dep.fs.isin_or_eq(dep.fs_path, out.fs_path):
+                    found.add(dep.fs_path)
+                elif dep.fs.isin(out.fs_path, dep.fs_path):
+                    found.add(out.fs_path)
+        return sorted(os.path.relpath(path, workspace) for path in found)
+
+
 def has_run_before(workspace: Path, name: str) -> bool:
     """Return whether the run cache of this machine knows what the stage made of what it depends on, all of it there."""
     with _opened(workspace, wait_for_lock=True) as repo, repo.lock:
-        stage = next(stage for stage in repo.index.stages if isinstance(stage, PipelineStage) and stage.name == name)
+        stage = _find(repo, name)
         try:
             stage.save_deps()
         except DvcException:  # something is missing, and whoever runs the stage will say what
@@ -163,6 +178,10 @@ def default_remote(workspace: Path) -> str | None:
         if name and name not in repo.config["remote"]:
             raise InputError(f".dvc/config: the default remote '{name}' is not among its remotes")
         return repo.config["remote"][name]["url"] if name else None
+
+
+def _find(repo: Repo, name: str) -> PipelineStage:
+    return next(stage for stage in repo.index.stages if isinstance(stage, PipelineStage) and stage.name == name)
 
 
 @contextmanager

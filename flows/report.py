@@ -10,7 +10,6 @@ from uuid import UUID
 
 import httpx
 import networkx
-from dvc.dagascii import draw
 from prefect import get_run_logger
 from prefect.artifacts import (
     Artifact,
@@ -119,6 +118,8 @@ def _number(value: float | None) -> str:
 
 
 def _drawn(stages: Sequence[Stage]) -> str:
+    from dvc.dagascii import draw  # brings NumPy, which nothing else here needs
+
     graph = networkx.DiGraph()
     graph.add_nodes_from(group(stage.name) for stage in stages)
     edges = {(group(before), group(stage.name)) for stage in stages for before in stage.upstream}

@@ -121,6 +121,21 @@ def fetch_data(workspace: Workspace, command: str, targets: tuple[str, ...] = ()
     attempt(command, workspace, step)
 
 
+def _fetch_inputs(workspace: Workspace, stage: str) -> None:
+    """Bring what other stages made for this one, all of it: `dvc repro --pull` asks no question about what is missing.
+
+    It takes a stage for unchanged whose dependencies are not there, and would pull what the stage made of older ones.
+    """
+    paths = pipeline.inputs(workspace.folder, stage)
+
+    def step(log: Log) -> str:
+        run_dvc(["pull", *paths], workspace.folder, log, workspace.environment)
+        return "done"
+
+    if paths:
+        attempt("pull", workspace, step)
+
+
 def push_data(workspace: Workspace, targets: tuple[str, ...] = ()) -> None:
     """Send the workspace's data, models and run cache to the remote."""
 
@@ -148,6 +163,7 @@ def run_one_stage(stage: str, commit: str, ref: str, run: str, repository: str =
         if found.sources:
             fetch_data(workspace, "pull", tuple(sorted(found.sources)))
             raw_data.require(workspace, found.sources)
+        _fetch_inputs(workspace, stage)
         outcome = bring_up_to_date(found, workspace, pull=True)
         push_data(workspace, (stage,))
         return outcome

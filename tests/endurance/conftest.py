@@ -3,10 +3,15 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
+from prefect.states import Cancelled
 
 from tests.flows.conftest import deploy_project, server
-from tests.flows.projects import Deployed
+from tests.flows.projects import Deployed, processes
 from tests.flows.servers import Worker
+
+UNFINISHED = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
 
 __all__ = ["deploy_project", "server"]
 
@@ -19,8 +24,14 @@ def deployed(deploy_project: Callable[..., Deployed]) -> Deployed:
 
 @pytest.fixture
 def worker(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A new machine; what a failed test has left of its runs is ended with it, or no other run would start."""
     with Worker(deployed.server, "cpu-pool", tmp_path_factory.mktemp("worker")) as running:
         yield running
+    with deployed.server.client() as client:
+        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=UNFINISHED))):
+            for process in processes(run.id):
+                process.kill()
+            client.set_flow_run_state(run.id, Cancelled(), force=True)
 
 
 @pytest.fixture

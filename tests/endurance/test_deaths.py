@@ -21,7 +21,7 @@ END_SECONDS = 10.0
 DETECTION_SECONDS = 90.0
 AWAY_SECONDS = 60.0
 NUM_STRIKES = 3
-LONG = 4000
+LONG = 1500
 """Epochs of a training that lasts longer than a server is away."""
 MOMENTS = random.Random(0)
 

@@ -39,6 +39,7 @@ def gpu_worker(team: Team) -> Iterator[Worker]:
         yield running
 
 
+@pytest.mark.endurance
 @pytest.mark.usefixtures("cpu_worker")
 def test_a_stage_whose_pool_has_no_worker_goes_to_the_default_pool(team: Team, gpu_worker: Worker) -> None:
     team.push("fallback", a=1)
@@ -95,6 +96,7 @@ def test_a_stage_that_fails_on_a_worker_says_why_and_stages_beside_it_go_on(team
     assert "compare" not in tasks
 
 
+@pytest.mark.endurance
 @pytest.mark.usefixtures("cpu_worker")
 def test_a_stage_whose_worker_dies_is_sent_again(team: Team, gpu_worker: Worker) -> None:
     team.push("death", a=1)
@@ -108,6 +110,7 @@ def test_a_stage_whose_worker_dies_is_sent_again(team: Team, gpu_worker: Worker)
     assert team.states(team.run_called("death").id) == ["Completed", "Crashed", "Completed"]
 
 
+@pytest.mark.endurance
 def test_a_cancelled_run_cancels_what_it_has_sent_and_leaves_nothing(
     team: Team, cpu_worker: Worker, gpu_worker: Worker
 ) -> None:

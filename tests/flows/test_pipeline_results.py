@@ -45,6 +45,14 @@ def test_asking_for_earlier_results_changes_nothing(repository: Repository) -> N
     assert not (repository.folder / "models").exists()
 
 
+def test_the_inputs_of_a_stage_are_what_other_stages_made_for_it(repository: Repository) -> None:
+    assert pipeline.inputs(repository.folder, "collect") == []
+    assert pipeline.inputs(repository.folder, "train@a") == ["data/numbers.txt"]
+    assert pipeline.inputs(repository.folder, "compare") == ["models/a.txt", "models/b.txt"]
+    repository.replace("dvc.yaml", "      - models/a.txt\n      - models/b.txt\n    outs", "      - models\n    outs")
+    assert pipeline.inputs(repository.folder, "compare") == ["models/a.txt", "models/b.txt"]
+
+
 def test_stages_are_put_last_in_the_order_of_the_plan_and_no_other_byte_changes(repository: Repository) -> None:
     before = repository.read("dvc.lock")
     assert order(repository) == ["collect", "train@a", "train@b", "compare"]
