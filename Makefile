@@ -7,7 +7,7 @@ POOL ?= cpu-pool
 LIMIT ?= $(if $(filter gpu-pool,$(POOL)),1)
 unexport PYTHONDONTWRITEBYTECODE  # every stage would compile its modules anew
 
-.PHONY: help run server worker deploy test check format bench lock
+.PHONY: help run server worker deploy test endurance check format bench lock
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -30,6 +30,9 @@ deploy: .venv/.installed  ## bring the server in line with prefect.yaml
 
 test: .venv/.installed  ## run the tests
 	@pytest -n 2 --dist loadgroup
+
+endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
+	@pytest -m endurance -s
 
 check: .venv/.installed  ## formatting, lint, types, and the contract between dvc.yaml, stages and params
 	@ruff format --check .
