@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
 POOL ?= cpu-pool
 LIMIT ?= $(if $(filter gpu-pool,$(POOL)),1)
 unexport PYTHONDONTWRITEBYTECODE  # every stage would compile its modules anew

@@ -1,5 +1,6 @@
 """Calls to the Prefect server that the environment names, its refusals as one line."""
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,4 +40,5 @@ def _refusal(response: httpx.Response) -> str:
         return "the server asks for a password: set PREFECT_API_AUTH_STRING to user:password"
     if response.status_code == httpx.codes.NOT_FOUND:
         return f"no Prefect API there ({response.request.url.path} not found); the address ends in /api"
-    return f"{response.request.method} {response.request.url.path} was refused with {response.status_code}: {response.text}"
+    said = textwrap.shorten(response.text, 300)
+    return f"{response.request.method} {response.request.url.path} was refused with {response.status_code}: {said}"

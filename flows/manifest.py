@@ -1,14 +1,18 @@
 """`prefect.yaml` as this project uses it, checked before anything is changed on a server."""
 
-from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from prefect.client.schemas.schedules import SCHEDULE_TYPES, CronSchedule, IntervalSchedule, RRuleSchedule
 from prefect.events import DeploymentTriggerTypes
 from prefect.exceptions import MissingFlowError, ScriptError
 from prefect.flows import Flow, load_flow_from_entrypoint
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from prefect.utilities.schema_tools import ValidationError as SchemaError
+from prefect.utilities.schema_tools import validate
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -16,53 +20,89 @@ from flows.watches import TAG
 from rnnflow.errors import InputError
 
 FILE = "prefect.yaml"
-SCHEDULES: dict[str, type[BaseModel]] = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
-TRIGGER: TypeAdapter[DeploymentTriggerTypes] = TypeAdapter(DeploymentTriggerTypes)
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")  # what else there may be is Prefect's business
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Schedule(_Section):
+    """When runs start.
+
+    Attributes:
+        slug: by which the server knows it, and people.
+        active: whether it starts runs.
+        parameters: of its runs, over those of the deployment.
+        timezone: such as Europe/Berlin.
+        cron: one of these three.
+        interval: in seconds.
+        rrule: as in iCalendar.
+    """
+
+    slug: str
+    active: bool = True
+    parameters: dict[str, Any] = {}
+    timezone: str | None = None
+    cron: str | None = None
+    interval: float | None = None
+    rrule: str | None = None
+
+    def on_server(self) -> DeploymentScheduleCreate:
+        return DeploymentScheduleCreate(
+            schedule=self._schedule(), active=self.active, slug=self.slug, parameters=self.parameters
+        )
+
+    @model_validator(mode="after")
+    def _is_valid(self) -> "Schedule":
+        try:
+            self._schedule()
+        except ValidationError as error:
+            raise ValueError(_first(error)) from None
+        return self
+
+    def _schedule(self) -> SCHEDULE_TYPES:
+        kinds = ("cron", "interval", "rrule")
+        given = [kind for kind in kinds if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected one of {', '.join(kinds)}, got {' and '.join(given) or 'none'}")
+        if self.cron is not None:
+            return CronSchedule(cron=self.cron, timezone=self.timezone)
+        if self.interval is not None:
+            return IntervalSchedule(interval=timedelta(seconds=self.interval), timezone=self.timezone)
+        return RRuleSchedule(rrule=str(self.rrule), timezone=self.timezone)
 
 
 class WorkPool(_Section):
     name: str | None = None
-
-
-class Schedule(_Section):
-    slug: str | None = None
-    timezone: str | None = None
+    job_variables: dict[str, Any] = {}
 
 
 class Deployment(_Section):
     name: str
     entrypoint: str
+    description: str
+    tags: list[str]
     work_pool: WorkPool = WorkPool()
-    tags: list[str] = []
     parameters: dict[str, Any] = {}
+    concurrency_limit: ConcurrencyLimitConfig | None = None
     schedules: list[Schedule] = []
-    triggers: list[dict[str, Any]] = []
-    flow_name: str = Field(default="", exclude=True)
+    triggers: list[DeploymentTriggerTypes] = []
+    pull: list[dict[str, Any]]
+    flow: Flow[..., Any] | None = Field(default=None, exclude=True)
 
     @property
     def full_name(self) -> str:
-        return f"{self.flow_name}/{self.name}"
+        assert self.flow is not None
+        return f"{self.flow.name}/{self.name}"
 
     @property
     def pool(self) -> str:
         assert self.work_pool.name is not None
         return self.work_pool.name
 
-    @property
-    def slugs(self) -> set[str]:
-        return {schedule.slug for schedule in self.schedules if schedule.slug}
-
-
-class _Manifest(_Section):
-    deployments: list[Deployment]
-
 
 def read(folder: Path, pools: set[str]) -> list[Deployment]:
-    """Return the deployments of a folder's `prefect.yaml`.
+    """Return the deployments of a folder's `prefect.yaml`, with their flows.
 
     Args:
         folder: the top of the project, also the working directory.
@@ -71,94 +111,89 @@ def read(folder: Path, pools: set[str]) -> list[Deployment]:
     Raises:
         InputError: what Prefect would refuse halfway through, or take and then never run.
     """
+    content = _load(folder)
+    flows: dict[str, Flow[..., Any]] = {}
+    deployments: list[Deployment] = []
+    for number, entry in enumerate(content["deployments"], start=1):
+        try:
+            deployment = Deployment.model_validate({"pull": content.get("pull")} | entry)
+            _check(deployment, pools)
+            if deployment.entrypoint not in flows:
+                flows[deployment.entrypoint] = _load_flow(deployment.entrypoint)
+            deployment = deployment.model_copy(update={"flow": flows[deployment.entrypoint]})
+            _check_parameters(deployment)
+        except ValidationError as error:
+            raise InputError(f"{FILE}: deployment '{entry.get('name', number)}': {_first(error)}") from None
+        except ValueError as error:
+            raise InputError(f"{FILE}: deployment '{deployment.name}': {error}") from None
+        if any(deployment.full_name == other.full_name for other in deployments):
+            raise InputError(
+                f"{FILE}: two deployments are called '{deployment.full_name}'; give each a name of its own"
+            )
+        deployments.append(deployment)
+    return deployments
+
+
+def _load(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     if not path.is_file():
         raise InputError(f"{FILE}: not in {folder}; run from the top of the project")
     try:
-        manifest = _Manifest.model_validate(YAML(typ="safe").load(path.read_text()))
+        content = YAML(typ="safe").load(path.read_text())
     except YAMLError as error:
         raise InputError(f"{FILE}: {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        raise InputError(f"{FILE}: {_first(error)}") from None
-    for deployment in manifest.deployments:
-        for problem in _problems(deployment, pools):
-            raise InputError(f"{_place(deployment)}: {problem}")
-    flows = {deployment.entrypoint: _flow(deployment) for deployment in reversed(manifest.deployments)}
-    deployments = [_of_flow(deployment, flows[deployment.entrypoint]) for deployment in manifest.deployments]
-    names = [deployment.full_name for deployment in deployments]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(
-                f"{FILE}: {names.count(name)} deployments are called '{name}'; give each a name of its own"
-            )
-    return deployments
+    deployments = content.get("deployments") if isinstance(content, dict) else None
+    if not isinstance(deployments, list) or not all(isinstance(entry, dict) for entry in deployments):
+        raise InputError(f"{FILE}: expected a list of deployments under 'deployments'")
+    return dict(content)
 
 
-def _place(deployment: Deployment) -> str:
-    return f"{FILE}: deployment '{deployment.name}'"
-
-
-def _problems(deployment: Deployment, pools: set[str]) -> Iterator[str]:
+def _check(deployment: Deployment, pools: set[str]) -> None:
     known = ", ".join(sorted(pools))
     if not deployment.work_pool.name:
-        yield f"no work pool, so no worker would ever take its runs; work_pool: name: one of {known}"
-    elif deployment.pool not in pools:
-        yield f"there is no work pool '{deployment.pool}'; expected one of {known} (flows/pools.py)"
+        raise ValueError(f"no work pool, so no worker would ever take its runs; work_pool: name: one of {known}")
+    if deployment.pool not in pools:
+        raise ValueError(f"there is no work pool '{deployment.pool}'; expected one of {known} (flows/pools.py)")
     if TAG not in deployment.tags:
-        yield f"no tag '{TAG}', by which the server tells whose runs to watch for dead ones"
-    for number, schedule in enumerate(deployment.schedules, start=1):
-        problem = _problem_of_schedule(schedule)
-        if problem:
-            yield f"schedule {number}: {problem}"
-    if len(deployment.slugs) < len(deployment.schedules):
-        yield "each schedule needs a slug of its own, by which it is found again when it changes"
-    for number, trigger in enumerate(deployment.triggers, start=1):
-        try:
-            TRIGGER.validate_python(trigger)
-        except ValidationError as error:
-            yield f"trigger {number}: {_first(error)}"
+        raise ValueError(f"no tag '{TAG}', by which the server tells whose runs to watch for dead ones")
+    if len({schedule.slug for schedule in deployment.schedules}) < len(deployment.schedules):
+        raise ValueError("two schedules have the same slug; give each one of its own")
 
 
-def _problem_of_schedule(schedule: Schedule) -> str | None:
-    settings: Mapping[str, Any] = schedule.model_extra or {}
-    kinds = [kind for kind in SCHEDULES if kind in settings]
-    if len(kinds) != 1:
-        return f"expected one of {', '.join(SCHEDULES)}, got {' and '.join(kinds) or 'none'}"
-    (kind,) = kinds
-    try:
-        SCHEDULES[kind].model_validate({kind: settings[kind], "timezone": schedule.timezone})
-    except (ValidationError, ValueError) as error:
-        return _first(error) if isinstance(error, ValidationError) else str(error)
-    return None
-
-
-def _flow(deployment: Deployment) -> Flow[..., Any]:
-    entrypoint = deployment.entrypoint
-    place = f"{_place(deployment)}: entrypoint {entrypoint}"
+def _load_flow(entrypoint: str) -> Flow[..., Any]:
     path, _, name = entrypoint.partition(":")
     if not name:
-        raise InputError(f"{place}: expected FILE:FLOW, such as flows/retrain.py:retrain")
+        raise ValueError(f"entrypoint {entrypoint}: expected FILE:FLOW, such as flows/retrain.py:retrain")
     if not Path(path).is_file():
-        raise InputError(f"{place}: there is no file {path}")
+        raise ValueError(f"entrypoint {entrypoint}: there is no file {path}")
     try:
         return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
     except MissingFlowError:
-        raise InputError(f"{place}: {path} has no flow called '{name}'") from None
+        raise ValueError(f"entrypoint {entrypoint}: {path} has no flow called '{name}'") from None
     except ScriptError as error:
-        raise InputError(f"{place}: {error.user_exc!r}") from None
+        raise ValueError(f"entrypoint {entrypoint}: {error.user_exc!r}") from None
 
 
-def _of_flow(deployment: Deployment, flow: Flow[..., Any]) -> Deployment:
-    known = flow.parameters.properties
-    unknown = sorted(set(deployment.parameters) - set(known))
-    if unknown:
-        expected = ", ".join(known)
-        raise InputError(f"{_place(deployment)}: the flow has no parameter '{unknown[0]}'; expected some of {expected}")
-    return deployment.model_copy(update={"flow_name": flow.name})
+def _check_parameters(deployment: Deployment) -> None:
+    assert deployment.flow is not None
+    schema = deployment.flow.parameters
+    for parameters in (deployment.parameters, *(schedule.parameters for schedule in deployment.schedules)):
+        unknown = sorted(set(parameters) - set(schema.properties))
+        if unknown:
+            known = ", ".join(schema.properties)
+            raise ValueError(f"the flow has no parameter '{unknown[0]}'; expected some of {known}")
+        try:
+            validate(parameters, schema.model_dump_for_openapi(), raise_on_error=True, ignore_required=True)
+        except SchemaError as error:
+            raise ValueError(f"parameters: {error}") from None
 
 
 def _first(error: ValidationError) -> str:
     first = error.errors()[0]
     location = ".".join(map(str, first["loc"]))
     message = " ".join(first["msg"].removeprefix("Value error, ").split())
-    return f"{location}: {message}, got {first['input']!r}" if location else message
+    if first["type"] == "missing":
+        return f"{location}: missing"
+    if first["type"] == "value_error":  # says itself what came
+        return f"{location}: {message}" if location else message
+    return f"{location}: {message}, got {first['input']!r}"

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
+from prefect import flow, tags
+from prefect.exceptions import Abort
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from ruamel.yaml import YAML
@@ -20,6 +21,7 @@ from flows.heartbeat import alive
 from flows.outcomes import Outcomes
 from flows.stage import attempt, bring_up_to_date, ending_in_one_line, fetch_data, mend, push_data, say_up_to_date
 from flows.stage_runner import StageError
+from flows.watches import TAG
 from flows.workspace import Workspace, in_place, isolated, state_folder
 from rnnflow.errors import InputError, exit_on_input_error
 
@@ -147,7 +149,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         if PREFECT_API_URL.value():
             with connected():  # or Prefect would try for minutes
                 pass
-        state = retrain(**arguments, overrides=overrides, return_state=True)
+        try:
+            with tags(TAG):
+                state = retrain(**arguments, overrides=overrides, return_state=True)
+        except Abort:  # cancelled from Prefect's pages
+            raise KeyboardInterrupt from None
         if state.name == InputError.__name__:
             raise InputError(state.message)
     print(f"{state.name}: {state.message}")

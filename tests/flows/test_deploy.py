@@ -77,34 +77,59 @@ def test_deploying_again_doubles_nothing_and_leaves_alone_what_somebody_set(
     deployed: StandIn, server: PrefectServer, client: SyncPrefectClient
 ) -> None:
     client.update_variable(VariableUpdate(name=BRANCH, value="next"))
+    (automation,) = client.read_automations_by_name("rnnflow data arrived")
+    client.pause_automation(automation.id)
     before = things(client)
-    said = deployed.deploy(server)
+    outcomes = [line for line in deployed.deploy(server).splitlines() if ": " in line]
+    (still,) = client.read_automations_by_name("rnnflow data arrived")
+    client.resume_automation(automation.id)
     assert things(client) == before
-    outcomes = [
-        line for line in said.splitlines() if line.startswith(("work pool", "variable", "deploy", "automation"))
-    ]
+    assert (still.id, still.enabled) == (automation.id, False)
     assert f"variable {BRANCH} = next: unchanged" in outcomes
     # The parameter `revision` is the branch.
     changed = [line for line in outcomes if not line.endswith(": unchanged")]
     assert changed == [f"deployment {name}: updated" for name in NAMES if name.startswith("retrain")]
 
 
-def test_a_schedule_that_is_gone_from_the_file_is_gone_from_the_server_and_a_changed_one_is_changed(
+def test_what_is_gone_from_the_file_is_gone_from_the_server_and_what_is_changed_there_is_changed(
     deployed: StandIn, server: PrefectServer, client: SyncPrefectClient
 ) -> None:
     original = (deployed.folder / "prefect.yaml").read_bytes()
     manifest = deployed.read()
-    cpu, gpu = manifest["deployments"][:2]
-    del cpu["schedules"]
+    cpu, gpu, coordinated = manifest["deployments"][:3]
+    coordinated["name"] = "together"
+    del cpu["schedules"], cpu["triggers"], cpu["concurrency_limit"]
     gpu["schedules"][0]["cron"] = "30 4 * * *"
     deployed.write(manifest)
     said = deployed.deploy_own(server)
     (deployed.folder / "prefect.yaml").write_bytes(original)
-    assert "schedule nightly of retrain/cpu: removed" in said
-    assert client.read_deployment_by_name("retrain/cpu").schedules == []
+    client.delete_deployment(client.read_deployment_by_name("retrain/together").id)
+    assert "deployment retrain/together: created\n" in said
+    assert (
+        "deployment retrain/coordinated: not in prefect.yaml any more; if it is to go, prefect deployment del" in said
+    )
+    assert "automation rnnflow data arrived: removed\n" in said
+    assert not client.read_automations_by_name("rnnflow data arrived")
+    changed = client.read_deployment_by_name("retrain/cpu")
+    assert changed.schedules == []
+    assert changed.global_concurrency_limit is None
     (schedule,) = client.read_deployment_by_name("retrain/gpu").schedules
     assert not schedule.active
     assert schedule.schedule.model_dump()["cron"] == "30 4 * * *"
+
+
+def test_what_the_server_refuses_is_one_line(
+    deployed: StandIn, server: PrefectServer, client: SyncPrefectClient
+) -> None:
+    original = (deployed.folder / "prefect.yaml").read_bytes()
+    manifest = deployed.read()
+    manifest["deployments"][0]["work_pool"]["job_variables"] = {"stream_output": "maybe"}
+    deployed.write(manifest)
+    said = server.run(sys.executable, "-m", "flows.deploy", folder=deployed.folder, expected=2)
+    (deployed.folder / "prefect.yaml").write_bytes(original)
+    (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert said.endswith(f"{line}\n")
+    assert "stream_output" in line
 
 
 @pytest.fixture

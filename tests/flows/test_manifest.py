@@ -72,24 +72,33 @@ def test_one_schedule_at_most_is_active_so_that_nobody_trains_twice_a_night() ->
             {"work_pool": {"name": "tpu"}},
             "deployment 'cpu': there is no work pool 'tpu'; expected one of cpu-pool, gpu",
         ),
-        ({"name": "gpu"}, "2 deployments are called 'retrain/gpu'; give each a name of its own"),
+        ({"name": "gpu"}, "two deployments are called 'retrain/gpu'; give each a name of its own"),
         ({"tags": []}, "deployment 'cpu': no tag 'rnnflow'"),
         ({"entrypoint": "flows/gone.py:retrain"}, "flows/gone.py:retrain: there is no file flows/gone.py"),
         ({"entrypoint": "flows/retrain.py:gone"}, "flows/retrain.py has no flow called 'gone'"),
         ({"entrypoint": "flows/broken.py:broken"}, "flows/broken.py:broken: ModuleNotFoundError("),
         ({"entrypoint": "flows/retrain.py"}, "expected FILE:FLOW"),
         ({"parameters": {"epochs": 3}}, "deployment 'cpu': the flow has no parameter 'epochs'; expected some of rev"),
-        ({"triggers": [{"expect": ["a"], "within": "often"}]}, "deployment 'cpu': trigger 1: event.within: "),
-        ({"schedules": [{"slug": "a", "cron": "99 * * * *"}]}, 'schedule 1: cron: Invalid cron string: "99 * * * *"'),
+        (
+            {"parameters": {"isolated": "maybe"}},
+            "deployment 'cpu': parameters: Validation failed for field 'isolated'.",
+        ),
+        ({"triggers": [{"expect": ["a"], "within": "often"}]}, "deployment 'cpu': triggers.0.event.within: "),
+        ({"schedules": [{"slug": "a", "cron": "99 * * * *"}]}, 'schedules.0: cron: Invalid cron string: "99 * * * *"'),
         (
             {"schedules": [{"slug": "a", "cron": "0 3 * * *", "timezone": "Mars/Olympus"}]},
-            'schedule 1: timezone: Invalid timezone: "Mars/Olympus"',
+            'schedules.0: timezone: Invalid timezone: "Mars/Olympus"',
         ),
-        ({"schedules": [{"slug": "a", "interval": "often"}]}, "schedule 1: interval: "),
-        ({"schedules": [{"slug": "a", "rrule": "often"}]}, "schedule 1: "),
-        ({"schedules": [{"slug": "a"}]}, "schedule 1: expected one of cron, interval, rrule, got none"),
-        ({"schedules": [{"cron": "0 3 * * *"}]}, "each schedule needs a slug of its own"),
-        ({"schedules": 3}, "deployments.0.schedules: "),
+        ({"schedules": [{"slug": "a", "interval": "often"}]}, "schedules.0.interval: "),
+        ({"schedules": [{"slug": "a", "rrule": "often"}]}, "schedules.0: "),
+        ({"schedules": [{"slug": "a"}]}, "schedules.0: expected one of cron, interval, rrule, got none"),
+        ({"schedules": [{"cron": "0 3 * * *"}]}, "deployment 'cpu': schedules.0.slug: missing"),
+        (
+            {"schedules": [{"slug": "a", "interval": 60}, {"slug": "a", "interval": 90}]},
+            "deployment 'cpu': two schedules have the same slug",
+        ),
+        ({"shedules": []}, "deployment 'cpu': shedules: Extra inputs are not permitted"),
+        ({"schedules": 3}, "deployment 'cpu': schedules: Input should be a valid list"),
     ],
 )
 def test_what_the_server_would_refuse_or_never_run_is_one_line(
@@ -100,12 +109,18 @@ def test_what_the_server_would_refuse_or_never_run_is_one_line(
 
 
 def test_a_name_that_is_missing_is_one_line(stand_in: StandIn) -> None:
-    assert refusal(stand_in, lambda deployment: deployment.pop("name")).startswith("deployments.0.name: Field required")
+    assert refusal(stand_in, lambda deployment: deployment.pop("name")) == "deployment '1': name: missing"
 
 
 def test_a_file_that_is_no_yaml_is_one_line(stand_in: StandIn) -> None:
     (stand_in.folder / "prefect.yaml").write_text("deployments: [\n")
     with pytest.raises(InputError, match=r"^prefect\.yaml: while parsing"):
+        read(stand_in.folder, NAMES)
+
+
+def test_a_file_without_deployments_is_one_line(stand_in: StandIn) -> None:
+    (stand_in.folder / "prefect.yaml").write_text("name: rnnflow\n")
+    with pytest.raises(InputError, match=r"^prefect\.yaml: expected a list of deployments under 'deployments'$"):
         read(stand_in.folder, NAMES)
 
 
