@@ -54,11 +54,9 @@ def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
 def _own_repository(folder: Path) -> str:
     """Return the URL of this clone's `origin`, or the clone itself where it has none."""
     from flows.git import git
+    from flows.workspace import resolve
 
-    if "origin" not in git(folder, "remote").split():
-        return git(folder, "rev-parse", "--show-toplevel")
-    url = git(folder, "remote", "get-url", "origin")
-    return str((folder / url).resolve()) if (folder / url).is_dir() else url
+    return resolve(folder, "origin" if "origin" in git(folder, "remote").split() else ".")
 
 
 def _say(kind: str, name: str, change: str) -> None:

@@ -113,12 +113,7 @@ def fetch_data(workspace: Workspace, command: str, targets: tuple[str, ...] = ()
         command: `pull` looks in DVC's remote as well, `checkout` in the cache alone.
         targets: files to look into; default: all.
     """
-
-    def step(log: Log) -> str:
-        run_dvc([command, "--allow-missing", *targets], workspace.folder, log, workspace.environment)
-        return "done"
-
-    attempt(command, workspace, step)
+    _attempt_dvc(workspace, "done", command, "--allow-missing", *targets)
 
 
 def _fetch_inputs(workspace: Workspace, stage: str) -> None:
@@ -127,23 +122,21 @@ def _fetch_inputs(workspace: Workspace, stage: str) -> None:
     It takes a stage for unchanged whose dependencies are not there, and would pull what the stage made of older ones.
     """
     paths = pipeline.inputs(workspace.folder, stage)
-
-    def step(log: Log) -> str:
-        run_dvc(["pull", *paths], workspace.folder, log, workspace.environment)
-        return "done"
-
     if paths:
-        attempt("pull", workspace, step)
+        _attempt_dvc(workspace, "done", "pull", *paths)
 
 
 def push_data(workspace: Workspace, targets: tuple[str, ...] = ()) -> None:
     """Send the workspace's data, models and run cache to the remote."""
+    _attempt_dvc(workspace, "pushed", "push", "--run-cache", *targets)
 
+
+def _attempt_dvc(workspace: Workspace, said: str, command: str, *arguments: str) -> None:
     def step(log: Log) -> str:
-        run_dvc(["push", "--run-cache", *targets], workspace.folder, log, workspace.environment)
-        return "pushed"
+        run_dvc([command, *arguments], workspace.folder, log, workspace.environment)
+        return said
 
-    attempt("push", workspace, step)
+    attempt(command, workspace, step)
 
 
 @flow(name="stage", flow_run_name="{stage} for {run}")

@@ -40,10 +40,13 @@ def find(run: UUID, role: str) -> psutil.Process | None:
 
 
 def kill(run: UUID, role: str) -> None:
-    """Kill a process of a flow run that is training."""
+    """Kill a process of a flow run that is training, and wait until nothing of that training is left."""
+    stage = wait_until(lambda: find(run, "stage"), "the training")
     process = wait_until(lambda: find(run, role), role)
     assert process is not None
+    assert stage is not None
     process.kill()
+    stage.wait(PATIENCE_SECONDS)
 
 
 class Training:
