@@ -14,7 +14,7 @@ from flows.dispatch import Dispatcher, Sent
 from flows.outcomes import Outcomes
 from flows.pipeline import Stage
 from flows.stage import attempt, bring_up_to_date, push_data, say_up_to_date
-from flows.stage_runner import Failure, StageError
+from flows.stage_runner import Dvc, Failure, StageError
 from flows.workspace import Workspace
 from rnnflow.errors import InputError
 
@@ -57,8 +57,9 @@ class _Coordinator:
     before made. Data travels through DVC's remote and run cache alone. No stage ever runs in the workspace itself.
     """
 
-    def __init__(self, workspace: Workspace, dispatcher: Dispatcher) -> None:
+    def __init__(self, workspace: Workspace, without_shell: Dvc, dispatcher: Dispatcher) -> None:
         self.workspace = workspace
+        self.restoring = replace(workspace, dvc=without_shell)
         self.dispatcher = dispatcher
         self.branch = f"{PREFIX}{dispatcher.id}"
         self.commit = workspace.base
@@ -108,8 +109,7 @@ class _Coordinator:
                 self._remove(self.branch)
 
     def _restore(self, stage: Stage) -> str:
-        environment = self.workspace.environment | {"SHELL": str(NO_SHELL)}
-        outcome = bring_up_to_date(stage, replace(self.workspace, environment=environment), pull=True)
+        outcome = bring_up_to_date(stage, self.restoring, pull=True)
         self.is_shared = False
         return outcome
 
@@ -132,8 +132,9 @@ class _Coordinator:
 @contextmanager
 def _coordinator(plan: Sequence[Stage], workspace: Workspace) -> Iterator[_Coordinator]:
     _require_run_cache(workspace)
-    with connected() as client:
-        coordinator = _Coordinator(workspace, Dispatcher(client))
+    environment = {**workspace.dvc.environment, "SHELL": str(NO_SHELL)}
+    with connected() as client, Dvc(workspace.folder, environment) as without_shell:
+        coordinator = _Coordinator(workspace, without_shell, Dispatcher(client))
         coordinator.dispatcher.require_deployments(plan)
         coordinator.remove_abandoned()
         try:

@@ -3,11 +3,12 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import dvc.stage
 import networkx
 from dvc.exceptions import CyclicGraphError, DvcException, OutputDuplicationError, OverlappingOutputPathsError
 from dvc.lock import LockError
@@ -25,22 +26,39 @@ _OF_THE_GRAPH = (CyclicGraphError, OutputDuplicationError, OverlappingOutputPath
 
 
 @dataclass(frozen=True)
+class Source:
+    """Data that a `.dvc` file tracks.
+
+    Attributes:
+        file: the `.dvc` file.
+        path: the data.
+        is_import: whether `dvc update` can bring a newer version.
+    """
+
+    file: str
+    path: str
+    is_import: bool
+
+
+@dataclass(frozen=True)
 class Stage:
     """A stage as the flow sees it.
 
     Attributes:
         name: in `dvc.yaml`, `train@rnn` for an entry of a `foreach`.
         upstream: names of the stages it directly depends on.
-        sources: paths of the `.dvc` files whose data it directly depends on.
         is_stale: whether DVC would run it now.
         is_new: whether `dvc.lock` does not name it yet.
+        sources: the tracked data that it directly depends on.
+        metrics: paths of the files in which it leaves numbers.
     """
 
     name: str
     upstream: frozenset[str]
-    sources: frozenset[str]
     is_stale: bool
     is_new: bool
+    sources: frozenset[Source] = frozenset()
+    metrics: tuple[str, ...] = ()
 
 
 def read(workspace: Path, only: Sequence[str] = ()) -> list[Stage]:
@@ -104,39 +122,21 @@ def put_in_order(workspace: Path, names: Sequence[str]) -> None:
                 stages[name] = stages.pop(name)
 
 
-@dataclass(frozen=True)
-class Source:
-    """Data that a `.dvc` file tracks.
-
-    Attributes:
-        file: the `.dvc` file.
-        path: the data.
-        is_import: whether `dvc update` can bring a newer version.
-        is_here: whether the data is in the workspace.
-        is_changed: whether it is there and no longer what the file says.
-    """
-
-    file: str
-    path: str
-    is_import: bool
-    is_here: bool
-    is_changed: bool
-
-
 def sources(workspace: Path) -> list[Source]:
     """Return the data that `.dvc` files track."""
+    with _opened(workspace) as repo:
+        return [_source(stage) for stage in repo.index.stages if not isinstance(stage, PipelineStage)]
+
+
+def changed_data(workspace: Path) -> list[str]:
+    """Return the paths of data that is no longer what its `.dvc` file says; neither of imports nor of missing data."""
     with _opened(workspace, wait_for_lock=True) as repo, repo.lock:
         return [
-            Source(
-                os.path.relpath(stage.path, workspace),
-                os.path.relpath(out.fs_path, workspace),
-                stage.is_import or stage.is_repo_import,
-                out.exists,
-                out.exists and out.changed_checksum(),
-            )
+            os.path.relpath(out.fs_path, workspace)
             for stage in repo.index.stages
-            if not isinstance(stage, PipelineStage)
+            if not isinstance(stage, PipelineStage) and not _source(stage).is_import
             for out in stage.outs
+            if out.exists and out.changed_checksum()
         ]
 
 
@@ -148,21 +148,16 @@ def input_folders(workspace: Path) -> list[str]:
         return sorted(os.path.relpath(path, workspace) for path in folders - made if Path(path).is_dir())
 
 
-def metrics(workspace: Path) -> dict[str, dict[str, float]]:
-    """Return the metrics of each stage that has any in the workspace: the numbers of its JSON files."""
-    with _opened(workspace) as repo:
-        found = {
-            stage.name: [Path(out.fs_path) for out in stage.outs if out.metric and out.exists]
-            for stage in repo.index.stages
-            if isinstance(stage, PipelineStage)
-        }
-    return {stage: numbers for stage, files in found.items() if (numbers := _numbers(files))}
+def metrics(workspace: Path, stages: Iterable[Stage]) -> dict[str, dict[str, float]]:
+    """Return the metrics of those of the stages that have any in the workspace: the numbers of their JSON files."""
+    found = {stage.name: _numbers([workspace / path for path in stage.metrics]) for stage in stages}
+    return {stage: numbers for stage, numbers in found.items() if numbers}
 
 
 def _numbers(files: list[Path]) -> dict[str, float]:
     """Return the numbers of JSON files; a nested one is called `validation.accuracy`."""
     found: dict[str, float] = {}
-    waiting = [("", json.loads(path.read_text())) for path in files if path.suffix == ".json"]
+    waiting = [("", json.loads(path.read_text())) for path in files if path.suffix == ".json" and path.exists()]
     for name, value in waiting:
         if isinstance(value, dict):
             waiting += [(f"{name}.{key}".lstrip("."), inner) for key, inner in value.items()]
@@ -232,6 +227,17 @@ def _stale(repo: Repo, stages: list[PipelineStage]) -> set[PipelineStage]:
 def _described(graph: networkx.DiGraph, stage: PipelineStage, is_stale: bool) -> Stage:
     direct = set(graph.successors(stage))
     upstream = {other for other in direct if isinstance(other, PipelineStage)}
-    sources = frozenset(os.path.relpath(other.path, other.repo.root_dir) for other in direct - upstream)
-    is_new = not any(item.hash_info for item in (*stage.outs, *stage.deps))
-    return Stage(stage.name, frozenset(other.name for other in upstream), sources, is_stale, is_new)
+    return Stage(
+        name=stage.name,
+        upstream=frozenset(other.name for other in upstream),
+        is_stale=is_stale,
+        is_new=not any(item.hash_info for item in (*stage.outs, *stage.deps)),
+        sources=frozenset(map(_source, direct - upstream)),
+        metrics=tuple(os.path.relpath(out.fs_path, stage.repo.root_dir) for out in stage.outs if out.metric),
+    )
+
+
+def _source(stage: dvc.stage.Stage) -> Source:
+    path = stage.outs[0].fs_path  # a `.dvc` file has one
+    top = stage.repo.root_dir
+    return Source(os.path.relpath(stage.path, top), os.path.relpath(path, top), stage.is_import or stage.is_repo_import)

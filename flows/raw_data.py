@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterable
 
 from flows import pipeline
 from flows.git import git
-from flows.stage_runner import run_dvc
 from flows.workspace import Workspace
 from rnnflow.errors import InputError
 
@@ -15,31 +14,26 @@ def take_in(workspace: Workspace, log: Callable[[str], None]) -> str:
     imports = {source.file: source.path for source in found if source.is_import}
     before = _contents(workspace, imports)
     if imports:
-        run_dvc(["update", *imports], workspace.folder, log, workspace.environment)
+        workspace.dvc.run(["update", *imports], log)
     after = _contents(workspace, imports)
     updated = [path for file, path in imports.items() if after[file] != before[file]]
-    changed = [source.path for source in found if source.is_changed and not source.is_import]
-    added = [*changed, *_untracked(workspace, [source.file for source in found])]
+    added = [*pipeline.changed_data(workspace.folder), *_untracked(workspace, [source.file for source in found])]
     if added:
-        run_dvc(["add", *added], workspace.folder, log, workspace.environment)
+        workspace.dvc.run(["add", *added], log)
     new = ", ".join([*updated, *added])
     return f"new: {new}" if new else f"{len(imports)} imports looked at, nothing new"
 
 
-def require(workspace: Workspace, files: Collection[str] = ()) -> None:
-    """Make sure that tracked data is there: a folder with a part missing would only look like a smaller one.
-
-    Args:
-        workspace: where to look.
-        files: the `.dvc` files whose data is needed; by default every one.
+def require(workspace: Workspace, stages: Iterable[pipeline.Stage]) -> None:
+    """Make sure that the tracked data of stages is there: a folder with a part missing would look like a smaller one.
 
     Raises:
         InputError: it is neither in the workspace nor came with a pull.
     """
-    needed = [source for source in pipeline.sources(workspace.folder) if not files or source.file in files]
-    missing = [source for source in needed if not source.is_here]
+    needed = {source.path: source for stage in stages for source in stage.sources}
+    missing = [path for path in sorted(needed) if not (workspace.folder / path).exists()]
     if missing:
-        first = missing[0]
+        first = needed[missing[0]]
         raise InputError(
             f"{first.path}: tracked by {first.file} and not here; push it to the remote from where it is "
             f"(`dvc push {first.file}`) and let the run pull"

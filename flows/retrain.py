@@ -61,11 +61,13 @@ def retrain(
         why: for the run's name.
     """
     with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository) as workspace:
+        workspace.dvc.start()
         mend(workspace.folder)
         _require_remote(workspace, pull or push or publish or coordinated)
         params_overrides.apply(workspace.folder, overrides or {})
         _bring_data(workspace, pull or coordinated, update)
         plan = pipeline.read(workspace.folder, stages or [])
+        raw_data.require(workspace, plan)
         outcomes = run_on_workers(plan, workspace) if coordinated else _run_here(plan, workspace, pull)
         _show(plan, outcomes, workspace)
         summary = outcomes.summary()
@@ -101,7 +103,6 @@ def _bring_data(workspace: Workspace, pull: bool, update: bool) -> None:
         fetch_data(workspace, "checkout")
     if update:
         attempt("take in data", workspace, lambda log: raw_data.take_in(workspace, log))
-    raw_data.require(workspace)
 
 
 def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) -> Outcomes:
@@ -121,7 +122,7 @@ def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) 
 
 @report.if_server_answers()
 def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspace) -> None:
-    metrics = pipeline.metrics(workspace.folder)
+    metrics = pipeline.metrics(workspace.folder, plan)
     report.show_results(plan, outcomes, metrics)
     began = flow_run.scheduled_start_time
     report.add_to_history(f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics)

@@ -8,6 +8,7 @@ from typing import ParamSpec
 from prefect import Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TagsContext
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
@@ -16,7 +17,7 @@ from flows import pipeline, raw_data, settings
 from flows.heartbeat import alive
 from flows.repair import repair
 from flows.report import Progress
-from flows.stage_runner import Failure, Outcome, StageError, run_dvc, run_stage
+from flows.stage_runner import Failure, Outcome, StageError
 from flows.workspace import Workspace, isolated
 from rnnflow.errors import InputError
 
@@ -78,7 +79,10 @@ def attempt(name: str, workspace: Workspace, step: Callable[[Log], str], timeout
         StageError: the last try failed; its own line.
     """
     timed = _attempt.with_options(name=name, task_run_name=name, timeout_seconds=timeout_seconds)
-    state = timed(step, workspace.folder, return_state=True)
+    # A run's tags are not its tasks': for each tag of a task the server is asked whether a limit holds, and a server on
+    # SQLite is often too busy to say, which costs two seconds.
+    with TagsContext(current_tags=set()):
+        state = timed(step, workspace.folder, return_state=True)
     if not state.is_completed():
         failure = state.data.failure if isinstance(state.data, StageError) else Failure.PERMANENT
         raise StageError(name, failure, state.message or state.name or "failed")
@@ -94,8 +98,7 @@ def bring_up_to_date(stage: pipeline.Stage, workspace: Workspace, *, pull: bool)
     options = ("--pull",) if pull else ()
 
     def step(log: Log) -> str:
-        progress = Progress(stage.name, log)
-        return run_stage(stage.name, workspace.folder, progress, options, workspace.environment)
+        return workspace.dvc.reproduce(stage.name, Progress(stage.name, log), *options)
 
     return attempt(stage.name, workspace, step, settings.load().timeout(stage.name))
 
@@ -133,7 +136,7 @@ def push_data(workspace: Workspace, targets: tuple[str, ...] = ()) -> None:
 
 def _attempt_dvc(workspace: Workspace, said: str, command: str, *arguments: str) -> None:
     def step(log: Log) -> str:
-        run_dvc([command, *arguments], workspace.folder, log, workspace.environment)
+        workspace.dvc.run([command, *arguments], log)
         return said
 
     attempt(command, workspace, step)
@@ -154,8 +157,8 @@ def run_one_stage(stage: str, commit: str, ref: str, run: str, repository: str =
     with alive(), isolated(Path.cwd(), repository, commit, str(flow_run.id), ref) as workspace:
         found = next(known for known in pipeline.read(workspace.folder, [stage]) if known.name == stage)
         if found.sources:
-            fetch_data(workspace, "pull", tuple(sorted(found.sources)))
-            raw_data.require(workspace, found.sources)
+            fetch_data(workspace, "pull", tuple(sorted(source.file for source in found.sources)))
+            raw_data.require(workspace, [found])
         _fetch_inputs(workspace, stage)
         outcome = bring_up_to_date(found, workspace, pull=True)
         push_data(workspace, (stage,))

@@ -1,18 +1,24 @@
-"""Runs one command and ends it cleanly: `python supervisor.py COMMAND…`, as the leader of a session of its own.
+"""Runs DVC's commands one after another and ends each cleanly, with all it has started.
 
-Standard input is a pipe that the flow holds. When it closes, because the flow is gone, or when SIGTERM comes, the
-session is ended; so is what a command that ended by itself has left of it.
+`python supervisor.py MODULE…`, as the leader of a session of its own. A command is a call of the function `main` of the
+first module, in a fork: that starts at once, since the modules are loaded before. Standard input is a connection to the
+flow, which sends a command's arguments and the file to print to, and receives its process id, then its exit status.
+When the connection closes, because the flow is gone, or when SIGTERM comes, the session is ended; so is what a command
+that ended by itself has left of it.
 """
 
 import ctypes
+import importlib
 import os
-import select
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import recv_handle
+from typing import NoReturn
 
 import psutil
 
@@ -24,48 +30,59 @@ GRACE_SECONDS = 8.0
 END_SECONDS = GRACE_SECONDS + 2
 PR_SET_CHILD_SUBREAPER = 36
 """From Linux's `<sys/prctl.h>`."""
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def main(command: list[str]) -> int:
-    """Run `command` and return its exit status, 128 and the signal's number where a signal ended it, as a shell does."""
-    wake = _woken_by(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+def main(modules: Sequence[str]) -> int:
+    """Run what the flow asks for until it is gone, or a signal comes: 128 and its number are then returned."""
+    wake = _woken_by_signals()
     _adopt_orphans()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    while process.poll() is None:
-        ready, _, _ = select.select([sys.stdin, wake], [], [])
-        if sys.stdin in ready or set(wake.recv(64)) != {signal.SIGCHLD}:
-            break
-    end_session(os.getpid(), command)
-    status = process.wait()
-    return status if status >= 0 else 128 - status
+    flow: Connection = Connection(sys.stdin.fileno())
+    command, *_ = [importlib.import_module(module) for module in modules]
+    pid, ended_by = None, 0
+    with suppress(EOFError, ConnectionError):  # the flow is gone
+        while True:
+            ready = wait([flow, wake])
+            if wake in ready and (ended_by := max({*wake.recv(64)} - {signal.SIGCHLD}, default=0)):
+                break
+            if (status := _reap(pid)) is not None:
+                end_session(os.getpid(), None)
+                pid = None
+                flow.send(status)
+            elif flow in ready:
+                arguments, output = flow.recv(), recv_handle(flow)
+                pid = _fork(command.main, arguments, output)
+                flow.send(pid)
+    end_session(os.getpid(), pid)
+    return 128 + ended_by if ended_by else 0
 
 
-def end_session(session: int, command: Sequence[str]) -> None:
+def end_session(session: int, leader: int | None) -> None:
     """End every process of a session but the caller, in an order that leaves no lock and no half-written file.
 
-    What `command` has started ends first: DVC then sees its stage fail, frees its locks and exits by itself. A DVC
-    that goes on, because it is transferring or hashing, is interrupted. What is left after that is killed.
+    What the `leader`, DVC, has started ends first: DVC then sees its stage fail, frees its locks and exits by itself. A
+    DVC that goes on, because it is transferring or hashing, is interrupted. What is left after that is killed.
     """
     began = time.monotonic()
     is_interrupted = False
-    while (leader := _find(session, command)) and time.monotonic() < began + GRACE_SECONDS:
-        if not is_interrupted and time.monotonic() > began + PATIENCE_SECONDS and not _is_writing(leader):
-            _send(signal.SIGINT, [leader])
+    while (dvc := _member(session, leader)) and time.monotonic() < began + GRACE_SECONDS:
+        if not is_interrupted and time.monotonic() > began + PATIENCE_SECONDS and not _is_writing(dvc):
+            _send(signal.SIGINT, [dvc])
             is_interrupted = True
-        _send(signal.SIGKILL, _descendants(leader))
+        _send(signal.SIGKILL, _descendants(dvc))
         time.sleep(POLL_SECONDS)
     while (left := _left(session)) and time.monotonic() < began + END_SECONDS:
         _send(signal.SIGKILL, left)
         time.sleep(POLL_SECONDS)
 
 
-def _woken_by(*numbers: signal.Signals) -> socket.socket:
-    """Return a socket that receives the number of each of these signals as a byte."""
+def _woken_by_signals() -> socket.socket:
+    """Return a socket that receives the number of each signal as a byte."""
     wake, sender = socket.socketpair()
     sender.setblocking(False)
     signal.set_wakeup_fd(sender.detach())
-    for number in numbers:
-        signal.signal(number, lambda *_: None)  # not SIG_IGN, which the command would inherit
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
     return wake
 
 
@@ -75,14 +92,46 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _find(session: int, command: Sequence[str]) -> psutil.Process | None:
-    for process in _members(session):
-        try:
-            if process.cmdline() == list(command):
-                return process
-        except psutil.Error:
-            continue
-    return None
+def _fork(command: Callable[[Sequence[str]], int], arguments: Sequence[str], output: int) -> int:
+    """Call `command` in a child that prints to the file `output`, and return the child's process id."""
+    pid = os.fork()
+    if pid == 0:
+        _become(command, arguments, output)
+    os.close(output)
+    return pid
+
+
+def _become(command: Callable[[Sequence[str]], int], arguments: Sequence[str], output: int) -> NoReturn:
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.close(output)
+    sys.exit(command(arguments))
+
+
+def _reap(command: int | None) -> int | None:
+    """Let go of every child that has ended; return the command's exit status if it is one, as a shell gives it."""
+    found = None
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == command:
+                status = os.waitstatus_to_exitcode(ended[1])
+                found = status if status >= 0 else 128 - status
+    return found
+
+
+def _member(session: int, pid: int | None) -> psutil.Process | None:
+    try:
+        if pid is None or os.getsid(pid) != session:
+            return None
+        process = psutil.Process(pid)
+    except (OSError, psutil.Error):
+        return None
+    return process if _is_alive(process) else None
 
 
 def _left(session: int) -> list[psutil.Process]:

@@ -5,13 +5,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from platformdirs import user_state_path
 
 from flows.git import commit_id, git
+from flows.stage_runner import Dvc
 from rnnflow.errors import InputError
 
 STATE = "RNNFLOW_STATE"
@@ -27,15 +28,15 @@ class Workspace:
         folder: its top.
         base: hash of the commit that it started from.
         repository: URL or path of the Git repository to publish to.
+        dvc: runs its stages, and DVC's other commands.
         is_clone: whether it is the run's own and empty of data at first.
-        environment: variables that the stages get beside the flow's own.
     """
 
     folder: Path
     base: str
     repository: str
+    dvc: Dvc
     is_clone: bool = False
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -54,8 +55,9 @@ def in_place(folder: Path, repository: str, *, allow_dirty: bool) -> Iterator[Wo
     if changed and not allow_dirty:
         named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         raise InputError(f"{named}: changed and not committed; commit, use --isolated, or say --allow-dirty")
-    with _held(top / ".dvc/tmp/retrain.lock", f"{top}: another run is at work here; wait for it or use --isolated"):
-        yield Workspace(top, git(top, "rev-parse", "HEAD"), resolve(folder, repository))
+    message = f"{top}: another run is at work here; wait for it or use --isolated"
+    with _held(top / ".dvc/tmp/retrain.lock", message), Dvc(top) as dvc:
+        yield Workspace(top, git(top, "rev-parse", "HEAD"), resolve(folder, repository), dvc)
 
 
 @contextmanager
@@ -88,7 +90,8 @@ def isolated(folder: Path, repository: str, revision: str, name: str, ref: str =
         if not (clone / ".dvc").is_dir():
             raise InputError(f"revision '{revision}' of {without_password(url)} holds no DVC repository")
         _configure(clone, state / "cache")
-        yield Workspace(clone, base, url, True, {STATE: str(state)})
+        with Dvc(clone, {STATE: str(state)}) as dvc:
+            yield Workspace(clone, base, url, dvc, True)
 
 
 def state_folder() -> Path:

@@ -47,12 +47,14 @@ def supervisor_of(flow: psutil.Process) -> psutil.Process:
 
 
 def at_work_in(folder: Path) -> list[str]:
-    """Return the command lines of the living processes whose working directory this is."""
+    """Return the command lines of the living processes whose working directory this is; an idle supervisor is not."""
     found = []
     for process in psutil.process_iter():
         try:
             if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(folder):
-                found.append(" ".join(process.cmdline()))
+                command = " ".join(process.cmdline())
+                if "supervisor.py" not in command or process.children():
+                    found.append(command)
         except psutil.Error:
             continue
     return found

@@ -8,10 +8,13 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from flows.stage_runner import Dvc
 
 DVC_YAML = """\
 stages:
@@ -169,6 +172,13 @@ def repository(repository_template: Repository, tmp_path: Path, monkeypatch: pyt
     repository.git("remote", "add", "origin", str(repository.origin))
     repository.git("fetch", "--quiet", "origin")
     return repository
+
+
+@pytest.fixture
+def dvc(repository: Repository) -> Iterator[Dvc]:
+    """DVC in the fixture `repository`."""
+    with Dvc(repository.folder) as dvc:
+        yield dvc
 
 
 def _set_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:

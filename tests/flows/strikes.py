@@ -1,6 +1,7 @@
 """What the tests of deaths strike at, and how far a training is when they do."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +19,18 @@ PATIENCE_SECONDS = 300.0
 """Until a test is given up; no limit of the project."""
 SERVER_POLL_SECONDS = 2.0
 
-ROLES: dict[str, Callable[[list[str]], bool]] = {
-    "stage": lambda command: command[1:3] == ["-m", "stages.train"],
-    "dvc": lambda command: command[1:4] == ["-P", "-m", "dvc"],
-    "supervisor": lambda command: command[2:3] != [] and command[2].endswith("flows/supervisor.py"),
+
+def _is_supervisor(process: psutil.Process) -> bool:
+    """Return whether this is a supervisor, or DVC: a fork of one, in the session that the supervisor leads."""
+    return "supervisor.py" in " ".join(process.cmdline()[:3])
+
+
+ROLES: dict[str, Callable[[psutil.Process], bool]] = {
+    "stage": lambda process: process.cmdline()[1:3] == ["-m", "stages.train"],
+    "dvc": lambda process: _is_supervisor(process) and process.pid != os.getsid(process.pid),
+    "supervisor": lambda process: _is_supervisor(process) and process.pid == os.getsid(process.pid),
 }
-"""Of the processes below a flow's own while it trains, by their command lines."""
+"""Of the processes below a flow's own while it trains."""
 
 
 def find(run: UUID, role: str) -> psutil.Process | None:
@@ -32,7 +39,7 @@ def find(run: UUID, role: str) -> psutil.Process | None:
     pids = {process.pid for process in found}
     for process in found:
         try:
-            if process.ppid() not in pids if role == "flow" else ROLES[role](process.cmdline()):
+            if process.ppid() not in pids if role == "flow" else ROLES[role](process):
                 return process
         except psutil.NoSuchProcess:
             continue

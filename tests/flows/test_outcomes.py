@@ -6,7 +6,7 @@ from flows.stage_runner import Failure, Outcome, StageError
 
 
 def stage(name: str, *upstream: str, is_stale: bool = True) -> Stage:
-    return Stage(name, frozenset(upstream), frozenset(), is_stale, is_new=False)
+    return Stage(name, frozenset(upstream), is_stale, is_new=False)
 
 
 def failure(name: str, message: str = "out of luck") -> StageError:

@@ -16,6 +16,9 @@ pytest_plugins = ["tests.flows.repositories"]
 STAGE = "stages:\n  {}: {{cmd: x, deps: [{}], outs: [{}]}}\n"
 
 
+FIRST = Source("data/raw/first.txt.dvc", "data/raw/first.txt", is_import=False)
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """DVC shows paths as seen from the working directory, which is seldom the workspace."""
@@ -39,10 +42,10 @@ def test_each_stage_comes_after_those_it_depends_on_and_otherwise_in_the_order_o
     repository: Repository,
 ) -> None:
     assert pipeline.read(repository.folder) == [
-        Stage("collect", frozenset(), frozenset({"data/raw/first.txt.dvc"}), is_stale=False, is_new=False),
-        Stage("train@b", frozenset({"collect"}), frozenset(), is_stale=False, is_new=False),
-        Stage("train@a", frozenset({"collect"}), frozenset(), is_stale=False, is_new=False),
-        Stage("compare", frozenset({"train@a", "train@b"}), frozenset(), is_stale=False, is_new=False),
+        Stage("collect", frozenset(), is_stale=False, is_new=False, sources=frozenset({FIRST})),
+        Stage("train@b", frozenset({"collect"}), is_stale=False, is_new=False, metrics=("reports/b/metrics.json",)),
+        Stage("train@a", frozenset({"collect"}), is_stale=False, is_new=False, metrics=("reports/a/metrics.json",)),
+        Stage("compare", frozenset({"train@a", "train@b"}), is_stale=False, is_new=False),
     ]
 
 
@@ -187,7 +190,6 @@ def test_stages_are_stale_while_another_process_runs_one_and_nothing_fails(repos
         stages = {stage.name: stage.is_stale for stage in pipeline.read(repository.folder)}
         assert stages["train@a"]
         assert pipeline.sources(repository.folder)
-        assert pipeline.metrics(repository.folder)
     finally:
         (repository.folder.parent / "gate").unlink()
         assert running.wait() == 0
@@ -206,8 +208,12 @@ def test_stages_are_stale_while_another_process_holds_the_lock_of_the_repository
     assert stale(repository) == []
 
 
+def metrics(repository: Repository) -> dict[str, dict[str, float]]:
+    return pipeline.metrics(repository.folder, pipeline.read(repository.folder))
+
+
 def test_metrics_are_the_numbers_of_json_files(repository: Repository) -> None:
-    assert pipeline.metrics(repository.folder) == {
+    assert metrics(repository) == {
         "train@b": {"accuracy": 0.2, "size": 2},
         "train@a": {"accuracy": 0.1, "size": 1},
     }
@@ -216,16 +222,16 @@ def test_metrics_are_the_numbers_of_json_files(repository: Repository) -> None:
 def test_metrics_are_read_even_of_a_stage_that_is_stale_and_missing_ones_left_out(repository: Repository) -> None:
     repository.write("reports/a/metrics.json", '{"accuracy": 1, "of": {"class": {"x": 2}, "name": "y"}}')
     (repository.folder / "reports/b/metrics.json").unlink()
-    assert pipeline.metrics(repository.folder) == {"train@a": {"accuracy": 1, "of.class.x": 2}}
+    assert metrics(repository) == {"train@a": {"accuracy": 1, "of.class.x": 2}}
 
 
 def test_metrics_in_other_forms_are_left_out(repository: Repository) -> None:
     repository.replace("dvc.yaml", "metrics.json", "metrics.csv")
     repository.write("reports/a/metrics.csv", "accuracy\n1\n")
-    assert pipeline.metrics(repository.folder) == {}
+    assert metrics(repository) == {}
     repository.git("checkout", "dvc.yaml")
     repository.write("reports/a/metrics.json", "[1]")
-    assert list(pipeline.metrics(repository.folder)) == ["train@b"]
+    assert list(metrics(repository)) == ["train@b"]
 
 
 def test_the_default_remote_is_the_one_that_dvc_would_push_to(repository: Repository) -> None:
@@ -255,29 +261,21 @@ def test_an_unknown_setting_of_dvc_is_told(repository: Repository) -> None:
         pipeline.default_remote(repository.folder)
 
 
-def test_sources_tell_what_is_imported_here_and_changed(repository: Repository, tmp_path: Path) -> None:
+def test_sources_tell_what_is_imported_and_which_data_has_changed(repository: Repository, tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive/a.txt").write_text("7\n")
     repository.dvc("import-url", "--quiet", str(tmp_path / "archive"), "data/raw/archive")
     repository.write("data/raw/june/a.txt", "8\n")
     repository.dvc("add", "--quiet", "data/raw/june")
-    own = Source("data/raw/first.txt.dvc", "data/raw/first.txt", is_import=False, is_here=True, is_changed=False)
-    imported = Source("data/raw/archive.dvc", "data/raw/archive", is_import=True, is_here=True, is_changed=False)
-    june = Source("data/raw/june.dvc", "data/raw/june", is_import=False, is_here=True, is_changed=False)
-
-    def found() -> list[Source]:
-        return sorted(pipeline.sources(repository.folder), key=lambda source: source.file)
-
-    assert found() == [imported, own, june]
+    imported = Source("data/raw/archive.dvc", "data/raw/archive", is_import=True)
+    june = Source("data/raw/june.dvc", "data/raw/june", is_import=False)
+    assert {*pipeline.sources(repository.folder)} == {imported, FIRST, june}
+    assert pipeline.read(repository.folder)[0].sources == {imported, FIRST, june}
+    assert pipeline.changed_data(repository.folder) == []
+    repository.write("data/raw/archive/a.txt", "9\n")
     repository.write("data/raw/june/b.txt", "9\n")
     (repository.folder / "data/raw/first.txt").unlink()
-    assert found() == [
-        imported,
-        Source(own.file, own.path, is_import=False, is_here=False, is_changed=False),
-        Source(june.file, june.path, is_import=False, is_here=True, is_changed=True),
-    ]
-    collect = pipeline.read(repository.folder)[0]
-    assert collect.sources == {imported.file, own.file, june.file}
+    assert pipeline.changed_data(repository.folder) == ["data/raw/june"]
 
 
 def test_input_folders_are_those_that_no_stage_makes(repository: Repository) -> None:

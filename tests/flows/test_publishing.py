@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from flows import publishing
+from flows.stage_runner import Dvc
 from flows.workspace import Workspace, isolated
 from rnnflow.errors import InputError
 from tests.flows.repositories import Repository
@@ -11,8 +12,8 @@ pytest_plugins = ["tests.flows.repositories"]
 
 
 @pytest.fixture
-def workspace(repository: Repository) -> Workspace:
-    return Workspace(repository.folder, repository.git("rev-parse", "HEAD"), str(repository.origin))
+def workspace(repository: Repository, dvc: Dvc) -> Workspace:
+    return Workspace(repository.folder, repository.git("rev-parse", "HEAD"), str(repository.origin), dvc)
 
 
 def changed_files(repository: Repository, commit: str) -> dict[str, str]:
@@ -49,10 +50,10 @@ def test_a_snapshot_holds_the_tracked_changes_and_the_new_files_of_dvc(
     assert repository.git("log", "-1", "--format=%P %s|%b", commit) == f"{workspace.base} Retrain: by hand|Flow run 1."
 
 
-def test_a_lock_that_was_never_committed_is_new(repository: Repository) -> None:
+def test_a_lock_that_was_never_committed_is_new(repository: Repository, dvc: Dvc) -> None:
     repository.git("rm", "--quiet", "--cached", "dvc.lock")
     repository.git("commit", "--quiet", "--message=no lock")
-    workspace = Workspace(repository.folder, repository.git("rev-parse", "HEAD"), str(repository.origin))
+    workspace = Workspace(repository.folder, repository.git("rev-parse", "HEAD"), str(repository.origin), dvc)
     assert changed_files(repository, publishing.snapshot(workspace, "x")) == {"dvc.lock": "A"}
 
 
@@ -150,7 +151,7 @@ def test_the_same_result_from_another_base_is_another_one(repository: Repository
     repository.write("dvc.lock", "one\n")
     publishing.push(workspace, publishing.snapshot(workspace, "first"), "auto/1")
     repository.git("commit", "--quiet", "--allow-empty", "--message=new base")
-    later = Workspace(repository.folder, repository.git("rev-parse", "HEAD"), workspace.repository)
+    later = Workspace(repository.folder, repository.git("rev-parse", "HEAD"), workspace.repository, workspace.dvc)
     assert publishing.published_as(later, publishing.snapshot(later, "second")) is None
 
 
@@ -192,7 +193,7 @@ def test_a_refusal_of_the_repository_is_one_line_in_its_own_words(repository: Re
 
 
 def test_a_repository_that_is_gone_is_told_in_one_line(workspace: Workspace, tmp_path: Path) -> None:
-    gone = Workspace(workspace.folder, workspace.base, str(tmp_path / "gone"))
+    gone = Workspace(workspace.folder, workspace.base, str(tmp_path / "gone"), workspace.dvc)
     for step in (lambda: publishing.push(gone, gone.base, "auto/1"), lambda: publishing.published_as(gone, gone.base)):
         with pytest.raises(InputError) as raised:
             step()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from flows import pipeline, raw_data
-from flows.stage_runner import StageError
+from flows.stage_runner import Dvc, StageError
 from flows.workspace import Workspace
 from rnnflow.errors import InputError
 from tests.flows.repositories import Repository
@@ -13,8 +13,8 @@ pytest_plugins = ["tests.flows.repositories"]
 
 
 @pytest.fixture
-def workspace(repository: Repository) -> Workspace:
-    return Workspace(repository.folder, repository.git("rev-parse", "HEAD"), str(repository.origin))
+def workspace(repository: Repository, dvc: Dvc) -> Workspace:
+    return Workspace(repository.folder, repository.git("rev-parse", "HEAD"), str(repository.origin), dvc)
 
 
 def take_in(workspace: Workspace) -> str:
@@ -64,7 +64,7 @@ def test_new_files_and_folders_and_changed_ones_are_taken_in_and_the_rest_left_a
         "data/raw/june.dvc",
         "elsewhere.txt",
     }
-    assert not any(source.is_changed for source in pipeline.sources(repository.folder))
+    assert pipeline.changed_data(repository.folder) == []
     assert repository.read("data/raw/README.md") == "changed by hand\n"
     assert is_stale(repository)
     assert take_in(workspace) == "0 imports looked at, nothing new"
@@ -111,13 +111,13 @@ def test_a_folder_that_grows_elsewhere_is_brought_up_to_date(
 
 
 def test_data_that_is_here_is_enough(workspace: Workspace) -> None:
-    raw_data.require(workspace)
+    raw_data.require(workspace, pipeline.read(workspace.folder))
 
 
 def test_data_that_is_not_here_is_named_with_what_to_do(repository: Repository, workspace: Workspace) -> None:
     (repository.folder / "data/raw/first.txt").unlink()
     with pytest.raises(InputError) as raised:
-        raw_data.require(workspace)
+        raw_data.require(workspace, pipeline.read(workspace.folder))
     assert str(raised.value) == (
         "data/raw/first.txt: tracked by data/raw/first.txt.dvc and not here; push it to the remote from where it is "
         "(`dvc push data/raw/first.txt.dvc`) and let the run pull"
@@ -128,8 +128,4 @@ def test_data_that_a_stage_does_not_need_may_be_missing(repository: Repository, 
     repository.write("other/a.txt", "1\n")
     repository.dvc("add", "--quiet", "other/a.txt")
     (repository.folder / "other/a.txt").unlink()
-    raw_data.require(workspace, pipeline.read(repository.folder)[0].sources)
-    with pytest.raises(InputError, match=r"^other/a\.txt: "):
-        raw_data.require(workspace, ["other/a.txt.dvc"])
-    with pytest.raises(InputError, match=r"^other/a\.txt: "):
-        raw_data.require(workspace)
+    raw_data.require(workspace, pipeline.read(repository.folder))

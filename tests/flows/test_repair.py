@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.repair import repair
-from flows.stage_runner import Outcome, run_stage
+from flows.stage_runner import Dvc, Outcome
 from tests.flows.processes import WAITS, with_stages
 from tests.flows.repositories import Repository
 
@@ -40,11 +40,13 @@ def test_a_lock_cut_short_comes_from_git_again(repository: Repository, left: str
     assert repair(repository.folder) == []
 
 
-def test_a_lock_that_was_never_committed_is_removed_and_the_run_cache_knows_the_results(repository: Repository) -> None:
+def test_a_lock_that_was_never_committed_is_removed_and_the_run_cache_knows_the_results(
+    repository: Repository, dvc: Dvc
+) -> None:
     repository.git("rm", "--cached", "--quiet", "dvc.lock")
     repository.write("dvc.lock", "")
     assert repair(repository.folder) == ["dvc.lock was damaged and is not in Git: removed, the run cache restores it"]
-    assert run_stage("collect", repository.folder, print) is Outcome.RESTORED
+    assert dvc.reproduce("collect", print) is Outcome.RESTORED
 
 
 def test_an_emptied_dvc_file_comes_from_git_again_before_dvc_forgets_its_data(repository: Repository) -> None:
@@ -67,10 +69,10 @@ def test_a_merge_in_progress_is_left_to_people(repository: Repository) -> None:
     assert repository.read("dvc.lock") == conflict
 
 
-def test_an_rwlock_cut_short_is_removed(repository: Repository) -> None:
+def test_an_rwlock_cut_short_is_removed(repository: Repository, dvc: Dvc) -> None:
     repository.write(".dvc/tmp/rwlock", '{"write": {')
     assert repair(repository.folder) == ["rwlock was damaged: removed"]
-    assert run_stage("collect", repository.folder, print) is Outcome.UP_TO_DATE
+    assert dvc.reproduce("collect", print) is Outcome.UP_TO_DATE
 
 
 def test_an_rwlock_of_a_number_that_a_stranger_has_by_now_is_removed(repository: Repository) -> None:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from flows.repair import repair
-from flows.stage_runner import Failure, Outcome, StageError, run_dvc, run_stage
+from flows.stage_runner import Dvc, Failure, Outcome, StageError
 from tests.flows.processes import WAITS, at_work_in, supervisor_of, wait_until, with_stages
 from tests.flows.repositories import Repository
 
@@ -27,8 +27,8 @@ PROJECT = Path(__file__).parents[2]
 FLOW = """\
 import sys
 from pathlib import Path
-from flows.stage_runner import run_stage
-run_stage("waits", Path(sys.argv[1]), lambda line: print(line, flush=True))
+from flows.stage_runner import Dvc
+Dvc(Path(sys.argv[1])).reproduce("waits", lambda line: print(line, flush=True))
 """
 
 
@@ -37,13 +37,13 @@ class Ended(BaseException):
 
 
 @pytest.fixture
-def waiting(repository: Repository) -> Iterator[Path]:
+def waiting(repository: Repository, dvc: Dvc) -> Iterator[Path]:
     """A workspace with a stage `waits`; in the end nobody may be at work in it, and the stage can run."""
     folder = with_stages(repository, waits=WAITS)
     yield folder
     assert not at_work_in(folder)
     (folder / "go").touch()
-    assert run_stage("waits", folder, print) in (Outcome.RAN, Outcome.RESTORED)
+    assert dvc.reproduce("waits", print) in (Outcome.RAN, Outcome.RESTORED)
 
 
 def when(expected: str, do: Callable[[], object]) -> Callable[[str], None]:
@@ -72,39 +72,39 @@ def alarm(raised: type[BaseException]) -> Iterator[Callable[[float], object]]:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_stage_says_how_it_came_up_to_date(repository: Repository) -> None:
+def test_a_stage_says_how_it_came_up_to_date(repository: Repository, dvc: Dvc) -> None:
     folder = repository.folder
-    assert run_stage("train@a", folder, print) is Outcome.UP_TO_DATE
+    assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
     repository.replace("params.yaml", "size: 1", "size: 3")
-    assert run_stage("train@a", folder, print) is Outcome.RAN
+    assert dvc.reproduce("train@a", print) is Outcome.RAN
     (folder / "dvc.lock").unlink()
     (folder / "models/a.txt").unlink()
-    assert run_stage("train@a", folder, print) is Outcome.RESTORED
+    assert dvc.reproduce("train@a", print) is Outcome.RESTORED
     assert "size 3" in repository.read("models/a.txt")
 
 
-def test_options_reach_dvc(repository: Repository) -> None:
-    assert run_stage("train@a", repository.folder, print, ("--force",)) is Outcome.RAN
+def test_options_reach_dvc(repository: Repository, dvc: Dvc) -> None:
+    assert dvc.reproduce("train@a", print, "--force") is Outcome.RAN
 
 
-def test_every_line_is_logged_in_order_in_the_calling_thread(repository: Repository) -> None:
-    folder = with_stages(repository, counts="seq 1000; touch {out}")
+def test_every_line_is_logged_in_order_in_the_calling_thread(repository: Repository, dvc: Dvc) -> None:
+    with_stages(repository, counts="seq 1000; touch {out}")
     logged = []
 
     def log(line: str) -> None:
         logged.append(line)
         assert threading.current_thread() is threading.main_thread()
 
-    assert run_stage("counts", folder, log) is Outcome.RAN
+    assert dvc.reproduce("counts", log) is Outcome.RAN
     start = logged.index("1")
     assert logged[start : start + 1000] == [str(number) for number in range(1, 1001)]
     assert all(logged)
 
 
-def test_a_progress_bar_is_one_line_and_colours_are_left_out(repository: Repository) -> None:
-    folder = with_stages(repository, shows=r"printf '\r 10%%\r 50%%\r100%%\n\033[1;31mred\033[0m\n'; touch {out}")
+def test_a_progress_bar_is_one_line_and_colours_are_left_out(repository: Repository, dvc: Dvc) -> None:
+    with_stages(repository, shows=r"printf '\r 10%%\r 50%%\r100%%\n\033[1;31mred\033[0m\n'; touch {out}")
     logged: list[str] = []
-    run_stage("shows", folder, logged.append)
+    dvc.reproduce("shows", logged.append)
     start = logged.index("100%")
     assert logged[start + 1] == "red"
     assert not any("\x1b" in line or "10%" in line for line in logged[1 + logged.index("Running stage 'shows':") + 1 :])
@@ -116,12 +116,13 @@ def test_python_in_a_stage_is_the_one_of_the_flow(repository: Repository, monkey
     code = 'import os, sys; print(sys.prefix, os.environ["RNNFLOW_STATE"], sys.dont_write_bytecode)'
     folder = with_stages(repository, asks=f"python -c '{code}'; touch {{out}}")
     logged: list[str] = []
-    run_stage("asks", folder, logged.append, environment={"RNNFLOW_STATE": "/state"})
+    with Dvc(folder, {"RNNFLOW_STATE": "/state"}) as dvc:
+        dvc.reproduce("asks", logged.append)
     assert f"{sys.prefix} /state False" in logged
 
 
-def test_other_commands_return_what_they_print(repository: Repository) -> None:
-    assert "Everything is up to date." in run_dvc(["pull"], repository.folder, lambda _: None)
+def test_other_commands_return_what_they_print(repository: Repository, dvc: Dvc) -> None:
+    assert "Everything is up to date." in dvc.run(["pull"], lambda _: None)
 
 
 def test_the_error_survives_a_pickle() -> None:
@@ -150,36 +151,36 @@ def itself(supervisor: psutil.Process) -> psutil.Process:
     ],
 )
 def test_a_kill_9_is_transient_and_leaves_nothing(
-    waiting: Path, victim: Callable[[psutil.Process], psutil.Process], message: str
+    waiting: Path, victim: Callable[[psutil.Process], psutil.Process], message: str, dvc: Dvc
 ) -> None:
     with pytest.raises(StageError) as caught:
-        run_stage("waits", waiting, when("began", lambda: victim(supervisor_of(psutil.Process())).kill()))
+        dvc.reproduce("waits", when("began", lambda: victim(supervisor_of(psutil.Process())).kill()))
     assert caught.value.failure is Failure.TRANSIENT
     assert str(caught.value) == message
     assert not at_work_in(waiting)
 
 
-def test_a_killed_supervisor_is_noticed_though_the_stage_talks_on(repository: Repository) -> None:
+def test_a_killed_supervisor_is_noticed_though_the_stage_talks_on(repository: Repository, dvc: Dvc) -> None:
     folder = with_stages(repository, talks="while true; do echo on and on; done")
 
     with pytest.raises(StageError, match="the supervisor was killed"):
-        run_stage("talks", folder, when("on and on", lambda: supervisor_of(psutil.Process()).kill()))
+        dvc.reproduce("talks", when("on and on", lambda: supervisor_of(psutil.Process()).kill()))
     assert not at_work_in(folder)
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, TimeoutError, Ended])
-def test_what_is_raised_in_the_main_thread_ends_the_stage(waiting: Path, raised: type[BaseException]) -> None:
+def test_what_is_raised_in_the_main_thread_ends_the_stage(waiting: Path, raised: type[BaseException], dvc: Dvc) -> None:
     with alarm(raised) as ring_after, pytest.raises(raised):
-        run_stage("waits", waiting, when("began", lambda: ring_after(0.1)))
+        dvc.reproduce("waits", when("began", lambda: ring_after(0.1)))
     assert not at_work_in(waiting)
 
 
-def test_what_the_log_raises_ends_the_stage(waiting: Path) -> None:
+def test_what_the_log_raises_ends_the_stage(waiting: Path, dvc: Dvc) -> None:
     def fail() -> None:
         raise Ended
 
     with pytest.raises(Ended):
-        run_stage("waits", waiting, when("began", fail))
+        dvc.reproduce("waits", when("began", fail))
     assert not at_work_in(waiting)
 
 
@@ -196,14 +197,14 @@ def test_the_death_of_the_flow_ends_the_stage(waiting: Path, number: signal.Sign
     wait_until(lambda: not at_work_in(waiting))
 
 
-def test_what_a_stage_leaves_behind_ends_with_it_in_whatever_session(repository: Repository) -> None:
+def test_what_a_stage_leaves_behind_ends_with_it_in_whatever_session(repository: Repository, dvc: Dvc) -> None:
     leave = 'import subprocess; subprocess.Popen(["sleep", "600"], start_new_session=True)'
     folder = with_stages(repository, leaves=f"sleep 600 & python -c '{leave}' && touch {{out}}")
-    assert run_stage("leaves", folder, print) is Outcome.RAN
+    assert dvc.reproduce("leaves", print) is Outcome.RAN
     assert not at_work_in(folder)
 
 
-def test_a_stage_that_ends_as_the_flow_does_is_committed(waiting: Path) -> None:
+def test_a_stage_that_ends_as_the_flow_does_is_committed(waiting: Path, dvc: Dvc) -> None:
     def log(line: str) -> None:
         if line == "began":
             (waiting / "go").touch()
@@ -211,27 +212,29 @@ def test_a_stage_that_ends_as_the_flow_does_is_committed(waiting: Path) -> None:
             raise Ended
 
     with pytest.raises(Ended):
-        run_stage("waits", waiting, log)
-    assert run_stage("waits", waiting, print) is Outcome.UP_TO_DATE
+        dvc.reproduce("waits", log)
+    assert dvc.reproduce("waits", print) is Outcome.UP_TO_DATE
     (waiting / "dvc.lock").unlink()  # the fixture runs the stage anew
 
 
-def test_a_dvc_that_is_hashing_is_interrupted(repository: Repository) -> None:
+def test_a_dvc_that_is_hashing_is_interrupted(repository: Repository, dvc: Dvc) -> None:
     folder = with_stages(repository, grows="truncate -s 50G {out} && echo grown")
     with alarm(Ended) as ring_after, pytest.raises(Ended):
-        run_stage("grows", folder, when("grown", lambda: ring_after(0.2)))
+        dvc.reproduce("grows", when("grown", lambda: ring_after(0.2)))
     (folder / "grows.txt").unlink()
     assert not at_work_in(folder)
-    assert run_dvc(["status"], folder, print)
+    assert dvc.run(["status"], print)
 
 
 @pytest.mark.parametrize(("gently", "num_tries"), [(True, 10), (False, 5)])
-def test_endings_at_random_moments_can_all_be_repaired(repository: Repository, gently: bool, num_tries: int) -> None:
+def test_endings_at_random_moments_can_all_be_repaired(
+    repository: Repository, gently: bool, num_tries: int, dvc: Dvc
+) -> None:
     folder = with_stages(repository, writes="seq 10 | xargs -I@ touch @.txt; touch {out}")
     outs = json.dumps([f"{number}.txt" for number in range(1, 11)])[1:]
     repository.replace("dvc.yaml", '["writes.txt"]', f'["writes.txt", {outs}')
     began = time.monotonic()
-    run_stage("writes", folder, print)
+    dvc.reproduce("writes", print)
     took = time.monotonic() - began
     repository.commit("whole")
     choice = random.Random(0)
@@ -241,12 +244,12 @@ def test_endings_at_random_moments_can_all_be_repaired(repository: Repository, g
             moment = choice.uniform(0.2, 1.0) * took
             killer = threading.Timer(moment, kill_dvc)
             ring_after(moment) if gently else killer.start()
-            run_stage("writes", folder, print)
+            dvc.reproduce("writes", print)
         killer.cancel()
         assert not at_work_in(folder)
         mended = repair(folder)
         assert not (gently and any("dvc.lock" in line for line in mended))
-    assert run_stage("writes", folder, print) in Outcome
+    assert dvc.reproduce("writes", print) in Outcome
 
 
 def kill_dvc() -> None:

@@ -6,14 +6,14 @@ import shutil
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import psutil
 import pytest
 
-from flows.stage_runner import Failure, StageError, run_dvc, run_stage
+from flows.stage_runner import Dvc, Failure, StageError
 from flows.transcript import Transcript, explain
 from tests.flows.processes import supervisor_of, with_stages
 from tests.flows.repositories import Repository
@@ -52,10 +52,11 @@ ENDINGS = {
 
 
 @pytest.fixture(scope="module")
-def endings(repository_template: Repository, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def endings(repository_template: Repository, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dvc]:
     folder = tmp_path_factory.mktemp("endings") / "repository"
     shutil.copytree(repository_template.folder, folder, symlinks=True)
-    return with_stages(Repository(folder), **{name: command for name, (command, _, _) in ENDINGS.items()})
+    with Dvc(with_stages(Repository(folder), **{name: command for name, (command, _, _) in ENDINGS.items()})) as dvc:
+        yield dvc
 
 
 def failure_of(run: Callable[[], object]) -> StageError:
@@ -66,9 +67,9 @@ def failure_of(run: Callable[[], object]) -> StageError:
 
 
 @pytest.mark.parametrize("stage", ENDINGS)
-def test_a_stage_fails_with_its_own_line(endings: Path, stage: str) -> None:
+def test_a_stage_fails_with_its_own_line(endings: Dvc, stage: str) -> None:
     _, failure, message = ENDINGS[stage]
-    error = failure_of(lambda: run_stage(stage, endings, print))
+    error = failure_of(lambda: endings.reproduce(stage, print))
     assert (error.stage, error.failure) == (stage, failure)
     assert str(error).endswith(message)
     assert not str(error).startswith(("error: ", "ERROR: "))
@@ -100,25 +101,25 @@ def test_a_kill_for_want_of_memory_is_told_from_others() -> None:
     assert explain(255, transcript, False)[0] is Failure.TRANSIENT
 
 
-def test_a_missing_dependency_is_permanent(repository: Repository) -> None:
+def test_a_missing_dependency_is_permanent(repository: Repository, dvc: Dvc) -> None:
     repository.replace("dvc.yaml", "data/raw", "data/elsewhere")
-    error = failure_of(lambda: run_stage("collect", repository.folder, print))
+    error = failure_of(lambda: dvc.reproduce("collect", print))
     assert error.failure is Failure.PERMANENT
     assert str(error).endswith("data/elsewhere'")
 
 
-def test_a_dvc_yaml_that_cannot_be_read_is_permanent_and_named(repository: Repository) -> None:
+def test_a_dvc_yaml_that_cannot_be_read_is_permanent_and_named(repository: Repository, dvc: Dvc) -> None:
     repository.replace("dvc.yaml", "- data/raw", "- [data/raw]")
-    error = failure_of(lambda: run_stage("collect", repository.folder, print))
+    error = failure_of(lambda: dvc.reproduce("collect", print))
     assert error.failure is Failure.PERMANENT
     assert str(error).startswith("'./dvc.yaml' validation failed. expected str, in stages -> collect -> deps -> 1")
 
 
-def test_files_that_another_dvc_works_on_are_transient(repository: Repository) -> None:
+def test_files_that_another_dvc_works_on_are_transient(repository: Repository, dvc: Dvc) -> None:
     repository.write("data/raw/second.txt", "3\n")
     holder = {str(repository.folder / "data/numbers.txt"): {"pid": os.getpid(), "cmd": "dvc repro"}}
     repository.write(".dvc/tmp/rwlock", json.dumps({"write": holder, "read": {}}))
-    error = failure_of(lambda: run_stage("collect", repository.folder, print))
+    error = failure_of(lambda: dvc.reproduce("collect", print))
     assert error.failure is Failure.TRANSIENT
     assert f"data/numbers.txt' is busy, it is being blocked by: (PID {os.getpid()}): dvc repro" in str(error)
 
@@ -143,57 +144,58 @@ def answering(request: pytest.FixtureRequest) -> Iterator[str]:
         server.shutdown()
 
 
-def push_to(repository: Repository, url: str) -> StageError:
+def push_to(repository: Repository, dvc: Dvc, url: str) -> StageError:
     repository.replace(".dvc/config", str(repository.store), url)
-    error = failure_of(lambda: run_dvc(["push", "--run-cache"], repository.folder, print))
+    error = failure_of(lambda: dvc.run(["push", "--run-cache"], print))
     assert error.stage == "push"
     return error
 
 
-def test_a_remote_that_cannot_be_reached_is_transient(repository: Repository) -> None:
+def test_a_remote_that_cannot_be_reached_is_transient(repository: Repository, dvc: Dvc) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    error = push_to(repository, f"ssh://somebody@127.0.0.1:{port}/store")
+    error = push_to(repository, dvc, f"ssh://somebody@127.0.0.1:{port}/store")
     assert error.failure is Failure.TRANSIENT
     assert str(error).endswith(f"Connect call failed ('127.0.0.1', {port})")
 
 
 @pytest.mark.parametrize("answering", [503], indirect=True)
-def test_a_remote_that_is_busy_is_transient(repository: Repository, answering: str) -> None:
-    assert push_to(repository, answering).failure is Failure.TRANSIENT
+def test_a_remote_that_is_busy_is_transient(repository: Repository, dvc: Dvc, answering: str) -> None:
+    assert push_to(repository, dvc, answering).failure is Failure.TRANSIENT
 
 
 @pytest.mark.parametrize("answering", [403], indirect=True)
-def test_a_remote_that_refuses_is_permanent(repository: Repository, answering: str) -> None:
-    error = push_to(repository, answering)
+def test_a_remote_that_refuses_is_permanent(repository: Repository, dvc: Dvc, answering: str) -> None:
+    error = push_to(repository, dvc, answering)
     assert error.failure is Failure.PERMANENT
     assert "Forbidden" in str(error)
 
 
-def test_a_remote_that_is_no_folder_is_permanent(repository: Repository) -> None:
-    error = push_to(repository, str(repository.folder / "params.yaml/store"))
+def test_a_remote_that_is_no_folder_is_permanent(repository: Repository, dvc: Dvc) -> None:
+    error = push_to(repository, dvc, str(repository.folder / "params.yaml/store"))
     assert error.failure is Failure.PERMANENT
     assert str(error).startswith("[Errno 20] Not a directory: ")
 
 
-def test_no_remote_is_permanent_and_says_what_to_do(repository: Repository) -> None:
+def test_no_remote_is_permanent_and_says_what_to_do(repository: Repository, dvc: Dvc) -> None:
     repository.write(".dvc/config", "")
-    error = failure_of(lambda: run_dvc(["push"], repository.folder, print))
+    error = failure_of(lambda: dvc.run(["push"], print))
     assert error.failure is Failure.PERMANENT
     assert "no remote specified" in str(error)
     assert str(error).endswith("dvc remote add -d <remote name> <remote url>")
 
 
-def test_an_interrupted_dvc_is_transient(repository: Repository) -> None:
+def test_an_interrupted_dvc_is_transient(repository: Repository, dvc: Dvc) -> None:
     def interrupt() -> None:
         connection, _ = listening.accept()
         with connection:  # and no answer
-            dvc = supervisor_of(psutil.Process()).children()[0]
-            dvc.send_signal(signal.SIGINT)
-            dvc.wait()
+            pushing = supervisor_of(psutil.Process()).children()[0]
+            while pushing.is_running():  # Python drops a signal that comes while it collects garbage
+                pushing.send_signal(signal.SIGINT)
+                time.sleep(1)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=interrupt, daemon=True).start()
-        error = push_to(repository, f"ssh://somebody@127.0.0.1:{listening.getsockname()[1]}/store")
+        error = push_to(repository, dvc, f"ssh://somebody@127.0.0.1:{listening.getsockname()[1]}/store")
     assert error.failure is Failure.TRANSIENT
     assert str(error) == "interrupted by the user"

@@ -79,7 +79,7 @@ def test_the_work_tree_is_the_workspace_wherever_in_it_one_stands(repository: Re
         assert workspace.base == repository.git("rev-parse", "HEAD")
         assert workspace.repository == str(repository.origin)
         assert not workspace.is_clone
-        assert workspace.environment == {}
+        assert workspace.dvc.environment == {}
 
 
 def test_the_base_is_the_commit_that_is_checked_out_not_that_of_origin(repository: Repository) -> None:
@@ -180,7 +180,7 @@ def test_the_clone_is_of_the_branch_tag_or_commit_that_was_asked_for(repository:
         assert clone.git("rev-parse", "HEAD") == wanted
         assert clone.git("status", "--short") == ""
         assert workspace.is_clone
-        assert workspace.environment == {"RNNFLOW_STATE": str(state_folder())}
+        assert workspace.dvc.environment == {"RNNFLOW_STATE": str(state_folder())}
 
 
 @pytest.mark.parametrize("form", [".", "origin", "relative", "../origin.git", "path", "URL"])
