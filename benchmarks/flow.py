@@ -70,6 +70,10 @@ def is_healthy(url: str) -> bool:
         return False
 
 
+def num_stages(clone: Path, environment: Mapping[str, str]) -> int:
+    return len(call([*DVC, "stage", "list"], clone, environment).splitlines())
+
+
 def timed_with_new_seeds(clone: Path, environment: Mapping[str, str]) -> dict[str, Quartiles]:
     """Return the seconds of whole runs in which every stage has to run, each on data that no run has seen before."""
     params = clone / "params.yaml"
@@ -83,15 +87,19 @@ def timed_with_new_seeds(clone: Path, environment: Mapping[str, str]) -> dict[st
 
         return whole
 
-    commands = {"dvc repro": run([*DVC, "repro"]), "flow": run(RETRAIN)}
+    empty = [sys.executable, "-c", EMPTY_FLOW.format(num_stages=num_stages(clone, environment))]
+    commands = {
+        "dvc repro": run([*DVC, "repro"]),
+        "empty flow": lambda: call(empty, clone, environment),
+        "flow": run(RETRAIN),
+    }
     seconds = alternated(commands, NUM_REAL_ROUNDS, num_warm_up=0, clock=time.perf_counter)
     return {name: Quartiles.of(values) for name, values in seconds.items()}
 
 
 def timed_without_work(clone: Path, environment: Mapping[str, str]) -> dict[str, Quartiles]:
     """Return the seconds of a bare `dvc repro`, of an empty flow of as many tasks, and of the flow: all up to date."""
-    num_stages = len(call([*DVC, "stage", "list"], clone, environment).splitlines())
-    empty = [sys.executable, "-c", EMPTY_FLOW.format(num_stages=num_stages)]
+    empty = [sys.executable, "-c", EMPTY_FLOW.format(num_stages=num_stages(clone, environment))]
     commands = {"dvc repro": [*DVC, "repro"], "empty flow": empty, "flow": RETRAIN}
     calls = {name: lambda command=command: call(command, clone, environment) for name, command in commands.items()}
     seconds = alternated(calls, NUM_IDLE_ROUNDS, num_warm_up=1, clock=time.perf_counter)
@@ -116,16 +124,21 @@ def measure(out: Console) -> list[Figure]:
         with server(folder, environment) as with_server:
             real = timed_with_new_seeds(clone, with_server)
     times = table("Wall seconds", "run", "median (quartiles)")
-    for what, seconds in {**idle, **{f"{name}, everything runs": value for name, value in real.items()}}.items():
+    for what, seconds in {
+        **idle,
+        **{f"with a server, everything runs: {name}": value for name, value in real.items()},
+    }.items():
         times.add_row(what, seconds.text(2))
     out.print(times)
     own = idle["flow"].median - idle["empty flow"].median
     limit = 2 * idle["dvc repro"].median + idle["empty flow"].median
     share = real["flow"].median / real["dvc repro"].median - 1
+    own_share = share - real["empty flow"].median / real["dvc repro"].median
     return [
         Figure("flow, nothing to do: its own seconds", f"<= {TARGET_OWN_SECONDS}", f"{own:.2f}", own <= TARGET_OWN_SECONDS),
         Figure("flow, nothing to do: s, against 2 × dvc repro + Prefect", f"<= {limit:.1f}", f"{idle['flow'].median:.1f}", idle["flow"].median <= limit),
         Figure("flow with a server, everything runs: its share", f"<= {TARGET_SHARE:.0%}", f"{share:.1%}", share <= TARGET_SHARE),
+        Figure("flow with a server, everything runs: without Prefect's start", f"<= {TARGET_SHARE:.0%}", f"{own_share:.1%}", own_share <= TARGET_SHARE),
     ]  # fmt: skip
 
 

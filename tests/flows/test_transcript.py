@@ -190,7 +190,7 @@ def test_an_interrupted_dvc_is_transient(repository: Repository, dvc: Dvc) -> No
         connection, _ = listening.accept()
         with connection:  # and no answer
             pushing = supervisor_of(psutil.Process()).children()[0]
-            while pushing.is_running():  # Python drops a signal that comes while it collects garbage
+            while pushing.is_running():  # one alone is lost where Python ignores exceptions
                 pushing.send_signal(signal.SIGINT)
                 time.sleep(1)
 
