@@ -27,7 +27,7 @@ def announce(delivery: str, why: str) -> None:
     from prefect.events import Event, Resource
     from prefect.events.schemas.automations import EventTrigger
 
-    from flows.connection import connected
+    from flows.server.connection import connected
 
     with connected() as client:
         listening = [

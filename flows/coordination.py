@@ -8,14 +8,14 @@ from uuid import UUID
 
 from prefect import get_run_logger
 
-from flows import pipeline, publishing
-from flows.connection import connected
 from flows.dispatch import Dispatcher, Sent
 from flows.outcomes import Outcomes
-from flows.pipeline import Stage
+from flows.repository import pipeline, publishing
+from flows.repository.pipeline import Stage
+from flows.repository.workspace import Workspace
+from flows.server.connection import connected
 from flows.stage import attempt, bring_up_to_date, push_data, say_up_to_date
-from flows.stage_runner import Dvc, Failure, StageError
-from flows.workspace import Workspace
+from flows.supervision.dvc import Dvc, Failure, StageError
 from rnnflow.errors import InputError
 
 PREFIX = "work/"

@@ -23,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
     # Prefect takes a second to import, which --help and a mistyped option need not wait for.
-    from flows import manifest, registration
-    from flows.connection import connected
-    from flows.pools import POOLS
-    from flows.watches import automations
+    from flows.server import manifest, registration
+    from flows.server.connection import connected
+    from flows.server.pools import POOLS
+    from flows.server.watches import automations
 
     deployments = manifest.read(folder, {pool.name for pool in POOLS})
     own_repository = repository or _own_repository(folder)
@@ -53,8 +53,8 @@ def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
 
 def _own_repository(folder: Path) -> str:
     """Return the URL of this clone's `origin`, or the clone itself where it has none."""
-    from flows.git import git
-    from flows.workspace import resolve
+    from flows.repository.git import git
+    from flows.repository.workspace import resolve
 
     return resolve(folder, "origin" if "origin" in git(folder, "remote").split() else ".")
 
@@ -75,7 +75,7 @@ def _say_what_next(pools: Sequence[str], deployment: str, api_url: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flows.deploy",
-        description="Bring the Prefect server at PREFECT_API_URL in line with prefect.yaml and flows/pools.py.",
+        description="Bring the Prefect server at PREFECT_API_URL in line with prefect.yaml and flows/server/pools.py.",
     )
     parser.add_argument(
         "--repository",

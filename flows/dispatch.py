@@ -24,7 +24,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelling
 
 from flows import settings
-from flows.pipeline import Stage
+from flows.repository.pipeline import Stage
 from rnnflow.errors import InputError
 
 T = TypeVar("T")

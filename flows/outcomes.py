@@ -3,8 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from flows.pipeline import Stage
-from flows.stage_runner import Failure, Outcome, StageError
+from flows.repository.pipeline import Stage
+from flows.supervision.dvc import Failure, Outcome, StageError
 
 
 @dataclass

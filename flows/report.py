@@ -21,7 +21,7 @@ from prefect.artifacts import (
 )
 
 from flows.outcomes import Outcomes
-from flows.pipeline import Stage
+from flows.repository.pipeline import Stage
 from flows.settings import group
 
 MAX_REMEMBERED_RUNS = 20

@@ -13,16 +13,17 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from ruamel.yaml import YAML
 
-from flows import overrides as params_overrides
-from flows import pipeline, publishing, raw_data, report
-from flows.connection import connected
+from flows import report
 from flows.coordination import run_on_workers
-from flows.heartbeat import alive
 from flows.outcomes import Outcomes
+from flows.repository import overrides as params_overrides
+from flows.repository import pipeline, publishing, raw_data
+from flows.repository.workspace import Workspace, in_place, isolated, state_folder
+from flows.server.connection import connected
+from flows.server.heartbeat import alive
+from flows.server.watches import TAG
 from flows.stage import attempt, bring_up_to_date, ending_in_one_line, fetch_data, mend, push_data, say_up_to_date
-from flows.stage_runner import StageError
-from flows.watches import TAG
-from flows.workspace import Workspace, in_place, isolated, state_folder
+from flows.supervision.dvc import StageError
 from rnnflow.errors import InputError, exit_on_input_error
 
 STAGE_FAILED_STATUS = 1

@@ -13,12 +13,13 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
-from flows import pipeline, raw_data, settings
-from flows.heartbeat import alive
-from flows.repair import repair
+from flows import settings
 from flows.report import Progress
-from flows.stage_runner import Failure, Outcome, StageError
-from flows.workspace import Workspace, isolated
+from flows.repository import pipeline, raw_data
+from flows.repository.workspace import Workspace, isolated
+from flows.server.heartbeat import alive
+from flows.supervision.dvc import Failure, Outcome, StageError
+from flows.supervision.repair import repair
 from rnnflow.errors import InputError
 
 Log = Callable[[str], None]
@@ -54,12 +55,15 @@ def _is_transient(task: Task[..., State[None]], run: TaskRun, state: State[None]
 )
 @ending_in_one_line
 def _attempt(step: Callable[[Log], str], folder: Path) -> str:
-    mend(folder)
-    return step(functools.partial(get_run_logger().info, "%s"))
+    try:
+        return step(functools.partial(get_run_logger().info, "%s"))
+    except BaseException:
+        mend(folder)  # for the next try, and for stages that do not depend on this one
+        raise
 
 
 def mend(folder: Path) -> None:
-    """Put right what a run that died has left in a workspace, and log what it was."""
+    """Put right what a run or a DVC that died has left in a workspace, and log what it was."""
     for line in repair(folder):
         get_run_logger().warning("%s", line)
 
@@ -71,7 +75,7 @@ def attempt(name: str, workspace: Workspace, step: Callable[[Log], str], timeout
 
     Args:
         name: of the task run.
-        workspace: mended before each try.
+        workspace: mended after a try that fails.
         step: gets a function that logs a line, and returns the message.
         timeout_seconds: of one try.
 

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows import settings
-from flows.pools import POOLS
+from flows.server.pools import POOLS
 from rnnflow import params
 from rnnflow.provenance import ROOT, source_files
 

@@ -10,10 +10,11 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from tests.flows.projects import Deployed
-from tests.flows.servers import Worker, wait_until
+from tests.flows.servers import Worker
+from tests.flows.services import wait_until
 from tests.flows.strikes import PATIENCE_SECONDS, cancel, find, seconds_until_gone
 
-pytestmark = [pytest.mark.endurance, pytest.mark.xdist_group("flows")]
+pytestmark = pytest.mark.endurance
 
 NUM_CANCELS = 20
 LIMIT_SECONDS = 10.0

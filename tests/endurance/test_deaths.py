@@ -15,7 +15,7 @@ from tests.flows.projects import Deployed, processes
 from tests.flows.servers import Worker
 from tests.flows.strikes import PATIENCE_SECONDS, Training, kill, wait_for_no_processes
 
-pytestmark = [pytest.mark.endurance, pytest.mark.xdist_group("flows")]
+pytestmark = pytest.mark.endurance
 
 END_SECONDS = 10.0
 DETECTION_SECONDS = 90.0

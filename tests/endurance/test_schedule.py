@@ -17,10 +17,11 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 
 from tests.flows.projects import Deployed
-from tests.flows.servers import Worker, wait_until
+from tests.flows.servers import Worker
+from tests.flows.services import wait_until
 from tests.flows.strikes import PATIENCE_SECONDS
 
-pytestmark = [pytest.mark.endurance, pytest.mark.xdist_group("flows")]
+pytestmark = pytest.mark.endurance
 
 DEPLOYMENT = "retrain/cpu"
 EVERY_SECONDS = 20

@@ -7,10 +7,11 @@ from functools import partial
 import pytest
 
 from tests.flows.projects import Deployed
-from tests.flows.servers import Worker, wait_until
+from tests.flows.servers import Worker
+from tests.flows.services import wait_until
 from tests.flows.strikes import PATIENCE_SECONDS, find, wait_for_no_processes
 
-pytestmark = [pytest.mark.endurance, pytest.mark.xdist_group("flows")]
+pytestmark = pytest.mark.endurance
 
 LIMITS = (8, 11, 14)
 SLACK_SECONDS = 1.0

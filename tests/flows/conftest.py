@@ -9,7 +9,7 @@ from tests.flows.servers import PrefectServer
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """One Prefect server for all tests of the session: group them with `xdist_group("flows")`."""
+    """One Prefect server for all tests of the session."""
     with PrefectServer(tmp_path_factory.mktemp("prefect-server")) as running:
         yield running
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.servers import Background, clean_environment, free_port, wait_until
+from tests.flows.services import Background, clean_environment, free_port, wait_until
 
 SSHD = "/usr/sbin/sshd"
 HUB = "hub"

@@ -42,8 +42,10 @@ def wait_until(is_so: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def supervisor_of(flow: psutil.Process) -> psutil.Process:
-    return next(child for child in flow.children() if "supervisor.py" in " ".join(child.cmdline()))
+def supervisor_of(folder: Path) -> psutil.Process:
+    """Return the supervisor that this process has started in a workspace."""
+    children = [child for child in psutil.Process().children() if "supervisor.py" in " ".join(child.cmdline())]
+    return next(child for child in children if child.cwd() == str(folder))
 
 
 def at_work_in(folder: Path) -> list[str]:

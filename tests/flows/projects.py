@@ -16,8 +16,9 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 from ruamel.yaml import YAML
 
-from rnnflow.provenance import ROOT
-from tests.flows.servers import PrefectServer, clean_environment
+from tests import work_tree
+from tests.flows.servers import PrefectServer
+from tests.flows.services import clean_environment
 
 MODELS = ("rnn", "lstm", "gru")
 LITTLE_DATA = {"train": 200, "validation": 100, "test": 100}
@@ -132,7 +133,7 @@ def make_project(
         settings: changes of `flows/settings.yaml`, by dotted names.
     """
     project = Project(folder / "rnnflow")
-    _copy_work_tree(project.folder)
+    work_tree.copy_to(project.folder)
     project.git("init", "--quiet", f"--initial-branch={BRANCH}")
     project.git("config", "user.name", "test")
     project.git("config", "user.email", "test@example.com")
@@ -148,20 +149,6 @@ def make_project(
     project.git("add", "--all")
     project.push({"train.epochs": 3} | dict(params or {}), settings, "project")
     return project
-
-
-def _copy_work_tree(folder: Path) -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
 
 
 @dataclass(frozen=True)

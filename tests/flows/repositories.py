@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.stage_runner import Dvc
+from flows.supervision.dvc import Dvc
 
 DVC_YAML = """\
 stages:

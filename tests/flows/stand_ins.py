@@ -25,7 +25,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 import flows
-from flows.heartbeat import alive
+from flows.server.heartbeat import alive
 
 
 @flow(name="retrain", flow_run_name="retrain {revision} {why}")

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelling
 
 from tests.flows.projects import Deployed, processes
-from tests.flows.servers import wait_until
+from tests.flows.services import wait_until
 
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 300.0

@@ -15,7 +15,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from ruamel.yaml import YAML
 
 from tests.flows.projects import Deployed, Project
-from tests.flows.servers import Background, PrefectServer, Worker, wait_until
+from tests.flows.servers import PrefectServer, Worker
+from tests.flows.services import Background, wait_until
 
 TRAIN = """\
 # Where MEETING is set, as on the workers of the tests, `hold-NAME` there says which file the training waits for.

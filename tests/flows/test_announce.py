@@ -7,10 +7,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.announce import main
-from tests.flows.servers import PrefectServer, free_port, wait_until
+from tests.flows.servers import PrefectServer
+from tests.flows.services import free_port, wait_until
 from tests.flows.stand_ins import StandIn, make_stand_in
-
-pytestmark = pytest.mark.xdist_group("flows")
 
 
 @pytest.fixture(scope="module")

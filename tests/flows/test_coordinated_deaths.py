@@ -10,7 +10,7 @@ from tests.flows.servers import Worker
 from tests.flows.strikes import Training
 from tests.flows.teams import Team
 
-pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.endurance]
+pytestmark = pytest.mark.endurance
 
 
 def test_a_training_whose_machine_dies_goes_on_where_it_was_when_the_machine_is_back(

@@ -9,10 +9,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelling, Crashed
 
 from tests.flows.projects import deploy, make_project, processes
-from tests.flows.servers import PrefectServer, Worker, wait_until
+from tests.flows.servers import PrefectServer, Worker
+from tests.flows.services import wait_until
 from tests.flows.teams import SECONDS, Team, paused, stages_of, worker
-
-pytestmark = pytest.mark.xdist_group("flows")
 
 IMPATIENT = {"worker_wait_seconds": 8.0}
 

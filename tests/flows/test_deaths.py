@@ -12,7 +12,8 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from tests.flows.projects import Deployed
-from tests.flows.servers import Worker, wait_until
+from tests.flows.servers import Worker
+from tests.flows.services import wait_until
 from tests.flows.strikes import (
     PATIENCE_SECONDS,
     Training,
@@ -22,8 +23,6 @@ from tests.flows.strikes import (
     seconds_until_gone,
     wait_for_no_processes,
 )
-
-pytestmark = pytest.mark.xdist_group("flows")
 
 END_SECONDS = 60.0
 """Of a machine that is busy with other tests; `make endurance` holds the limit of 10 s."""

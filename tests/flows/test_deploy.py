@@ -11,10 +11,10 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.deploy import BRANCH, main
-from tests.flows.servers import PostgreSQL, PrefectServer, Worker, free_port, wait_until
+from tests.flows.postgresql import PostgreSQL
+from tests.flows.servers import PrefectServer, Worker
+from tests.flows.services import free_port, wait_until
 from tests.flows.stand_ins import StandIn, make_stand_in
-
-pytestmark = pytest.mark.xdist_group("flows")
 
 NAMES = ("retrain/cpu", "retrain/gpu", "retrain/coordinated", "stage/cpu-pool", "stage/gpu-pool")
 

@@ -1,8 +1,8 @@
 import pytest
 
 from flows.outcomes import Outcomes
-from flows.pipeline import Stage
-from flows.stage_runner import Failure, Outcome, StageError
+from flows.repository.pipeline import Stage
+from flows.supervision.dvc import Failure, Outcome, StageError
 
 
 def stage(name: str, *upstream: str, is_stale: bool = True) -> Stage:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.pools import POOLS
+from flows.server.pools import POOLS
 from rnnflow.provenance import ROOT
 
 UNITS = sorted((ROOT / "docs/systemd").glob("*.service"))

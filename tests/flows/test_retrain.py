@@ -12,7 +12,6 @@ from tests.deliveries import columns, deliver
 from tests.flows.projects import Project, make_project
 from tests.flows.servers import PrefectServer
 
-pytestmark = pytest.mark.xdist_group("flows")
 STAGES = ("generate", "train@rnn", "evaluate@rnn", "export@rnn")
 
 

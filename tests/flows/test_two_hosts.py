@@ -10,7 +10,7 @@ from tests.flows.projects import Deployed, make_project
 from tests.flows.servers import PrefectServer, Worker
 from tests.flows.teams import Team
 
-pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.endurance]
+pytestmark = pytest.mark.endurance
 
 SECONDS = 600
 

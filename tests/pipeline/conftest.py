@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow.provenance import ROOT
+from tests import work_tree
 
 SMALL: dict[str, dict[str, Any]] = {
     "generate": {"num_sequences": {"train": 200, "validation": 100, "test": 300}},
@@ -57,17 +57,7 @@ class Clone:
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """The project as it stands in the work tree, committed, without what DVC keeps."""
     folder = tmp_path_factory.mktemp("origin")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    work_tree.copy_to(folder)
     origin = Clone(folder)
     for section, values in SMALL.items():
         origin.change_params(section, **values)

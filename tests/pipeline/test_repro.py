@@ -12,7 +12,6 @@ from rnnflow import inference
 from tests.deliveries import columns, deliver
 from tests.pipeline.conftest import Clone
 
-pytestmark = pytest.mark.xdist_group("pipeline")  # they share a finished clone
 MODELS = ("rnn", "lstm", "gru")
 
 

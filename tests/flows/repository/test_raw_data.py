@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import pipeline, raw_data
-from flows.stage_runner import Dvc, StageError
-from flows.workspace import Workspace
+from flows.repository import pipeline, raw_data
+from flows.repository.workspace import Workspace
+from flows.supervision.dvc import Dvc, StageError
 from rnnflow.errors import InputError
 from tests.flows.repositories import Repository
 

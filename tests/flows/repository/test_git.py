@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.git import author, commit_id, git
-from flows.stage_runner import StageError
-from flows.transcript import Failure
+from flows.repository.git import author, commit_id, git
+from flows.supervision.dvc import StageError
+from flows.supervision.transcript import Failure
 from rnnflow.errors import InputError
 from tests.flows.repositories import Repository
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import supervisor
+from flows.supervision import supervisor
 from tests.flows.processes import at_work_in, wait_until
 
 EXECUTES = """\

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from flows import supervisor
-from flows.transcript import Failure, Outcome, Transcript, explain
+from flows.supervision import supervisor
+from flows.supervision.transcript import Failure, Outcome, Transcript, explain
 
 __all__ = ["Dvc", "Failure", "Outcome", "StageError"]
 

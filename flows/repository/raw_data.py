@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Collection, Iterable
 
-from flows import pipeline
-from flows.git import git
-from flows.workspace import Workspace
+from flows.repository import pipeline
+from flows.repository.git import git
+from flows.repository.workspace import Workspace
 from rnnflow.errors import InputError
 
 

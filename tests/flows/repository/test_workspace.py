@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import pipeline
-from flows.workspace import in_place, isolated, resolve, state_folder, without_password
+from flows.repository import pipeline
+from flows.repository.workspace import in_place, isolated, resolve, state_folder, without_password
 from rnnflow.errors import InputError
 from rnnflow.provenance import ROOT
 from tests.flows.repositories import Repository
@@ -19,7 +19,7 @@ pytest_plugins = ["tests.flows.repositories"]
 IN_PLACE = """
 import sys
 from pathlib import Path
-from flows.workspace import in_place
+from flows.repository.workspace import in_place
 with in_place(Path(sys.argv[1]), ".", allow_dirty=False) as workspace:
     print(workspace.folder, flush=True)
     sys.stdin.read()
@@ -27,7 +27,7 @@ with in_place(Path(sys.argv[1]), ".", allow_dirty=False) as workspace:
 ISOLATED = """
 import sys
 from pathlib import Path
-from flows.workspace import isolated
+from flows.repository.workspace import isolated
 with isolated(Path(sys.argv[1]), ".", "HEAD", sys.argv[2]) as workspace:
     print(workspace.folder, flush=True)
     sys.stdin.read()
@@ -39,7 +39,7 @@ WITH_A_CHILD = ISOLATED.replace(
 MANY_RUNS = """
 import sys
 from pathlib import Path
-from flows.workspace import isolated
+from flows.repository.workspace import isolated
 for number in range(5):
     with isolated(Path(sys.argv[1]), ".", "HEAD", f"{sys.argv[2]}-{number}") as workspace:
         assert (workspace.folder / "dvc.yaml").exists()

@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.stage_runner import StageError
-from flows.transcript import Failure, is_transient
+from flows.supervision.dvc import StageError
+from flows.supervision.transcript import Failure, is_transient
 from rnnflow.errors import InputError
 
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import publishing
-from flows.stage_runner import Dvc
-from flows.workspace import Workspace, isolated
+from flows.repository import publishing
+from flows.repository.workspace import Workspace, isolated
+from flows.supervision.dvc import Dvc
 from rnnflow.errors import InputError
 from tests.flows.repositories import Repository
 

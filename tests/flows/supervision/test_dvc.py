@@ -16,18 +16,18 @@ from types import FrameType
 import psutil
 import pytest
 
-from flows.repair import repair
-from flows.stage_runner import Dvc, Failure, Outcome, StageError
+from flows.supervision.dvc import Dvc, Failure, Outcome, StageError
+from flows.supervision.repair import repair
+from rnnflow.provenance import ROOT
 from tests.flows.processes import WAITS, at_work_in, supervisor_of, wait_until, with_stages
 from tests.flows.repositories import Repository
 
 pytest_plugins = ["tests.flows.repositories"]
 
-PROJECT = Path(__file__).parents[2]
 FLOW = """\
 import sys
 from pathlib import Path
-from flows.stage_runner import Dvc
+from flows.supervision.dvc import Dvc
 Dvc(Path(sys.argv[1])).reproduce("waits", lambda line: print(line, flush=True))
 """
 
@@ -154,7 +154,7 @@ def test_a_kill_9_is_transient_and_leaves_nothing(
     waiting: Path, victim: Callable[[psutil.Process], psutil.Process], message: str, dvc: Dvc
 ) -> None:
     with pytest.raises(StageError) as caught:
-        dvc.reproduce("waits", when("began", lambda: victim(supervisor_of(psutil.Process())).kill()))
+        dvc.reproduce("waits", when("began", lambda: victim(supervisor_of(waiting)).kill()))
     assert caught.value.failure is Failure.TRANSIENT
     assert str(caught.value) == message
     assert not at_work_in(waiting)
@@ -164,7 +164,7 @@ def test_a_killed_supervisor_is_noticed_though_the_stage_talks_on(repository: Re
     folder = with_stages(repository, talks="while true; do echo on and on; done")
 
     with pytest.raises(StageError, match="the supervisor was killed"):
-        dvc.reproduce("talks", when("on and on", lambda: supervisor_of(psutil.Process()).kill()))
+        dvc.reproduce("talks", when("on and on", lambda: supervisor_of(folder).kill()))
     assert not at_work_in(folder)
 
 
@@ -187,7 +187,7 @@ def test_what_the_log_raises_ends_the_stage(waiting: Path, dvc: Dvc) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_death_of_the_flow_ends_the_stage(waiting: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-c", FLOW, str(waiting)]
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as flow:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as flow:
         assert flow.stdout is not None
         while flow.stdout.readline() != "began\n":
             assert flow.poll() is None
@@ -242,7 +242,7 @@ def test_endings_at_random_moments_can_all_be_repaired(
         repository.write("params.yaml", f"number: {number}")
         with suppress(Ended, StageError), alarm(Ended) as ring_after:
             moment = choice.uniform(0.2, 1.0) * took
-            killer = threading.Timer(moment, kill_dvc)
+            killer = threading.Timer(moment, kill_dvc, [folder])
             ring_after(moment) if gently else killer.start()
             dvc.reproduce("writes", print)
         killer.cancel()
@@ -252,6 +252,6 @@ def test_endings_at_random_moments_can_all_be_repaired(
     assert dvc.reproduce("writes", print) in Outcome
 
 
-def kill_dvc() -> None:
+def kill_dvc(folder: Path) -> None:
     with suppress(psutil.Error, StopIteration, IndexError):
-        dvc_of(supervisor_of(psutil.Process())).kill()
+        dvc_of(supervisor_of(folder)).kill()

@@ -4,7 +4,7 @@ import shutil
 
 from ruamel.yaml import YAML
 
-from flows import pipeline
+from flows.repository import pipeline
 from tests.flows.repositories import Repository
 
 pytest_plugins = ["tests.flows.repositories"]

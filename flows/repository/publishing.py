@@ -4,8 +4,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from flows.git import author, git
-from flows.workspace import Workspace, without_password
+from flows.repository.git import author, git
+from flows.repository.workspace import Workspace, without_password
 
 PREFIX = "auto/"
 DVC_FILES = ("dvc.lock", "*.dvc", "*.gitignore")

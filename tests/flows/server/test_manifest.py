@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from flows.manifest import read
-from flows.pools import POOLS
+from flows.server.manifest import read
+from flows.server.pools import POOLS
 from flows.settings import load
 from rnnflow.errors import InputError
 from rnnflow.provenance import ROOT

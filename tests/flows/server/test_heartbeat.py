@@ -14,11 +14,10 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFi
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Crashed
 
-from flows.heartbeat import EVENT, alive
-from tests.flows.servers import Background, PrefectServer, wait_until
+from flows.server.heartbeat import EVENT, alive
+from tests.flows.servers import PrefectServer
+from tests.flows.services import Background, wait_until
 from tests.flows.stand_ins import StandIn, make_stand_in
-
-pytestmark = pytest.mark.xdist_group("flows")
 
 PREFECTS_SECONDS = 30
 """Between Prefect's own heartbeats, at the least."""
@@ -93,7 +92,7 @@ def test_a_cancelled_run_says_itself_that_it_has_ended(
 def test_a_cancelled_run_without_a_worker_ends_itself(
     start: Callable[..., tuple[UUID, Background]], client: SyncPrefectClient
 ) -> None:
-    run, process = start("has no worker", before="import flows.heartbeat\nflows.heartbeat.WORKER_SECONDS = 0.0")
+    run, process = start("has no worker", before="import flows.server.heartbeat\nflows.heartbeat.WORKER_SECONDS = 0.0")
     client.set_flow_run_state(run, Cancelling())
     wait_until(lambda: not process.is_running, "its end", log=process.log)
     state = client.read_flow_run(run).state

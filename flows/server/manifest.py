@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.watches import TAG
+from flows.server.watches import TAG
 from rnnflow.errors import InputError
 
 FILE = "prefect.yaml"
@@ -153,7 +153,7 @@ def _check(deployment: Deployment, pools: set[str]) -> None:
     if not deployment.work_pool.name:
         raise ValueError(f"no work pool, so no worker would ever take its runs; work_pool: name: one of {known}")
     if deployment.pool not in pools:
-        raise ValueError(f"there is no work pool '{deployment.pool}'; expected one of {known} (flows/pools.py)")
+        raise ValueError(f"there is no work pool '{deployment.pool}'; expected one of {known} (flows/server/pools.py)")
     if TAG not in deployment.tags:
         raise ValueError(f"no tag '{TAG}', by which the server tells whose runs to watch for dead ones")
     if len({schedule.slug for schedule in deployment.schedules}) < len(deployment.schedules):

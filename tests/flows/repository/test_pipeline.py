@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from flows import pipeline
-from flows.pipeline import Source, Stage
+from flows.repository import pipeline
+from flows.repository.pipeline import Source, Stage
 from rnnflow.errors import InputError
 from tests.flows.repositories import DVC_YAML, Repository
-from tests.flows.servers import wait_until
+from tests.flows.services import wait_until
 
 pytest_plugins = ["tests.flows.repositories"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.repair import repair
-from flows.stage_runner import Dvc, Outcome
+from flows.supervision.dvc import Dvc, Outcome
+from flows.supervision.repair import repair
 from tests.flows.processes import WAITS, with_stages
 from tests.flows.repositories import Repository
 

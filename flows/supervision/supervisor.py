@@ -8,6 +8,7 @@ that ended by itself has left of it.
 """
 
 import ctypes
+import gc
 import importlib
 import os
 import signal
@@ -39,6 +40,7 @@ def main(modules: Sequence[str]) -> int:
     _adopt_orphans()
     flow: Connection = Connection(sys.stdin.fileno())
     command, *_ = [importlib.import_module(module) for module in modules]
+    gc.freeze()  # or a command that collects garbage would copy every page that it shares with this process
     pid, ended_by = None, 0
     with suppress(EOFError, ConnectionError):  # the flow is gone
         while True:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from flows import overrides
+from flows.repository import overrides
 from rnnflow.errors import InputError
 from rnnflow.params import load
 from rnnflow.provenance import ROOT

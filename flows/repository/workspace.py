@@ -11,8 +11,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from platformdirs import user_state_path
 
-from flows.git import commit_id, git
-from flows.stage_runner import Dvc
+from flows.repository.git import commit_id, git
+from flows.supervision.dvc import Dvc
 from rnnflow.errors import InputError
 
 STATE = "RNNFLOW_STATE"

@@ -10,16 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import psutil
 import pytest
+from dvc.repo import Repo
 
-from flows.stage_runner import Dvc, Failure, StageError
-from flows.transcript import Transcript, explain
-from tests.flows.processes import supervisor_of, with_stages
+from flows.supervision.dvc import Dvc, Failure, StageError
+from flows.supervision.transcript import Transcript, explain
+from tests.flows.processes import supervisor_of, wait_until, with_stages
 from tests.flows.repositories import Repository
 
 pytest_plugins = ["tests.flows.repositories"]
 
+SECONDS_UNTIL_IT_WAITS = 2
 ADVICE = "take a smaller batch size or a worker with more memory"
 ENDINGS = {
     "refuses": (
@@ -187,15 +188,13 @@ def test_no_remote_is_permanent_and_says_what_to_do(repository: Repository, dvc:
 
 def test_an_interrupted_dvc_is_transient(repository: Repository, dvc: Dvc) -> None:
     def interrupt() -> None:
-        connection, _ = listening.accept()
-        with connection:  # and no answer
-            pushing = supervisor_of(psutil.Process()).children()[0]
-            while pushing.is_running():  # one alone is lost where Python ignores exceptions
-                pushing.send_signal(signal.SIGINT)
-                time.sleep(1)
+        wait_until(lambda: supervisor_of(repository.folder).children())
+        time.sleep(SECONDS_UNTIL_IT_WAITS)
+        supervisor_of(repository.folder).children()[0].send_signal(signal.SIGINT)
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        threading.Thread(target=interrupt, daemon=True).start()
-        error = push_to(repository, dvc, f"ssh://somebody@127.0.0.1:{listening.getsockname()[1]}/store")
+    dvc.start()
+    threading.Thread(target=interrupt, daemon=True).start()
+    with Repo(str(repository.folder)).lock:  # for which DVC waits
+        error = failure_of(lambda: dvc.reproduce("collect", print))
     assert error.failure is Failure.TRANSIENT
     assert str(error) == "interrupted by the user"
