@@ -62,7 +62,6 @@ def retrain(
         why: for the run's name.
     """
     with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository) as workspace:
-        workspace.dvc.start()
         mend(workspace.folder)
         _require_remote(workspace, pull or push or publish or coordinated)
         params_overrides.apply(workspace.folder, overrides or {})

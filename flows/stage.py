@@ -57,8 +57,11 @@ def _is_transient(task: Task[..., State[None]], run: TaskRun, state: State[None]
 def _attempt(step: Callable[[Log], str], folder: Path) -> str:
     try:
         return step(functools.partial(get_run_logger().info, "%s"))
-    except BaseException:
-        mend(folder)  # for the next try, and for stages that do not depend on this one
+    except BaseException:  # then mended for the next try, and for stages that do not depend on this one
+        try:
+            mend(folder)
+        except Exception as error:
+            get_run_logger().warning("not mended: %s", error)
         raise
 
 

@@ -125,18 +125,20 @@ def put_in_order(workspace: Path, names: Sequence[str]) -> None:
 def sources(workspace: Path) -> list[Source]:
     """Return the data that `.dvc` files track."""
     with _opened(workspace) as repo:
-        return [_source(stage) for stage in repo.index.stages if not isinstance(stage, PipelineStage)]
+        return [
+            source for stage in repo.index.stages if not isinstance(stage, PipelineStage) for source in _data(stage)
+        ]
 
 
 def changed_data(workspace: Path) -> list[str]:
     """Return the paths of data that is no longer what its `.dvc` file says; neither of imports nor of missing data."""
     with _opened(workspace, wait_for_lock=True) as repo, repo.lock:
         return [
-            os.path.relpath(out.fs_path, workspace)
+            source.path
             for stage in repo.index.stages
-            if not isinstance(stage, PipelineStage) and not _source(stage).is_import
-            for out in stage.outs
-            if out.exists and out.changed_checksum()
+            if not isinstance(stage, PipelineStage)
+            for source, out in zip(_data(stage), stage.outs, strict=True)
+            if not source.is_import and out.exists and out.changed_checksum()
         ]
 
 
@@ -232,12 +234,13 @@ def _described(graph: networkx.DiGraph, stage: PipelineStage, is_stale: bool) ->
         upstream=frozenset(other.name for other in upstream),
         is_stale=is_stale,
         is_new=not any(item.hash_info for item in (*stage.outs, *stage.deps)),
-        sources=frozenset(map(_source, direct - upstream)),
+        sources=frozenset(source for other in direct - upstream for source in _data(other)),
         metrics=tuple(os.path.relpath(out.fs_path, stage.repo.root_dir) for out in stage.outs if out.metric),
     )
 
 
-def _source(stage: dvc.stage.Stage) -> Source:
-    path = stage.outs[0].fs_path  # a `.dvc` file has one
+def _data(stage: dvc.stage.Stage) -> list[Source]:
+    """Return what a `.dvc` file tracks."""
     top = stage.repo.root_dir
-    return Source(os.path.relpath(stage.path, top), os.path.relpath(path, top), stage.is_import or stage.is_repo_import)
+    file, is_import = os.path.relpath(stage.path, top), stage.is_import or stage.is_repo_import
+    return [Source(file, os.path.relpath(out.fs_path, top), is_import) for out in stage.outs]

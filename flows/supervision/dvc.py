@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 from pathlib import Path
@@ -22,9 +22,9 @@ MODULES = (
     *("dvc.cli", "dvc.cli.parser", "dvc.cachemgr", "dvc.data_cloud", "dvc.lock", "dvc.rwlock", "dvc.scm"),
     *("dvc.repo.metrics", "dvc.repo.params", "dvc.repo.plots", "dvc.repo.stage", "pyparsing", "ruamel.yaml"),
 )
-"""DVC's command line, and what a command would load anew each time: four fifths of the time that it takes to start."""
-PIPE_BYTES = 65_536
-"""What a pipe can hold."""
+"""DVC's command line, and what a command would load anew each time: most of the time that it takes to start."""
+PIPE_BYTES = 1 << 20
+"""More than a pipe holds anywhere, unless root has made it larger."""
 MAX_LINE_BYTES = 65_536
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -42,6 +42,10 @@ class StageError(Exception):
         return self.message
 
 
+class _SupervisorEndedError(Exception):
+    """The supervisor has been killed, or could not start."""
+
+
 class Dvc:
     """DVC in one workspace, below a supervisor that starts with the first command and is there for all that follow.
 
@@ -49,7 +53,7 @@ class Dvc:
 
     Args:
         workspace: the DVC repository.
-        environment: variables for DVC and the stages besides the caller's own.
+        environment: variables for DVC and the stages besides those that the caller has when the first command starts.
     """
 
     def __init__(self, workspace: Path, environment: Mapping[str, str] = {}) -> None:
@@ -57,6 +61,7 @@ class Dvc:
         self.environment = environment
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._connection: Connection
+        self._last_words = ""
         self._pid: int | None = None
 
     def __enter__(self) -> Self:
@@ -67,32 +72,9 @@ class Dvc:
     ) -> None:
         self.close()
 
-    def start(self) -> None:
-        """Start the supervisor, if there is none: it loads DVC while the caller goes on."""
-        if self._supervisor:
-            return
-        self._connection, theirs = multiprocessing.Pipe()
-        with theirs:
-            # -P: neither DVC nor the supervisor takes modules from the workspace, which may hold any project's.
-            self._supervisor = subprocess.Popen(
-                [sys.executable, "-P", supervisor.__file__, *MODULES],
-                cwd=self.workspace,
-                env=_environment(self.environment),
-                stdin=theirs.fileno(),
-                start_new_session=True,
-            )
-
-    def close(self) -> int:
-        """Have the supervisor end what still runs and itself, and do so in its place where it was killed or hangs."""
-        if not self._supervisor:
-            return 0
-        self._connection.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._supervisor.wait(supervisor.END_SECONDS)
-        supervisor.end_session(self._supervisor.pid, self._pid)
-        status = self._supervisor.wait()
-        self._supervisor = self._pid = None
-        return status
+    def close(self) -> None:
+        """End the supervisor and whatever still runs below it."""
+        self._end()
 
     def reproduce(self, stage: str, log: Callable[[str], None], *options: str) -> Outcome:
         """Bring one stage up to date and return how; what it depends on must be.
@@ -126,28 +108,73 @@ class Dvc:
 
         try:
             status = self._call(["--wait-for-lock", *arguments], listen)
-        except BaseException as error:
-            status = self.close()
-            if not isinstance(error, EOFError | ConnectionError):  # which tell that the supervisor is gone
-                raise
+        except _SupervisorEndedError:
+            status = self._end() or 1
+            for line in self._last_words.splitlines():
+                listen(line)
+        except BaseException:
+            self._end()
+            raise
         if status:
             raise StageError(name, *explain(status, transcript, _kills_for_memory() > kills_before))
         return transcript
 
     def _call(self, arguments: Sequence[str], listen: Callable[[str], None]) -> int:
         """Return the exit status of a command."""
-        self.start()
+        self._start()
         reading, writing = os.pipe()
         with os.fdopen(reading, "rb", buffering=0) as output:
-            with os.fdopen(writing, "wb") as theirs:
+            with os.fdopen(writing, "wb") as theirs, _noticing_its_end():
                 self._connection.send(arguments)
                 send_handle(self._connection, theirs.fileno(), None)
-            self._pid = self._connection.recv()
+            with _noticing_its_end():
+                self._pid = self._connection.recv()
             for line in _lines(output.fileno(), self._connection):
                 listen(line)
-        status: int = self._connection.recv()
+        with _noticing_its_end():
+            status: int = self._connection.recv()
         self._pid = None
         return status
+
+    def _start(self) -> None:
+        """Start the supervisor if there is none, or none that is alive."""
+        if self._supervisor and not self._connection.closed and self._supervisor.poll() is None:
+            return
+        self._end()
+        self._connection, theirs = multiprocessing.Pipe()
+        with theirs:
+            # -P: neither DVC nor the supervisor takes modules from the workspace, which may hold any project's, or from
+            # the folder of the script, where this file is called like the package.
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-P", supervisor.__file__, *MODULES],
+                cwd=self.workspace,
+                env=_environment(self.environment),
+                stdin=theirs.fileno(),
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+
+    def _end(self) -> int:
+        """Have the supervisor end what still runs and itself, or do so in its place; return its exit status."""
+        if not self._supervisor:
+            return 0
+        self._connection.close()
+        with suppress(subprocess.TimeoutExpired):  # it was killed, or hangs
+            self._supervisor.wait(supervisor.END_SECONDS)
+        supervisor.end_session(self._supervisor.pid, self._pid)
+        _, errors = self._supervisor.communicate()
+        self._last_words = errors.decode(errors="replace")
+        status = self._supervisor.returncode
+        self._supervisor = self._pid = None
+        return status
+
+
+@contextmanager
+def _noticing_its_end() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        raise _SupervisorEndedError from error
 
 
 def _environment(additions: Mapping[str, str]) -> dict[str, str]:
@@ -160,19 +187,24 @@ def _environment(additions: Mapping[str, str]) -> dict[str, str]:
 
 def _lines(output: int, status: Connection) -> Iterator[str]:
     """Yield what is printed until there is a status; an orphan that holds the output open is not waited for."""
+    os.set_blocking(output, False)
     sources: list[int | Connection] = [output, status]
     ready: list[object] = []
     rest = b""
     while status not in ready:
         ready = [*multiprocessing.connection.wait(sources)]
-        printed = os.read(output, PIPE_BYTES) if output in ready else b""
-        if output in ready and not printed:
-            sources.remove(output)
+        try:
+            printed = os.read(output, PIPE_BYTES)  # with the status at hand, all that was printed before it
+            if not printed and output in sources:
+                sources.remove(output)
+        except BlockingIOError:
+            continue
         *lines, rest = (rest + printed).split(b"\n")
         if len(rest) > MAX_LINE_BYTES:
             lines, rest = [*lines, rest], b""
         yield from map(_readable, lines)
-    yield _readable(rest)
+    if rest:
+        yield _readable(rest)
 
 
 def _readable(line: bytes) -> str:

@@ -1,6 +1,5 @@
-"""Puts right what an earlier run that died may have left in a workspace, before DVC is called again."""
+"""Puts right what a run or a DVC that died may have left in a workspace, before DVC is called again."""
 
-import functools
 import json
 import subprocess
 from pathlib import Path
@@ -40,21 +39,15 @@ def _git(workspace: Path, *arguments: str) -> str:
 
 
 def _is_damaged(path: Path) -> bool:
-    if not path.exists():
-        return False
-    stat = path.stat()
-    return not _is_readable(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
-
-
-@functools.lru_cache
-def _is_readable(path: Path, version: tuple[int, ...]) -> bool:
-    """Return whether DVC accepts the file; asked before each try of each stage, and mostly of the same version."""
+    """Return whether DVC would not accept a file that is there."""
     schema = COMPILED_LOCKFILE_SCHEMA if path.name == "dvc.lock" else COMPILED_SINGLE_STAGE_SCHEMA
     try:
         schema(YAML(typ="safe").load(path.read_text()))
-    except (YAMLError, UnicodeDecodeError, voluptuous.Invalid):
+    except FileNotFoundError:
         return False
-    return True
+    except (YAMLError, UnicodeDecodeError, voluptuous.Invalid):
+        return True
+    return False
 
 
 def _mend_rwlock(workspace: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Runs DVC's commands one after another and ends each cleanly, with all it has started.
 
-`python supervisor.py MODULE…`, as the leader of a session of its own. A command is a call of the function `main` of the
+`python -P supervisor.py MODULE…`, as the leader of a session of its own. A command is a call of the function `main` of the
 first module, in a fork: that starts at once, since the modules are loaded before. Standard input is a connection to the
 flow, which sends a command's arguments and the file to print to, and receives its process id, then its exit status.
 When the connection closes, because the flow is gone, or when SIGTERM comes, the session is ended; so is what a command
@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -39,10 +40,13 @@ def main(modules: Sequence[str]) -> int:
     wake = _woken_by_signals()
     _adopt_orphans()
     flow: Connection = Connection(sys.stdin.fileno())
-    command, *_ = [importlib.import_module(module) for module in modules]
+    command = importlib.import_module(modules[0])
+    for module in modules[1:]:
+        with suppress(ImportError):  # another version of DVC keeps it elsewhere
+            importlib.import_module(module)
     gc.freeze()  # or a command that collects garbage would copy every page that it shares with this process
     pid, ended_by = None, 0
-    with suppress(EOFError, ConnectionError):  # the flow is gone
+    with suppress(EOFError, OSError):  # the flow is gone
         while True:
             ready = wait([flow, wake])
             if wake in ready and (ended_by := max({*wake.recv(64)} - {signal.SIGCHLD}, default=0)):
@@ -112,7 +116,13 @@ def _become(command: Callable[[Sequence[str]], int], arguments: Sequence[str], o
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
     os.close(output)
-    sys.exit(command(arguments))
+    sys.argv[1:] = arguments  # by which DVC names itself to another that waits for it
+    status = 1
+    try:
+        status = command(arguments)
+    except Exception:
+        traceback.print_exc()
+    sys.exit(status)
 
 
 def _reap(command: int | None) -> int | None:

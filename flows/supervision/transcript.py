@@ -27,6 +27,7 @@ _OUT_OF_MEMORY = re.compile(
     r"^(?:[\w.]*\.)?_?\w*MemoryError\b|^(?:[\w.]*\.)?OutOfMemoryError\b|CUDA out of memory|CUDA error: out of memory|"
     r"can't allocate memory|Cannot allocate memory|std::bad_alloc"
 )
+_TRACEBACK = "Traceback (most recent call last):"
 _ADVICE = "take a smaller batch size or a worker with more memory"
 _FROM_OUTSIDE = {"SIGHUP", "SIGINT", "SIGKILL", "SIGTERM"}
 
@@ -79,7 +80,7 @@ class Transcript:
 
 
 def explain(status: int, transcript: Transcript, was_memory_short: bool) -> tuple[Failure, str]:
-    """Return why the supervisor ended with `status`: by exit statuses first, by words only where they are DVC's."""
+    """Return why a command, or the supervisor itself, ended with `status`: by words only where they are DVC's."""
     if ended_by := _signal(status):
         return _explain_signal("the supervisor" if status < 0 else "DVC", ended_by, was_memory_short)
     stage_lines, dvc_lines = transcript.parts()
@@ -88,7 +89,8 @@ def explain(status: int, transcript: Transcript, was_memory_short: bool) -> tupl
         return _explain_stage(failed[1], int(failed[2]), stage_lines, was_memory_short)
     errors = [_DVC_PREFIX.sub("", " ".join(error.split())) for error in _DVC_ERROR.findall(text)]
     if not errors:
-        return Failure.PERMANENT, " ".join(list(filter(None, dvc_lines))[:2]) or f"DVC ended with status {status}"
+        lines = [_own_line(dvc_lines)] if _TRACEBACK in dvc_lines else list(filter(None, dvc_lines))[:2]
+        return Failure.PERMANENT, " ".join(lines) or f"DVC ended with status {status}"
     failure = Failure.TRANSIENT if any(map(is_transient, errors)) else Failure.PERMANENT
     return failure, re.sub(r"^(.+): \1$", r"\1", errors[0])
 
@@ -117,7 +119,7 @@ def _own_line(lines: list[str]) -> str:
     for place in reversed(range(len(lines))):
         if lines[place].startswith("error: "):
             return lines[place].removeprefix("error: ")
-        if lines[place].startswith("Traceback (most recent call last):"):
+        if lines[place].startswith(_TRACEBACK):
             return next((line for line in lines[place + 1 :] if line and not line.startswith(" ")), "")
     return next((line.strip() for line in reversed(lines) if line), "")
 

@@ -35,6 +35,14 @@ def ended_well(deployed: Deployed, run: UUID, seconds: float = PATIENCE_SECONDS)
     return flow_run
 
 
+def at_work(deployed: Deployed, worker: Worker, **parameters: Any) -> tuple[Training, UUID]:
+    """Start a run and return it when its training has done a hundred epochs."""
+    training = Training(worker.state)
+    run = deployed.start(**parameters)
+    training.wait_for(100, deployed, run)
+    return training, run
+
+
 @contextmanager
 def new_version(deployed: Deployed, seed: int) -> Iterator[Callable[[UUID], None]]:
     """Push another seed, and give a check that a run's published results are those of an undisturbed `dvc repro`."""
@@ -68,9 +76,7 @@ def test_a_run_whose_own_process_is_killed_leaves_nothing_and_the_next_one_goes_
     deployed: Deployed, worker: Worker, say: Say
 ) -> None:
     with new_version(deployed, 101) as check_published:
-        training = Training(worker.state)
-        run = deployed.start()
-        training.wait_for(100, deployed, run)
+        training, run = at_work(deployed, worker)
         kill(run, "flow")
         struck = training.num_epochs
         gone, found = seconds_until_over(deployed, run)
@@ -97,9 +103,7 @@ def goes_on(deployed: Deployed, training: Training, check_published: Callable[[U
 
 def test_a_run_survives_the_kill_of_its_worker(deployed: Deployed, worker: Worker, say: Say) -> None:
     with new_version(deployed, 102) as check_published:
-        training = Training(worker.state)
-        run = deployed.start()
-        training.wait_for(100, deployed, run)
+        _, run = at_work(deployed, worker)
         worker.kill()
         ended_well(deployed, run)
         say("worker killed: the run completed")
@@ -112,9 +116,7 @@ def test_a_run_whose_worker_is_stopped_ends_is_found_and_the_next_one_goes_on(
     deployed: Deployed, worker: Worker, say: Say
 ) -> None:
     with new_version(deployed, 103) as check_published:
-        training = Training(worker.state)
-        run = deployed.start()
-        training.wait_for(100, deployed, run)
+        training, run = at_work(deployed, worker)
         worker.process.send(signal.SIGTERM)
         gone, found = seconds_until_over(deployed, run)
         say(f"worker stopped: processes gone after {gone:.1f} s, found after {found:.1f} s")
@@ -127,9 +129,7 @@ def test_a_run_whose_machine_dies_is_found_and_the_next_one_goes_on(
     deployed: Deployed, worker: Worker, say: Say
 ) -> None:
     with new_version(deployed, 104) as check_published:
-        training = Training(worker.state)
-        run = deployed.start()
-        training.wait_for(100, deployed, run)
+        training, run = at_work(deployed, worker)
         worker.kill()
         for process in processes(run):
             process.kill()
@@ -146,9 +146,7 @@ def test_a_run_survives_a_server_that_is_away_for_a_minute(deployed: Deployed, w
     deployed.server.start()
     start_seconds = time.monotonic() - began
     overrides: dict[str, Any] = {"train.epochs": LONG, "train.seed": 105}
-    training = Training(worker.state)
-    run = deployed.start(overrides=overrides)
-    training.wait_for(100, deployed, run)
+    training, run = at_work(deployed, worker, overrides=overrides)
     before = training.num_epochs
     began = time.monotonic()
     deployed.server.kill()

@@ -1,6 +1,7 @@
 """Stages of any kind for the fixture `repository`, and the processes that are at work on them."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,8 @@ def at_work_in(folder: Path) -> list[str]:
         try:
             if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(folder):
                 command = " ".join(process.cmdline())
-                if "supervisor.py" not in command or process.children():
+                is_idle = process.pid == os.getsid(process.pid) and not process.children()
+                if "supervisor.py" not in command or not is_idle:
                     found.append(command)
         except psutil.Error:
             continue

@@ -86,10 +86,7 @@ class StandIn:
 
 
 def make_stand_in(folder: Path) -> StandIn:
-    (folder / "flows").mkdir(parents=True)
-    for path in (ROOT / "flows").iterdir():
-        if path.is_file():
-            shutil.copy(path, folder / "flows")
+    shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("prefect.yaml", "prefect.toml"):
         shutil.copy(ROOT / name, folder)
     (folder / "flows/retrain.py").write_text(RETRAIN)

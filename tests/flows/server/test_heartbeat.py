@@ -61,6 +61,13 @@ def heartbeats(client: SyncPrefectClient, run: UUID) -> list[datetime]:
     return sorted(event.occurred for event in page.events)
 
 
+def state_at_the_end(client: SyncPrefectClient, run: UUID, process: Background) -> State:
+    wait_until(lambda: not process.is_running, "its end", log=process.log)
+    state = client.read_flow_run(run).state
+    assert state
+    return state
+
+
 def test_a_run_sends_heartbeats_oftener_than_prefect_and_ends_when_it_was_taken_for_dead(
     start: Callable[..., tuple[UUID, Background]], client: SyncPrefectClient
 ) -> None:
@@ -69,9 +76,7 @@ def test_a_run_sends_heartbeats_oftener_than_prefect_and_ends_when_it_was_taken_
     first, *_, last = heartbeats(client, run)
     assert (last - first).total_seconds() < PREFECTS_SECONDS
     client.set_flow_run_state(run, Crashed(message="silent"))
-    wait_until(lambda: not process.is_running, "its end", log=process.log)
-    state = client.read_flow_run(run).state
-    assert state
+    state = state_at_the_end(client, run, process)
     assert state.is_crashed()
     assert state.message == "silent"
 
@@ -82,9 +87,7 @@ def test_a_cancelled_run_says_itself_that_it_has_ended(
     run, process = start("is cancelled")
     client.set_flow_run_state(run, Cancelling())
     process.send(signal.SIGTERM)  # the worker's part
-    wait_until(lambda: not process.is_running, "its end", log=process.log)
-    state = client.read_flow_run(run).state
-    assert state
+    state = state_at_the_end(client, run, process)
     assert state.is_cancelled()
     assert state.message == "Cancelled; everything that it had started has ended."
 
@@ -92,11 +95,9 @@ def test_a_cancelled_run_says_itself_that_it_has_ended(
 def test_a_cancelled_run_without_a_worker_ends_itself(
     start: Callable[..., tuple[UUID, Background]], client: SyncPrefectClient
 ) -> None:
-    run, process = start("has no worker", before="import flows.server.heartbeat\nflows.heartbeat.WORKER_SECONDS = 0.0")
+    run, process = start("has no worker", before="import flows.server.heartbeat as h\nh.WORKER_SECONDS = 0.0")
     client.set_flow_run_state(run, Cancelling())
-    wait_until(lambda: not process.is_running, "its end", log=process.log)
-    state = client.read_flow_run(run).state
-    assert state
+    state = state_at_the_end(client, run, process)
     assert state.is_cancelled()
 
 

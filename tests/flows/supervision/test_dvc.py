@@ -168,6 +168,42 @@ def test_a_killed_supervisor_is_noticed_though_the_stage_talks_on(repository: Re
     assert not at_work_in(folder)
 
 
+def test_a_supervisor_that_died_between_two_commands_is_replaced(repository: Repository, dvc: Dvc) -> None:
+    assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
+    dead = supervisor_of(repository.folder)
+    dead.kill()
+    wait_until(lambda: dead.status() == psutil.STATUS_ZOMBIE)
+    assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
+    dvc.close()
+    assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
+
+
+def test_a_supervisor_that_cannot_start_says_why(
+    repository: Repository, dvc: Dvc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.supervision.dvc.MODULES", ("dvc.no_such_module",))
+    with pytest.raises(StageError) as caught:
+        dvc.reproduce("train@a", print)
+    assert str(caught.value) == "ModuleNotFoundError: No module named 'dvc.no_such_module'"
+    assert caught.value.failure is Failure.PERMANENT
+
+
+def test_a_supervisor_loads_what_it_can(repository: Repository, dvc: Dvc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.supervision.dvc.MODULES", ("dvc.cli", "dvc.no_such_module"))
+    assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
+
+
+@pytest.mark.parametrize("raised", [BrokenPipeError, EOFError])
+def test_what_the_log_raises_is_never_taken_for_the_end_of_the_supervisor(
+    waiting: Path, dvc: Dvc, raised: type[Exception]
+) -> None:
+    def fail() -> None:
+        raise raised
+
+    with pytest.raises(raised):
+        dvc.reproduce("waits", when("began", fail))
+
+
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, TimeoutError, Ended])
 def test_what_is_raised_in_the_main_thread_ends_the_stage(waiting: Path, raised: type[BaseException], dvc: Dvc) -> None:
     with alarm(raised) as ring_after, pytest.raises(raised):

@@ -18,6 +18,8 @@ from tests.flows.processes import at_work_in, wait_until
 EXECUTES = """\
 import os
 def main(command):
+    if command[0] == "raise":
+        raise EOFError(command[1])
     os.execvp(command[0], command)
 """
 
@@ -68,6 +70,12 @@ def test_it_says_how_its_command_ended(tmp_path: Path, command: str, status: int
     supervised = Supervised(tmp_path, "sh", "-c", command)
     assert supervised.flow.recv() == status
     supervised.last_line()
+
+
+def test_a_command_that_raises_has_failed(tmp_path: Path) -> None:
+    supervised = Supervised(tmp_path, "raise", "the flow's line is not meant")
+    assert supervised.flow.recv() == 1
+    assert supervised.last_line() == "EOFError: the flow's line is not meant"
 
 
 @pytest.mark.parametrize(("end", "status"), [(close, 0), (terminate, 128 + signal.SIGTERM)])

@@ -192,7 +192,7 @@ def test_an_interrupted_dvc_is_transient(repository: Repository, dvc: Dvc) -> No
         time.sleep(SECONDS_UNTIL_IT_WAITS)
         supervisor_of(repository.folder).children()[0].send_signal(signal.SIGINT)
 
-    dvc.start()
+    dvc.run(["version"], print)  # starts the supervisor
     threading.Thread(target=interrupt, daemon=True).start()
     with Repo(str(repository.folder)).lock:  # for which DVC waits
         error = failure_of(lambda: dvc.reproduce("collect", print))
