@@ -32,7 +32,7 @@ def started(server: PrefectServer) -> Iterator[list[FlowRun]]:
 def wait_for_run(server: PrefectServer, why: str) -> FlowRun:
     def found() -> list[FlowRun]:
         runs = client.read_flow_runs(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=["cpu"])))
-        return [run for run in runs if run.parameters["why"] == why]
+        return [run for run in runs if run.parameters.get("why") == why]
 
     with server.client() as client:
         (run,) = wait_until(found, f"a run because of {why}")
