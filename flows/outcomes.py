@@ -36,6 +36,10 @@ class Outcomes:
         """Return whether the stage was up to date when the run began and nothing it depends on has moved since."""
         return not stage.is_stale and all(self.done[name] == Outcome.UP_TO_DATE for name in stage.upstream)
 
+    def are_all_up_to_date(self) -> bool:
+        """Return whether the run has found nothing to do."""
+        return not self.failed and {*self.done.values()} == {Outcome.UP_TO_DATE}
+
     def __getitem__(self, stage: str) -> str:
         if stage in self.failed:
             return f"failed: {self.failed[stage]}"
@@ -52,7 +56,7 @@ class Outcomes:
             others = f"; failed as well: {', '.join([*self.failed][1:])}" if len(self.failed) > 1 else ""
             waiting = f"; not run: {', '.join(self.blocked)}" if self.blocked else ""
             raise StageError(name, Failure.PERMANENT, f"{name}: {error}{others}{waiting}")
-        counts = Counter(self.done.values())
-        if set(counts) == {Outcome.UP_TO_DATE}:
+        if self.are_all_up_to_date():
             return Outcome.UP_TO_DATE
+        counts = Counter(self.done.values())
         return f"{len(self.done)} stages: " + ", ".join(f"{number} {how}" for how, number in counts.items())

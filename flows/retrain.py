@@ -69,7 +69,8 @@ def retrain(
         plan = pipeline.read(workspace.folder, stages or [])
         raw_data.require(workspace, plan)
         outcomes = run_on_workers(plan, workspace) if coordinated else _run_here(plan, workspace, pull)
-        _show(plan, outcomes, workspace)
+        if not outcomes.are_all_up_to_date():
+            _show(plan, outcomes, workspace)
         summary = outcomes.summary()
         if push or publish or coordinated:
             push_data(workspace)

@@ -22,13 +22,13 @@ def repair(workspace: Path) -> list[str]:
 def _mend_files(workspace: Path) -> list[str]:
     """DVC truncates its files while it writes them; ended then, it leaves one that names no data or is no YAML."""
     done = []
-    tracked = _git(workspace, "ls-files", "-z", "--", "dvc.lock", "*.dvc").split("\0")
-    for name in filter(None, tracked):
+    changed = _git(workspace, "diff", "--name-only", "-z", "--", "dvc.lock", "*.dvc").split("\0")
+    for name in filter(None, changed):
         if _is_damaged(workspace / name):
             _git(workspace, "checkout", "--", name)  # refused in the middle of a merge, which is for people to end
             done.append(f"{name} was damaged: taken from Git again")
     lock = workspace / "dvc.lock"
-    if lock.name not in tracked and _is_damaged(lock):
+    if not _git(workspace, "ls-files", "--", lock.name) and _is_damaged(lock):
         lock.unlink()
         done.append("dvc.lock was damaged and is not in Git: removed, the run cache restores it")
     return done
