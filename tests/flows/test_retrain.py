@@ -1,5 +1,7 @@
 """The flow in place and in clones of its own, called as `make run` and a person call it, against a real server."""
 
+import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -7,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from tests.deliveries import columns, deliver
 from tests.flows.projects import Project, make_project
@@ -126,6 +129,34 @@ def test_an_isolated_run_publishes_once_and_says_when_there_is_nothing_new(perso
     person.project.git("checkout", "--quiet", commit)
     person.project.run("dvc", "pull")
     assert "up to date" in person.project.run("dvc", "status")
+
+
+def shown(person: Person, key: str) -> list[str]:
+    """Return the contents of the artifacts of this key on the server, the oldest first."""
+    with person.server.client() as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+    return [str(artifact.data) for artifact in sorted(found, key=lambda artifact: str(artifact.created))]
+
+
+def test_a_run_shows_its_results_and_one_with_nothing_to_do_adds_none(person: Person) -> None:
+    isolated = ("--isolated", "--publish", "--repository", "origin", "--revision", "main")
+    printed = person.retrain(*isolated, "-S", "train.epochs=2", "--why", "two epochs")
+    (branch,) = person.project.branches()
+    assert f"published as {branch}" in printed
+    results = shown(person, "results")[-1]
+    assert re.search(r"## train\n.*\n.*\n\| ", results)
+    assert "| train@rnn | generate | ran |" in results
+    assert "| generate |" in results
+    assert "+----------+" in results  # the graph
+    newest, *_ = json.loads(shown(person, "metrics")[-1])
+    assert newest["model"] == "rnn"
+    assert newest["run"].endswith("retrain main two epochs")
+    assert 0 < newest["accuracy"] <= 1
+    assert float(shown(person, "progress-train-rnn")[-1]) == 100
+    assert branch in shown(person, "published")[-1]
+    before = {key: shown(person, key) for key in ("results", "metrics", "published", "progress-train-rnn")}
+    assert "Completed: up to date" in person.retrain()
+    assert {key: shown(person, key) for key in before} == before
 
 
 def test_a_failed_stage_leaves_its_own_line_and_nothing_is_published(person: Person) -> None:
