@@ -61,7 +61,6 @@ class Dvc:
         self.environment = environment
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._connection: Connection
-        self._last_words = ""
         self._pid: int | None = None
 
     def __enter__(self) -> Self:
@@ -109,8 +108,9 @@ class Dvc:
         try:
             status = self._call(["--wait-for-lock", *arguments], listen)
         except _SupervisorEndedError:
-            status = self._end() or 1
-            for line in self._last_words.splitlines():
+            ended, last_words = self._end()
+            status = ended or 1
+            for line in last_words.splitlines():
                 listen(line)
         except BaseException:
             self._end()
@@ -154,19 +154,18 @@ class Dvc:
                 start_new_session=True,
             )
 
-    def _end(self) -> int:
-        """Have the supervisor end what still runs and itself, or do so in its place; return its exit status."""
+    def _end(self) -> tuple[int, str]:
+        """Have the supervisor end what still runs and itself, or do so in its place; return its status and errors."""
         if not self._supervisor:
-            return 0
+            return 0, ""
         self._connection.close()
         with suppress(subprocess.TimeoutExpired):  # it was killed, or hangs
             self._supervisor.wait(supervisor.END_SECONDS)
         supervisor.end_session(self._supervisor.pid, self._pid)
         _, errors = self._supervisor.communicate()
-        self._last_words = errors.decode(errors="replace")
         status = self._supervisor.returncode
         self._supervisor = self._pid = None
-        return status
+        return status, errors.decode(errors="replace")
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Runs DVC's commands one after another and ends each cleanly, with all it has started.
 
-`python -P supervisor.py MODULE…`, as the leader of a session of its own. A command is a call of the function `main` of the
-first module, in a fork: that starts at once, since the modules are loaded before. Standard input is a connection to the
-flow, which sends a command's arguments and the file to print to, and receives its process id, then its exit status.
+`python -P supervisor.py MODULE…`, as the leader of a session of its own. A command is a call of the function `main` of
+the first module, in a fork: that starts at once, since the modules are loaded before. Standard input is a connection to
+the flow, which sends a command's arguments and the file to print to, and receives its process id, then its exit status.
 When the connection closes, because the flow is gone, or when SIGTERM comes, the session is ended; so is what a command
 that ended by itself has left of it.
 """
