@@ -2,8 +2,6 @@
 
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -34,13 +32,6 @@ def with_stages(repository: Repository, **commands: str) -> Path:
     (repository.folder / "dvc.lock").unlink()
     repository.commit("other stages")
     return repository.folder
-
-
-def wait_until(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
 
 
 def supervisor_of(folder: Path) -> psutil.Process:

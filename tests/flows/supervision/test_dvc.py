@@ -19,8 +19,9 @@ import pytest
 from flows.supervision.dvc import Dvc, Failure, Outcome, StageError
 from flows.supervision.repair import repair
 from rnnflow.provenance import ROOT
-from tests.flows.processes import WAITS, at_work_in, supervisor_of, wait_until, with_stages
+from tests.flows.processes import LIMIT_SECONDS, WAITS, at_work_in, supervisor_of, with_stages
 from tests.flows.repositories import Repository
+from tests.flows.services import wait_until
 
 pytest_plugins = ["tests.flows.repositories"]
 
@@ -172,7 +173,7 @@ def test_a_supervisor_that_died_between_two_commands_is_replaced(repository: Rep
     assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
     dead = supervisor_of(repository.folder)
     dead.kill()
-    wait_until(lambda: dead.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: dead.status() == psutil.STATUS_ZOMBIE, "its death", LIMIT_SECONDS)
     assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
     dvc.close()
     assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
@@ -230,7 +231,7 @@ def test_the_death_of_the_flow_ends_the_stage(waiting: Path, number: signal.Sign
         assert len(at_work_in(waiting)) >= 3
         flow.send_signal(number)
         flow.wait()
-    wait_until(lambda: not at_work_in(waiting))
+    wait_until(lambda: not at_work_in(waiting), "the end of all processes", LIMIT_SECONDS)
 
 
 def test_what_a_stage_leaves_behind_ends_with_it_in_whatever_session(repository: Repository, dvc: Dvc) -> None:

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from flows.supervision import supervisor
-from tests.flows.processes import at_work_in, wait_until
+from tests.flows.processes import LIMIT_SECONDS, at_work_in
+from tests.flows.services import wait_until
 
 EXECUTES = """\
 import os
@@ -145,7 +146,8 @@ def test_a_supervisor_that_hangs_is_ended_with_the_rest(tmp_path: Path) -> None:
     supervised = Supervised(tmp_path, *command)
     assert supervised.first_line() == "began"
     supervised.process.send_signal(signal.SIGSTOP)
-    wait_until(lambda: psutil.Process(supervised.process.pid).status() == psutil.STATUS_STOPPED)
+    stopped = psutil.Process(supervised.process.pid)
+    wait_until(lambda: stopped.status() == psutil.STATUS_STOPPED, "the stop", LIMIT_SECONDS)
     supervisor.end_session(supervised.process.pid, supervised.pid)
     supervised.last_line()
     assert supervised.process.returncode == -signal.SIGKILL

@@ -15,8 +15,9 @@ from dvc.repo import Repo
 
 from flows.supervision.dvc import Dvc, Failure, StageError
 from flows.supervision.transcript import Transcript, explain
-from tests.flows.processes import supervisor_of, wait_until, with_stages
+from tests.flows.processes import LIMIT_SECONDS, supervisor_of, with_stages
 from tests.flows.repositories import Repository
+from tests.flows.services import wait_until
 
 pytest_plugins = ["tests.flows.repositories"]
 
@@ -188,7 +189,7 @@ def test_no_remote_is_permanent_and_says_what_to_do(repository: Repository, dvc:
 
 def test_an_interrupted_dvc_is_transient(repository: Repository, dvc: Dvc) -> None:
     def interrupt() -> None:
-        wait_until(lambda: supervisor_of(repository.folder).children())
+        wait_until(lambda: supervisor_of(repository.folder).children(), "the start of DVC", LIMIT_SECONDS)
         time.sleep(SECONDS_UNTIL_IT_WAITS)
         supervisor_of(repository.folder).children()[0].send_signal(signal.SIGINT)
 
