@@ -14,9 +14,10 @@ BENCHMARKS = {
     "serving": "export to ONNX, and its answers against eager PyTorch",
     "flow": "the flow against a bare dvc repro; takes minutes",
     "scale": "time and memory of the stages up to 1,000,000 sequences; takes minutes",
+    "imports": "peak memory of stage generate on files of five gigabytes; takes many minutes, runs only if named",
     "accuracy": "accuracy against published results; takes long, runs only if named",
 }
-ONLY_IF_NAMED = ("accuracy",)
+ONLY_IF_NAMED = ("imports", "accuracy")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         epilog="\n".join(f"{name:<15} {what}" for name, what in BENCHMARKS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure; all but accuracy by default")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure; all but those by default")
     parser.add_argument("--skip-scale", action="store_true", help="leave out what takes minutes")
     arguments = parser.parse_args(argv)
     if unknown := sorted(set(arguments.names) - set(BENCHMARKS)):

@@ -97,7 +97,7 @@ def with_overrides(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
 def fits(params: Params, models: Sequence[str]) -> dict[str, Fit]:
     """Generate the data, train each of `models` on it and predict the test split."""
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
-        generate(params.generate, Path(name) / "raw", Path(name))
+        generate(params.generate, Path(name) / "raw", Path(name), {}, Path(name) / "report")
         train = dataset.load(Path(name) / "train")
         held_out = [dataset.load(Path(name) / split, train.classes, train.features) for split in ("validation", "test")]
     return {model: _fit(params, model, train, *held_out) for model in models}

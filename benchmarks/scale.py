@@ -48,12 +48,13 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
     )
     (folder / "raw").mkdir(parents=True)
     (folder / "params.json").write_text(params.model_dump_json())  # JSON is YAML
-    options = [f"--params={folder}/params.json"]
+    (folder / "reference.json").write_text("{}")
+    options, reference = [f"--params={folder}/params.json"], f"--reference={folder}/reference.json"
     checkpoint = f"--checkpoint={folder}/checkpoint.safetensors"
     data, model, metrics = folder / "sequences", folder / "model.onnx", folder / "evaluation/metrics.json"
     splits = [f"--train={data}/train", f"--validation={data}/validation"]
     return {
-        "generate": [*options, f"--raw={folder}/raw", f"--output={data}"],
+        "generate": [*options, f"--raw={folder}/raw", reference, f"--output={data}", f"--report={folder}/data"],
         "train": ["rnn", *options, checkpoint, *splits, f"--log={folder}/training"],
         "evaluate": [*options, checkpoint, f"--test={data}/test", f"--output={folder}/evaluation"],
         "export": [*options, checkpoint, f"--metrics={metrics}", f"--model={model}", f"--report={folder}/export.json"],

@@ -1,4 +1,4 @@
-"""Batches of nearly equal lengths, and how sequences become one padded array."""
+"""Batches of nearly equal lengths, how sequences become one padded array, and what they miss."""
 
 from collections.abc import Iterator
 
@@ -34,3 +34,13 @@ def pad(
     longest = int((offsets[indices + 1] - starts).max())
     steps = starts[:, None] + np.arange(longest)
     return values.take(steps, axis=0, mode="clip")
+
+
+def first_missing(
+    values: Float32[np.ndarray, "steps feature"], offsets: Int64[np.ndarray, " sequence_plus_one"]
+) -> tuple[int, int] | None:
+    """Return sequence and feature of the first missing value, or none where every value is known."""
+    if not values.size or not np.isnan(values.min()):  # no array of flags as large as a split
+        return None
+    step, feature = divmod(int(np.isnan(values).argmax()), values.shape[1])
+    return int(np.searchsorted(offsets, step, side="right")) - 1, feature

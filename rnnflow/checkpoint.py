@@ -14,7 +14,7 @@ from rnnflow.model import SequenceClassifier
 from rnnflow.outputs import complete_file
 from rnnflow.params import ModelParams
 
-VERSION = 1
+VERSION = 2
 METADATA_KEY = "rnnflow"  # one key: with several, safetensors writes them in a different order each time
 
 
@@ -28,9 +28,9 @@ class Description:
     features: tuple[str, ...]
     classes: tuple[str, ...]
     class_counts: tuple[int, ...]
-    """Sequences of each class in the train split."""
+    """Of the sequences it was trained on: the train split, with `final_fit` the validation split as well."""
     lengths: tuple[int, int, int]
-    """Shortest, median and longest sequence of the train split, in time steps."""
+    """Shortest, median and longest of the same sequences, in time steps."""
     num_parameters: int
     md5: Mapping[str, str]
     """Content hashes of the splits `train` and `validation`, of `params` and `code`."""

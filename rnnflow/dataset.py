@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32, Int64
 
+from rnnflow.batches import first_missing
 from rnnflow.errors import InputError
 from rnnflow.parquet import SequenceFile
 
@@ -72,6 +73,31 @@ def load(folder: Path, classes: Sequence[str] | None = None, features: Sequence[
     names = tuple(classes) if classes else tuple(sorted(labels.unique().cast(pa.string()).to_pylist()))
     indices = _class_indices(folder, labels, names)
     return SequenceDataset(values.reshape(-1, len(expected)), offsets, indices, expected, names)
+
+
+def joined(first: SequenceDataset, second: SequenceDataset) -> SequenceDataset:
+    """Return the sequences of two splits of the same features and classes."""
+    return SequenceDataset(
+        np.concatenate([first.values, second.values]),
+        np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
+        np.concatenate([first.labels, second.labels]),
+        first.features,
+        first.classes,
+    )
+
+
+def refuse_missing(split: SequenceDataset, name: str) -> None:
+    """Do nothing where every value of a split is known.
+
+    Raises:
+        InputError: a value is missing; `name` says of which split.
+    """
+    if missing := first_missing(split.values, split.offsets):
+        sequence, feature = missing
+        raise InputError(
+            f"{name} split: sequence {sequence}: a value of feature {split.features[feature]!r} is missing and the "
+            "model's setting 'missing' is 'refuse'; complete the data, or choose zero, forward_fill or mask"
+        )
 
 
 def _read_side_by_side(

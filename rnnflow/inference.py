@@ -10,7 +10,7 @@ import onnxruntime
 from jaxtyping import Float32, Int64
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
-from rnnflow.batches import buckets, pad
+from rnnflow.batches import buckets, first_missing, pad
 from rnnflow.errors import InputError
 
 METADATA_VERSION = "1"
@@ -65,6 +65,7 @@ class Predictor:
             raise InputError(f"{path}: a metadata property is missing or damaged: {error}") from None
         self.classes = tuple(self.metadata["classes"])
         self.features = tuple(self.metadata["features"])
+        self.refuses_missing = (self.metadata["model"] or {}).get("missing") == "refuse"
 
     def run(
         self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Int64[np.ndarray, " batch"]
@@ -77,7 +78,8 @@ class Predictor:
         """Return the probability of each class for sequences of shape (time, feature), of any lengths.
 
         Raises:
-            InputError: a sequence has another number of features than the model, no steps, or an infinite value.
+            InputError: a sequence has another number of features than the model, no steps, an infinite value,
+                or a missing one where the model refuses such.
         """
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused
             arrays = [np.asarray(sequence, dtype=np.float32) for sequence in sequences]
@@ -90,12 +92,26 @@ class Predictor:
         if not arrays:
             return np.empty((0, len(self.classes)), dtype=np.float32)
         offsets = np.concatenate(([0], np.cumsum([len(array) for array in arrays], dtype=np.int64)))
-        return self.flat_probabilities(np.concatenate(arrays), offsets)
+        values = np.concatenate(arrays)
+        if refused := self.first_refused(values, offsets):
+            index, feature = refused
+            raise InputError(f"sequence {index} misses a value of {feature!r}; the model refuses missing values")
+        return self.flat_probabilities(values, offsets)
+
+    def first_refused(
+        self, values: Float32[np.ndarray, "steps feature"], offsets: Int64[np.ndarray, " sequence_plus_one"]
+    ) -> tuple[int, str] | None:
+        """Return sequence and feature of the first missing value where the model refuses such, else none."""
+        missing = first_missing(values, offsets) if self.refuses_missing else None
+        return (missing[0], self.features[missing[1]]) if missing else None
 
     def flat_probabilities(
         self, values: Float32[np.ndarray, "steps feature"], offsets: Int64[np.ndarray, " sequence_plus_one"]
     ) -> Float32[np.ndarray, "sequence class"]:
-        """Return the probabilities of sequences that stand one after another in `values`; `offsets` in steps."""
+        """Return the probabilities of sequences that stand one after another in `values`; `offsets` in steps.
+
+        They are NaN for a sequence that `first_refused` would name.
+        """
         lengths = np.diff(offsets)
         result = np.empty((len(lengths), len(self.classes)), dtype=np.float32)
         for bucket in buckets(np.arange(len(lengths)), lengths, CHUNK_SIZE):

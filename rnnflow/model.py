@@ -1,4 +1,4 @@
-"""The classifier: scaling, stem, recurrent layers, pooling, head. Padding never changes its output.
+"""The classifier: preparation, stem, recurrent layers, pooling, head. Padding never changes its output.
 
 Shapes: B batch, T time, F feature, D directions (1 or 2), H hidden_size, C class.
 """
@@ -6,17 +6,13 @@ Shapes: B batch, T time, F feature, D directions (1 or 2), H hidden_size, C clas
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from rnnflow.params import ModelParams, Scaling, StemParams
-
-Lengths = Int64[Tensor, " batch"] | None
-"""Valid steps of each sequence, or none where every sequence fills the tensor."""
+from rnnflow.params import ModelParams, StemParams
+from rnnflow.preparation import Lengths, Preparation, valid_steps
 
 CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-SEQUENCE_VARIANCE_FLOOR = 1e-4
-"""In units of the train split's variance: a sequence that varies less counts as constant."""
 
 
 class SequenceClassifier(nn.Module):
@@ -31,9 +27,10 @@ class SequenceClassifier(nn.Module):
     def __init__(self, params: ModelParams, num_features: int, num_classes: int) -> None:
         super().__init__()
         self.params = params
-        self.scaler = Scaler(params.scaling, num_features)
-        self.stem = Stem(params.stem, num_features) if params.stem else None
-        size = params.stem.channels if params.stem else num_features
+        self.preparation = Preparation(params, num_features)
+        size = self.preparation.num_outputs
+        self.stem = Stem(params.stem, size) if params.stem else None
+        size = params.stem.channels if params.stem else size
         self.layers = nn.ModuleList()
         for _ in range(params.num_layers):
             layer = RecurrentLayer(params.cell, size, params.hidden_size, params.bidirectional)
@@ -51,53 +48,30 @@ class SequenceClassifier(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, sequences: Float[Tensor, "batch time feature"], lengths: Lengths) -> Float[Tensor, "batch class"]:
-        """Return the logits. What stands in the padding, NaN included, is never read."""
-        return self.classify(self.scaler(sequences, lengths), lengths)
+        """Return the logits. What stands in the padding, NaN included, is never read.
 
-    def classify(self, scaled: Float[Tensor, "batch time feature"], lengths: Lengths) -> Float[Tensor, "batch class"]:
-        """Return the logits of sequences that the scaler has scaled."""
-        outputs = self.stem(scaled, lengths) if self.stem else scaled
+        Where the model refuses missing values, a sequence with one has NaN for logits.
+        """
+        logits = self.classify(*self.prepare(sequences, lengths))
+        if self.params.missing == "refuse":
+            logits = logits.masked_fill(self.preparation.refused(sequences, lengths), torch.nan)
+        return logits
+
+    def prepare(
+        self, sequences: Float[Tensor, "batch time feature"], lengths: Lengths
+    ) -> tuple[Float[Tensor, "batch step prepared"], Lengths]:
+        """Return what the first layer reads, and how many valid steps it has."""
+        prepared: tuple[Tensor, Lengths] = self.preparation(sequences, lengths)
+        return prepared
+
+    def classify(self, prepared: Float[Tensor, "batch time feature"], lengths: Lengths) -> Float[Tensor, "batch class"]:
+        """Return the logits of prepared sequences."""
+        outputs = self.stem(prepared, lengths) if self.stem else prepared
         for index, layer in enumerate(self.layers):
             outputs, final = layer(self.dropout(outputs) if index else outputs, lengths)
         pooled = final if self.params.pooling == "last" else pool(outputs, lengths, self.params.pooling)
         logits: Tensor = self.head(self.dropout(pooled))
         return logits
-
-
-class Scaler(nn.Module):
-    """Standardises each feature and replaces missing values (NaN) by the feature's mean.
-
-    With scaling `sequence`, each sequence is then standardised over its own valid steps as well.
-    """
-
-    mean: Tensor
-    inverse_deviation: Tensor
-
-    def __init__(self, scaling: Scaling, num_features: int) -> None:
-        super().__init__()
-        self.scaling = scaling
-        self.register_buffer("mean", torch.zeros(num_features))
-        self.register_buffer("inverse_deviation", torch.ones(num_features))
-
-    def forward(
-        self, sequences: Float[Tensor, "batch time feature"], lengths: Lengths
-    ) -> Float[Tensor, "batch time feature"]:
-        """Return the scaled sequences, zero in the padding."""
-        scaled = (sequences - self.mean) * self.inverse_deviation
-        if self.scaling == "sequence":
-            return self._standardised(scaled, lengths)
-        scaled = scaled.masked_fill(scaled.isnan(), 0.0)
-        return scaled if lengths is None else scaled.masked_fill(~valid_steps(lengths, scaled), 0.0)
-
-    def _standardised(self, scaled: Tensor, lengths: Lengths) -> Tensor:
-        known = ~scaled.isnan()
-        if lengths is not None:
-            known &= valid_steps(lengths, scaled)
-        count = known.sum(1, keepdim=True).clamp(min=1)
-        centred = scaled.masked_fill(~known, 0.0)
-        centred = (centred - centred.sum(1, keepdim=True) / count).masked_fill(~known, 0.0)
-        variance = centred.square().sum(1, keepdim=True) / count
-        return centred / (variance + SEQUENCE_VARIANCE_FLOOR).sqrt()
 
 
 class Stem(nn.Module):
@@ -112,10 +86,10 @@ class Stem(nn.Module):
         )
 
     def forward(
-        self, scaled: Float[Tensor, "batch time feature"], lengths: Lengths
+        self, prepared: Float[Tensor, "batch time feature"], lengths: Lengths
     ) -> Float[Tensor, "batch time channel"]:
-        outputs = scaled.transpose(1, 2)
-        padding = None if lengths is None else ~valid_steps(lengths, scaled).transpose(1, 2)
+        outputs = prepared.transpose(1, 2)
+        padding = None if lengths is None else ~valid_steps(lengths, prepared).transpose(1, 2)
         for convolution in self.convolutions:
             if padding is not None:
                 outputs = outputs.masked_fill(padding, 0.0)
@@ -177,13 +151,6 @@ def pool(outputs: Float[Tensor, "batch time feature"], lengths: Lengths, pooling
     if "max" in pooling:
         parts.append((outputs if padding is None else outputs.masked_fill(padding, -torch.inf)).amax(1))
     return torch.cat(parts, dim=1)
-
-
-def valid_steps(
-    lengths: Int64[Tensor, " batch"], inputs: Float[Tensor, "batch time feature"]
-) -> Bool[Tensor, "batch time 1"]:
-    """Return where `inputs` holds a step of its sequence and not padding."""
-    return (torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None])[:, :, None]
 
 
 @torch.no_grad()

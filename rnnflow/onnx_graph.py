@@ -1,7 +1,7 @@
 """The classifier as an ONNX graph, built node by node from its weights.
 
 Inputs `sequence (batch, time, feature)` float32 and `lengths (batch)` int64, output `probabilities
-(batch, class)`; batch and time are free. Scaling and missing values are handled in the graph.
+(batch, class)`; batch and time are free. The preparation of the raw steps is in the graph.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from onnx import TensorProto, helper
+from torch import nn
 
-from rnnflow.model import SEQUENCE_VARIANCE_FLOOR, RecurrentLayer, SequenceClassifier
+from rnnflow.model import RecurrentLayer, SequenceClassifier
+from rnnflow.onnx_nodes import Nodes
+from rnnflow.onnx_preparation import prepare, refused
 
 OPSET = 17
 IR_VERSION = 8
@@ -23,20 +25,9 @@ GATE_ORDER = {"rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}
 
 def build(model: SequenceClassifier, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """Return the graph of `model`, with `metadata` as its properties."""
-    graph = _Graph()
-    outputs = _scaling(graph, model)
-    if model.stem:
-        outputs = _stem(graph, model.stem.convolutions, outputs)
-    outputs = graph.add("Transpose", [outputs], perm=[1, 0, 2])
-    lengths = graph.add("Cast", ["lengths"], to=TensorProto.INT32)
-    final = ""
-    for layer in model.layers:
-        assert isinstance(layer, RecurrentLayer)
-        outputs, final = _recurrent(graph, layer, model.params.cell, outputs, lengths)
-    pooled = _pooling(graph, model.params.pooling, outputs, final)
-    logits = graph.add("Gemm", [pooled, graph.constant(model.head.weight), graph.constant(model.head.bias)], transB=1)
-    graph.add("Softmax", [logits], output="probabilities", axis=1)
-    num_features, num_classes = len(model.scaler.mean), model.head.out_features
+    graph = Nodes()
+    _classifier(graph, model)
+    num_features, num_classes = model.preparation.num_features, model.head.out_features
     proto = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -63,67 +54,28 @@ def serialise(proto: onnx.ModelProto) -> bytes:
     return content
 
 
-class _Graph:
-    """Nodes and constants under construction; values are known by name."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-        self._valid_steps: str | None = None
-
-    def add(self, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
-        """Append a node and return the name of its output."""
-        name = output or f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
-        return name
-
-    def constant(self, value: Tensor | np.ndarray | float | list[int]) -> str:
-        """Store a constant and return its name; a float becomes float32, a list int64."""
-        if isinstance(value, Tensor):
-            array = value.detach().numpy()
-        else:
-            array = np.asarray(value, dtype=np.int64 if isinstance(value, list) else np.float32)
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    def valid_steps(self) -> str:
-        """Return where the batch holds a step of its sequence: bool (batch, time, 1)."""
-        if self._valid_steps is None:
-            shape = self.add("Shape", ["sequence"], start=1, end=2)
-            num_steps = self.add("Squeeze", [shape, self.constant([0])])
-            zero, one = (self.add("Squeeze", [self.constant([number]), self.constant([0])]) for number in (0, 1))
-            steps = self.add("Range", [zero, num_steps, one])
-            lengths = self.add("Unsqueeze", ["lengths", self.constant([1])])
-            self._valid_steps = self.add("Unsqueeze", [self.add("Less", [steps, lengths]), self.constant([2])])
-        return self._valid_steps
+def _classifier(graph: Nodes, model: SequenceClassifier) -> None:
+    """Every node from the inputs to `probabilities`."""
+    outputs, lengths = prepare(graph, model.preparation, "sequence", "lengths")
+    if model.stem:
+        is_valid = graph.valid_steps(outputs, lengths)
+        outputs = _stem(graph, model.stem.convolutions, outputs, is_valid)
+    outputs = graph.add("Transpose", [outputs], perm=[1, 0, 2])
+    final = ""
+    lengths_of_cells = graph.add("Cast", [lengths], to=TensorProto.INT32)
+    for layer in model.layers:
+        assert isinstance(layer, RecurrentLayer)
+        outputs, final = _recurrent(graph, layer, model.params.cell, outputs, lengths_of_cells)
+    pooled = _pooling(graph, model.params.pooling, outputs, final, lengths)
+    logits = graph.add("Gemm", [pooled, graph.constant(model.head.weight), graph.constant(model.head.bias)], transB=1)
+    if model.params.missing == "refuse":
+        is_refused = refused(graph, "sequence", "lengths")
+        logits = graph.add("Where", [is_refused, graph.constant(np.nan), logits])
+    graph.add("Softmax", [logits], output="probabilities", axis=1)
 
 
-def _scaling(graph: _Graph, model: SequenceClassifier) -> str:
-    """Scaled sequences, (batch, time, feature), with zeros for missing values."""
-    scaler = model.scaler
-    centred = graph.add("Sub", ["sequence", graph.constant(scaler.mean)])
-    scaled = graph.add("Mul", [centred, graph.constant(scaler.inverse_deviation)])
-    missing = graph.add("IsNaN", [scaled])
-    zero = graph.constant(0.0)
-    if scaler.scaling != "sequence":
-        return graph.add("Where", [missing, zero, scaled])
-    known = graph.add("And", [graph.add("Not", [missing]), graph.valid_steps()])
-    count = graph.add("ReduceSum", [graph.add("Cast", [known], to=TensorProto.FLOAT), graph.constant([1])], keepdims=1)
-    count = graph.add("Max", [count, graph.constant(1.0)])
-
-    def mean(values: str) -> str:
-        return graph.add("Div", [graph.add("ReduceSum", [values, graph.constant([1])], keepdims=1), count])
-
-    filled = graph.add("Where", [known, scaled, zero])
-    centred = graph.add("Where", [known, graph.add("Sub", [filled, mean(filled)]), zero])
-    variance = mean(graph.add("Mul", [centred, centred]))
-    floored = graph.add("Add", [variance, graph.constant(SEQUENCE_VARIANCE_FLOOR)])
-    return graph.add("Div", [centred, graph.add("Sqrt", [floored])])
-
-
-def _stem(graph: _Graph, convolutions: nn.ModuleList, inputs: str) -> str:
-    is_valid = graph.add("Transpose", [graph.valid_steps()], perm=[0, 2, 1])
+def _stem(graph: Nodes, convolutions: nn.ModuleList, inputs: str, is_valid: str) -> str:
+    is_valid = graph.add("Transpose", [is_valid], perm=[0, 2, 1])
     zero = graph.constant(0.0)
     outputs = graph.add("Transpose", [inputs], perm=[0, 2, 1])
     for convolution in convolutions:
@@ -136,7 +88,7 @@ def _stem(graph: _Graph, convolutions: nn.ModuleList, inputs: str) -> str:
     return graph.add("Transpose", [outputs], perm=[0, 2, 1])
 
 
-def _recurrent(graph: _Graph, layer: RecurrentLayer, cell: str, inputs: str, lengths: str) -> tuple[str, str]:
+def _recurrent(graph: Nodes, layer: RecurrentLayer, cell: str, inputs: str, lengths: str) -> tuple[str, str]:
     """Outputs (time, batch, direction * hidden) and final states (batch, direction * hidden)."""
     directions = [module for module in (layer.forward_cell, layer.backward_cell) if module is not None]
     hidden_size = directions[0].hidden_size
@@ -170,7 +122,7 @@ def _weights(module: nn.RNNBase, cell: str) -> tuple[np.ndarray, np.ndarray, np.
     return reordered("weight_ih_l0"), reordered("weight_hh_l0"), biases
 
 
-def _pooling(graph: _Graph, pooling: str, outputs: str, final: str) -> str:
+def _pooling(graph: Nodes, pooling: str, outputs: str, final: str, lengths: str) -> str:
     if pooling == "last":
         return final
     by_batch = graph.add("Transpose", [outputs], perm=[1, 0, 2])
@@ -178,9 +130,8 @@ def _pooling(graph: _Graph, pooling: str, outputs: str, final: str) -> str:
     if "mean" in pooling:
         # The operators leave zeros behind the end of a sequence.
         summed = graph.add("ReduceSum", [by_batch, graph.constant([1])], keepdims=0)
-        lengths = graph.add("Unsqueeze", [graph.add("Cast", ["lengths"], to=TensorProto.FLOAT), graph.constant([1])])
-        parts.append(graph.add("Div", [summed, lengths]))
+        parts.append(graph.add("Div", [summed, graph.add("Unsqueeze", [graph.number(lengths), graph.constant([1])])]))
     if "max" in pooling:
-        masked = graph.add("Where", [graph.valid_steps(), by_batch, graph.constant(-np.inf)])
+        masked = graph.add("Where", [graph.valid_steps(by_batch, lengths), by_batch, graph.constant(-np.inf)])
         parts.append(graph.add("ReduceMax", [masked], axes=[1], keepdims=0))
     return graph.add("Concat", parts, axis=1) if len(parts) > 1 else parts[0]

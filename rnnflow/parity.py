@@ -4,9 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Int64
 
 from rnnflow.inference import Predictor
 from rnnflow.model import SequenceClassifier
+
+MISSING_SHARES = (0.02, 0.02, 0.3, 1.0)
+"""Of the values of a sequence, one of them drawn for each."""
 
 
 @torch.inference_mode()
@@ -16,29 +20,53 @@ def largest_difference(
     """Return the largest difference between their probabilities.
 
     For each batch size and longest length, sequences of that length down to one step are run, drawn
-    around the scaling's mean, a few values missing. onnxruntime gets garbage (NaN, and large numbers) in
-    the padding; PyTorch runs each sequence alone, without any padding.
+    around the scaling's mean, few to all of their values missing. onnxruntime gets garbage (NaN, and large
+    numbers) in the padding; PyTorch runs each sequence alone, without any padding. A model that refuses
+    missing values gets the same sequences complete as well, and has to answer NaN where they are not.
     """
     rng = np.random.default_rng(0)
-    mean = model.scaler.mean.numpy()
-    deviation = 1 / model.scaler.inverse_deviation.numpy()
     largest = 0.0
     for batch_size in batch_sizes:
         for longest in lengths:
-            sequences = rng.standard_normal((batch_size, longest, len(mean)), dtype=np.float32) * deviation + mean
-            sequences[rng.random(sequences.shape) < 0.02] = np.nan
+            complete = _sequences(model, rng, batch_size, longest)
+            share = rng.choice(MISSING_SHARES, (batch_size, 1, 1))
+            incomplete = np.where(rng.random(complete.shape) < share, np.float32(np.nan), complete)
             valid = rng.integers(1, longest + 1, batch_size)
             valid[0] = longest
-            expected = np.concatenate(
-                [
-                    model(torch.from_numpy(sequence[None, :length]), None).softmax(1).numpy()
-                    for sequence, length in zip(sequences, valid, strict=True)
-                ]
-            )
-            for garbage in (np.nan, 1e6):
-                padded = np.where(
-                    np.arange(longest)[None, :, None] < valid[:, None, None], sequences, np.float32(garbage)
-                )
-                difference = np.abs(predictor.run(padded, valid) - expected).max()
-                largest = max(largest, float(difference) if np.isfinite(difference) else np.inf)
+            for sequences in (complete, incomplete) if model.params.missing == "refuse" else (incomplete,):
+                largest = max(largest, _difference(model, predictor, sequences, valid))
+    return largest
+
+
+def _sequences(
+    model: SequenceClassifier, rng: np.random.Generator, batch_size: int, num_steps: int
+) -> Float32[np.ndarray, "batch time feature"]:
+    num_features = model.preparation.num_features
+    mean = model.preparation.mean[:num_features].numpy()
+    deviation = 1 / model.preparation.inverse_deviation[:num_features].numpy()
+    return rng.standard_normal((batch_size, num_steps, num_features), dtype=np.float32) * deviation + mean
+
+
+def _difference(
+    model: SequenceClassifier,
+    predictor: Predictor,
+    sequences: Float32[np.ndarray, "batch time feature"],
+    lengths: Int64[np.ndarray, " batch"],
+) -> float:
+    """Infinite where one of them answers with a number and the other does not, or where none has to be refused."""
+    alone = [
+        model(torch.from_numpy(sequence[None, :length]), None).softmax(1).numpy()
+        for sequence, length in zip(sequences, lengths, strict=True)
+    ]
+    expected = np.concatenate(alone)
+    is_valid = np.arange(sequences.shape[1]) < lengths[:, None]
+    is_refused = np.isnan(sequences).any(2, where=is_valid[:, :, None]).any(1) & (model.params.missing == "refuse")
+    largest = 0.0
+    for garbage in (np.nan, 1e6):
+        answered = predictor.run(np.where(is_valid[:, :, None], sequences, np.float32(garbage)), lengths)
+        for probabilities in (expected, answered):
+            if (np.isnan(probabilities) != is_refused[:, None]).any():
+                return np.inf
+        difference = np.abs(answered - expected)[~is_refused].max(initial=0.0)
+        largest = max(largest, float(difference))
     return largest

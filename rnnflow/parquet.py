@@ -85,7 +85,7 @@ class SequenceFile:
             raise InputError(f"{path}: not a complete Parquet file: {_one_line(error)}") from None
         for name in TYPES if needs_label else ("id", "sequence"):
             _check_column(path, schema, name)
-        return cls(path, metadata, _features(path, schema, features))
+        return cls(path, metadata, features_of(path, schema, features))
 
     @property
     def num_rows(self) -> int:
@@ -202,13 +202,18 @@ def _converted(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.Re
     return pa.RecordBatch.from_arrays(columns, names)
 
 
-def _features(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> tuple[str, ...]:
+def features_of(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of the features that the schema's metadata say, or else the ones that were given.
+
+    Raises:
+        InputError: neither says them, or the metadata are not this program's.
+    """
     metadata = (schema.metadata or {}).get(METADATA_KEY)
     if metadata is None:
         if given is None:
             raise InputError(
                 f"{path}: the metadata key 'rnnflow' is missing, which names the features; "
-                "write it, or name them in params.yaml as generate.features"
+                "write it, or name them in params.yaml as generate.files.features"
             )
         return tuple(given)
     try:

@@ -29,7 +29,7 @@ def predict_file(predictor: Predictor, source: Path, target: str) -> int:
         target: a path ending in `.parquet` or `.csv`, or `-` for CSV on standard output.
 
     Raises:
-        InputError: the file is damaged, or has other features than the model.
+        InputError: the file is damaged, has other features than the model, or misses a value that the model needs.
     """
     if target != STANDARD_OUTPUT and Path(target).suffix not in (".parquet", ".csv"):
         raise InputError(f"{target}: expected a name ending in .parquet or .csv, or - for standard output")
@@ -53,19 +53,28 @@ def predict_file(predictor: Predictor, source: Path, target: str) -> int:
             writer = stack.enter_context(kind(temporary, schema))
         bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
         task = stack.enter_context(bar).add_task("predicting", total=file.num_rows)
+        row = 0
         for batch in file.batches(["id", "sequence"]):
-            writer.write_table(_predicted(predictor, batch, schema))
+            writer.write_table(_predicted(predictor, batch, schema, source, row))
+            row += len(batch)
             bar.advance(task, len(batch))
     return file.num_rows
 
 
-def _predicted(predictor: Predictor, batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
-    sequences = batch.column("sequence")
+def _predicted(predictor: Predictor, batch: pa.RecordBatch, schema: pa.Schema, source: Path, row: int) -> pa.Table:
+    """The columns of the output for a batch that begins in `row` of the file."""
+    ids, sequences = batch.column("id"), batch.column("sequence")
     num_features = len(predictor.features)
     values = sequences.flatten().to_numpy().reshape(-1, num_features)
     lengths = pc.list_value_length(sequences).to_numpy() // num_features
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    if refused := predictor.first_refused(values, offsets):
+        index, feature = refused
+        raise InputError(
+            f"{source}: row {row + index}: id {ids[index].as_py()!r} misses a value of {feature!r}; "
+            "the model refuses missing values"
+        )
     probabilities = predictor.flat_probabilities(values, offsets)
     predictions = pa.array(np.array(predictor.classes, dtype=object)[probabilities.argmax(1)], pa.string())
-    columns = [batch.column("id"), predictions, *(pa.array(column) for column in probabilities.T)]
+    columns = [ids, predictions, *(pa.array(column) for column in probabilities.T)]
     return pa.Table.from_arrays(columns, schema=schema)

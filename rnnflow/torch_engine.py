@@ -7,8 +7,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from rnnflow.model import Lengths, SequenceClassifier
+from rnnflow.model import SequenceClassifier
 from rnnflow.params import TrainParams
+from rnnflow.preparation import Lengths
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -16,9 +17,9 @@ EPSILON = 1e-8
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences that the model's scaler has scaled, with their classes."""
+    """Sequences as the first layer reads them, with their classes."""
 
-    scaled: Float[Tensor, "batch time feature"]
+    prepared: Float[Tensor, "batch time feature"]
     lengths: Lengths
     labels: Int64[Tensor, " batch"]
 
@@ -51,10 +52,7 @@ class TorchEngine:
 
     def loss_and_grad(self, batch: Batch) -> Float[Tensor, ""]:
         """Return the mean loss of a batch; its gradient is in `gradient` afterwards."""
-        scaled = batch.scaled
-        if self.params.jitter:
-            scaled = scaled + self.params.jitter * torch.randn_like(scaled)
-        logits = self.model.classify(scaled, batch.lengths)
+        logits = self.model.classify(batch.prepared, batch.lengths)
         loss = functional.cross_entropy(
             logits, batch.labels, self.class_weights, label_smoothing=self.params.label_smoothing
         )

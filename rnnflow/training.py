@@ -12,24 +12,25 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from rnnflow import scaling
+from rnnflow.augmentation import augmented
 from rnnflow.batches import buckets, pad
-from rnnflow.dataset import SequenceDataset
+from rnnflow.dataset import SequenceDataset, refuse_missing
 from rnnflow.errors import InputError
 from rnnflow.evaluation import log_loss_and_accuracy, predict
 from rnnflow.model import SequenceClassifier
 from rnnflow.outputs import complete_file
 from rnnflow.params import ModelParams, TrainParams
+from rnnflow.sampling import epoch_order
 from rnnflow.schedule import one_cycle
 from rnnflow.torch_engine import Batch, TorchEngine
 
 VALIDATION_BATCH_SIZE = 256
-SCALING_CHUNK = 2**20
-"""Time steps looked at together when the scaling is fitted."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch came to; losses are mean cross-entropies."""
+    """What an epoch came to; losses are mean cross-entropies, NaN where there is no validation."""
 
     train_loss: float
     validation_loss: float
@@ -41,29 +42,40 @@ class Training:
     """A classifier in training.
 
     Args:
-        train, validation: the splits, with the same classes and features.
+        train, validation: the splits, with the same classes and features; without validation nothing stops it early.
         model_params: the architecture.
         train_params: the recipe.
         device: `cpu` or `cuda`.
+        last_epoch: where to end on the way of `epochs`; none goes all the way.
+
+    Raises:
+        InputError: a value is missing and the model refuses such data.
     """
 
     def __init__(
         self,
         train: SequenceDataset,
-        validation: SequenceDataset,
+        validation: SequenceDataset | None,
         model_params: ModelParams,
         train_params: TrainParams,
         device: str = "cpu",
+        last_epoch: int | None = None,
     ) -> None:
+        if model_params.missing == "refuse":
+            refuse_missing(train, "train")
+            if validation is not None:
+                refuse_missing(validation, "validation")
         torch.set_num_threads(train_params.num_threads)
         torch.manual_seed(train_params.seed)
         self.train = train
         self.validation = validation
         self.params = train_params
+        self.last_epoch = last_epoch or train_params.epochs
+        self.patience = None if validation is None else train_params.early_stopping_patience
         self.device = torch.device(device)
         self.order = np.random.default_rng(train_params.seed)
         model = SequenceClassifier(model_params, len(train.features), len(train.classes))
-        fit_scaling(model, train)
+        scaling.fit(model.preparation, train)
         self.model = model.to(self.device)
         self.engine = TorchEngine(self.model, train_params, self._class_weights())
         self.best_weights = self.engine.weights.clone()
@@ -91,15 +103,19 @@ class Training:
             if resume is not None:
                 self._save(resume)
             on_epoch(epoch)
-        if self.params.early_stopping_patience is not None:
+        if self.patience is not None:
             self.engine.weights.copy_(self.best_weights)
         return self.model.eval()
 
     @property
     def is_finished(self) -> bool:
-        patience = self.params.early_stopping_patience
-        has_stalled = patience is not None and len(self.history) - self.best_epoch >= patience
-        return len(self.history) >= self.params.epochs or has_stalled
+        has_stalled = self.patience is not None and len(self.history) - self.best_epoch >= self.patience
+        return len(self.history) >= self.last_epoch or has_stalled
+
+    @property
+    def chosen_epoch(self) -> int:
+        """Number of the epoch whose weights a finished training returns, from 1."""
+        return len(self.history) if self.patience is None else self.best_epoch
 
     @property
     def best_epoch(self) -> int:
@@ -114,13 +130,18 @@ class Training:
                 f"training: the loss is {train_loss} in epoch {len(self.history) + 1}; "
                 "lower train.learning_rate or look for extreme values in the data"
             )
-        probabilities = predict(self.model, self.validation, VALIDATION_BATCH_SIZE)
-        validation_loss, accuracy = log_loss_and_accuracy(self.validation.labels, probabilities)
-        epoch = Epoch(train_loss, validation_loss, accuracy, learning_rate)
+        epoch = Epoch(train_loss, *self._validate(), learning_rate)
         self.history.append(epoch)
         if self.best_epoch == len(self.history):
             self.best_weights.copy_(self.engine.weights)
         return epoch
+
+    def _validate(self) -> tuple[float, float]:
+        """Loss and accuracy on the validation split."""
+        if self.validation is None:
+            return np.nan, np.nan
+        probabilities = predict(self.model, self.validation, VALIDATION_BATCH_SIZE)
+        return log_loss_and_accuracy(self.validation.labels, probabilities)
 
     def train_epoch(self) -> tuple[float, float]:
         """Take the steps of the next epoch and return its mean loss and the last learning rate."""
@@ -138,22 +159,25 @@ class Training:
         return train_loss, learning_rate
 
     def _batches(self) -> Iterator[Batch]:
-        """Yield every sequence once, in an order drawn for this epoch."""
+        """Yield the sequences of an epoch, in an order drawn for it."""
+        preparation = self.model.preparation
         lengths = self.train.lengths
         size = self.params.batch_size
-        for bucket in buckets(self.order.permutation(len(self.train)), lengths, size):
-            bucket_lengths = lengths[bucket]
-            is_ragged = bucket_lengths[0] != bucket_lengths[-1]
+        for bucket in buckets(epoch_order(self.order, self.train.labels, self.params.sampling), lengths, size):
+            is_ragged = lengths[bucket[0]] != lengths[bucket[-1]]
             labels = torch.from_numpy(self.train.labels[bucket]).to(self.device)
-            on_device = torch.from_numpy(bucket_lengths).to(self.device) if is_ragged else None
+            raw_lengths = torch.from_numpy(lengths[bucket]).to(self.device) if is_ragged else None
             sequences = torch.from_numpy(pad(self.train.values, self.train.offsets, bucket)).to(self.device)
-            scaled = self.model.scaler(sequences, on_device)
+            prepared, on_device = self.model.prepare(sequences, raw_lengths)
+            num_steps = preparation.num_steps(lengths[bucket])
             starts = range(0, len(bucket), size)
             for start in self.order.permutation(starts) if is_ragged else starts:
                 rows = slice(start, start + size)
-                shortest, longest = bucket_lengths[rows][[0, -1]]
-                lengths_in_batch = on_device[rows] if on_device is not None and shortest != longest else None
-                yield Batch(scaled[rows, :longest], lengths_in_batch, labels[rows])
+                shortest, longest = num_steps[rows][[0, -1]]
+                in_batch = on_device[rows] if on_device is not None and shortest != longest else None
+                yield Batch(
+                    *augmented(prepared[rows, :longest], in_batch, self.params, preparation.num_scaled), labels[rows]
+                )
 
     def _class_weights(self) -> Tensor | None:
         if self.params.class_weights == "none":
@@ -182,24 +206,6 @@ class Training:
             torch.cuda.set_rng_state(tensors["cuda_rng"], self.device)
         self.order.bit_generator.state = description["order"]
         self.history = [Epoch(**epoch) for epoch in description["history"]]
-
-
-def fit_scaling(model: SequenceClassifier, train: SequenceDataset) -> None:
-    """Set the scaler to mean and deviation of each feature over the train split, missing values left out."""
-    if model.params.scaling == "none":
-        return
-    num_features = len(train.features)
-    count, total, squares = (np.zeros(num_features) for _ in range(3))
-    for start in range(0, len(train.values), SCALING_CHUNK):
-        chunk = train.values[start : start + SCALING_CHUNK].astype(np.float64)
-        count += (~np.isnan(chunk)).sum(0)
-        total += np.nansum(chunk, 0)
-    mean = total / np.maximum(count, 1)
-    for start in range(0, len(train.values), SCALING_CHUNK):
-        squares += np.nansum((train.values[start : start + SCALING_CHUNK] - mean) ** 2, 0)
-    deviation = np.sqrt(squares / np.maximum(count, 1))
-    model.scaler.mean.copy_(torch.from_numpy(mean))
-    model.scaler.inverse_deviation.copy_(torch.from_numpy(1 / np.where(deviation > 0, deviation, 1)))
 
 
 def _read_state(path: Path) -> tuple[dict[str, Tensor], Any]:

@@ -29,6 +29,8 @@ def evaluate(settings: params.EvaluateParams, checkpoint_file: Path, test: Path,
     torch.set_num_threads(1)  # their number could change the last bits of the metrics
     model, description = checkpoint.load(checkpoint_file)
     split = dataset.load(test, description.classes, description.features)
+    if description.model.missing == "refuse":
+        dataset.refuse_missing(split, "test")
     probabilities = evaluation.predict(model, split, settings.batch_size)
     majority = int(np.argmax(description.class_counts))
     metrics = evaluation.metrics(split.labels, probabilities, majority)

@@ -36,22 +36,29 @@ def train(arguments: argparse.Namespace) -> None:
         "code": provenance.code_md5(provenance.source_files(Path(__file__))),
     }
     device = environment.device()
-    resume = environment.resume_file(md5, device)
+    resume, final_resume = (environment.resume_file({**md5, "fit": fit}, device) for fit in ("chosen", "final"))
+    fitted = train_split
     training = Training(train_split, validation, model_params, settings.train, device)
     with TrainingLog(arguments.name, arguments.log, settings.train.epochs, device) as log:
         model = training.run(resume, log.add)
+        if settings.train.final_fit:
+            fitted, num_epochs = dataset.joined(train_split, validation), training.chosen_epoch
+            print(f"{arguments.name}: final fit, {num_epochs} epochs on train and validation", flush=True)
+            final = Training(fitted, None, model_params, settings.train, device, last_epoch=num_epochs)
+            model = final.run(final_resume)
     description = checkpoint.Description(
         name=arguments.name,
         model=model_params,
         features=train_split.features,
         classes=train_split.classes,
-        class_counts=tuple(train_split.class_counts),
-        lengths=train_split.length_range,
+        class_counts=tuple(fitted.class_counts),
+        lengths=fitted.length_range,
         num_parameters=model.num_parameters,
         md5=md5,
     )
     checkpoint.save(arguments.checkpoint, model, description)
-    environment.end_resume(resume)
+    for file in (resume, final_resume):
+        environment.end_resume(file)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ FEATURES = ("x", "y")
 
 def columns(num_rows: int = 40, prefix: str = "a", num_features: int = len(FEATURES)) -> dict[str, Any]:
     """Return the columns of a small file: two classes in turn, one to five steps."""
-    rng = np.random.default_rng(num_rows)
+    rng = np.random.default_rng([num_rows, *prefix.encode()])
     return {
         "id": [f"{prefix}-{row}" for row in range(num_rows)],
         "sequence": [

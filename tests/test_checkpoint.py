@@ -105,7 +105,7 @@ def of_another_version(path: Path) -> None:
     with safe_open(path, "pt") as file:
         content = json.loads(file.metadata()["rnnflow"])
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
-    save_file(tensors, path, metadata={"rnnflow": json.dumps(content | {"version": 2})})
+    save_file(tensors, path, metadata={"rnnflow": json.dumps(content | {"version": 1})})
 
 
 DAMAGES = [
@@ -116,7 +116,7 @@ DAMAGES = [
     (cut_in_the_weights, "not a complete safetensors file"),
     (text, "not a complete safetensors file"),
     (of_another_program, "not a checkpoint of rnnflow"),
-    (of_another_version, "checkpoint version 2, this program reads version 1"),
+    (of_another_version, "checkpoint version 1, this program reads version 2"),
 ]
 
 

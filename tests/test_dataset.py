@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
 from rnnflow import parquet
-from rnnflow.dataset import load
+from rnnflow.dataset import SequenceDataset, joined, load, refuse_missing
 from rnnflow.errors import InputError
 from rnnflow.parquet import SequenceFile, write_table
 from tests.deliveries import columns, deliver, random_table, table
@@ -113,3 +113,29 @@ def test_more_files_than_a_process_may_hold_open_are_read(tmp_path: Path) -> Non
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     np.testing.assert_array_equal(split.values[::2, 0], np.arange(100))
+
+
+def split(lengths: list[int], first_value: int = 0) -> SequenceDataset:
+    values = np.arange(first_value, first_value + 2 * sum(lengths), dtype=np.float32).reshape(-1, 2)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    return SequenceDataset(values, offsets, np.arange(len(lengths)) % 2, ("x", "y"), ("no", "yes"))
+
+
+def test_joined_splits_have_the_sequences_of_both() -> None:
+    both = joined(split([2, 1]), split([3, 1, 2], first_value=100))
+    assert both.lengths.tolist() == [2, 1, 3, 1, 2]
+    assert [both.values[start, 0] for start in both.offsets[:-1]] == [0, 4, 100, 106, 108]
+    assert both.labels.tolist() == [0, 1, 0, 1, 0]
+    assert both.class_counts == [3, 2]
+    assert (both.features, both.classes) == (("x", "y"), ("no", "yes"))
+
+
+def test_a_split_that_misses_nothing_is_not_refused_and_another_is_by_sequence_and_feature() -> None:
+    complete = split([2, 1, 3])
+    refuse_missing(complete, "train")
+    complete.values[[3, 5], 1] = np.nan
+    expected = (
+        r"^train split: sequence 2: a value of feature 'y' is missing and the model's setting 'missing' is 'refuse'; "
+    )
+    with pytest.raises(InputError, match=expected):
+        refuse_missing(complete, "train")

@@ -99,8 +99,16 @@ def unknown_setting(folder: Path) -> str:
     return f"{path}: evaluate.batchsize: unknown parameter; did you mean 'batch_size'?"
 
 
+def refused_value(folder: Path) -> str:
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, missing="refuse"))
+    toys.save_checkpoint(folder / "checkpoint.safetensors", model)
+    return "test split: sequence 2: a value of feature 'x' is missing and the model's setting 'missing' is 'refuse'"
+
+
 @pytest.mark.parametrize(
-    "mistake", [unknown_class, other_features, no_files, no_rows, no_labels, unknown_setting], ids=lambda m: m.__name__
+    "mistake",
+    [refused_value, unknown_class, other_features, no_files, no_rows, no_labels, unknown_setting],
+    ids=lambda m: m.__name__,
 )
 def test_a_mistake_ends_it_with_one_line_and_leaves_the_last_evaluation(
     folder: Path, capsys: pytest.CaptureFixture[str], mistake: object

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from rnnflow.errors import InputError
 from rnnflow.inference import CHUNK_SIZE, Predictor
 from rnnflow.model import SequenceClassifier
-from rnnflow.params import Cell, ModelParams
+from rnnflow.params import Cell, Missing, ModelParams
 from rnnflow.provenance import ROOT
 from tests import toys
 
@@ -154,3 +154,21 @@ print(*sorted({{"torch", "onnx", "sklearn", "scipy", "pydantic", "safetensors", 
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.split() == []
+
+
+def test_a_model_that_refuses_missing_values_names_the_sequence(tmp_path: Path) -> None:
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, missing="refuse"))
+    predictor = Predictor(toys.exported(tmp_path, model))
+    sequences = toys.random_sequences([3, 1, 200, 2], missing=0.0)
+    np.testing.assert_allclose(predictor.probabilities(sequences), by_pytorch(model, sequences), atol=1e-6)
+    sequences[2][150, 1] = np.nan
+    with pytest.raises(InputError, match=r"^sequence 2 misses a value of 'y'; the model refuses missing values$"):
+        predictor.probabilities(sequences)
+
+
+@pytest.mark.parametrize("missing", ["zero", "forward_fill", "mask"])
+def test_other_models_answer_where_a_value_is_missing(tmp_path: Path, missing: Missing) -> None:
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, missing=missing, downsampling=2))
+    predictor = Predictor(toys.exported(tmp_path, model))
+    sequences = toys.random_sequences([3, 1, 200, 2], missing=0.5)
+    np.testing.assert_allclose(predictor.probabilities(sequences), by_pytorch(model, sequences), atol=1e-6)

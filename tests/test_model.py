@@ -9,7 +9,7 @@ from jaxtyping import TypeCheckError
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnflow.model import CELLS, RecurrentLayer, Scaler, SequenceClassifier, pool, reverse
+from rnnflow.model import CELLS, RecurrentLayer, SequenceClassifier, pool, reverse
 from rnnflow.params import Cell, ModelParams, StemParams
 from tests import toys
 
@@ -20,6 +20,9 @@ EVERY_PART = ModelParams(
     bidirectional=True,
     pooling="mean_max",
     scaling="sequence",
+    missing="mask",
+    downsampling=2,
+    differences=True,
     stem=StemParams(channels=3, kernel_size=5, num_layers=2),
 )
 
@@ -44,7 +47,10 @@ def test_padding_never_changes_a_prediction(
     array, valid = toys.padded(sequences, max(lengths) + extra, garbage)
     with torch.inference_mode():
         logits = model(torch.from_numpy(array), torch.from_numpy(valid))
-        torch.testing.assert_close(logits, toys.alone(model, sequences), atol=1e-6, rtol=1e-5)
+        expected = toys.alone(model, sequences)
+        torch.testing.assert_close(logits, expected, atol=1e-6, rtol=1e-5, equal_nan=True)
+    is_refused = [params.missing == "refuse" and bool(np.isnan(sequence).any()) for sequence in sequences]
+    assert logits.isnan().any(1).tolist() == logits.isnan().all(1).tolist() == is_refused
 
 
 @settings(deadline=None, max_examples=15)
@@ -52,7 +58,7 @@ def test_padding_never_changes_a_prediction(
 @example(EVERY_PART, [1, 9, 4], np.nan)
 def test_padding_never_changes_a_gradient(params: ModelParams, lengths: list[int], garbage: float) -> None:
     model = toys.random_classifier(params)
-    sequences = toys.random_sequences(lengths)
+    sequences = toys.random_sequences(lengths, missing=0.0 if params.missing == "refuse" else 0.1)
     array, valid = toys.padded(sequences, max(lengths) + 1, garbage)
 
     parameters = list(model.parameters())
@@ -70,7 +76,8 @@ def test_the_order_in_a_batch_never_changes_a_prediction(params: ModelParams, or
     model = toys.random_classifier(params)
     array, valid = (torch.from_numpy(part) for part in toys.padded(toys.random_sequences([5, 1, 9, 2, 9]), 9, np.nan))
     with torch.inference_mode():
-        torch.testing.assert_close(model(array[order], valid[order]), model(array, valid)[order], atol=1e-6, rtol=1e-5)
+        logits = model(array[order], valid[order])
+        torch.testing.assert_close(logits, model(array, valid)[order], atol=1e-6, rtol=1e-5, equal_nan=True)
 
 
 @pytest.mark.parametrize(("cell", "bidirectional", "num_layers"), [*product(toys.CELLS, [False, True], [1, 2])])
@@ -115,36 +122,6 @@ def test_reverse_turns_the_valid_steps_and_leaves_the_padding() -> None:
 def test_pooling_looks_at_valid_steps_only(pooling: str, expected: list[list[float]]) -> None:
     outputs = torch.tensor([[1.0, 2, 3, 9], [5, 6, 7, 8]])[:, :, None]
     assert pool(outputs, torch.tensor([3, 1]), pooling).tolist() == expected
-
-
-def test_scaling_standardises_each_feature_and_puts_the_mean_for_what_is_missing() -> None:
-    scaler = Scaler("global", 2)
-    scaler.mean.copy_(torch.tensor([10.0, -1.0]))
-    scaler.inverse_deviation.copy_(torch.tensor([0.5, 2.0]))
-    sequences = torch.tensor([[[12.0, -1.5], [torch.nan, 0.0], [torch.nan, 1e9]]])
-    assert scaler(sequences, torch.tensor([2])).tolist() == [[[1, -1], [0, 2], [0, 0]]]
-
-
-def test_scaling_by_sequence_leaves_out_what_is_missing_and_what_is_padding() -> None:
-    known = torch.tensor([[[1.0], [2.0], [6.0]]])
-    sequences = torch.tensor([[[1.0], [torch.nan], [2.0], [6.0], [1e9]]])
-    scaler = Scaler("sequence", 1)
-    scaled = scaler(sequences, torch.tensor([4]))
-    assert scaled[0, [1, 4], 0].tolist() == [0, 0]
-    torch.testing.assert_close(scaled[:, [0, 2, 3]], scaler(known, None))
-    torch.testing.assert_close(scaled.square().sum() / 3, torch.tensor(1.0), atol=1e-3, rtol=0)
-
-
-def test_scaling_by_sequence_makes_a_constant_sequence_zero() -> None:
-    assert not Scaler("sequence", 2)(torch.full((1, 5, 2), 7.0), None).any()
-
-
-@settings(deadline=None, max_examples=25)
-@given(offset=st.floats(-100, 100), factor=st.floats(1, 100))
-def test_scaling_by_sequence_forgets_offset_and_size(offset: float, factor: float) -> None:
-    sequences = torch.from_numpy(np.stack(toys.random_sequences([8, 8, 8])))
-    scaler = Scaler("sequence", 2)
-    torch.testing.assert_close(scaler(sequences * factor + offset, None), scaler(sequences, None), atol=5e-3, rtol=0)
 
 
 def gate_biases(model: SequenceClassifier, gate: int) -> Tensor:
@@ -211,3 +188,13 @@ def test_the_number_of_parameters_counts_every_weight_and_no_scaling() -> None:
 def test_a_tensor_of_another_shape_than_the_annotation_says_is_refused() -> None:
     with pytest.raises(TypeCheckError, match="batch time input"):
         RecurrentLayer("gru", 2, 3, False)(torch.zeros(4, 2), None)
+
+
+def test_the_first_layer_reads_values_differences_and_mask() -> None:
+    params = ModelParams(cell="gru", hidden_size=4, differences=True, missing="mask")
+    weights = SequenceClassifier(params, 3, 2).state_dict()
+    assert weights["layers.0.forward_cell.weight_ih_l0"].shape == (3 * 4, 9)
+    with_stem = params.model_copy(update={"stem": StemParams(channels=5)})
+    weights = SequenceClassifier(with_stem, 3, 2).state_dict()
+    assert weights["stem.convolutions.0.weight"].shape == (5, 9, 5)
+    assert weights["layers.0.forward_cell.weight_ih_l0"].shape == (3 * 4, 5)

@@ -7,15 +7,25 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from rnnflow import onnx_graph
-from rnnflow.params import Cell, ModelParams, Pooling, Scaling, StemParams
+from rnnflow.params import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
 from rnnflow.provenance import ROOT
 from tests import toys
 
 LSTM = ModelParams(
-    cell="lstm", hidden_size=4, num_layers=2, bidirectional=True, scaling="sequence", stem=StemParams(channels=3)
+    cell="lstm",
+    hidden_size=4,
+    num_layers=2,
+    bidirectional=True,
+    scaling="sequence",
+    missing="forward_fill",
+    downsampling=2,
+    differences=True,
+    stem=StemParams(channels=3),
 )
 
 
@@ -72,6 +82,47 @@ def test_padding_of_any_length_and_content_changes_nothing(cell: Cell, scaling: 
             array, lengths = toys.padded(sequences, num_steps, garbage)
             (probabilities,) = runtime.run(None, {"sequence": array, "lengths": lengths})
             np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    params=toys.architectures(),
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    extra=st.integers(0, 3),
+    garbage=st.sampled_from([np.nan, np.inf, 1e9]),
+    missing=st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_any_graph_answers_as_pytorch_does_about_each_sequence_alone(
+    params: ModelParams, lengths: list[int], extra: int, garbage: float, missing: float
+) -> None:
+    model, runtime = toys.random_classifier(params), session(params)
+    sequences = toys.random_sequences(lengths, missing=missing)
+    with torch.inference_mode():
+        expected = toys.alone(model, sequences).softmax(1).numpy()
+    array, valid = toys.padded(sequences, max(lengths) + extra, garbage)
+    (probabilities,) = runtime.run(None, {"sequence": array, "lengths": valid})
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", toys.POOLINGS)
+@pytest.mark.parametrize("cell", toys.CELLS)
+def test_a_refused_sequence_gets_nan_and_its_company_numbers(cell: Cell, pooling: Pooling) -> None:
+    runtime = session(ModelParams(cell=cell, hidden_size=4, pooling=pooling, bidirectional=True, missing="refuse"))
+    sequences = np.zeros((4, 3, 2), np.float32)
+    sequences[1, 0, 1] = sequences[2, 2, 0] = sequences[3, 2, 0] = np.nan
+    (probabilities,) = runtime.run(None, {"sequence": sequences, "lengths": np.array([3, 3, 3, 2])})
+    assert np.isnan(probabilities).tolist() == [[False] * 3, [True] * 3, [True] * 3, [False] * 3]
+
+
+@pytest.mark.parametrize("missing", toys.MISSING)
+def test_the_mean_pooling_divides_by_the_steps_that_are_left(missing: Missing) -> None:
+    params = ModelParams(cell="gru", hidden_size=4, pooling="mean", downsampling=3, missing=missing)
+    model, runtime = toys.random_classifier(params), session(params)
+    sequences = toys.random_sequences([7, 1, 3, 10], missing=0.0)
+    array, lengths = toys.padded(sequences, 11, np.nan)
+    (probabilities,) = runtime.run(None, {"sequence": array, "lengths": lengths})
+    with torch.inference_mode():
+        np.testing.assert_allclose(probabilities, toys.alone(model, sequences).softmax(1).numpy(), atol=1e-6)
 
 
 def test_the_properties_come_back_as_given() -> None:

@@ -11,7 +11,10 @@ from rnnflow.provenance import ROOT
 SECTIONS: dict[str, type[BaseModel]] = {
     "generate": params.GenerateParams,
     "generate.num_sequences": params.NumSequences,
-    "generate.split": params.SplitShares,
+    "generate.files": params.FilesParams,
+    "generate.files.columns": params.ColumnNames,
+    "generate.split": params.SplitParams,
+    "generate.drift": params.DriftParams,
     "train": params.TrainParams,
     "models.toy": params.ModelParams,
     "models.cell": params.ModelParams,  # a model may be called like a setting
@@ -81,7 +84,10 @@ def test_a_misspelt_section_is_answered_with_the_right_one(section: str) -> None
 
 def test_a_name_like_no_other_is_answered_with_all_there_are() -> None:
     message = refusal(changed("generate.split.quux", 1))
-    assert message == "params.yaml: generate.split.quux: unknown parameter; expected one of validation, test"
+    assert (
+        message
+        == "params.yaml: generate.split.quux: unknown parameter; expected one of by, validation, test, validation_from, test_from, duplicates"
+    )
 
 
 @pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export"])
@@ -104,16 +110,29 @@ def test_a_missing_section_is_named(section: str) -> None:
         ("train.learning_rate", float("inf"), "input should be a finite number, got inf"),
         ("train.seed", 2**64, "input should be less than 9223372036854775808, got 18446744073709551616"),
         ("generate.seed", -1, "input should be greater than or equal to 0, got -1"),
-        ("generate.features", [], "expected at least one entry, got []"),
-        ("generate.features", "x", "input should be a valid list, got 'x'"),
+        ("generate.files.features", [], "expected at least one entry, got []"),
+        ("generate.files.features", "x", "input should be a valid list, got 'x'"),
         ("generate.split", 0.2, "expected names with values, got 0.2"),
         ("generate.split.test", 1, "input should be less than 1, got 1"),
-        ("generate.source", "sumsign", "input should be 'sum_sign', 'adding', 'digits' or 'files', got 'sumsign'"),
+        (
+            "generate.source",
+            "sumsign",
+            "input should be 'sum_sign', 'adding', 'files', 'japanese_vowels', 'basic_motions', 'italy_power_demand', 'gun_point', 'digits' or 'spoken_digits', got 'sumsign'",
+        ),
         ("models.toy.cell", "lsmt", "input should be 'rnn', 'lstm' or 'gru', got 'lsmt'"),
         ("models.toy.cell", None, "input should be 'rnn', 'lstm' or 'gru', got None"),
         ("models.toy.pooling", "sum", "input should be 'last', 'mean', 'max' or 'mean_max', got 'sum'"),
         ("models.toy.dropout", 1.0, "input should be less than 1, got 1.0"),
         ("models.toy.bidirectional", "yes", "input should be a valid boolean, got 'yes'"),
+        ("models.toy.missing", "drop", "input should be 'zero', 'forward_fill', 'mask' or 'refuse', got 'drop'"),
+        ("models.toy.downsampling", 0, "input should be greater than or equal to 1, got 0"),
+        ("models.toy.downsampling", 2.5, "input should be a valid integer, got 2.5"),
+        ("models.toy.differences", 1, "input should be a valid boolean, got 1"),
+        ("train.random_scale", -0.1, "input should be greater than or equal to 0, got -0.1"),
+        ("train.time_mask", 1, "input should be less than 1, got 1"),
+        ("train.random_crop", 1.0, "input should be less than 1, got 1.0"),
+        ("train.sampling", "random", "input should be 'shuffle' or 'balanced', got 'random'"),
+        ("train.final_fit", "yes", "input should be a valid boolean, got 'yes'"),
         ("models.toy", None, "expected names with values, got None"),
         ("models", None, "expected names with values, got None"),
         ("models", {}, "expected at least one entry, got {}"),

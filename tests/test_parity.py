@@ -1,4 +1,5 @@
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from onnx import numpy_helper
 from rnnflow import onnx_graph
 from rnnflow.inference import METADATA_NAMES, Predictor
 from rnnflow.model import SequenceClassifier
-from rnnflow.params import Cell, ModelParams, Pooling, Scaling
+from rnnflow.params import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
 from rnnflow.parity import largest_difference
 from tests import toys
 
@@ -49,6 +50,28 @@ def test_onnx_answers_as_pytorch_does(
     )
     model = toys.random_classifier(params)
     assert largest_difference(model, predictor(model, tmp_path), BATCH_SIZES, LENGTHS) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("missing", "scaling", "downsampling", "differences"),
+    [*product(toys.MISSING, toys.SCALINGS, [1, 2, 3], [False, True])],
+)
+def test_onnx_prepares_as_pytorch_does(
+    tmp_path: Path, missing: Missing, scaling: Scaling, downsampling: int, differences: bool
+) -> None:
+    params = ModelParams(
+        cell="gru",
+        hidden_size=5,
+        bidirectional=True,
+        pooling="mean_max",
+        stem=StemParams(channels=3, kernel_size=3),
+        missing=missing,
+        scaling=scaling,
+        downsampling=downsampling,
+        differences=differences,
+    )
+    model = toys.random_classifier(params)
+    assert largest_difference(model, predictor(model, tmp_path), (1, 5), (1, 2, 7)) <= 1e-5
 
 
 @settings(deadline=None, max_examples=25)
@@ -99,3 +122,38 @@ def test_a_backward_direction_that_starts_in_the_padding_shows(tmp_path: Path) -
     broken = Predictor(tmp_path / "model.onnx")
     assert largest_difference(model, broken, [1], [5]) <= 1e-5  # one sequence has no padding
     assert largest_difference(model, broken, [7], [5]) > 1e-3
+
+
+@pytest.mark.parametrize("is_deaf", ["onnx", "pytorch", "both"])
+@pytest.mark.parametrize("cell", toys.CELLS)
+def test_a_model_that_should_refuse_and_answers_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: Cell, is_deaf: str
+) -> None:
+    model = toys.random_classifier(ModelParams(cell=cell, hidden_size=4, scaling="none", missing="refuse"))
+    file = predictor(model, tmp_path)
+    assert largest_difference(model, file, [3], [5]) <= 1e-5
+    plain = toys.random_classifier(ModelParams(cell=cell, hidden_size=4, scaling="none"))
+    if is_deaf in ("onnx", "both"):
+        file = predictor(plain, tmp_path)
+    if is_deaf in ("pytorch", "both"):
+        monkeypatch.setattr(model, "forward", plain.forward)
+    assert largest_difference(model, file, [3], [5]) == np.inf
+
+
+@pytest.mark.parametrize("missing", ["forward_fill", "mask"])
+def test_an_onnx_file_of_another_policy_shows(tmp_path: Path, missing: Missing) -> None:
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, missing=missing))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    proto = onnx_graph.build(model, PROPERTIES)
+    if missing == "forward_fill":
+        (scan,) = (node for node in proto.graph.node if node.op_type == "Scan")
+        fill = scan.attribute[0].g.node[1]
+        assert fill.op_type == "Where"
+        fill.input[1] = "step"
+    else:
+        (flag,) = (node for node in proto.graph.node if node.op_type == "Not")
+        flag.op_type = "Identity"
+    (tmp_path / "model.onnx").write_bytes(onnx_graph.serialise(proto))
+    assert largest_difference(model, Predictor(tmp_path / "model.onnx"), [7], [6]) > 1e-3

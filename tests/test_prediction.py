@@ -191,3 +191,22 @@ def test_a_damaged_input_is_refused_and_leaves_nothing(tmp_path: Path, predictor
     with pytest.raises(InputError, match="damaged after row 0"):
         predict_file(predictor, source, str(tmp_path / "out.csv"))
     assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_missing_value_that_the_model_refuses_is_named_by_row_and_id(tmp_path: Path, suffix: str) -> None:
+    refusing = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, missing="refuse"))
+    predictor = Predictor(toys.exported(tmp_path / "model", refusing))
+    sequences = toys.random_sequences([2] * 20_001, missing=0.0)  # more than are read at a time
+    source, target = tmp_path / "input.parquet", tmp_path / f"out{suffix}"
+    toys.write_sequences(source, sequences)
+    assert predict_file(predictor, source, str(target)) == 20_001
+    target.unlink()
+    sequences[20_000][1, 1] = np.nan
+    toys.write_sequences(source, sequences)
+    with pytest.raises(InputError) as error:
+        predict_file(predictor, source, str(target))
+    assert str(error.value) == (
+        f"{source}: row 20000: id 'sequence-20000' misses a value of 'y'; the model refuses missing values"
+    )
+    assert not target.exists()

@@ -1,4 +1,5 @@
 import json
+import tempfile
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -6,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits
 
 from rnnflow import parquet
 from rnnflow.errors import InputError
 from rnnflow.params import GenerateParams
-from rnnflow.sources import SOURCES
 from rnnflow.splitting import SPLITS
+from stages.generate import generate
 from tests.deliveries import columns, deliver
 
 SYNTHETIC = ("sum_sign", "adding")
@@ -30,13 +32,15 @@ def settings(source: str, **changes: Any) -> GenerateParams:
 def shards(wanted: GenerateParams, raw: Path = Path("nowhere")) -> dict[str, list[pa.Table]]:
     """Return the tables of each split, once every one of them is in the contract's schema."""
     found: dict[str, list[pa.Table]] = {split: [] for split in SPLITS}
-    for split, table in SOURCES[wanted.source](wanted, raw):
-        table.validate(full=True)
-        optional = [name for name in parquet.OPTIONAL_COLUMNS if name in table.schema.names]
-        features = ["x", "y"] if wanted.source == "files" else features_of(table)
-        assert table.schema.equals(parquet.schema(features, optional), check_metadata=True)
-        assert 0 < len(table) <= wanted.shard_rows
-        found[split].append(table)
+    with tempfile.TemporaryDirectory() as name:
+        generate(wanted, raw, Path(name) / "sequences", {}, Path(name) / "report")
+        for path in sorted(Path(name).glob("sequences/*/*.parquet")):
+            table = pq.ParquetFile(path).read()
+            optional = [name for name in parquet.OPTIONAL_COLUMNS if name in table.schema.names]
+            features = ["x", "y"] if wanted.source == "files" else features_of(table)
+            assert table.schema.equals(parquet.schema(features, optional), check_metadata=True)
+            assert 0 < len(table) <= wanted.shard_rows
+            found[path.parent.name].append(table)
     return found
 
 
@@ -224,7 +228,7 @@ def test_files_of_other_types_become_the_contract(tmp_path: Path) -> None:
 
 def test_features_can_be_named_in_the_params(tmp_path: Path) -> None:
     deliver(tmp_path / "a.parquet", columns(), features=None)
-    assert len(rows(shards(settings("files", features=["x", "y"]), tmp_path))) == 40
+    assert len(rows(shards(settings("files", files={"features": ["x", "y"]}), tmp_path))) == 40
 
 
 def test_a_file_without_rows_adds_nothing(tmp_path: Path) -> None:
@@ -242,7 +246,7 @@ def test_a_folder_called_like_a_file_is_looked_into(tmp_path: Path) -> None:
 def test_files_that_disagree_about_columns_are_refused(tmp_path: Path) -> None:
     deliver(tmp_path / "a.parquet", columns(prefix="a"))
     deliver(tmp_path / "b.parquet", columns(prefix="b") | {"group": ["g"] * 40})
-    with pytest.raises(InputError, match=r"b\.parquet: columns id, sequence, label, group, but .*a\.parquet has id, "):
+    with pytest.raises(InputError, match=r"b\.parquet: columns id, label, group, but .*a\.parquet has id, label"):
         shards(settings("files"), tmp_path)
 
 
@@ -251,8 +255,11 @@ def test_an_id_that_came_before_is_named_with_its_row_and_the_file_it_came_in(tm
         deliver(tmp_path / f"{prefix}.parquet", columns(prefix=prefix))
     ids = [f"c-{row}" for row in range(39)]
     deliver(tmp_path / "c.parquet", columns() | {"id": [*ids, "b-3"]})
-    with pytest.raises(InputError, match=r"c\.parquet: row 39: id 'b-3' came before in .*b\.parquet$"):
+    with pytest.raises(InputError, match=r"c\.parquet: id 'b-3' came before in .*b\.parquet$"):
         shards(settings("files"), tmp_path)
     deliver(tmp_path / "c.parquet", columns() | {"id": [*ids, "c-38"]})
-    with pytest.raises(InputError, match=r"c\.parquet: row 39: id 'c-38' came before in the same file$"):
+    with pytest.raises(
+        InputError,
+        match=r"c\.parquet: id 'c-38' came before in the same file; the rows of a sequence must stand together$",
+    ):
         shards(settings("files"), tmp_path)

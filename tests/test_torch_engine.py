@@ -31,7 +31,7 @@ def test_a_step_is_clipping_and_adamw(weight_decay: float, max_grad_norm: float)
         engine.loss_and_grad(batch())
         engine.step(0.01)
         optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(peer.classify(batch().scaled, batch().lengths), batch().labels)
+        loss = torch.nn.functional.cross_entropy(peer.classify(batch().prepared, batch().lengths), batch().labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(peer.parameters(), max_grad_norm)
         optimiser.step()
@@ -50,14 +50,9 @@ def test_the_flat_vector_holds_the_parameters_in_their_order() -> None:
 def test_class_weights_and_label_smoothing_are_those_of_cross_entropy() -> None:
     weights = torch.tensor([1.0, 2.0, 0.5])
     engine = TorchEngine(classifier(), TrainParams(label_smoothing=0.2), weights)
-    logits = classifier().classify(batch().scaled, batch().lengths)
+    logits = classifier().classify(batch().prepared, batch().lengths)
     expected = torch.nn.functional.cross_entropy(logits, batch().labels, weights, label_smoothing=0.2)
     assert engine.loss_and_grad(batch()).item() == pytest.approx(expected.item())
-
-
-def test_jitter_is_drawn_anew_each_time() -> None:
-    engine = TorchEngine(classifier(), TrainParams(jitter=0.5), None)
-    assert engine.loss_and_grad(batch()).item() != engine.loss_and_grad(batch()).item()
 
 
 def test_a_state_taken_and_loaded_continues_alike() -> None:

@@ -9,12 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from ruamel.yaml import YAML
 from safetensors import safe_open
 
+from rnnflow import checkpoint, dataset
+from rnnflow.errors import InputError
 from rnnflow.provenance import ROOT, file_md5
-from stages import generate, train
+from stages import train
+from tests import toys
 
 MODEL = "gru"
 
@@ -23,12 +28,13 @@ MODEL = "gru"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("train")
     content = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
-    content["generate"]["num_sequences"] = {"train": 300, "validation": 50, "test": 50}
     content["train"]["epochs"] = 60
     YAML().dump(content, folder / "params.yaml")
-    generate.main(
-        ["--params", str(folder / "params.yaml"), "--raw", str(folder), "--output", str(folder / "sequences")]
-    )
+    rng = np.random.default_rng(0)
+    for split, num_sequences in (("train", 300), ("validation", 50)):
+        sequences = [*rng.standard_normal((num_sequences, 10, 1), dtype=np.float32)]
+        labels = ["positive" if sequence.sum() > 0 else "negative" for sequence in sequences]
+        toys.write_sequences(folder / f"sequences/{split}/part-00000.parquet", sequences, labels, ["value"])
     return folder
 
 
@@ -43,9 +49,10 @@ def options(folder: Path, output: Path, name: str = MODEL) -> list[str]:
     ]
 
 
-def start(folder: Path, output: Path, state: Path) -> subprocess.Popen[str]:
+def start(folder: Path, output: Path, state: Path, params: Path | None = None) -> subprocess.Popen[str]:
+    chosen = ["--params", str(params)] if params else []
     return subprocess.Popen(
-        [sys.executable, "-m", "stages.train", *options(folder, output)],
+        [sys.executable, "-m", "stages.train", *options(folder, output), *chosen],
         cwd=ROOT,
         env=os.environ | {"RNNFLOW_STATE": str(state)},
         stdout=subprocess.PIPE,
@@ -80,13 +87,75 @@ def test_a_training_killed_in_a_random_epoch_and_repeated_writes_the_same_bytes(
     assert not saved.exists()
 
 
+@pytest.fixture(scope="module")
+def params_of_final_fit(folder: Path) -> Path:
+    content = YAML(typ="safe").load(folder / "params.yaml")
+    content["train"] |= {"final_fit": True, "epochs": 40}
+    YAML().dump(content, folder / "final_fit.yaml")
+    return folder / "final_fit.yaml"
+
+
+@pytest.fixture(scope="module")
+def final_fit(folder: Path, params_of_final_fit: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Return the folder of a final fit that was never interrupted, and what it printed."""
+    output = tmp_path_factory.mktemp("final_fit")
+    whole = start(folder, output / "whole", output / "state", params_of_final_fit)
+    printed, _ = whole.communicate()
+    assert whole.returncode == 0
+    assert not [*output.glob("state/resume/*")]
+    return output / "whole", printed
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_a_final_fit_killed_in_either_phase_and_repeated_writes_the_same_bytes(
+    folder: Path, params_of_final_fit: Path, final_fit: tuple[Path, str], tmp_path: Path, phase: int
+) -> None:
+    output, _ = final_fit
+    state = tmp_path / "state"
+    process = start(folder, tmp_path / "killed", state, params_of_final_fit)
+    wait_for_epochs(process, state, 40 * phase + random.SystemRandom().randint(1, 25))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert len([*state.glob("resume/*.safetensors")]) == 1 + phase
+    again = start(folder, tmp_path / "killed", state, params_of_final_fit)
+    again.communicate()
+    assert again.returncode == 0
+    assert files(tmp_path / "killed") == files(output)
+    assert not [*state.glob("resume/*")]
+
+
+def test_a_final_fit_is_said_in_a_line_and_described_by_what_it_was_trained_on(
+    folder: Path, final_fit: tuple[Path, str], tmp_path: Path
+) -> None:
+    output, printed = final_fit
+    assert f"{MODEL}: final fit, 40 epochs on train and validation" in printed.splitlines()
+    content = YAML(typ="safe").load(folder / "params.yaml")
+    content["train"]["epochs"] = 40
+    YAML().dump(content, tmp_path / "params.yaml")
+    first = start(folder, tmp_path / "first", tmp_path / "state", tmp_path / "params.yaml")
+    assert "final fit" not in first.communicate()[0]
+    assert files(tmp_path / "first/log") == files(output / "log")  # what is logged is the first fit's
+    models, descriptions = zip(
+        *(checkpoint.load(path / "checkpoint.safetensors") for path in (tmp_path / "first", output)), strict=True
+    )
+    assert not torch.equal(models[0].head.weight, models[1].head.weight)
+    assert [sum(description.class_counts) for description in descriptions] == [300, 350]
+    splits = [dataset.load(folder / "sequences" / name) for name in ("train", "validation")]
+    np.testing.assert_allclose(
+        models[1].preparation.mean, np.concatenate([split.values for split in splits]).mean(0), rtol=1e-4, atol=1e-6
+    )
+
+
 def wait_for_epochs(process: subprocess.Popen[str], state: Path, num_epochs: int) -> None:
-    """Return once the state holds so many epochs."""
+    """Return once the state holds so many epochs, those of all fits together."""
     while process.poll() is None:
+        num_done = 0
         for path in state.glob("resume/*.safetensors"):
             with contextlib.suppress(FileNotFoundError), safe_open(path, "np") as file:
-                if len(json.loads(file.metadata()["rnnflow"])["history"]) >= num_epochs:
-                    return
+                num_done += len(json.loads(file.metadata()["rnnflow"])["history"])
+        if num_done >= num_epochs:
+            return
     pytest.fail("the training ended before it could be killed")
 
 
@@ -118,3 +187,38 @@ def test_a_training_that_fails_leaves_nothing(
     assert end.value.code == 2
     assert "error: training: the loss is" in capsys.readouterr().err
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "params.yaml"]
+
+
+def test_a_final_fit_that_fails_leaves_nothing(
+    folder: Path,
+    params_of_final_fit: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path / "state"))
+
+    def fail(*_: object) -> None:
+        raise InputError("training: no second time")
+
+    monkeypatch.setattr(dataset, "joined", fail)
+    with pytest.raises(SystemExit) as end:
+        train.main([*options(folder, tmp_path / "out"), "--params", str(params_of_final_fit)])
+    assert end.value.code == 2
+    assert "error: training: no second time" in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_final_fit_has_as_many_epochs_as_the_best_weights_of_the_first_had(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path / "state"))
+    content = YAML(typ="safe").load(folder / "params.yaml")
+    content["train"] |= {"final_fit": True, "early_stopping_patience": 2, "learning_rate": 0.3}
+    YAML().dump(content, tmp_path / "params.yaml")
+    train.main([*options(folder, tmp_path), "--params", str(tmp_path / "params.yaml")])
+    _, *lines = (tmp_path / "log/plots/metrics/validation/loss.tsv").read_text().splitlines()
+    losses = [float(line.split("\t")[1]) for line in lines]
+    best = 1 + losses.index(min(losses))
+    assert best == len(losses) - 2
+    assert f"{MODEL}: final fit, {best} epochs on train and validation" in capsys.readouterr().out.splitlines()

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from rnnflow.dataset import SequenceDataset
+from rnnflow.dataset import SequenceDataset, joined
 from rnnflow.errors import InputError
 from rnnflow.params import Cell, ModelParams, StemParams, TrainParams
 from rnnflow.training import Epoch, Training
 
 CELLS = get_args(Cell)
+AUGMENTATION: dict[str, Any] = {"jitter": 0.1, "random_scale": 0.1, "time_mask": 0.3, "random_crop": 0.3}
 
 
 class Killed(BaseException):
@@ -52,7 +53,8 @@ def kill_after(num_epochs: int) -> Callable[[Epoch], None]:
 @pytest.mark.parametrize("killed_after", [1, 3, 5])
 def test_a_resumed_training_ends_with_the_same_bits(cell: Cell, killed_after: int, tmp_path: Path) -> None:
     model = ModelParams(cell=cell, hidden_size=4, num_layers=2, dropout=0.3, bidirectional=True, pooling="mean_max")
-    recipe: dict[str, Any] = {"jitter": 0.1, "label_smoothing": 0.05, "class_weights": "balanced", "weight_decay": 0.01}
+    recipe: dict[str, Any] = {"label_smoothing": 0.05, "class_weights": "balanced", "sampling": "balanced"}
+    recipe |= {"weight_decay": 0.01, **AUGMENTATION}
     whole = training(model, **recipe)
     whole.run()
 
@@ -143,6 +145,105 @@ def test_early_stopping_returns_the_weights_of_the_best_epoch() -> None:
     assert run.engine.weights.equal(run.best_weights)
 
 
+@pytest.mark.parametrize("name", AUGMENTATION)
+def test_each_augmentation_changes_what_is_learnt_and_not_what_is_validated(name: str) -> None:
+    model = ModelParams(cell="gru", hidden_size=4, missing="mask")
+    plain, changed = training(model), training(model, **{name: AUGMENTATION[name]})
+    assert plain._validate() == changed._validate() == changed._validate()
+    for run in (plain, changed):
+        run.run()
+    assert weights(plain) != weights(changed)
+
+
+def test_what_is_downsampled_goes_in_batches_of_what_is_left() -> None:
+    run = training(ModelParams(cell="rnn", hidden_size=4, downsampling=3))
+    seen: list[int] = []
+    for batch in run._batches():
+        num_steps = batch.prepared.shape[1]
+        lengths = [num_steps] * len(batch.labels) if batch.lengths is None else batch.lengths.tolist()
+        assert max(lengths) == num_steps
+        assert batch.lengths is None or min(lengths) < num_steps
+        seen += lengths
+    assert sorted(seen) == sorted((-(-run.train.lengths // 3)).tolist())
+
+
+def test_balanced_sampling_draws_every_class_equally_often() -> None:
+    split = toy_split(60)
+    split.labels[:] = np.arange(60) % 10 == 0
+    run = training(ModelParams(cell="rnn", hidden_size=4), split, sampling="balanced")
+    labels = torch.cat([batch.labels for batch in run._batches()])
+    assert labels.bincount().tolist() == [30, 30]
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+def test_a_missing_value_that_the_model_refuses_is_named_before_training(name: str) -> None:
+    splits = {"train": toy_split(), "validation": toy_split(20, seed=1)}
+    start = splits[name].offsets[7]
+    splits[name].values[start, 1] = np.nan
+    model = ModelParams(cell="rnn", hidden_size=4, missing="refuse")
+    with pytest.raises(InputError, match=f"^{name} split: sequence 7: a value of feature 'f1' is missing"):
+        Training(splits["train"], splits["validation"], model, TrainParams(epochs=1))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_way_of_preparation_trains(cell: Cell) -> None:
+    split = toy_split()
+    split.values[::5, 0] = np.nan
+    for missing in ("zero", "forward_fill", "mask"):
+        model = ModelParams(cell=cell, hidden_size=4, missing=missing, downsampling=2, differences=True)
+        run = training(model, split, epochs=2)
+        run.run()
+        assert all(np.isfinite(list(asdict(epoch).values())).all() for epoch in run.history)
+
+
+def final_fit(model: ModelParams, last_epoch: int, **recipe: Any) -> Training:
+    settings = TrainParams.model_validate({"epochs": 6, "batch_size": 8} | recipe)
+    return Training(joined(toy_split(), toy_split(20, seed=1)), None, model, settings, last_epoch=last_epoch)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_training_without_validation_ends_on_its_last_epoch_and_keeps_its_weights(cell: Cell) -> None:
+    model = ModelParams(cell=cell, hidden_size=4, dropout=0.2, num_layers=2)
+    whole = final_fit(model, 6)
+    whole.run()
+    rates = [epoch.learning_rate for epoch in whole.history]
+    ended = final_fit(model, 4, early_stopping_patience=1)
+    ended.run()
+    assert [epoch.learning_rate for epoch in ended.history] == rates[:4]
+    assert ended.engine.num_steps == 4 * -(-70 // 8)
+    assert ended.chosen_epoch == 4
+    assert weights(ended) != weights(whole)
+    stepped = final_fit(model, 6)
+    killer = kill_after(4)
+    with pytest.raises(Killed):
+        stepped.run(on_epoch=killer)
+    assert weights(ended) == weights(stepped)
+
+
+@pytest.mark.parametrize("killed_after", [1, 3])
+def test_a_resumed_training_without_validation_ends_with_the_same_bits(killed_after: int, tmp_path: Path) -> None:
+    model = ModelParams(cell="gru", hidden_size=4, dropout=0.2, num_layers=2)
+    whole = final_fit(model, 4, **AUGMENTATION)
+    whole.run()
+    resume = tmp_path / "state.safetensors"
+    killer = kill_after(killed_after)
+    with pytest.raises(Killed):
+        final_fit(model, 4, **AUGMENTATION).run(resume, killer)
+    resumed = final_fit(model, 4, **AUGMENTATION)
+    resumed.run(resume)
+    assert weights(resumed) == weights(whole)
+
+
+def test_the_chosen_epoch_is_the_best_where_training_stops_early_and_else_the_last() -> None:
+    model = ModelParams(cell="gru", hidden_size=4)
+    early = training(model, epochs=40, learning_rate=0.3, early_stopping_patience=3)
+    early.run()
+    assert early.chosen_epoch == early.best_epoch == len(early.history) - 3
+    whole = training(model, epochs=12, learning_rate=0.3)
+    whole.run()
+    assert whole.chosen_epoch == 12 > whole.best_epoch
+
+
 def test_every_sequence_is_in_one_batch_of_an_epoch() -> None:
     run = training(ModelParams(cell="rnn", hidden_size=4), toy_split(53))
     first, second = ([batch.labels.tolist() for batch in run._batches()] for _ in range(2))
@@ -152,12 +253,11 @@ def test_every_sequence_is_in_one_batch_of_an_epoch() -> None:
     assert first != second
 
 
-def test_scaling_is_the_mean_and_deviation_of_the_train_split_without_missing_values() -> None:
+def test_the_scaling_is_fitted_to_the_train_split() -> None:
     split = toy_split()
     split.values[3, 0] = np.nan
-    scaler = training(ModelParams(cell="rnn", hidden_size=4), split).model.scaler
-    np.testing.assert_allclose(scaler.mean.numpy(), np.nanmean(split.values, 0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(1 / scaler.inverse_deviation.numpy(), np.nanstd(split.values, 0), rtol=1e-5)
+    preparation = training(ModelParams(cell="rnn", hidden_size=4), split).model.preparation
+    np.testing.assert_allclose(preparation.mean.numpy(), np.nanmean(split.values, 0), rtol=1e-5, atol=1e-6)
 
 
 def test_a_constant_feature_is_not_divided_by_zero() -> None:

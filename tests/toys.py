@@ -12,15 +12,28 @@ from hypothesis import strategies as st
 
 from rnnflow import checkpoint, parquet
 from rnnflow.model import SequenceClassifier
-from rnnflow.params import Cell, ModelParams, Pooling, Scaling, StemParams
+from rnnflow.params import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
 from stages import export
 
 CELLS = get_args(Cell)
 POOLINGS = get_args(Pooling)
 SCALINGS = get_args(Scaling)
+MISSING = get_args(Missing)
 FEATURES = ("x", "y")
 CLASSES = ("down", "level", "up")
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "baseline_accuracy": 0.5, "log_loss": 0.25}
+
+
+def preparations() -> st.SearchStrategy[dict[str, Any]]:
+    """Settings of a model up to its first layer."""
+    return st.fixed_dictionaries(
+        {
+            "scaling": st.sampled_from(SCALINGS),
+            "missing": st.sampled_from(MISSING),
+            "downsampling": st.integers(1, 4),
+            "differences": st.booleans(),
+        }
+    )
 
 
 def architectures() -> st.SearchStrategy[ModelParams]:
@@ -35,6 +48,9 @@ def architectures() -> st.SearchStrategy[ModelParams]:
         bidirectional=st.booleans(),
         pooling=st.sampled_from(POOLINGS),
         scaling=st.sampled_from(SCALINGS),
+        missing=st.sampled_from(MISSING),
+        downsampling=st.integers(1, 4),
+        differences=st.booleans(),
         stem=st.none() | stems,
     )
 
@@ -46,8 +62,8 @@ def random_classifier(
     torch.manual_seed(seed)
     model = SequenceClassifier(params, num_features, num_classes)
     if params.scaling != "none":
-        model.scaler.mean.normal_()
-        model.scaler.inverse_deviation.uniform_(0.5, 2)
+        model.preparation.mean.normal_()
+        model.preparation.inverse_deviation.uniform_(0.5, 2)
     return model.eval()
 
 
@@ -62,6 +78,11 @@ def random_sequences(
     return sequences
 
 
+def tensor(sequence: np.ndarray) -> torch.Tensor:
+    """Return a sequence as a batch of one."""
+    return torch.from_numpy(sequence[None])
+
+
 def padded(sequences: Sequence[np.ndarray], num_steps: int, garbage: float) -> tuple[np.ndarray, np.ndarray]:
     """Return sequences as one array of `num_steps`, with `garbage` in the padding, and their lengths."""
     array = np.full((len(sequences), num_steps, sequences[0].shape[1]), garbage, dtype=np.float32)
@@ -72,7 +93,7 @@ def padded(sequences: Sequence[np.ndarray], num_steps: int, garbage: float) -> t
 
 def alone(model: SequenceClassifier, sequences: Sequence[np.ndarray]) -> torch.Tensor:
     """Return the logits of sequences that are run one by one, without any padding."""
-    return torch.cat([model(torch.from_numpy(sequence[None]), None) for sequence in sequences])
+    return torch.cat([model(tensor(sequence), None) for sequence in sequences])
 
 
 def write_sequences(

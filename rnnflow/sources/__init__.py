@@ -1,18 +1,19 @@
-"""Where sequences come from: each source yields (split, table) pairs, a table for each Parquet file to write."""
+"""Where sequences come from: each source yields deliveries, a file's worth of sequences each."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
-import pyarrow as pa
+from rnnflow.params import ArchiveName, GenerateParams, SourceName
+from rnnflow.sources import archives, files, synthetic
+from rnnflow.sources.delivery import Delivery
 
-from rnnflow.params import GenerateParams, SourceName
-from rnnflow.sources import digits, files, synthetic
-
-Source = Callable[[GenerateParams, Path], Iterator[tuple[str, pa.Table]]]
+Source = Callable[[GenerateParams, Path], Iterator[Delivery]]
 
 SOURCES: Mapping[SourceName, Source] = {
     "sum_sign": synthetic.sum_sign,
     "adding": synthetic.adding,
-    "digits": digits.read,
     "files": files.read,
+    **{name: partial(archives.read, name) for name in get_args(ArchiveName)},
 }

@@ -1,92 +1,134 @@
-"""The user's own sequences: Parquet files in the contract's schema below `data/raw`."""
+"""The user's own recordings: files of one format below `data/raw`, in whatever layout the params describe."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-from jaxtyping import UInt64
-
-from rnnflow import parquet
 from rnnflow.errors import InputError
-from rnnflow.params import GenerateParams
-from rnnflow.parquet import SequenceFile
-from rnnflow.splitting import SPLITS, assign, key_hashes
+from rnnflow.params import FilesParams, GenerateParams, WindowParams
+from rnnflow.sources.arrays import read_arrays
+from rnnflow.sources.csv_files import read_csv
+from rnnflow.sources.cutting import Cutter, Whole, Windows, sequences
+from rnnflow.sources.delivery import Delivery
+from rnnflow.sources.opened import Opened
+from rnnflow.sources.parquet_files import read_parquet
+from rnnflow.sources.ts_files import read_ts
+
+FORMATS = {
+    ".parquet": ("Parquet", read_parquet),
+    ".pq": ("Parquet", read_parquet),
+    ".csv": ("CSV", read_csv),
+    ".tsv": ("CSV", read_csv),
+    ".csv.gz": ("CSV", read_csv),
+    ".tsv.gz": ("CSV", read_csv),
+    ".npz": ("NumPy", read_arrays),
+    ".ts": ("ts", read_ts),
+    ".arff": ("ARFF", read_ts),
+}
+KNOWN = " ".join(sorted(FORMATS))
 
 
-def read(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
-    """Yield the rows of every Parquet file below `raw`, split by group where there is one and by id elsewhere.
-
-    Two files never share a table, so that a new delivery adds tables and changes none.
+def read(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
+    """Yield every file that the params name, in the order of their paths.
 
     Raises:
-        InputError: no file, a damaged one, files with other features or columns than the first, an id that came before.
+        InputError: no file, two formats, a damaged file, one with other features or columns than the first.
     """
-    paths = sorted(path for path in raw.rglob("*.parquet") if path.is_file())  # Spark calls its folders so, too
-    if not paths:
-        raise InputError(f"{raw}: no Parquet file, which source 'files' reads; see {raw}/README.md")
-    files: list[SequenceFile] = []
-    hashes: list[UInt64[np.ndarray, " _"]] = []
-    for path in paths:
-        file = SequenceFile.open(path, params.features)
-        files.append(file)
-        first = files[0]
-        if file.features != first.features:
-            raise InputError(
-                f"{path}: features {', '.join(file.features)}, but {first.path} has {', '.join(first.features)}"
-            )
-        if file.columns != first.columns:
-            raise InputError(
-                f"{path}: columns {', '.join(file.columns)}, but {first.path} has {', '.join(first.columns)}"
-            )
-        yield from _split(file, params, raw)
-        hashes.append(key_hashes(_ids(file).to_pylist()))
-    _check_ids(files, hashes)
+    first: Opened | None = None
+    first_path = ""
+    zone_is_known: bool | None = None
+    for path in find(params.files.paths, raw):
+        below = path.relative_to(raw)
+        opened = open_file(path, below, params.files)
+        if first is None:
+            first, first_path = opened, str(path)
+        _check_agreement(path, opened, first_path, first)
+        cutter = cutter_of(opened, params.files, params.windows)
+        yield Delivery(
+            below.as_posix(), str(path), sequences(opened.steps, cutter), num_left_out=partial(_left_out, cutter)
+        )
+        if opened.zone_is_known() is not None:
+            if zone_is_known not in (None, opened.zone_is_known()):
+                what = "a time zone" if opened.zone_is_known() else "no time zone"
+                raise InputError(f"{path}: the times have {what}, unlike those of the files before")
+            zone_is_known = opened.zone_is_known()
 
 
-def _split(file: SequenceFile, params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
-    schema = parquet.schema(file.features, file.columns)
-    key = "group" if "group" in file.columns else "id"
-    name = key_hashes([file.path.relative_to(raw).as_posix()], params.seed)[0]
-    rng = np.random.default_rng(int(name))
-    waiting: list[pa.Table] = [schema.empty_table()] * len(SPLITS)
-    for batch in file.batches():
-        table = pa.Table.from_arrays([batch.column(name) for name in schema.names], schema=schema)
-        sides = assign(table[key].to_pylist(), params.split, params.seed)
-        for index, split in enumerate(SPLITS):
-            waiting[index] = pa.concat_tables([waiting[index], table.filter(pa.array(sides == index))])
-            while len(waiting[index]) >= params.shard_rows:
-                yield split, _shuffled(waiting[index].slice(0, params.shard_rows), rng)
-                waiting[index] = waiting[index].slice(params.shard_rows)
-    for index, split in enumerate(SPLITS):
-        if len(waiting[index]):
-            yield split, _shuffled(waiting[index], rng)
+def find(paths: Sequence[str], raw: Path) -> list[Path]:
+    """Return the files that `paths` name below `raw`, sorted; of a folder all whose format is known.
+
+    Raises:
+        InputError: nothing matches, a file's format is not known, or there are two formats.
+    """
+    found: set[Path] = set()
+    for name in paths:
+        matches = [raw] if name in (".", "") else sorted(raw.glob(name))
+        files = [path for match in matches if match.exists() for path in _files_of(match)]
+        if not files:
+            raise InputError(f"{raw / name}: no file that source 'files' reads ({KNOWN}); see {raw}/README.md")
+        found.update(files)
+    by_format: dict[str, Path] = {}
+    for path in sorted(found):
+        by_format.setdefault(FORMATS[format_of(path)][0], path)
+    if len(by_format) > 1:
+        (one, first), (other, second) = list(by_format.items())[:2]
+        raise InputError(
+            f"{second}: {other}, but {first} is {one}; name the files of one format in generate.files.paths"
+        )
+    return sorted(found)
 
 
-def _shuffled(table: pa.Table, rng: np.random.Generator) -> pa.Table:
-    return table.take(rng.permutation(len(table))).combine_chunks()
+def _files_of(match: Path) -> list[Path]:
+    if match.is_dir():
+        return [
+            path for path in match.rglob("*") if path.is_file() and _ending(path) in FORMATS and not _is_hidden(path)
+        ]
+    format_of(match)
+    return [match]
 
 
-def _check_ids(files: Sequence[SequenceFile], hashes: Sequence[UInt64[np.ndarray, " _"]]) -> None:
-    """Refuse an id that came before; one sort of eight bytes an id tells whether there is any."""
-    every = np.concatenate(hashes)
-    order = np.argsort(every, kind="stable")
-    repeated = np.flatnonzero(every[order[1:]] == every[order[:-1]])
-    if not len(repeated):
-        return
-    ends = np.cumsum([len(part) for part in hashes])
-    again = int(order[repeated + 1].min())
-    before = int(np.flatnonzero(every == every[again])[0])
-    (file, row), (earlier, _) = (_place(files, ends, position) for position in (again, before))
-    name = _ids(file)[row].as_py()
-    where = "in the same file" if file is earlier else f"in {earlier.path}"
-    raise InputError(f"{file.path}: row {row}: id {name!r} came before {where}")
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(("_", "."))
 
 
-def _ids(file: SequenceFile) -> pa.ChunkedArray:
-    return pa.chunked_array([batch.column("id") for batch in file.batches(["id"])], pa.string())
+def _ending(path: Path) -> str:
+    return "".join(path.suffixes[-2:]).lower() if path.suffix == ".gz" else path.suffix.lower()
 
 
-def _place(files: Sequence[SequenceFile], ends: np.ndarray, position: int) -> tuple[SequenceFile, int]:
-    index = int(np.searchsorted(ends, position, side="right"))
-    return files[index], position - (int(ends[index - 1]) if index else 0)
+def format_of(path: Path) -> str:
+    """Return the ending that says a file's format.
+
+    Raises:
+        InputError: it is none that is known.
+    """
+    if _ending(path) not in FORMATS:
+        raise InputError(
+            f"{path}: the format {path.suffix or 'without an ending'!r} is not known, expected one of {KNOWN}"
+        )
+    return _ending(path)
+
+
+def open_file(path: Path, below: Path, files: FilesParams) -> Opened:
+    """Return a file that has been looked at, its steps still to be read."""
+    _, opens = FORMATS[format_of(path)]
+    return opens(path, below, files)
+
+
+def cutter_of(opened: Opened, files: FilesParams, windows: WindowParams | None) -> Cutter:
+    """Return what makes sequences of the file's recordings."""
+    if windows is None:
+        return Whole(opened.origin, opened.features, files.max_length)
+    return Windows(opened.origin, opened.features, windows)
+
+
+def _left_out(cutter: Cutter) -> int:
+    return cutter.num_left_out
+
+
+def _check_agreement(path: Path, opened: Opened, first_path: str, first: Opened) -> None:
+    if opened.features != first.features:
+        raise InputError(
+            f"{path}: features {', '.join(opened.features)}, but {first_path} has {', '.join(first.features)}"
+        )
+    if opened.parts != first.parts:
+        raise InputError(f"{path}: columns {', '.join(opened.parts)}, but {first_path} has {', '.join(first.parts)}")

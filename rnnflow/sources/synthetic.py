@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from rnnflow import parquet
 from rnnflow.params import GenerateParams
+from rnnflow.sources.delivery import Delivery
 from rnnflow.splitting import SPLITS
 
 Offsets = Int64[np.ndarray, " sequence_plus_one"]
@@ -17,38 +18,42 @@ Task = Callable[[np.random.Generator, Offsets, int], tuple[Values, Bool[np.ndarr
 """Takes where the sequences of a whole shard begin and end, and how many of them are wanted."""
 
 
-def sum_sign(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
+def sum_sign(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
     """Yield sequences of N(0, 1), labelled by the sign of their sum: the example this project started from."""
-    return _shards(params, _draw_sum_sign, features=["value"], names=("negative", "positive"))
+    return _splits(params, _draw_sum_sign, features=["value"], names=("negative", "positive"))
 
 
-def adding(params: GenerateParams, raw: Path) -> Iterator[tuple[str, pa.Table]]:
+def adding(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
     """Yield the adding problem (Hochreiter and Schmidhuber, 1997) as a task of two classes.
 
     Of the uniform values two are marked, one in each half of the sequence: is their sum above 1?
     """
-    return _shards(params, _draw_adding, features=["value", "marker"], names=("at_most_one", "above_one"))
+    return _splits(params, _draw_adding, features=["value", "marker"], names=("at_most_one", "above_one"))
+
+
+def _splits(params: GenerateParams, draw: Task, features: list[str], names: tuple[str, str]) -> Iterator[Delivery]:
+    for split in SPLITS:
+        yield Delivery(split, split, _shards(params, draw, features, names, split), is_made=True)
 
 
 def _shards(
-    params: GenerateParams, draw: Task, features: list[str], names: tuple[str, str]
-) -> Iterator[tuple[str, pa.Table]]:
-    for split_index, split in enumerate(SPLITS):
-        num_sequences = getattr(params.num_sequences, split)
-        for shard, first in enumerate(range(0, num_sequences, params.shard_rows)):
-            rng = np.random.default_rng([params.seed, split_index, shard])
-            # What is drawn for a sequence must not depend on how many are wanted, so that rows stay the same while
-            # the data set grows: lengths and marks are drawn for a whole shard, and the values, which are many, last.
-            lengths = rng.integers(params.min_length or params.length, params.length + 1, params.shard_rows)
-            offsets = np.concatenate(([0], np.cumsum(lengths)))
-            num_rows = min(params.shard_rows, num_sequences - first)
-            values, is_second = draw(rng, offsets, num_rows)
-            columns = [
-                pa.array([f"{split}-{row:09d}" for row in range(first, first + num_rows)]),
-                parquet.sequence_column(values, offsets[: num_rows + 1]),
-                pa.array(np.array(names)[is_second.astype(np.intp)], pa.string()),
-            ]
-            yield split, pa.Table.from_arrays(columns, schema=parquet.schema(features))
+    params: GenerateParams, draw: Task, features: list[str], names: tuple[str, str], split: str
+) -> Iterator[pa.Table]:
+    num_sequences = getattr(params.num_sequences, split)
+    for shard, first in enumerate(range(0, num_sequences, params.shard_rows)):
+        rng = np.random.default_rng([params.seed, SPLITS.index(split), shard])
+        # What is drawn for a sequence must not depend on how many are wanted, so that rows stay the same while
+        # the data set grows: lengths and marks are drawn for a whole shard, and the values, which are many, last.
+        lengths = rng.integers(params.min_length or params.length, params.length + 1, params.shard_rows)
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        num_rows = min(params.shard_rows, num_sequences - first)
+        values, is_second = draw(rng, offsets, num_rows)
+        columns = [
+            pa.array([f"{split}-{row:09d}" for row in range(first, first + num_rows)]),
+            parquet.sequence_column(values, offsets[: num_rows + 1]),
+            pa.array(np.array(names)[is_second.astype(np.intp)], pa.string()),
+        ]
+        yield pa.Table.from_arrays(columns, schema=parquet.schema(features))
 
 
 def _draw_sum_sign(

@@ -1,0 +1,51 @@
+"""Nodes and constants of an ONNX graph under construction."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+
+class Nodes:
+    """Nodes in the order of their computation; values are known by name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._valid_steps: dict[str, str] = {}
+
+    def add(self, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
+        """Append a node and return the name of its output."""
+        name = output or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
+        return name
+
+    def constant(self, value: Tensor | np.ndarray | float | list[int]) -> str:
+        """Store a constant and return its name; a float becomes float32, a list int64."""
+        if isinstance(value, Tensor):
+            array = value.detach().numpy()
+        else:
+            array = np.asarray(value, dtype=np.int64 if isinstance(value, list) else np.float32)
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def number(self, values: str) -> str:
+        """Return `values`, flags or integers, as float32."""
+        return self.add("Cast", [values], to=TensorProto.FLOAT)
+
+    def num_steps(self, values: str) -> str:
+        """Return the length of the axis time of `values` (batch, time, feature): int64 (1)."""
+        return self.add("Shape", [values], start=1, end=2)
+
+    def valid_steps(self, values: str, lengths: str) -> str:
+        """Return where `values` (batch, time, feature) holds a step of its sequence: bool (batch, time, 1)."""
+        if lengths not in self._valid_steps:
+            num_steps = self.add("Squeeze", [self.num_steps(values), self.constant([0])])
+            zero, one = (self.add("Squeeze", [self.constant([number]), self.constant([0])]) for number in (0, 1))
+            steps = self.add("Range", [zero, num_steps, one])
+            column = self.add("Unsqueeze", [lengths, self.constant([1])])
+            self._valid_steps[lengths] = self.add("Unsqueeze", [self.add("Less", [steps, column]), self.constant([2])])
+        return self._valid_steps[lengths]

@@ -1,0 +1,121 @@
+"""CSV files, block after block: a row a time step, or cells such as `[1.5, 2.5]` with a sequence each."""
+
+import csv
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+
+from rnnflow.errors import InputError
+from rnnflow.params import FilesParams
+from rnnflow.sources.opened import Opened, open_table
+from rnnflow.sources.steps import Origin
+
+BLOCK_BYTES = 16 * 2**20
+NUMBERS = pa.list_(pa.float64())
+STEPS = pa.list_(NUMBERS)
+_BAD_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)", re.DOTALL)
+_BAD_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+
+
+def read_csv(path: Path, below: Path, files: FilesParams) -> Opened:
+    """Return what a CSV file holds.
+
+    Raises:
+        InputError: it is empty or no UTF-8, or its columns do not fit the params.
+    """
+    delimiter = "\t" if ".tsv" in path.suffixes else files.delimiter
+    origin = Origin(str(path), lambda row: f"line {row + 2}")
+    header, first_row = head(path, delimiter)
+    columns = files.columns
+    texts = {columns.id, columns.label, columns.group, columns.time, columns.split} - set(files.features or ())
+    kinds = {name: _kind(name in texts, cell) for name, cell in zip(header, first_row, strict=False)}
+    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in header])
+    return open_table(origin, schema, below, files, None, partial(_batches, path, delimiter, schema))
+
+
+def head(path: Path, delimiter: str) -> tuple[list[str], list[str]]:
+    """Return the names of the columns and the cells of the first row.
+
+    Raises:
+        InputError: the file is empty or no UTF-8 text, or two columns have the same name.
+    """
+    opens = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opens(path, "rt", encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, delimiter=delimiter)
+            header, first_row = next(rows, []), next(rows, [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected CSV in UTF-8: {error}") from None
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if not header:
+        raise InputError(f"{path}: empty, expected a line with the names of the columns")
+    if repeated := [name for index, name in enumerate(header) if name in header[:index]]:
+        raise InputError(f"{path}: line 1: two columns are called {repeated[0]!r}")
+    return header, first_row
+
+
+def _kind(is_text: bool, cell: str) -> pa.DataType:
+    if cell.lstrip().startswith("["):
+        return STEPS if cell.lstrip()[1:].lstrip().startswith("[") else NUMBERS
+    return pa.string() if is_text else pa.float64()
+
+
+def _batches(path: Path, delimiter: str, schema: pa.Schema, names: list[str]) -> Iterator[pa.RecordBatch]:
+    kinds = {name: schema.field(name).type for name in names}
+    read_as = {name: pa.string() if pa.types.is_list(kind) else kind for name, kind in kinds.items()}
+    num_rows = 0
+    try:
+        reader = arrow_csv.open_csv(
+            pa.input_stream(str(path), compression="detect"),
+            # With one thread, messages know the line.
+            read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
+            parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=arrow_csv.ConvertOptions(column_types=read_as, include_columns=names),
+        )
+        for batch in reader:
+            columns = [
+                _lists(path, name, batch.column(name), kinds[name], num_rows)
+                if pa.types.is_list(kinds[name])
+                else batch.column(name)
+                for name in names
+            ]
+            yield pa.RecordBatch.from_arrays(columns, names)
+            num_rows += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: {_explanation(str(error), schema.names)}") from None
+
+
+def _lists(path: Path, name: str, cells: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
+    found = []
+    for row, cell in enumerate(cells.to_pylist()):
+        try:
+            found.append(pa.scalar(json.loads(cell) if cell else None, kind))
+        except (ValueError, TypeError, pa.ArrowException):
+            raise InputError(
+                f"{path}: line {first_row + row + 2}: column {name!r}: expected a list of numbers such as [1.5, 2], got {cell[:40]!r}"
+            ) from None
+    return pa.array(found, kind)
+
+
+def _explanation(message: str, names: list[str]) -> str:
+    if bad := _BAD_VALUE.search(message):
+        name, line, what = names[int(bad.group(1))], bad.group(2), bad.group(3)
+        if "UTF8" in what:
+            return f"line {line}: column {name!r} is not UTF-8 text; save the file in UTF-8"
+        value = what.removeprefix("invalid value ")
+        return (
+            f"line {line}: column {name!r}: expected a number, got {value}; "
+            "generate.files.features names the columns to take"
+        )
+    if bad := _BAD_ROW.search(message):
+        return f"line {bad.group(1)}: {bad.group(3)} columns, the first line has {bad.group(2)}"
+    if "invalid UTF8" in message:
+        return "not UTF-8 text; save the file in UTF-8"
+    return f"cannot be read as CSV: {' '.join(message.split())}"
