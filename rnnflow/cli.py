@@ -3,8 +3,10 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -12,6 +14,16 @@ from rich.console import Console
 from rnnflow import prediction, results
 from rnnflow.errors import InputError, exit_on_input_error
 from rnnflow.inference import Predictor
+
+TAB = "\t"
+_PARTS = {
+    "id": "names the recording, or the sequence",
+    "label": "the class",
+    "group": "subject, device, machine: never on two sides of a split",
+    "time": "of each step, or the start of a sequence",
+    "split": "train, validation or test",
+    "sequence": "holds all values of a sequence",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -54,16 +66,37 @@ def summary(arguments: argparse.Namespace) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    try:
+    with _extra():
         from rnnflow import params
-    except ModuleNotFoundError as error:  # a machine for prediction has no need of params
-        raise InputError(f"{error.name} is not installed; pip install 'rnnflow[pipeline]'") from None
 
     settings = params.load(arguments.params)
     if arguments.list_models:
         print(*settings.models, sep="\n")
     else:
         print(f"{arguments.params}: source {settings.generate.source}, models {', '.join(settings.models)}")
+
+
+def inspect(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow import inspection
+        from rnnflow.inspection.guessing import Wishes
+
+    wishes = Wishes(
+        {part: getattr(arguments, part) for part in _PARTS if getattr(arguments, part)},
+        arguments.features,
+        TAB if arguments.delimiter == r"\t" else arguments.delimiter,
+    )
+    windows = inspection.windows_of(arguments.window, arguments.stride)
+    inspection.inspect(_console(), arguments.paths, wishes, windows, arguments.reference)
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Name the extra that is missing; a machine for prediction has no need of params."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed; pip install 'rnnflow[pipeline]'") from None
 
 
 def _console() -> Console:
@@ -100,7 +133,40 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("params", type=Path, nargs="?", default=Path("params.yaml"))
     command.add_argument("--list-models", action="store_true", help="print the names of the models, a line each")
     command.set_defaults(run=check)
+
+    _add_inspect(commands)
     return parser
+
+
+def _add_inspect(commands: Any) -> None:
+    command = commands.add_parser(
+        "inspect",
+        help="say what files would become, and what to write in params.yaml",
+        description="Look at recordings in Parquet, CSV, .npz, .ts or .arff: guess which column plays which part, read "
+        "everything as stage generate does, list problems, and print the section of params.yaml that describes the "
+        "files. The exit status is 0 when stage generate would take them, else 2.",
+    )
+    command.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder, or a glob in quotes")
+    parts = command.add_argument_group(
+        "what is what", "COLUMN may be `path`, `path[-1]` (the file's name) or `path[-2]` (its folder's)."
+    )
+    for part, what in _PARTS.items():
+        parts.add_argument(f"--{part}", metavar="COLUMN", help=what)
+    parts.add_argument(
+        "--features", nargs="+", metavar="NAME", help="columns of numbers, or names for those of --sequence"
+    )
+    parts.add_argument("--delimiter", metavar="CHARACTER", help=r"of CSV; \t is a tab")
+    command.add_argument(
+        "--window", metavar="LENGTH", help="cut recordings: time steps such as 100, or seconds such as 2.5s"
+    )
+    command.add_argument("--stride", metavar="STRIDE", help="from window to window, by default half of LENGTH")
+    command.add_argument(
+        "--reference",
+        type=Path,
+        metavar="PROFILE.json",
+        help="compare with a profile such as reports/data/profile.json",
+    )
+    command.set_defaults(run=inspect)
 
 
 if __name__ == "__main__":

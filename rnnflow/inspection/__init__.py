@@ -1,0 +1,160 @@
+"""`rnnflow inspect`: what files would become, what is wrong with them, and the params that describe them."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from rnnflow import drift
+from rnnflow.errors import InputError
+from rnnflow.inspection import advice, report, section
+from rnnflow.inspection.excerpt import read_excerpt
+from rnnflow.inspection.folders import parts_of_paths
+from rnnflow.inspection.guessing import DEFAULTS, Guess, Wishes, guess
+from rnnflow.inspection.locations import Location, locate
+from rnnflow.inspection.survey import Survey, survey
+from rnnflow.params import DriftParams, GenerateParams
+from rnnflow.sources.files import FORMATS, find, format_of
+
+MAX_CHANGES = 4
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that an inspection found."""
+
+    kind: str
+    guess: Guess
+    survey: Survey
+    settings: dict[str, Any]
+    """Section `generate` without what has its default."""
+
+
+def inspect(
+    console: Console,
+    paths: Sequence[str],
+    wishes: Wishes,
+    windows: dict[str, Any] | None = None,
+    reference: Path | None = None,
+) -> None:
+    """Print what the files, folders and globs at `paths` would become.
+
+    Args:
+        console: where to.
+        paths: what to look at.
+        wishes: what a person said about columns.
+        windows: as in `generate.windows`.
+        reference: a profile to compare the data with.
+
+    Raises:
+        InputError: stage generate would refuse the files; what could be found out is printed before.
+    """
+    known = drift.load_reference(reference) if reference else {}
+    location = locate(paths)
+    files = _found(console, location)
+    kind = FORMATS[format_of(files[0])][0]
+    console.print(f"{len(files):,} {kind} files, the first is {files[0]}" if len(files) > 1 else f"{files[0]}: {kind}")
+    findings = examine(location, files, wishes, windows)
+    found = findings.survey
+    report.show(console, found, findings.kind, {**DEFAULTS, **findings.guess.columns})
+    problems = [found.problem] if found.problem else []
+    lines = findings.guess.remarks + advice.remarks(found)
+    if known and found.profile is not None:
+        lines += [f"unlike {reference}: {line}" for line in drift.differences(found.profile, known, DriftParams())]
+    report.show_list(console, "Problems", problems)
+    report.show_list(console, "Remarks", lines)
+    _show_section(console, location, findings)
+    if problems:
+        raise InputError(problems[0])
+
+
+def examine(
+    location: Location, files: Sequence[Path], wishes: Wishes, windows: dict[str, Any] | None = None
+) -> Findings:
+    """Return what is in the files, with params changed until stage generate takes them, or nothing more helps.
+
+    Raises:
+        InputError: the first file cannot be read, or the wishes are none that params allow.
+    """
+    excerpt = read_excerpt(files[0], wishes.delimiter)
+    of_paths = parts_of_paths([path.relative_to(location.raw) for path in files])
+    guessed = guess(excerpt, of_paths, len(files), wishes)
+    names = {} if location.names == (".",) else {"paths": list(location.names)}
+    settings: dict[str, Any] = {"source": "files"}
+    if described := names | guessed.section(excerpt.delimiter if excerpt.kind == "CSV" else ","):
+        settings["files"] = described
+    if windows:
+        settings["windows"] = windows
+    found = survey(files, location.raw, _checked(settings))
+    for _ in range(MAX_CHANGES):
+        changes = advice.change(found)
+        if changes is None:
+            break
+        settings |= changes
+        found = survey(files, location.raw, _checked(settings))
+    return Findings(excerpt.kind, guessed, found, settings)
+
+
+def windows_of(length: str | None, stride: str | None) -> dict[str, Any] | None:
+    """Return `generate.windows` for a length such as `100`, in steps, or `2.5s`; without a stride, windows overlap by half.
+
+    Raises:
+        InputError: one is no number, or they have unlike units.
+    """
+    if length is None:
+        if stride is not None:
+            raise InputError("--stride needs --window")
+        return None
+    number, unit = _measured("--window", length)
+    step, step_unit = _measured("--stride", stride) if stride else (max(1, number // 2), unit)
+    if stride is None and unit == "seconds":
+        step = number / 2
+    if step_unit != unit:
+        raise InputError(f"--window {length} --stride {stride}: both in steps, or both in seconds")
+    return {"length": number, "stride": step} | ({"unit": unit} if unit == "seconds" else {})
+
+
+def _measured(option: str, text: str) -> tuple[int | float, str]:
+    matched = re.fullmatch(r"(\d+\.?\d*)(s?)", text)
+    if matched is None:
+        raise InputError(f"{option} {text}: expected time steps such as 100, or seconds such as 2.5s")
+    number = float(matched.group(1))
+    return int(number) if number.is_integer() else number, "seconds" if matched.group(2) else "steps"
+
+
+def _found(console: Console, location: Location) -> list[Path]:
+    try:
+        return find(location.names, location.raw)
+    except InputError:
+        endings: Counter[str] = Counter()
+        for name in location.names:
+            for match in [location.raw] if name == "." else location.raw.glob(name):
+                endings.update(path.suffix or path.name for path in (match.rglob("*") if match.is_dir() else [match]))
+        report.show_files(console, dict(endings.most_common()))
+        raise
+
+
+def _checked(settings: dict[str, Any]) -> GenerateParams:
+    try:
+        return GenerateParams.model_validate(settings)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        place = ".".join(map(str, ("generate", *problem["loc"])))
+        raise InputError(f"{place}: {problem['msg'].removeprefix('Value error, ')}") from None
+
+
+def _show_section(console: Console, location: Location, findings: Findings) -> None:
+    found = findings.survey
+    is_offered = "time" in found.parts and "group" not in found.parts and "split" not in findings.settings
+    console.print("For params.yaml:" if found.problem is None else "For params.yaml, once the problem is solved:")
+    console.print()
+    if not location.is_raw:
+        how = f"move them from {location.raw.absolute()} or `dvc add` them there"
+        console.print(f"# The files must be below data/raw, under the same names: {how}.", soft_wrap=True)
+    text = section.text(findings.settings, advice.times_to_cut(found) if is_offered else None)
+    console.print(text, soft_wrap=True, highlight=False)

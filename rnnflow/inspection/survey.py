@@ -1,0 +1,196 @@
+"""Reads all files as stage generate does, with the same checks, and writes nothing."""
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import Progress
+
+from rnnflow.drift import Profile
+from rnnflow.errors import InputError
+from rnnflow.inspection.recordings import Recordings
+from rnnflow.intake import Intake
+from rnnflow.params import GenerateParams
+from rnnflow.shards import ShardWriter
+from rnnflow.sources.cutting import sequences
+from rnnflow.sources.delivery import Delivery
+from rnnflow.sources.files import cutter_of, open_file
+from rnnflow.sources.opened import Opened
+from rnnflow.sources.steps import Steps
+from rnnflow.splitting import SPARE, SPLITS, Sides, content_hashes
+
+
+class Tally(ShardWriter):
+    """Counts the sequences that a writer of shards would write."""
+
+    def add(self, table: pa.Table, sides: Sides) -> None:
+        for side in self.folders:
+            rows = table.filter(pa.array(sides == side))
+            self.num_rows[side] += len(rows)
+            self.num_labels[side].update(_counts(rows["label"]))
+
+
+@dataclass
+class Survey:
+    """What the files hold, and what stage generate would make of them."""
+
+    params: GenerateParams
+    recordings: Recordings = field(default_factory=Recordings)
+    num_files: int = 0
+    form: str = ""
+    features: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    profile: Profile | None = None
+    """Of all sequences."""
+    sides: dict[str, Counter[str]] = field(default_factory=dict)
+    """Sequences of each class, by split."""
+    groups: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Sequences of each class, by group."""
+    given: Counter[str] = field(default_factory=Counter)
+    """Sequences by the split that the data gives."""
+    problem: str | None = None
+    """Why stage generate would refuse the files."""
+    needs_windows: bool = False
+    """The problem is a recording that is too long, or whose label changes."""
+    is_read: bool = False
+    """Nothing is wrong with the files, though there may be with the splits."""
+    remarks: list[str] = field(default_factory=list)
+    _contents: list[np.ndarray] = field(default_factory=list)
+    _starts: list[np.ndarray] = field(default_factory=list)
+    _ends: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def num_sequences(self) -> int:
+        return self.profile.num_sequences if self.profile else 0
+
+    @property
+    def num_duplicates(self) -> int:
+        contents = _joined(self._contents)
+        return len(contents) - len(np.unique(contents))
+
+    @property
+    def spans(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and last times of the sequences, in microseconds; empty where there are no times."""
+        return _joined(self._starts), _joined(self._ends)
+
+    def watch(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """Pass tables of sequences on and take note of them."""
+        for table in tables:
+            if self.profile is None:
+                self.profile = Profile(self.features)
+            self.profile.add(table.select(["id", "sequence", "label"]))
+            self._contents.append(content_hashes(table["sequence"].combine_chunks()))
+            if "group" in table.schema.names:
+                pairs = table.select(["group", "label"]).group_by(["group", "label"]).aggregate([([], "count_all")])
+                for row in pairs.to_pylist():
+                    self.groups[row["group"]][row["label"]] += row["count_all"]
+            if "split" in table.schema.names:
+                self.given.update(_counts(table["split"]))
+            if "time" in table.schema.names:
+                self._starts.append(table["time"].cast(pa.int64()).to_numpy())
+                self._ends.append(table["end"].to_numpy())
+            yield table
+
+
+def survey(paths: Sequence[Path], raw: Path, params: GenerateParams) -> Survey:
+    """Return what stage generate would find in the files at `paths`."""
+    found = Survey(params)
+    intake = Intake(params, dict.fromkeys((*SPLITS, "spare"), raw), ())
+    intake.writer = Tally(dict.fromkeys((*range(len(SPLITS)), SPARE), raw), params.shard_rows)
+    try:
+        for path, opened in _agreeing(_shown(paths), raw, found):
+            _take(found, intake, path, path.relative_to(raw).as_posix(), opened)
+        found.is_read = True
+        if found.problem is None:
+            intake.finish()
+    except InputError as error:
+        found.problem, found.needs_windows = str(error), False
+    found.sides = {split: intake.writer.class_counts[split] for split in SPLITS}
+    if found.problem is None:
+        found.remarks += intake.remarks()
+    return found
+
+
+def _take(found: Survey, intake: Intake, path: Path, name: str, opened: Opened) -> None:
+    """Take in a file, or once recordings turned out to need windows, look at them only."""
+    cutter = cutter_of(opened, found.params.files, found.params.windows)
+    stretches = _Stretches(found.recordings.watch(opened.steps))
+
+    def tables() -> Iterator[pa.Table]:
+        try:
+            yield from sequences(stretches, cutter)
+        except InputError:
+            found.needs_windows = found.params.windows is None and not stretches.have_failed
+            raise
+
+    if not found.needs_windows:
+        try:
+            watched = found.watch(tables())
+            intake.take(Delivery(name, str(path), watched, num_left_out=lambda: cutter.num_left_out))
+        except InputError as error:
+            if not found.needs_windows:
+                raise
+            found.problem = str(error)
+    for _ in stretches:
+        pass
+
+
+class _Stretches:
+    """An iterator that knows whether it raised, and goes on where another reader of it stopped."""
+
+    def __init__(self, stretches: Iterator[Steps]) -> None:
+        self.stretches = stretches
+        self.have_failed = False
+
+    def __iter__(self) -> Iterator[Steps]:
+        return self
+
+    def __next__(self) -> Steps:
+        try:
+            return next(self.stretches)
+        except InputError:
+            self.have_failed = True
+            raise
+
+
+def _agreeing(paths: Iterator[Path], raw: Path, found: Survey) -> Iterator[tuple[Path, Opened]]:
+    """Yield the files; refuse one with other features, columns or zones than the first."""
+    zones: set[bool | None] = {None}
+    for path in paths:
+        opened = open_file(path, path.relative_to(raw), found.params.files)
+        if not found.num_files:
+            found.form, found.features, found.parts = opened.form, opened.features, opened.parts
+        for what, here, first in (
+            ("features", opened.features, found.features),
+            ("columns", opened.parts, found.parts),
+        ):
+            if here != first:
+                raise InputError(f"{path}: {what} {', '.join(here)}, but the first file has {', '.join(first)}")
+        found.num_files += 1
+        yield path, opened
+        zones.add(opened.zone_is_known())
+        if {True, False} <= zones:
+            raise InputError(f"{path}: some files' times have a time zone and others' have none")
+
+
+def _shown(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the paths and show on a terminal how far their files are read."""
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        total = sum(path.stat().st_size for path in paths) if len(paths) > 1 else None
+        task = bar.add_task("reading", total=total)
+        for path in paths:
+            yield path
+            bar.advance(task, path.stat().st_size)
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    return {entry["values"]: entry["counts"] for entry in column.value_counts().to_pylist()}
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)

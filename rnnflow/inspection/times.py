@@ -1,0 +1,68 @@
+"""Whether a column holds times, and in which unit."""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+
+from rnnflow.sources.columns import is_list, is_text
+
+EARLIEST, LATEST = 6e8, 4.2e9
+"""1989 to 2103, in seconds since 1970."""
+UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_NAMED_UNIT = re.compile(r"[_ (\[](ms|us|ns)[)\]]?$")
+_LOOKS_LIKE_TIME = re.compile(r"\d[-:/.]\d")
+
+
+def are_times(column: pa.ChunkedArray) -> bool:
+    """Return whether a column can say when something happened; a list column has a time for each step."""
+    kind = column.type.value_type if is_list(column.type) and not _is_tensor(column.type) else column.type
+    if is_text(kind):
+        first = next((entry for entry in _flat(column) if entry), "")
+        return _LOOKS_LIKE_TIME.search(str(first)) is not None
+    return bool(
+        pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    )
+
+
+def rise(column: pa.ChunkedArray, is_new: np.ndarray | None) -> bool:
+    """Return whether each time is above the one in the row above it.
+
+    Args:
+        column: the times.
+        is_new: where another recording begins, for each row but the first.
+    """
+    if is_list(column.type):
+        return True
+    entries = column.combine_chunks()
+    if is_text(entries.type):
+        return True
+    if not pa.types.is_floating(entries.type):
+        entries = entries.cast(pa.int64()) if pa.types.is_integer(entries.type) else entries.cast(pa.timestamp("us"))
+    values = entries.to_numpy(zero_copy_only=False)
+    rises = values[1:] > values[:-1]
+    return bool((rises if is_new is None else rises | is_new).all())
+
+
+def unit_of(name: str, table: pa.Table) -> str:
+    """Return the unit of times that are numbers: by their size if they are since 1970, else by the column's name."""
+    if name not in table.column_names:
+        return "s"
+    values = np.array([entry for entry in _flat(table[name]) if isinstance(entry, int | float)], dtype=np.float64)
+    values = values[np.isfinite(values)]
+    for unit, factor in UNITS.items():
+        if len(values) and values.min() >= EARLIEST * factor and values.max() <= LATEST * factor:
+            return unit
+    named = _NAMED_UNIT.search(name.lower())
+    return named.group(1) if named and len(values) else "s"
+
+
+def _flat(column: pa.ChunkedArray) -> list[object]:
+    entries = column.combine_chunks()
+    if is_list(entries.type) and not _is_tensor(entries.type):
+        entries = entries.flatten()
+    return list(entries.slice(0, 10_000).to_pylist())
+
+
+def _is_tensor(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.FixedShapeTensorType)
