@@ -8,7 +8,9 @@ POOL ?= cpu-pool
 LIMIT ?= $(if $(filter gpu-pool,$(POOL)),1)
 unexport PYTHONDONTWRITEBYTECODE  # every stage would compile its modules anew
 
-.PHONY: help run server worker deploy test endurance check format bench lock
+EXAMPLES = $(filter-out defaults,$(basename $(notdir $(wildcard examples/*.yaml))))
+
+.PHONY: help run example server worker deploy test endurance check format bench lock
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -17,6 +19,14 @@ run: .venv/.installed  ## bring the whole pipeline up to date and show the resul
 	@rnnflow check
 	@python -m flows.retrain --allow-dirty  # whoever calls make knows what they have changed
 	@rnnflow summary $$(rnnflow check --list-models | sed 's|.*|models/&/model.onnx|')
+
+example: .venv/.installed  ## run an example in a clone of its own: make example NAME=gun_point
+	@test -f "examples/$(NAME).yaml" || { echo "make example NAME=…, one of: $(EXAMPLES)" >&2; exit 2; }
+	@rm -rf .rnnflow/examples/$(NAME) && git clone --quiet . .rnnflow/examples/$(NAME)
+	@cp examples/$(NAME).yaml .rnnflow/examples/$(NAME)/params.yaml
+	@cd .rnnflow/examples/$(NAME) && dvc cache dir --quiet --local $(CURDIR)/.dvc/cache && rnnflow check \
+		&& python -m flows.retrain --allow-dirty && rnnflow summary models/*/model.onnx
+	@echo "everything it made is in .rnnflow/examples/$(NAME)"
 
 server worker deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 

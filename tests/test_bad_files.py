@@ -146,6 +146,19 @@ def test_text_in_a_list_of_csv_is_refused(tmp_path: Path, refusal: Refusal) -> N
     assert refusal(files={"features": FEATURES}) == expected
 
 
+def test_lists_that_are_too_deep_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    entries = recordings()
+    write_rows(tmp_path / "raw" / "a.parquet", entries, {"sequence": pa.array([[[[1.0]]]] * 40)})
+    assert refusal(files={"features": ["x"]}).endswith("lists deeper than (time, feature)")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    (tmp_path / "raw").mkdir()
+    columns = [pa.array(["a", "b"]), pa.array(["c", "d"]), pa.array([1.0, 2.0]), pa.array([3.0, 4.0])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["id", "label", "x", "x"]), tmp_path / "raw" / "a.parquet")
+    assert refusal() == "raw/a.parquet: two columns are called 'x'"
+
+
 def test_text_where_parquet_should_hold_numbers_is_refused(tmp_path: Path, refusal: Refusal) -> None:
     write_frame(tmp_path / "raw" / "a.parquet", long_table(recordings()).assign(y="1.5"))
     assert refusal().startswith("raw/a.parquet: column 'y' is ")
@@ -221,6 +234,7 @@ def test_a_file_of_an_unknown_format_is_refused(tmp_path: Path, refusal: Refusal
         ({"sequence": np.zeros(4)}, "array 'sequence' is float64 of shape (4,), expected numbers of (sequence, time, feature)"),
         ({"sequence": np.zeros((4, 3)), "label": ["a"] * 3}, "array 'label' has the shape (3,), expected (4,) as there are sequences"),
         ({"sequence": np.zeros((4, 3)), "label": ["a"] * 4, "lengths": [1, 2, 3, 4]}, "array 'lengths': expected 4 whole numbers up to 3"),
+        ({"sequence": np.zeros((4, 3)), "label": ["a"] * 4, "lengths": [1, -1, 3, 3]}, "array 'lengths': expected 4 whole numbers up to 3"),
         ({"sequence": np.zeros((4, 3)), "label": ["a"] * 4, "lengths": [1, 0, 3, 3]}, "sequence 1: column 'sequence' is empty, expected at least one time step"),
         ({"sequence": np.array([[1], [2, 3]], object), "label": ["a"] * 2}, "not an .npz file of plain arrays: Object arrays cannot be loaded when allow_pickle=False"),
     ],

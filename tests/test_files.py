@@ -100,6 +100,12 @@ def test_cells_of_csv_may_be_lists(tmp_path: Path) -> None:
     assert_holds(rows(tmp_path / "raw", {"features": FEATURES}), entries)
 
 
+def test_cells_may_be_long(tmp_path: Path) -> None:
+    entries = recordings(40, same_length=4000)
+    write_csv_lists(tmp_path / "raw" / "a.csv", entries)
+    assert_holds(rows(tmp_path / "raw", {"features": FEATURES}), entries)
+
+
 def test_csv_may_be_compressed_and_have_another_delimiter(tmp_path: Path) -> None:
     entries = recordings()
     (tmp_path / "raw").mkdir()
@@ -115,7 +121,8 @@ def test_arrays_are_cut_at_their_lengths(tmp_path: Path) -> None:
         row[: len(values)] = values
     (tmp_path / "raw").mkdir()
     lengths = [len(values) for _, _, values in entries]
-    np.savez(tmp_path / "raw" / "a.npz", X=padded, y=[entry[1] for entry in entries], lengths=lengths)
+    labels = np.array([entry[1] for entry in entries], "S")
+    np.savez(tmp_path / "raw" / "a.npz", X=padded, y=labels, lengths=lengths, names_of_features=FEATURES)
     found = rows(tmp_path / "raw", {"columns": {"sequence": "X", "label": "y"}})
     assert_holds(found, [(f"a#{index}", label, values) for index, (_, label, values) in enumerate(entries)])
 

@@ -23,7 +23,7 @@ from rnnflow.inspection import windows_of
 from rnnflow.inspection.recordings import Recordings
 from rnnflow.params import GenerateParams
 from rnnflow.provenance import ROOT
-from rnnflow.sources.files import open_file
+from rnnflow.sources.files import open_all
 from stages.generate import generate
 from tests.layouts import LAYOUTS, as_csv, folders, lists_of_features, one_stream, recordings, subjects_who_change
 
@@ -401,7 +401,7 @@ def test_no_text_in_columns_brings_a_traceback(tmp_path: Path, header: list[str]
         main(["inspect", str(tmp_path / "raw")])
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch_rows=st.integers(1, 40))
 def test_recordings_are_the_same_however_a_file_is_cut_into_batches(tmp_path: Path, batch_rows: int) -> None:
     table = recordings(stamp="time", **DEFAULT_NAMES)[:100]
@@ -411,7 +411,8 @@ def test_recordings_are_the_same_however_a_file_is_cut_into_batches(tmp_path: Pa
         path = tmp_path / f"{size}.parquet"
         table.to_parquet(path, index=False, row_group_size=size)
         noted = Recordings()
-        for _ in noted.watch(open_file(path, Path(path.name), GenerateParams().files).steps):
+        ((_, opened),) = open_all([path], tmp_path, GenerateParams().files)
+        for _ in noted.watch(opened.steps):
             pass
         found.append((noted.lengths, noted.num_changes, noted.num_changing, noted.earliest, noted.latest))
     assert found[0] == found[1]

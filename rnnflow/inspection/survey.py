@@ -19,7 +19,7 @@ from rnnflow.params import GenerateParams
 from rnnflow.shards import ShardWriter
 from rnnflow.sources.cutting import sequences
 from rnnflow.sources.delivery import Delivery
-from rnnflow.sources.files import cutter_of, open_file
+from rnnflow.sources.files import cutter_of, open_all
 from rnnflow.sources.opened import Opened
 from rnnflow.sources.steps import Steps
 from rnnflow.splitting import SPARE, SPLITS, Sides, content_hashes
@@ -103,7 +103,10 @@ def survey(paths: Sequence[Path], raw: Path, params: GenerateParams) -> Survey:
     intake = Intake(params, dict.fromkeys((*SPLITS, "spare"), raw), ())
     intake.writer = Tally(dict.fromkeys((*range(len(SPLITS)), SPARE), raw), params.shard_rows)
     try:
-        for path, opened in _agreeing(_shown(paths), raw, found):
+        for path, opened in open_all(_shown(paths), raw, params.files):
+            if not found.num_files:
+                found.form, found.features, found.parts = opened.form, opened.features, opened.parts
+            found.num_files += 1
             _take(found, intake, path, path.relative_to(raw).as_posix(), opened)
         found.is_read = True
         if found.problem is None:
@@ -156,26 +159,6 @@ class _Stretches:
         except InputError:
             self.have_failed = True
             raise
-
-
-def _agreeing(paths: Iterator[Path], raw: Path, found: Survey) -> Iterator[tuple[Path, Opened]]:
-    """Yield the files; refuse one with other features, columns or zones than the first."""
-    zones: set[bool | None] = {None}
-    for path in paths:
-        opened = open_file(path, path.relative_to(raw), found.params.files)
-        if not found.num_files:
-            found.form, found.features, found.parts = opened.form, opened.features, opened.parts
-        for what, here, first in (
-            ("features", opened.features, found.features),
-            ("columns", opened.parts, found.parts),
-        ):
-            if here != first:
-                raise InputError(f"{path}: {what} {', '.join(here)}, but the first file has {', '.join(first)}")
-        found.num_files += 1
-        yield path, opened
-        zones.add(opened.zone_is_known())
-        if {True, False} <= zones:
-            raise InputError(f"{path}: some files' times have a time zone and others' have none")
 
 
 def _shown(paths: Sequence[Path]) -> Iterator[Path]:

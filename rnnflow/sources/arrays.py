@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from rnnflow.errors import InputError
 from rnnflow.params import FilesParams
+from rnnflow.sources.columns import PARTS
 from rnnflow.sources.opened import Opened, generic_names, open_table
 from rnnflow.sources.steps import Origin
 
@@ -26,13 +27,14 @@ def read_arrays(path: Path, below: Path, files: FilesParams) -> Opened:
     sequences = _sequences(path, arrays, files.columns.sequence)
     num_rows, num_steps, num_features = sequences.shape
     lengths = np.asarray(arrays.get(LENGTHS, np.full(num_rows, num_steps)))
-    if lengths.shape != (num_rows,) or lengths.dtype.kind not in "iu" or lengths.max(initial=0) > num_steps:
+    if (
+        lengths.shape != (num_rows,)
+        or lengths.dtype.kind not in "iu"
+        or not ((lengths >= 0) & (lengths <= num_steps)).all()
+    ):
         raise InputError(f"{path}: array {LENGTHS!r}: expected {num_rows} whole numbers up to {num_steps}")
-    beside = {
-        name: _column(path, name, array, num_rows)
-        for name, array in arrays.items()
-        if name not in (LENGTHS, files.columns.sequence)
-    }
+    wanted = {getattr(files.columns, part) for part in PARTS} & set(arrays)
+    beside = {name: _column(path, name, arrays[name], num_rows) for name in sorted(wanted)}
     if files.columns.id not in beside:
         beside |= {files.columns.id: pa.array([f"{_stem(below)}#{row}" for row in range(num_rows)])}
     sequence_type = pa.list_(pa.float32())
@@ -64,7 +66,7 @@ def _load(path: Path) -> Mapping[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as content:
             return dict(content)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise InputError(f"{path}: not an .npz file of plain arrays: {' '.join(str(error).split())}") from None
 
 
@@ -88,7 +90,9 @@ def _column(path: Path, name: str, array: np.ndarray, num_rows: int) -> pa.Array
         )
     if array.dtype.kind in "fc" and np.isfinite(array).all() and (array == np.rint(array)).all():
         array = array.astype(np.int64)  # labels are often kept as 0.0, 1.0
-    return pa.array(array if array.dtype.kind != "U" else array.tolist())
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8")
+    return pa.array(array.tolist() if array.dtype.kind == "U" else array)
 
 
 def _stem(below: Path) -> str:

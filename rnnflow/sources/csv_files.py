@@ -17,6 +17,8 @@ from rnnflow.sources.opened import Opened, open_table
 from rnnflow.sources.steps import Origin
 
 BLOCK_BYTES = 16 * 2**20
+MAX_CELL = BLOCK_BYTES
+"""Characters of a cell; a block has to hold at least one row."""
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)", re.DOTALL)
@@ -45,6 +47,7 @@ def head(path: Path, delimiter: str) -> tuple[list[str], list[str]]:
     Raises:
         InputError: the file is empty or no UTF-8 text, or two columns have the same name.
     """
+    csv.field_size_limit(MAX_CELL)
     opens = gzip.open if path.suffix == ".gz" else open
     try:
         with opens(path, "rt", encoding="utf-8-sig", newline="") as file:
@@ -93,15 +96,27 @@ def _batches(path: Path, delimiter: str, schema: pa.Schema, names: list[str]) ->
 
 
 def _lists(path: Path, name: str, cells: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
-    found = []
-    for row, cell in enumerate(cells.to_pylist()):
-        try:
-            found.append(pa.scalar(json.loads(cell) if cell else None, kind))
-        except (ValueError, TypeError, pa.ArrowException):
-            raise InputError(
-                f"{path}: line {first_row + row + 2}: column {name!r}: expected a list of numbers such as [1.5, 2], got {cell[:40]!r}"
-            ) from None
-    return pa.array(found, kind)
+    texts = cells.to_pylist()
+    try:
+        return pa.array([_parsed(text) for text in texts], kind)
+    except (ValueError, TypeError, pa.ArrowException):
+        bad = next(row for row, text in enumerate(texts) if not _is_list(text, kind))
+        raise InputError(
+            f"{path}: line {first_row + bad + 2}: column {name!r}: expected a list of numbers such as [1.5, 2], "
+            f"got {texts[bad][:40]!r}"
+        ) from None
+
+
+def _parsed(text: str) -> object:
+    return json.loads(text) if text else None
+
+
+def _is_list(text: str, kind: pa.DataType) -> bool:
+    try:
+        pa.array([_parsed(text)], kind)
+    except (ValueError, TypeError, pa.ArrowException):
+        return False
+    return True
 
 
 def _explanation(message: str, names: list[str]) -> str:

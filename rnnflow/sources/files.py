@@ -1,6 +1,6 @@
 """The user's own recordings: files of one format below `data/raw`, in whatever layout the params describe."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,24 +34,31 @@ def read(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
     Raises:
         InputError: no file, two formats, a damaged file, one with other features or columns than the first.
     """
-    first: Opened | None = None
-    first_path = ""
-    zone_is_known: bool | None = None
-    for path in find(params.files.paths, raw):
-        below = path.relative_to(raw)
-        opened = open_file(path, below, params.files)
-        if first is None:
-            first, first_path = opened, str(path)
-        _check_agreement(path, opened, first_path, first)
+    for path, opened in open_all(find(params.files.paths, raw), raw, params.files):
         cutter = cutter_of(opened, params.files, params.windows)
-        yield Delivery(
-            below.as_posix(), str(path), sequences(opened.steps, cutter), num_left_out=partial(_left_out, cutter)
-        )
-        if opened.zone_is_known() is not None:
-            if zone_is_known not in (None, opened.zone_is_known()):
-                what = "a time zone" if opened.zone_is_known() else "no time zone"
-                raise InputError(f"{path}: the times have {what}, unlike those of the files before")
-            zone_is_known = opened.zone_is_known()
+        name = path.relative_to(raw).as_posix()
+        yield Delivery(name, str(path), sequences(opened.steps, cutter), num_left_out=partial(_left_out, cutter))
+
+
+def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[tuple[Path, Opened]]:
+    """Yield files that hold the same, each to be read before the next.
+
+    Raises:
+        InputError: one has other features or columns than the first, or times with a zone where the others have none.
+    """
+    first: Opened | None = None
+    zone_is_known: bool | None = None
+    for path in paths:
+        _, opens = FORMATS[format_of(path)]
+        opened: Opened = opens(path, path.relative_to(raw), files)
+        first = first or opened
+        _check_agreement(opened, first)
+        yield path, opened
+        has_zone = opened.zone_is_known()
+        if None not in (has_zone, zone_is_known) and has_zone != zone_is_known:
+            what = "a time zone" if has_zone else "no time zone"
+            raise InputError(f"{path}: the times have {what}, unlike those of the files before")
+        zone_is_known = zone_is_known if has_zone is None else has_zone
 
 
 def find(paths: Sequence[str], raw: Path) -> list[Path]:
@@ -108,12 +115,6 @@ def format_of(path: Path) -> str:
     return _ending(path)
 
 
-def open_file(path: Path, below: Path, files: FilesParams) -> Opened:
-    """Return a file that has been looked at, its steps still to be read."""
-    _, opens = FORMATS[format_of(path)]
-    return opens(path, below, files)
-
-
 def cutter_of(opened: Opened, files: FilesParams, windows: WindowParams | None) -> Cutter:
     """Return what makes sequences of the file's recordings."""
     if windows is None:
@@ -125,10 +126,9 @@ def _left_out(cutter: Cutter) -> int:
     return cutter.num_left_out
 
 
-def _check_agreement(path: Path, opened: Opened, first_path: str, first: Opened) -> None:
+def _check_agreement(opened: Opened, first: Opened) -> None:
+    path, other = opened.origin.path, first.origin.path
     if opened.features != first.features:
-        raise InputError(
-            f"{path}: features {', '.join(opened.features)}, but {first_path} has {', '.join(first.features)}"
-        )
+        raise InputError(f"{path}: features {', '.join(opened.features)}, but {other} has {', '.join(first.features)}")
     if opened.parts != first.parts:
-        raise InputError(f"{path}: columns {', '.join(opened.parts)}, but {first_path} has {', '.join(first.parts)}")
+        raise InputError(f"{path}: columns {', '.join(opened.parts)}, but {other} has {', '.join(first.parts)}")

@@ -118,6 +118,8 @@ class ListForm:
         flat = column.flatten()
         if columns.is_list(flat.type):
             width, flat, lengths = self._nested(name, flat, lengths)
+        if columns.is_list(flat.type):
+            raise InputError(f"{self.origin.path}: column {name!r} is {column.type}, lists deeper than (time, feature)")
         try:
             values = columns.numbers(self.origin, name, flat, 0)
         except InputError:

@@ -28,6 +28,8 @@ def read_parquet(path: Path, below: Path, files: FilesParams) -> Opened:
         metadata = pq.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a complete Parquet file: {' '.join(str(error).split())}") from None
+    if repeated := [name for name in schema.names if schema.names.count(name) > 1]:
+        raise InputError(f"{path}: two columns are called {repeated[0]!r}")
     named = features_of(path, schema, files.features) if METADATA_KEY in (schema.metadata or {}) else None
     origin = Origin(str(path), lambda row: f"row {row}")
     num_bytes = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
