@@ -1,0 +1,142 @@
+"""What `params.yaml` may say, as frozen types; `load` reads and checks the whole file."""
+
+import reprlib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from rnnflow.errors import InputError
+from rnnflow.params.generate import (
+    MAX_SHARD_STEPS,
+    ArchiveName,
+    ColumnNames,
+    DriftParams,
+    FilesParams,
+    GenerateParams,
+    NumSequences,
+    SourceName,
+    SplitParams,
+    WindowParams,
+    as_utc,
+)
+from rnnflow.params.section import Count, Section
+from rnnflow.params.train import Cell, Missing, ModelParams, Pooling, Sampling, Scaling, StemParams, TrainParams
+
+__all__ = [
+    "MAX_SHARD_STEPS",
+    "ArchiveName",
+    "Cell",
+    "ColumnNames",
+    "DriftParams",
+    "EvaluateParams",
+    "ExportParams",
+    "FilesParams",
+    "GenerateParams",
+    "Missing",
+    "ModelParams",
+    "NumSequences",
+    "Params",
+    "Pooling",
+    "Sampling",
+    "Scaling",
+    "SourceName",
+    "SplitParams",
+    "StemParams",
+    "TrainParams",
+    "WindowParams",
+    "as_utc",
+    "load",
+    "parse",
+]
+
+
+class EvaluateParams(Section):
+    """Section `evaluate`."""
+
+    batch_size: Count = 256
+    num_calibration_bins: Count = 10
+    num_length_slices: Count = 4
+
+
+class ExportParams(Section):
+    """Section `export`."""
+
+    tolerance: Annotated[float, Field(gt=0)] = 1e-5
+    """Largest difference between the probabilities of PyTorch and of onnxruntime."""
+    batch_sizes: list[Count] = Field([1, 2, 7, 32], min_length=1)
+    lengths: list[Count] = Field([1, 2, 10, 33], min_length=1)
+
+
+class Params(Section):
+    """The whole of `params.yaml`."""
+
+    generate: GenerateParams
+    train: TrainParams
+    models: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")], ModelParams], Field(min_length=1)]
+    evaluate: EvaluateParams
+    export: ExportParams
+
+    def model(self, name: str) -> ModelParams:
+        """Return the entry `name` of `models`.
+
+        Raises:
+            InputError: there is no such entry.
+        """
+        if name not in self.models:
+            raise InputError(f"params.yaml: models: no entry {name!r}, there are {', '.join(self.models)}")
+        return self.models[name]
+
+
+def load(path: Path) -> Params:
+    """Return the checked content of `params.yaml`.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or says something that is not known or not allowed.
+    """
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {str(error.strerror).lower()}, expected a YAML file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 text, {error.reason} at byte {error.start}") from None
+    except MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
+        raise InputError(f"{path}:{line} not valid YAML: {error.problem}") from None
+    except (YAMLError, ValueError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return parse(content, place=str(path))
+
+
+def parse(content: object, place: str = "params.yaml") -> Params:
+    """Return `content`, the parsed YAML, as typed params; `place` begins the message of an error."""
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InputError(f"{place}: {_explanation(problems[0])}{more}") from None
+
+
+_EXPECTED = {
+    "dict_type": "expected names with values",
+    "model_type": "expected names with values",
+    "string_pattern_mismatch": "expected a name of lower-case letters, digits, '-' and '_' that begins with a letter or digit",
+    "too_short": "expected at least one entry",
+}
+
+
+def _explanation(problem: Any) -> str:
+    location = [part for part in problem["loc"] if part != "[key]"]
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    if problem["type"] == "unknown":
+        location.append(problem["ctx"]["name"])
+    elif problem["type"] == "value_error":
+        message = str(problem["ctx"]["error"])
+    elif problem["type"] == "missing":
+        message = "missing"
+    else:
+        message = f"{_EXPECTED.get(problem['type'], message)}, got {reprlib.repr(problem['input'])}"
+    return ": ".join([".".join(map(str, location)), message]) if location else message

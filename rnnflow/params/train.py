@@ -1,0 +1,90 @@
+"""Sections `train` and `models`: the recipe, and what it trains."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from rnnflow.params.section import Count, Probability, Section, Seed
+
+Cell = Literal["rnn", "lstm", "gru"]
+Pooling = Literal["last", "mean", "max", "mean_max"]
+Scaling = Literal["none", "global", "sequence"]
+Missing = Literal["zero", "forward_fill", "mask", "refuse"]
+Sampling = Literal["shuffle", "balanced"]
+
+
+class StemParams(Section):
+    """Convolutions over time before the recurrent layers; they keep the number of steps."""
+
+    channels: Count = 16
+    kernel_size: Count = 5
+    """Time steps, odd."""
+    num_layers: Count = 1
+
+    @model_validator(mode="after")
+    def _kernel_has_a_centre(self) -> "StemParams":
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
+        return self
+
+
+class ModelParams(Section):
+    """An entry of `models`: the architecture of one classifier."""
+
+    cell: Cell
+    hidden_size: Annotated[int, Field(ge=1, le=65536)] = 32
+    num_layers: Count = 1
+    bidirectional: bool = False
+    dropout: Probability = 0.0
+    """Between recurrent layers and before the head."""
+    pooling: Pooling = "last"
+    """How the steps become one vector: the final state of each direction, or the mean and maximum over valid steps."""
+    scaling: Scaling = "global"
+    """Standardisation of each feature over the train split; `sequence`: then over the steps of each sequence as well."""
+    missing: Missing = "zero"
+    """What a missing value (NaN) becomes: the mean, the last known value, the mean and a feature that says so, an error."""
+    downsampling: Count = 1
+    """Steps whose mean becomes one step."""
+    differences: bool = False
+    """Whether each feature's change since the last step is a feature too."""
+    stem: StemParams | None = None
+    max_dependency: Annotated[int, Field(ge=3)] | None = None
+    """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM and GRU."""
+
+    @model_validator(mode="after")
+    def _chrono_needs_gates(self) -> "ModelParams":
+        if self.cell == "rnn" and self.max_dependency is not None:
+            raise ValueError("max_dependency sets the biases of gates, which cell 'rnn' lacks; use lstm or gru")
+        return self
+
+
+class TrainParams(Section):
+    """Section `train`: the recipe, the same for every model."""
+
+    seed: Seed = 0
+    """Decides initial weights, order of the sequences, dropout and augmentation."""
+    epochs: Count = 80
+    batch_size: Count = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 0.005
+    """Peak of the one-cycle schedule (Smith and Topin, 2018)."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.2
+    """Decoupled, as in AdamW (Loshchilov and Hutter, 2019); it acts on biases as well."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    jitter: Annotated[float, Field(ge=0)] = 0.0
+    """Deviation of the Gaussian noise added to scaled inputs."""
+    random_scale: Annotated[float, Field(ge=0)] = 0.0
+    """Deviation of the factor around 1 for each scaled feature of each sequence."""
+    time_mask: Probability = 0.0
+    """Largest share of a sequence's steps that are set to zero, in one stretch."""
+    random_crop: Probability = 0.0
+    """Largest share of a sequence's steps that are cut off its two ends; at least one step stays."""
+    sampling: Sampling = "shuffle"
+    """An epoch has each sequence once, or, with `balanced`, as many sequences and every class equally often."""
+    label_smoothing: Probability = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    early_stopping_patience: Count | None = None
+    """Epochs without a lower validation loss before training ends with the best weights; none trains every epoch."""
+    final_fit: bool = False
+    """Whether train and validation together train the model that is kept, for as many epochs as validation chose."""
+    num_threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Tracked because it decides the bits of the weights."""
