@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from ruamel.yaml import YAML
 
+from benchmarks.examples import Fit
 from benchmarks.measuring import Figure, console, table
 from rnnflow import dataset
 from rnnflow.dataset import SequenceDataset
@@ -70,16 +71,6 @@ SETTINGS = {
     "adding_100": adding(100, lstm=0.97),
     "adding_500": adding(500, lstm=0.95),
 }
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What one training came to on the test split."""
-
-    accuracy: float
-    log_loss: float
-    num_parameters: int
-    cpu_seconds: float
 
 
 def with_overrides(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> Params:

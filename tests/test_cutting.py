@@ -23,7 +23,7 @@ def expected_windows(entries: list[Recording], length: int, stride: int) -> dict
 
 
 @pytest.mark.parametrize(("length", "stride"), [(10, 5), (10, 10), (7, 20), (50, 1), (1, 1)])
-@pytest.mark.parametrize("block", [300, 100_000])
+@pytest.mark.parametrize("block", [900, 100_000])
 def test_recordings_are_cut_into_windows(
     length: int, stride: int, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +70,7 @@ def test_recordings_shorter_than_a_window_are_left_out_and_counted(
     assert "left out 1 recordings shorter than a window" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("block", [300, 100_000])
+@pytest.mark.parametrize("block", [900, 100_000])
 @pytest.mark.parametrize(("length", "stride"), [(1.0, 0.5), (2.0, 3.0), (0.35, 0.35)])
 def test_windows_may_be_in_seconds(
     length: float, stride: float, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
