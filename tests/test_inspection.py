@@ -313,7 +313,7 @@ def test_problems_and_remarks_are_listed(
 def test_long_sequences_bring_advice_to_downsample(raw: Path, inspected: Callable[..., str]) -> None:
     rng = np.random.default_rng(0)
     np.savez(raw / "a.npz", data=rng.normal(size=(30, 2000)), target=np.arange(30) % 7 % 2)
-    assert "models.<name>.downsampling: 10" in inspected(raw)
+    assert "(about 30 steps) and differences: true" in inspected(raw)
 
 
 def test_data_is_compared_with_a_reference(raw: Path, tmp_path: Path, inspected: Callable[..., str]) -> None:

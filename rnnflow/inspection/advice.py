@@ -15,8 +15,8 @@ NUM_SEEDS = 200
 FEW = len(SPLITS)
 MANY_CLASSES = 50
 IMBALANCE = 5
-LONG = 1000
-LIKELY_LENGTH = 200
+LONG = 100
+LIKELY_LENGTH = 30
 HELD_OUT_FROM = (0.7, 0.85)
 SECOND = 1_000_000
 ROUND_TIMES = tuple(seconds * SECOND for seconds in (86400, 3600, 60, 1))
@@ -156,7 +156,10 @@ def _is_number(name: str) -> bool:
 def _of_sequences(found: Survey, lengths: Counter[int]) -> Iterator[str]:
     middle = median(lengths)
     if middle > LONG:
-        yield f"sequences are long, the median is {middle:,} steps; models.<name>.downsampling: {middle // LIKELY_LENGTH} makes them about {LIKELY_LENGTH}"
+        yield (
+            f"sequences are long, the median is {middle:,} steps; where they are smooth, try "
+            f"models.<name>.downsampling: {middle // LIKELY_LENGTH} (about {LIKELY_LENGTH} steps) and differences: true"
+        )
     if "group" in found.parts and not found.given and found.params.split.by == "auto":
         yield f"the split is by group: none of the {len(found.groups):,} groups is on two sides"
     if "id" in found.parts and found.params.windows and found.recordings.num < FEW:
