@@ -17,6 +17,8 @@ from rnnflow.params import DriftParams
 Reference = Mapping[str, Any]
 """A profile as JSON keeps it, or nothing."""
 
+_OF_FEATURE = ("low", "high", "mean", "deviation", "missing_share")
+
 
 @dataclass
 class Profile:
@@ -100,11 +102,19 @@ def load_reference(path: Path) -> Reference:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a profile in JSON, or {{}}: {error}") from None
-    if not isinstance(content, dict) or (
-        content and not {"features", "lengths", "class_shares", "files"} <= set(content)
-    ):
+    if content != {} and not _is_profile(content):
         raise InputError(f"{path}: expected a profile as stage generate writes it, or {{}} for none")
     return content
+
+
+def _is_profile(content: Any) -> bool:
+    try:
+        features = [content["features"][name][key] for name in content["features"] for key in _OF_FEATURE]
+        shares = list(content["class_shares"].values())
+        counts = [content["lengths"]["shortest"], content["lengths"]["longest"], *content["files"].values()]
+    except (AttributeError, KeyError, TypeError):
+        return False
+    return all(isinstance(entry, int | float | None) for entry in [*features, *shares, *counts])
 
 
 def differences(new: Profile, reference: Reference, bounds: DriftParams) -> list[str]:

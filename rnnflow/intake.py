@@ -1,7 +1,7 @@
 """From deliveries to a data set: each sequence gets its side, is checked, profiled and written."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,10 @@ class Intake:
     Args:
         params: section `generate`.
         folders: by split's name, and `spare`; they exist and are empty.
-        known: deliveries that the reference profile knows.
+        known: sequences of each delivery that the reference profile knows.
     """
 
-    def __init__(self, params: GenerateParams, folders: Mapping[str, Path], known: Collection[str]) -> None:
+    def __init__(self, params: GenerateParams, folders: Mapping[str, Path], known: Mapping[str, int]) -> None:
         self.params = params
         self.known = known
         self.writer = ShardWriter(
@@ -48,6 +48,9 @@ class Intake:
         self.num_left_out: Counter[str] = Counter()
         """What was not taken, by reason."""
         self.largest_group: Counter[str] = Counter()
+        self.new: Profile | None = None
+        """Of all deliveries that the reference does not know."""
+        self._delivered: Profile | None = None
         self._profiles: dict[int, Profile] = {}
 
     def take(self, delivery: Delivery) -> None:
@@ -68,6 +71,7 @@ class Intake:
             if not delivery.is_made:
                 self.deliveries[delivery.name] += len(table)
         self.writer.end()
+        self._settle_new(delivery)
         self.num_left_out["recordings shorter than a window"] += delivery.num_left_out()
 
     def finish(self) -> dict[str, Any]:
@@ -77,17 +81,22 @@ class Intake:
             InputError: a leak, an empty split, a class that cannot be learned or judged.
         """
         spare_side = self.writer.settle_spare()
-        self._check_splits()
         self.leaks.check(spare_side)
+        self._check_splits()
         train = self._profiles[TRAIN]
         if spare_side == TRAIN and SPARE in self._profiles:
             train.merge(self._profiles[SPARE])
         return train.content() | {"files": dict(sorted(self.deliveries.items()))}
 
-    @property
-    def new(self) -> Profile | None:
-        """The profile of all deliveries that the reference does not know."""
-        return self._profiles.get(LEFT_OUT)
+    def _settle_new(self, delivery: Delivery) -> None:
+        """Count a delivery as new where the reference knows none of its name with as many sequences."""
+        delivered, self._delivered = self._delivered, None
+        if delivered is None or self.known.get(delivery.name) == delivered.num_sequences:
+            return
+        if self.new is None:
+            self.new = delivered
+        else:
+            self.new.merge(delivered)
 
     def _made(self, delivery: Delivery, table: pa.Table) -> Sides:
         return np.full(len(table), GIVEN_NAMES[delivery.name], dtype=np.int8)
@@ -111,8 +120,9 @@ class Intake:
             if (sides == side).any():
                 rows = table if (sides == side).all() else table.filter(pa.array(sides == side))
                 self._profiles.setdefault(side, Profile(features)).add(rows)
-        if not delivery.is_made and delivery.name not in self.known:
-            self._profiles.setdefault(LEFT_OUT, Profile(features)).add(table)
+        if not delivery.is_made:
+            self._delivered = self._delivered or Profile(features)
+            self._delivered.add(table)
 
     def _check_splits(self) -> None:
         source, counts = f"source {self.params.source!r}", self.writer.class_counts

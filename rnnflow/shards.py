@@ -2,13 +2,22 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rnnflow import parquet
 from rnnflow.splitting import SPARE, SPLITS, TRAIN, VALIDATION, Sides
+
+SHARD_VALUES = 2**24
+"""Values after which a file is full, however few its rows: 64 MiB."""
+
+
+def _num_values(table: pa.Table) -> int:
+    return sum(len(chunk.flatten()) for chunk in table["sequence"].chunks)
 
 
 def part_name(index: int) -> str:
@@ -44,7 +53,8 @@ class ShardWriter:
             if not len(rows):
                 continue
             self._waiting[side].append(rows)
-            if sum(map(len, self._waiting[side])) >= self.shard_rows:
+            waiting = self._waiting[side]
+            if sum(map(len, waiting)) >= self.shard_rows or sum(_num_values(part) for part in waiting) >= SHARD_VALUES:
                 self._write(side, keeps_rest=True)
 
     def end(self) -> None:
@@ -66,9 +76,9 @@ class ShardWriter:
 
     def _write(self, side: int, keeps_rest: bool) -> None:
         rows = pa.concat_tables(self._waiting[side])
-        stop = len(rows) // self.shard_rows * self.shard_rows if keeps_rest else len(rows)
-        for first in range(0, stop, self.shard_rows):
-            shard = rows.slice(first, min(self.shard_rows, stop - first))
+        stops = self._stops(rows, keeps_rest)
+        for first, stop in pairwise([0, *stops]):
+            shard = rows.slice(first, stop - first)
             if self._rng is not None:
                 shard = shard.take(self._rng.permutation(len(shard)))
             parquet.write_table(self.folders[side] / part_name(self.num_files[side]), shard.combine_chunks())
@@ -76,7 +86,21 @@ class ShardWriter:
             self.num_rows[side] += len(shard)
             counts = shard["label"].value_counts().to_pylist()
             self.num_labels[side].update({entry["values"]: entry["counts"] for entry in counts})
-        self._waiting[side] = [rows.slice(stop)] if stop < len(rows) else []
+        rest = rows.slice(stops[-1] if stops else 0)
+        self._waiting[side] = [rest] if len(rest) else []
+
+    def _stops(self, rows: pa.Table, keeps_rest: bool) -> list[int]:
+        """Return where shards end: each has as many rows as it may, or is the first to reach so many values."""
+        ends = np.cumsum(pc.list_value_length(rows["sequence"]).to_numpy())
+        stops = [0]
+        while stops[-1] < len(rows):
+            before = ends[stops[-1] - 1] if stops[-1] else 0
+            full = int(np.searchsorted(ends, before + SHARD_VALUES)) + 1
+            stop = min(full, stops[-1] + self.shard_rows)
+            if stop > len(rows) and keeps_rest:
+                break
+            stops.append(min(stop, len(rows)))
+        return stops[1:]
 
     @property
     def class_counts(self) -> Mapping[str, Counter[str]]:

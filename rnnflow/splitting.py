@@ -183,9 +183,10 @@ def chosen(params: SplitParams, table: pa.Table) -> By:
 
 
 def content_hashes(sequences: pa.ListArray) -> UInt64[np.ndarray, " sequence"]:
-    """Return a 64-bit hash of each sequence's values, unlike for unlike bytes but for chance."""
+    """Return a 64-bit hash of each sequence's values, unlike for unlike values but for chance."""
     lengths = pc.list_value_length(sequences).to_numpy(zero_copy_only=False).astype(np.int64)
-    bits = sequences.flatten().to_numpy().view(np.uint32).astype(np.uint64)
+    values = sequences.flatten().to_numpy() + np.float32(0)  # -0.0 becomes 0.0
+    bits = np.where(np.isnan(values), np.float32(np.nan), values).view(np.uint32).astype(np.uint64)
     starts = np.cumsum(lengths) - lengths
     place = (np.arange(len(bits)) - np.repeat(starts, lengths)).astype(np.uint64)
     with np.errstate(over="ignore"):

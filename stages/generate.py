@@ -37,7 +37,7 @@ def generate(
     """Write the three splits, all of them or none, and what they look like."""
     with complete_folders(*(output / split for split in SPLITS), report) as (*folders, report_folder):
         folder_of = dict(zip(SPLITS, folders, strict=True)) | {"spare": report_folder}
-        intake = Intake(settings, folder_of, reference.get("files", ()))
+        intake = Intake(settings, folder_of, reference.get("files", {}))
         for delivery in SOURCES[settings.source](settings, raw):
             intake.take(delivery)
         profile = intake.finish()

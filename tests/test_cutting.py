@@ -94,7 +94,7 @@ def timed_windows(frame: pd.DataFrame, length: float, stride: float) -> dict[str
     for name, recording in frame.groupby("id"):
         times = np.rint(1e6 * recording["time"].to_numpy())
         times -= times[0]
-        end = 2 * times[-1] - times[-2]
+        end = times[-1] + np.diff(times[-3:]).min()
         for index in range(1000):
             begin = index * stride * 1e6
             inside = (times >= begin) & (times < begin + length * 1e6)

@@ -121,7 +121,15 @@ def test_new_files_are_compared_with_the_accepted_profile(tmp_path: Path, capsys
     assert generated(tmp_path, {}, warned["profile"], "fail")["drift"]["differences"] == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"sequences": 3}'])
+def test_a_known_file_that_has_grown_is_new(tmp_path: Path) -> None:
+    accepted = generated(tmp_path, {"june": recordings(60)}, {}, "fail")["profile"]
+    with pytest.raises(InputError, match="drift: new files lie outside"):
+        generated(tmp_path, {"june": [*recordings(60), *odd(20)]}, accepted, "fail")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"sequences": 3}', '{"features": {"x": {}}, "lengths": {}, "class_shares": {}, "files": {}}']
+)
 def test_a_reference_that_is_no_profile_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "reference.json").write_text(text)
     with pytest.raises(InputError, match=r"reference\.json: expected a profile"):

@@ -162,6 +162,45 @@ def test_a_file_may_be_a_recording_and_its_folder_the_label(tmp_path: Path) -> N
     assert_holds(found, [(f"{label}/{name}", label, values) for name, label, values in entries])
 
 
+def test_only_the_ending_of_a_path_is_cut_off(tmp_path: Path) -> None:
+    for name, _, values in recordings(60):
+        kind = ("run.fast", "run.slow", "walk")[int(name[1:]) % 3]
+        write_frame(tmp_path / "raw" / name / f"{kind}.csv", pd.DataFrame(values, columns=FEATURES))
+    found = rows(tmp_path / "raw", {"columns": {"id": "path", "label": "path[-1]"}})
+    assert set(found["label"]) == {"run.fast", "run.slow", "walk"}
+
+
+def test_linked_folders_are_read_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    write_long(tmp_path / "raw" / "june" / "a.csv", recordings(40, prefix="june"))
+    write_long(tmp_path / "elsewhere" / "a.csv", recordings(40, prefix="july"))
+    (tmp_path / "raw" / "july").symlink_to(tmp_path / "elsewhere")
+    write_long(tmp_path / "raw" / "june" / ".ipynb_checkpoints" / "a.csv", recordings(40, prefix="june"))
+    (tmp_path / "raw" / "june.dvc").write_text("outs: []")
+    assert len(rows(tmp_path / "raw")) == 80
+    assert len(rows(tmp_path / "raw", {"paths": ["ju*"]})) == 80
+
+
+@pytest.mark.parametrize("ending", ["+00", " UTC", ".123456789Z"])
+def test_times_are_read_as_databases_write_them(ending: str, tmp_path: Path) -> None:
+    frame = long_table(recordings())
+    frame["time"] = " " + frame["time"].str.replace("T", " ").str.replace("Z", ending)
+    write_frame(tmp_path / "raw" / "a.csv", frame)
+    found = rows(tmp_path / "raw").set_index("id")
+    assert found.loc["r3", "time"].floor("s") == pd.Timestamp("2026-03-04T00:00:00Z")
+
+
+def test_a_file_of_the_data_set_ends_at_its_rows_or_its_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnnflow.shards.SHARD_VALUES", 100)
+    entries = recordings(80, same_length=9)  # 18 values each: a file is full with the sixth
+    write_long(tmp_path / "raw" / "a.csv", entries)
+    assert_holds(rows(tmp_path / "raw", shard_rows=1000), entries)
+    counts = [pq.read_metadata(path).num_rows for path in sorted((tmp_path / "sequences/train").glob("*.parquet"))]
+    assert set(counts[:-1]) == {6}
+    rows(tmp_path / "raw", shard_rows=4)
+    counts = [pq.read_metadata(path).num_rows for path in sorted((tmp_path / "sequences/train").glob("*.parquet"))]
+    assert set(counts[:-1]) == {4}
+
+
 def test_columns_are_mapped(tmp_path: Path) -> None:
     entries = recordings()
     frame = long_table(entries, person=[f"p{index % 10}" for index in range(40)], note=["?"] * 40)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rnnflow.sources.paths import levels
 from rnnflow.splitting import GIVEN_NAMES
 
 _SUBJECT = re.compile(
@@ -30,18 +31,18 @@ def parts_of_paths(belows: Sequence[Path]) -> Mapping[str, str]:
     Args:
         belows: the files' paths below `data/raw`.
     """
-    levels = [level for level in _levels(belows) if len(level.names) > 1]
+    telling = [level for level in _levels(belows) if len(level.names) > 1]
     found: dict[str, str] = {}
     for part, fits in (("split", _are_splits), ("group", _are_subjects), ("label", _is_folder)):
-        level = next((level for level in levels if fits(level)), None)
+        level = next((level for level in telling if fits(level)), None)
         if level is not None:
             found[part] = level.part
-            levels.remove(level)
+            telling.remove(level)
     return found
 
 
 def _levels(belows: Sequence[Path]) -> list[Level]:
-    names = [[*below.parts[:-1], below.name.partition(".")[0]] for below in belows]
+    names = [levels(below) for below in belows]
     depth = min(map(len, names))
     return [Level(f"path[-{back}]", frozenset(parts[-back] for parts in names)) for back in range(1, depth + 1)]
 

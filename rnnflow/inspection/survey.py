@@ -100,7 +100,7 @@ class Survey:
 def survey(paths: Sequence[Path], raw: Path, params: GenerateParams) -> Survey:
     """Return what stage generate would find in the files at `paths`."""
     found = Survey(params)
-    intake = Intake(params, dict.fromkeys((*SPLITS, "spare"), raw), ())
+    intake = Intake(params, dict.fromkeys((*SPLITS, "spare"), raw), {})
     intake.writer = Tally(dict.fromkeys((*range(len(SPLITS)), SPARE), raw), params.shard_rows)
     try:
         for path, opened in open_all(_shown(paths), raw, params.files):

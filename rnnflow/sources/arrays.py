@@ -1,6 +1,7 @@
 """NumPy's `.npz` files: an array of sequences, (sequence, time, feature) or (sequence, time), and arrays beside it."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def _load(path: Path) -> Mapping[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as content:
             return dict(content)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise InputError(f"{path}: not an .npz file of plain arrays: {' '.join(str(error).split())}") from None
 
 
@@ -88,11 +89,16 @@ def _column(path: Path, name: str, array: np.ndarray, num_rows: int) -> pa.Array
         raise InputError(
             f"{path}: array {name!r} has the shape {array.shape}, expected ({num_rows},) as there are sequences"
         )
-    if array.dtype.kind in "fc" and np.isfinite(array).all() and (array == np.rint(array)).all():
+    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.rint(array)).all():
         array = array.astype(np.int64)  # labels are often kept as 0.0, 1.0
-    if array.dtype.kind == "S":
-        array = np.char.decode(array, "utf-8")
-    return pa.array(array.tolist() if array.dtype.kind == "U" else array)
+    try:
+        if array.dtype.kind == "S":
+            array = np.char.decode(array, "utf-8")
+        elif array.dtype.kind == "M":
+            array = array.astype("datetime64[us]")
+        return pa.array(array.tolist() if array.dtype.kind == "U" else array.astype(array.dtype.newbyteorder("=")))
+    except (UnicodeDecodeError, pa.ArrowException) as error:
+        raise InputError(f"{path}: array {name!r} of {array.dtype} cannot be read: {error}") from None
 
 
 def _stem(below: Path) -> str:

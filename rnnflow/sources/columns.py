@@ -12,13 +12,16 @@ from jaxtyping import Int64
 
 from rnnflow.errors import InputError
 from rnnflow.params import ColumnNames, FilesParams
+from rnnflow.sources.paths import levels
 from rnnflow.sources.steps import Origin
 
 PARTS = ("id", "label", "group", "time", "split")
 OPTIONAL = ("group", "time", "split")
 TIME_SINCE_LAST_STEP = "time_since_last_step"
 _PATH = re.compile(r"path(?:\[(-\d+)\])?")
-_ZONE = r"(?P<zone>[Zz]|[+-]\d{2}:?\d{2})$"
+_INDEX = re.compile(r"__index_level_\d+__")
+"""What pandas calls the index of a table."""
+_ZONE = r"\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?P<zone>[Zz]|[+-]\d\d(?::?\d\d)?)$"
 MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 
 
@@ -64,11 +67,15 @@ def layout(
     """
     parts = {name: part for name in PARTS if (part := _part(origin, schema, files.columns, below, name)) is not None}
     taken = {part.column for part in parts.values()}
-    if files.columns.sequence in schema.names:
-        return Layout("sequence", parts, (files.columns.sequence,))
-    names = list(features or [name for name in schema.names if name not in taken])
+    known = set(schema.names)
+    sequence = files.columns.sequence
+    if sequence in known - taken and is_list(schema.field(sequence).type):
+        return Layout("sequence", parts, (sequence,))
+    names = list(features or [name for name in schema.names if name not in taken and not _INDEX.fullmatch(name)])
     for name in names:
-        if name not in schema.names:
+        if not name:
+            raise InputError(f"{origin.path}: a column has no name; name those to take in generate.files.features")
+        if name not in known:
             raise InputError(f"{origin.path}: column {name!r} is missing, there are {', '.join(schema.names)}")
         if not holds_numbers(schema.field(name).type):
             raise InputError(
@@ -99,8 +106,7 @@ def _part(origin: Origin, schema: pa.Schema, columns: ColumnNames, below: Path, 
 
 
 def _of_path(below: Path, index: str | None) -> str:
-    name = below.name.partition(".")[0] if not below.name.startswith(".") else below.stem
-    parts = [*below.parts[:-1], name]
+    parts = levels(below)
     if index is None:
         return "/".join(parts)
     if -int(index) > len(parts):
@@ -113,7 +119,8 @@ def holds_numbers(kind: pa.DataType) -> bool:
     if is_list(kind):
         return holds_numbers(kind.value_type)
     return bool(
-        pa.types.is_integer(kind)
+        pa.types.is_null(kind)
+        or pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
         or pa.types.is_decimal(kind)
         or pa.types.is_boolean(kind)
@@ -122,7 +129,7 @@ def holds_numbers(kind: pa.DataType) -> bool:
 
 def is_list(kind: pa.DataType) -> bool:
     """Return whether the type is any of Arrow's lists, a tensor of fixed shape included."""
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
@@ -156,7 +163,7 @@ def numbers(origin: Origin, name: str, column: pa.Array, first_row: int) -> np.n
     """
     if not holds_numbers(column.type) or is_list(column.type):
         raise InputError(f"{origin.path}: column {name!r} is {column.type}, expected numbers")
-    if pa.types.is_boolean(column.type):
+    if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
         column = column.cast(pa.int8())
     known = column.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
     refuse(origin, first_row, np.isinf(known), f"column {name!r} is infinite, or too large for float32")
@@ -191,6 +198,7 @@ def times(origin: Origin, name: str, column: pa.Array, unit: str, first_row: int
         return Times(_microseconds(origin, name, column, unit, first_row), None)
     if not is_text(column.type):
         raise InputError(f"{origin.path}: column {name!r} is {column.type}, expected times")
+    column = pc.replace_substring_regex(pc.utf8_trim_whitespace(column.cast(pa.string())), r" ?UTC$", "Z")
     try:
         return Times(_microseconds(origin, name, column.cast(pa.float64()), unit, first_row), None)
     except pa.ArrowInvalid:
@@ -213,13 +221,19 @@ def _stamps(origin: Origin, name: str, column: pa.Array, first_row: int) -> Time
     if has_zone.any() and not has_zone.all():
         odd, what = (~has_zone, "has no time zone") if has_zone[0] else (has_zone, "has a time zone")
         refuse(origin, first_row, odd, f"column {name!r} {what}, unlike the rows above")
-    kind = pa.timestamp("us", "UTC" if has_zone.all() else None)
+    is_zoned = bool(has_zone.all())
+    kind = pa.timestamp("ns" if _has_nanoseconds(column) else "us", "UTC" if is_zoned else None)
     try:
-        return Times(column.cast(kind).view(pa.int64()).to_numpy(), zones if has_zone.all() else None)
+        stamps = column.cast(kind).cast(pa.timestamp("us", kind.tz), safe=False)
+        return Times(stamps.view(pa.int64()).to_numpy(), zones if is_zoned else None)
     except pa.ArrowInvalid:
         odd = [not _parses(entry, kind) for entry in column]
         refuse(origin, first_row, odd, f"column {name!r} is no time in ISO 8601")
         raise
+
+
+def _has_nanoseconds(column: pa.StringArray) -> bool:
+    return bool(pc.any(pc.match_substring_regex(column, r"\.\d{7}")).as_py())
 
 
 def _parses(entry: pa.StringScalar, kind: pa.DataType) -> bool:

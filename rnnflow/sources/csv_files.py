@@ -4,10 +4,13 @@ import csv
 import gzip
 import json
 import re
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
@@ -36,8 +39,8 @@ def read_csv(path: Path, below: Path, files: FilesParams) -> Opened:
     header, first_row = head(path, delimiter)
     columns = files.columns
     texts = {columns.id, columns.label, columns.group, columns.time, columns.split} - set(files.features or ())
-    kinds = {name: _kind(name in texts, cell) for name, cell in zip(header, first_row, strict=False)}
-    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in header])
+    cells = dict(zip(header, first_row, strict=False))
+    schema = pa.schema([(name, pa.string() if name in texts else _kind(cells.get(name, ""))) for name in header])
     return open_table(origin, schema, below, files, None, partial(_batches, path, delimiter, schema))
 
 
@@ -51,23 +54,47 @@ def head(path: Path, delimiter: str) -> tuple[list[str], list[str]]:
     opens = gzip.open if path.suffix == ".gz" else open
     try:
         with opens(path, "rt", encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, delimiter=delimiter)
+            rows = (row for row in csv.reader(file, delimiter=delimiter) if row)
             header, first_row = next(rows, []), next(rows, [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected CSV in UTF-8: {error}") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not header:
         raise InputError(f"{path}: empty, expected a line with the names of the columns")
-    if repeated := [name for index, name in enumerate(header) if name in header[:index]]:
+    if repeated := [name for name, count in Counter(header).items() if count > 1 and name]:
         raise InputError(f"{path}: line 1: two columns are called {repeated[0]!r}")
     return header, first_row
 
 
-def _kind(is_text: bool, cell: str) -> pa.DataType:
+def _kind(cell: str) -> pa.DataType:
     if cell.lstrip().startswith("["):
         return STEPS if cell.lstrip()[1:].lstrip().startswith("[") else NUMBERS
-    return pa.string() if is_text else pa.float64()
+    return pa.float64()
+
+
+class _LineCounter:
+    """A file that counts its lines while Arrow reads it, the empty ones left out."""
+
+    closed = False
+
+    def __init__(self, path: Path) -> None:
+        self._stream = pa.input_stream(str(path), compression="detect")
+        self._follows_break = True
+        self.num_lines = 0
+
+    def read(self, size: int = -1) -> bytes:
+        content: bytes = self._stream.read(size if size >= 0 else None)
+        if content:
+            is_break = np.isin(np.frombuffer(content, np.uint8), (10, 13))
+            follows = np.concatenate([[self._follows_break], is_break[:-1]])
+            self.num_lines += int((~is_break & follows).sum())
+            self._follows_break = bool(is_break[-1])
+        return content
+
+    def close(self) -> None:
+        self.closed = True
+        self._stream.close()
 
 
 def _batches(path: Path, delimiter: str, schema: pa.Schema, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -75,8 +102,9 @@ def _batches(path: Path, delimiter: str, schema: pa.Schema, names: list[str]) ->
     read_as = {name: pa.string() if pa.types.is_list(kind) else kind for name, kind in kinds.items()}
     num_rows = 0
     try:
+        lines = _LineCounter(path)
         reader = arrow_csv.open_csv(
-            pa.input_stream(str(path), compression="detect"),
+            lines,
             # With one thread, messages know the line.
             read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
             parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
@@ -93,6 +121,11 @@ def _batches(path: Path, delimiter: str, schema: pa.Schema, names: list[str]) ->
             num_rows += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: {_explanation(str(error), schema.names)}") from None
+    if lines.num_lines != num_rows + 1:
+        raise InputError(
+            f"{path}: {lines.num_lines:,} lines, but {num_rows:,} rows below the first: a quotation mark is not closed, "
+            "or a cell holds a line break"
+        )
 
 
 def _lists(path: Path, name: str, cells: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:

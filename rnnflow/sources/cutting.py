@@ -1,7 +1,7 @@
 """How recordings become sequences: each as a whole, or cut into windows."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,6 +12,8 @@ from rnnflow import parquet
 from rnnflow.errors import InputError
 from rnnflow.params import WindowParams
 from rnnflow.sources.steps import Origin, Steps
+
+STAND_TOGETHER = "the rows of a sequence must stand together"
 
 Rows = Int64[np.ndarray, " sequence"]
 
@@ -98,6 +100,7 @@ class Windows:
     features: tuple[str, ...]
     params: WindowParams
     num_left_out: int = 0
+    _seen: set[str] = field(default_factory=set)
     _begin: int = 0
     """Where the next window of the open recording begins, in microseconds."""
 
@@ -105,6 +108,8 @@ class Windows:
         if not steps.num_recordings:
             none = np.empty(0, dtype=np.int64)
             return _table(self.features, steps, none, none, none, steps.labels[:0]), steps
+        self._refuse_repeated(steps)
+        steps = replace(steps, starts=None)  # where a window begins is not known from where its recording does
         found = [self._windows(steps, recording) for recording in range(steps.num_recordings)]
         counts = [len(starts) for starts, _, _ in found]
         recordings = np.repeat(np.arange(steps.num_recordings), counts)
@@ -118,6 +123,13 @@ class Windows:
             not count and not gone for count, gone in zip(counts[:ended], steps.first_steps[:ended], strict=True)
         )
         return table, steps.from_recording(ended, self._num_done(steps) if steps.is_open else 0)
+
+    def _refuse_repeated(self, steps: Steps) -> None:
+        """A recording that gives no window would not be missed by those who look at windows."""
+        for name in steps.ids[: steps.num_recordings - steps.is_open].to_pylist():
+            if name in self._seen:
+                raise InputError(f"{self.origin.path}: id {name!r} came before in the same file; {STAND_TOGETHER}")
+            self._seen.add(name)
 
     def _windows(self, steps: Steps, recording: int) -> tuple[Rows, Rows, Rows]:
         """Return where the windows of a recording start and stop in the stretch, and begin in the recording."""
@@ -136,7 +148,7 @@ class Windows:
         length, stride = (round(1e6 * seconds) for seconds in (self.params.length, self.params.stride))
         known = int(times[-1])
         if not (steps.is_open and recording == steps.num_recordings - 1) and len(times) > 1:
-            known += int(times[-1] - times[-2])  # the last step takes some time, too
+            known += int(np.diff(times[-3:]).min())  # the last step takes some time, too
         begins = np.arange(0 if recording else self._begin, known - length + 1, stride, dtype=np.int64)
         starts, stops = np.searchsorted(times, begins), np.searchsorted(times, begins + length)
         holds_steps = stops > starts
@@ -156,7 +168,7 @@ class Windows:
         length, stride = (round(1e6 * seconds) for seconds in (self.params.length, self.params.stride))
         begin = self._begin if steps.num_recordings == 1 else 0
         self._begin = max(begin, ((int(times[-1]) - length) // stride + 1) * stride)
-        return max(0, min(int(np.searchsorted(times, self._begin)), len(times) - 2))
+        return max(0, min(int(np.searchsorted(times, self._begin)), len(times) - 3))
 
     def _labels(self, steps: Steps, starts: Rows, stops: Rows) -> np.ndarray:
         if self.params.label == "last":

@@ -1,5 +1,6 @@
 """The user's own recordings: files of one format below `data/raw`, in whatever layout the params describe."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -69,8 +70,11 @@ def find(paths: Sequence[str], raw: Path) -> list[Path]:
     """
     found: set[Path] = set()
     for name in paths:
-        matches = [raw] if name in (".", "") else sorted(raw.glob(name))
-        files = [path for match in matches if match.exists() for path in _files_of(match)]
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"generate.files.paths: {name!r} leads out of {raw}, below which all files must be")
+        is_glob = any(sign in name for sign in "*?[")
+        matches = sorted(raw.glob(name)) if is_glob else [raw / name]
+        files = [path for match in matches if match.exists() for path in _files_of(match, raw, is_glob)]
         if not files:
             raise InputError(f"{raw / name}: no file that source 'files' reads ({KNOWN}); see {raw}/README.md")
         found.update(files)
@@ -85,17 +89,30 @@ def find(paths: Sequence[str], raw: Path) -> list[Path]:
     return sorted(found)
 
 
-def _files_of(match: Path) -> list[Path]:
-    if match.is_dir():
-        return [
-            path for path in match.rglob("*") if path.is_file() and _ending(path) in FORMATS and not _is_hidden(path)
-        ]
-    format_of(match)
-    return [match]
+def _files_of(match: Path, raw: Path, is_glob: bool) -> list[Path]:
+    """Return a file, or those of a folder; what a person did not name itself has a known format and is not hidden."""
+    if not match.is_dir():
+        if is_glob and (_ending(match) not in FORMATS or _is_hidden(match.relative_to(raw))):
+            return []
+        format_of(match)
+        return [match]
+    if is_glob and _is_hidden(match.relative_to(raw)):
+        return []
+    found = []
+    for folder, folders, names in os.walk(match, followlinks=True):
+        folders[:] = [name for name in folders if not _is_hidden(Path(name)) and not _leads_back(Path(folder, name))]
+        found += [Path(folder, name) for name in names if _ending(Path(name)) in FORMATS and not _is_hidden(Path(name))]
+    if broken := [path for path in sorted(found) if not path.exists()]:
+        raise InputError(f"{broken[0]}: a link to a file that is not there; `dvc checkout` brings tracked ones back")
+    return found
 
 
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(("_", "."))
+def _is_hidden(below: Path) -> bool:
+    return any(part.startswith(("_", ".")) for part in below.parts)
+
+
+def _leads_back(folder: Path) -> bool:
+    return folder.is_symlink() and folder.resolve() in folder.absolute().parents
 
 
 def _ending(path: Path) -> str:

@@ -91,6 +91,12 @@ class ListForm:
         first, name = found[0], self.layout.columns[0]
         self._refuse(first.lengths == 0, f"column {name!r} is empty, expected at least one time step")
         if self.layout.form == "features":
+            for lists, own_name in zip(found, self.layout.columns, strict=True):
+                if lists.width not in (None, 1):
+                    raise InputError(
+                        f"{self.origin.path}: column {own_name!r} holds lists of lists, which is whole sequences; "
+                        "generate.files.columns.sequence names it"
+                    )
             for other, other_name in zip(found[1:], self.layout.columns[1:], strict=True):
                 unlike = other.lengths != first.lengths
                 self._refuse(unlike, f"column {other_name!r} has another number of steps than column {name!r}")
@@ -107,7 +113,12 @@ class ListForm:
     def _lists(self, batch: pa.RecordBatch, name: str) -> Lists:
         column = batch.column(name)
         if isinstance(column.type, pa.FixedShapeTensorType):
-            shape, column = column.type.shape, column.storage
+            shape, order = column.type.shape, column.type.permutation
+            if len(shape) > 2 or (order is not None and list(order) != sorted(order)):
+                raise InputError(
+                    f"{self.origin.path}: column {name!r} is {column.type}, expected (time, feature) in that order"
+                )
+            column = column.storage
             width = int(np.prod(shape[1:])) if len(shape) > 1 else None
         else:
             width = None
@@ -137,7 +148,8 @@ class ListForm:
     ) -> tuple[int, pa.Array, Int64[np.ndarray, " row"]]:
         """Return the number of features of lists of lists, their values, and the number of values of each row."""
         widths = _lengths(inner)
-        width = self.num_features or (int(widths[0]) if len(widths) else 1)
+        named = self.num_features if self.layout.form == "sequence" else None
+        width = named or (int(widths[0]) if len(widths) else 1)
         self._refuse(
             _any_in(widths != width, lengths),
             f"column {name!r} has a step without exactly {width} features, as the others have",
@@ -159,7 +171,9 @@ class ListForm:
         self._refuse(
             _lengths(column) != lengths, f"column {name!r} has another number of entries than the sequence has steps"
         )
-        times = columns.times(self.origin, name, column.flatten(), self.time_unit, self._num_rows)
+        flat = column.flatten()
+        self._refuse(_any_in(flat.is_null().to_numpy(zero_copy_only=False), lengths), f"column {name!r} holds a null")
+        times = columns.times(self.origin, name, flat, self.time_unit, self._num_rows)
         self.zone_is_known = times.zones is not None
         falls = np.diff(times.microseconds, prepend=times.microseconds[0] - 1) <= 0
         falls[np.cumsum(lengths)[:-1]] = False

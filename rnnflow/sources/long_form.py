@@ -148,10 +148,12 @@ def class_indices(origin: Origin, labels: pa.StringArray, classes: list[str]) ->
     """Return the index of each label in `classes`, to which new ones are added."""
     encoded = labels.dictionary_encode()
     names = encoded.dictionary.to_pylist()
-    classes.extend(name for name in names if name not in classes)
+    known = {name: index for index, name in enumerate(classes)}
+    classes.extend(name for name in names if name not in known)
     if len(classes) > MAX_CLASSES:
         raise InputError(
             f"{origin.path}: more than {MAX_CLASSES:,} classes; generate.files.columns.label names the column"
         )
-    places = np.array([classes.index(name) for name in names], dtype=np.int32)
+    known = {name: index for index, name in enumerate(classes)}
+    places = np.array([known[name] for name in names], dtype=np.int32)
     return places[encoded.indices.to_numpy(zero_copy_only=False)]

@@ -1,5 +1,6 @@
 """Parquet files of any layout, row group after row group."""
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -28,9 +29,13 @@ def read_parquet(path: Path, below: Path, files: FilesParams) -> Opened:
         metadata = pq.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a complete Parquet file: {' '.join(str(error).split())}") from None
-    if repeated := [name for name in schema.names if schema.names.count(name) > 1]:
+    if repeated := [name for name, count in Counter(schema.names).items() if count > 1]:
         raise InputError(f"{path}: two columns are called {repeated[0]!r}")
     named = features_of(path, schema, files.features) if METADATA_KEY in (schema.metadata or {}) else None
+    if named and files.features and named != tuple(files.features):
+        raise InputError(
+            f"{path}: its metadata name the features {', '.join(named)}, generate.files.features {', '.join(files.features)}"
+        )
     origin = Origin(str(path), lambda row: f"row {row}")
     num_bytes = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
     batch_rows = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES * metadata.num_rows // max(1, num_bytes)))

@@ -25,6 +25,8 @@ def read_ts(path: Path, below: Path, files: FilesParams) -> Opened:
     """
     series, labels = _load(path)
     series = [np.atleast_2d(np.asarray(entry, dtype=np.float32)).T for entry in series]
+    if not series or len(labels) != len(series):
+        raise InputError(f"{path}: {len(series)} sequences with {len(labels)} class labels, expected one for each")
     sizes = {entry.shape[1] for entry in series}
     if len(sizes) > 1:
         raise InputError(f"{path}: sequences of {min(sizes)} and of {max(sizes)} features")

@@ -9,7 +9,6 @@ import pytest
 from ruamel.yaml import YAML
 
 from rnnflow import inference
-from tests.deliveries import columns, deliver
 from tests.pipeline.conftest import Clone
 
 MODELS = ("rnn", "lstm", "gru")
@@ -102,23 +101,6 @@ def test_a_person_with_one_model_deletes_the_other_entries(copy_of_finished: Clo
     printed = copy_of_finished.run("dvc", "repro")
     assert "rnn" not in printed.replace("rnnflow", "")
     assert "Running stage" not in printed
-
-
-def test_a_new_delivery_makes_generate_stale_and_leaves_the_earlier_shards_alone(
-    copy_of_finished: Clone,
-) -> None:
-    clone = copy_of_finished
-    clone.change_params("generate", source="files")
-    deliver(clone.folder / "data/raw/june/a.parquet", columns(60, "june"))
-    clone.run("dvc", "add", "data/raw/june")
-    clone.run("dvc", "repro", "generate")
-    before = {path.read_bytes() for path in (clone.folder / "data/sequences").rglob("*.parquet")}
-    assert "didn't change" in clone.run("dvc", "repro", "generate")
-    deliver(clone.folder / "data/raw/april/a.parquet", columns(60, "april"))
-    clone.run("dvc", "add", "data/raw/april")
-    assert "Running stage 'generate'" in clone.run("dvc", "repro", "generate")
-    after = {path.read_bytes() for path in (clone.folder / "data/sequences").rglob("*.parquet")}
-    assert before < after
 
 
 @pytest.mark.parametrize("wrong", [{"epoch": 3}, {"learning_rate": "fast"}])
