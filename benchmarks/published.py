@@ -115,8 +115,8 @@ train and validation together. Choices were made by cross-validation on the trai
 
 JapaneseVowels, ItalyPowerDemand, GunPoint and BasicMotions have the archives' own splits. `digits` and `spoken_digits` have
 none: a fifth of their sequences is held out by a hash of the id. The recordings of `spoken_digits` name no speakers, so that
-the same voice is on both sides. The CPU seconds are those of one thread of the machine that wrote this page. The published
-methods have up to a thousand times the parameters, or are ensembles of many models.
+the same voice is on both sides. The CPU seconds are those of one thread of the machine that wrote this page. HIVE-COTE 2
+and InceptionTime are ensembles of many models.
 
 ## Sources
 
