@@ -54,7 +54,10 @@ def test_an_active_schedule_makes_runs_appear(deployed: StandIn, server: Prefect
     with server.client() as client:
         deployment = client.read_deployment_by_name("retrain/cpu")
         chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
-        runs = wait_until(lambda: client.read_flow_runs(deployment_filter=chosen), "a scheduled run")
+        runs = wait_until(
+            lambda: [run for run in client.read_flow_runs(deployment_filter=chosen) if run.auto_scheduled],
+            "a scheduled run",
+        )
     assert all(run.state and run.state.is_scheduled() for run in runs)
     assert {run.parameters["why"] for run in runs} == {"nightly"}
     assert {run.parameters["revision"] for run in runs} == {"main"}
