@@ -40,24 +40,33 @@ def alive() -> Iterator[None]:
     if not PREFECT_API_URL.value():
         yield
         return
-    resource = {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name or ""}
+    run = UUID(flow_run.id)
+    try:  # from the first moment on: what is told to end before it has begun is cancelled as well
+        with _in_touch(run):
+            yield
+    except TerminationSignal:
+        with get_client(sync_client=True) as client:
+            _Verdict(client, run).obey()
+        raise
+
+
+@contextmanager
+def _in_touch(run: UUID) -> Iterator[None]:
+    """Send signs of life and look for the verdict, each in a thread: the client tries again while the server is away."""
+    resource = {"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.name": flow_run.name or ""}
     ended = threading.Event()
     with get_client(sync_client=True) as client:
-        verdict = _Verdict(client, UUID(flow_run.id))
+        verdict = _Verdict(client, run)
 
         def look() -> None:
             if verdict.is_to_end() and not ended.is_set():
                 ended.set()
                 os.kill(os.getpid(), signal.SIGTERM)  # as a worker would: the flow ends its stage, then itself
 
-        # Two threads: the client tries again for a while when the server is away.
         _repeat(lambda: emit_event(event=EVENT, resource=resource), ended)
         _repeat(look, ended)
         try:
             yield
-        except TerminationSignal:
-            verdict.obey()
-            raise
         finally:
             ended.set()
 

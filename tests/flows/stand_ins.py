@@ -13,6 +13,9 @@ from rnnflow.provenance import ROOT
 from tests.flows.servers import PrefectServer
 
 BRANCH = "main"
+AT_WORK = "at work"
+"""What a run prints once it is in touch with the server."""
+
 RETRAIN = '''\
 import json
 import os
@@ -43,6 +46,7 @@ def retrain(
 ) -> State[None]:
     """Say where it runs and what it finds there; `sleep` in the overrides keeps it at work for so many seconds."""
     with alive():
+        print("at work", flush=True)
         time.sleep((overrides or {}).get("sleep", 0))
     found = {
         "folder": os.getcwd(),

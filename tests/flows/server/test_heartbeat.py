@@ -17,7 +17,7 @@ from prefect.states import Cancelling, Crashed
 from flows.server.heartbeat import EVENT, alive
 from tests.flows.servers import PrefectServer
 from tests.flows.services import Background, wait_until
-from tests.flows.stand_ins import StandIn, make_stand_in
+from tests.flows.stand_ins import AT_WORK, StandIn, make_stand_in
 
 PREFECTS_SECONDS = 30
 """Between Prefect's own heartbeats, at the least."""
@@ -48,6 +48,7 @@ def start(
         chosen = FlowRunFilter(name=FlowRunFilterName(any_=[f"retrain HEAD {why}"]))
         (run,) = wait_until(lambda: client.read_flow_runs(flow_run_filter=chosen), "the run", log=log)
         server.wait_for_run(run.id, State.is_running, "its beginning", log=log)
+        wait_until(lambda: AT_WORK in log.read_text(), "what the run begins with", log=log)
         return run.id, process
 
     with ExitStack() as processes:
