@@ -20,7 +20,7 @@ from benchmarks.examples import Fit
 from benchmarks.measuring import Figure, console, table
 from rnnflow import dataset
 from rnnflow.dataset import SequenceDataset
-from rnnflow.evaluation import log_loss_and_accuracy, predict
+from rnnflow.evaluation import log_loss_and_accuracy
 from rnnflow.params import Params, parse
 from rnnflow.training import Training
 from stages.generate import generate
@@ -96,12 +96,12 @@ def fits(params: Params, models: Sequence[str]) -> dict[str, Fit]:
 
 def _fit(params: Params, model: str, train: SequenceDataset, validation: SequenceDataset, test: SequenceDataset) -> Fit:
     start = time.process_time()
-    classifier = Training(train, validation, params.model(model), params.train).run()
+    training = Training(train, validation, params.model(model), params.train)
+    training.run()
     cpu_seconds = time.process_time() - start
-    probabilities = predict(classifier, test, params.evaluate.batch_size)
-    loss, accuracy = log_loss_and_accuracy(test.labels, probabilities)
+    loss, accuracy = log_loss_and_accuracy(test.labels, training.predict(test))
     print(f"  seed {params.train.seed} {model}: {accuracy:.4f}, {cpu_seconds:.0f} s", file=sys.stderr, flush=True)
-    return Fit(accuracy, loss, classifier.num_parameters, cpu_seconds)
+    return Fit(accuracy, loss, len(training.weights), cpu_seconds)
 
 
 def measure(

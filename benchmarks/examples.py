@@ -14,7 +14,7 @@ from jaxtyping import Int64
 
 from rnnflow import dataset
 from rnnflow.dataset import SequenceDataset
-from rnnflow.evaluation import log_loss_and_accuracy, predict
+from rnnflow.evaluation import log_loss_and_accuracy
 from rnnflow.params import ModelParams, Params, TrainParams, load
 from rnnflow.training import Training
 from stages.generate import generate
@@ -93,10 +93,11 @@ def subset(split: SequenceDataset, indices: Int64[np.ndarray, " chosen"]) -> Seq
 def fit(train: SequenceDataset, unseen: SequenceDataset, how: Recipe) -> Fit:
     """Train on all of `train`, for as many epochs as the recipe says, and judge by `unseen`."""
     start = time.process_time()
-    classifier = Training(train, None, how.model, how.train).run()
+    training = Training(train, None, how.model, how.train)
+    training.run()
     cpu_seconds = time.process_time() - start
-    loss, accuracy = log_loss_and_accuracy(unseen.labels, predict(classifier, unseen, 256))
-    return Fit(accuracy, loss, classifier.num_parameters, cpu_seconds)
+    loss, accuracy = log_loss_and_accuracy(unseen.labels, training.predict(unseen))
+    return Fit(accuracy, loss, len(training.weights), cpu_seconds)
 
 
 def named(names: Sequence[str]) -> list[str]:

@@ -67,7 +67,7 @@ def export(model: SequenceClassifier) -> bytes:
 @torch.inference_mode()
 def eager(model: SequenceClassifier, sequences: np.ndarray) -> np.ndarray:
     """Return PyTorch's probabilities, array in and array out as from onnxruntime."""
-    probabilities: np.ndarray = model(torch.from_numpy(sequences), None).softmax(1).numpy()
+    probabilities: np.ndarray = model(sequences, None).softmax(1).numpy()
     return probabilities
 
 

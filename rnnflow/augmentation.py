@@ -1,71 +1,71 @@
-"""Random changes of prepared batches, for training only; drawn from PyTorch's generator."""
+"""Random changes of prepared batches, for training only: drawn in NumPy, done wherever the engine computes."""
 
-import torch
-from jaxtyping import Float, Int64
-from torch import Tensor
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from rnnflow.engines import Engine
 from rnnflow.params import TrainParams
-from rnnflow.preparation import Lengths
+
+Counts = Int64[np.ndarray, " batch"]
 
 
-def augmented(
-    prepared: Float[Tensor, "batch time feature"], lengths: Lengths, params: TrainParams, num_scaled: int
-) -> tuple[Float[Tensor, "batch time feature"], Lengths]:
-    """Return a batch after `random_crop`, `random_scale`, `jitter` and `time_mask` of the params.
+@dataclass(frozen=True)
+class Changes:
+    """What is done to the steps of a batch; none leaves them as they are."""
+
+    factors: Float32[np.ndarray, "batch 1 feature"] | None
+    noise: Float32[np.ndarray, "batch time feature"] | None
+    kept: Float32[np.ndarray, "batch time 1"] | None
+
+    def applied(self, inputs: Any, engine: Engine) -> Any:
+        """Return the steps after `random_scale`, `jitter` and `time_mask`."""
+        if self.factors is not None:
+            inputs = inputs * engine.array(self.factors)
+        if self.noise is not None:
+            inputs = inputs + engine.array(self.noise)
+        if self.kept is not None:
+            inputs = inputs * engine.array(self.kept)
+        return inputs
+
+
+def cropped(starts: Counts, lengths: Counts, largest_share: float, rng: np.random.Generator) -> tuple[Counts, Counts]:
+    """Return start and length of sequences without up to a share of their steps, cut off both ends in a random proportion."""
+    num_cut = rng.integers(0, np.minimum((lengths * largest_share).astype(np.int64), lengths - 1), endpoint=True)
+    return starts + rng.integers(0, num_cut, endpoint=True), lengths - num_cut
+
+
+def draw(lengths: Counts, params: TrainParams, num_scaled: int, num_inputs: int, rng: np.random.Generator) -> Changes:
+    """Draw the changes of a batch.
 
     Args:
-        prepared: a batch of prepared sequences, which stays as it is.
-        lengths: their valid steps.
+        lengths: of its sequences, in steps.
         params: the recipe.
-        num_scaled: features that are scaled values; those after them say what was missing, and are only cropped and blanked.
+        num_scaled: features that are scaled values; those after them say what was missing, and are only blanked.
+        num_inputs: all features.
+        rng: draws.
     """
-    if params.random_crop:
-        prepared, lengths = cropped(prepared, lengths, params.random_crop)
+    num_steps = int(lengths.max())
+    factors = noise = kept = None
     if params.random_scale:
-        shape = (len(prepared), 1, num_scaled)
-        factor = 1 + params.random_scale * torch.randn(shape, device=prepared.device)
-        prepared = _with_scaled(prepared, prepared[:, :, :num_scaled] * factor)
+        factors = np.ones((len(lengths), 1, num_inputs), np.float32)
+        drawn = rng.standard_normal((len(lengths), 1, num_scaled), np.float32)
+        factors[:, :, :num_scaled] += np.float32(params.random_scale) * drawn
     if params.jitter:
-        scaled = prepared[:, :, :num_scaled]
-        prepared = _with_scaled(prepared, scaled + params.jitter * torch.randn_like(scaled))
+        noise = rng.standard_normal((len(lengths), num_steps, num_scaled), np.float32)
+        noise *= np.float32(params.jitter)
+        noise = np.pad(noise, ((0, 0), (0, 0), (0, num_inputs - num_scaled))) if num_inputs > num_scaled else noise
     if params.time_mask:
-        prepared = time_masked(prepared, lengths, params.time_mask)
-    return prepared, lengths
+        num_blanked = rng.integers(0, (lengths * params.time_mask).astype(np.int64), endpoint=True)
+        first = rng.integers(0, lengths - num_blanked, endpoint=True)
+        place = np.arange(num_steps) - first[:, None]
+        kept = ((place < 0) | (place >= num_blanked[:, None])).astype(np.float32)[:, :, None]
+    return Changes(factors, noise, kept)
 
 
-def cropped(
-    prepared: Float[Tensor, "batch time feature"], lengths: Lengths, largest_share: float
-) -> tuple[Float[Tensor, "batch time feature"], Int64[Tensor, " batch"]]:
-    """Return sequences without up to a share of their steps, cut off both ends in a random proportion."""
-    lengths = _valid(prepared, lengths)
-    num_cut = _random_up_to((lengths * largest_share).long().minimum(lengths - 1))
-    first = _random_up_to(num_cut)
-    steps = first[:, None] + torch.arange(prepared.shape[1], device=prepared.device)
-    steps = steps.clamp(max=prepared.shape[1] - 1)
-    return prepared.gather(1, steps[:, :, None].expand_as(prepared)), lengths - num_cut
-
-
-def time_masked(
-    prepared: Float[Tensor, "batch time feature"], lengths: Lengths, largest_share: float
-) -> Float[Tensor, "batch time feature"]:
-    """Return sequences with zeros in one random stretch of up to a share of their steps."""
-    lengths = _valid(prepared, lengths)
-    num_blanked = _random_up_to((lengths * largest_share).long())
-    first = _random_up_to(lengths - num_blanked)
-    place = torch.arange(prepared.shape[1], device=prepared.device) - first[:, None]
-    return prepared.masked_fill(((place >= 0) & (place < num_blanked[:, None]))[:, :, None], 0.0)
-
-
-def _with_scaled(prepared: Tensor, scaled: Tensor) -> Tensor:
-    """The features after the scaled ones stay."""
-    num_scaled = scaled.shape[2]
-    return scaled if num_scaled == prepared.shape[2] else torch.cat([scaled, prepared[:, :, num_scaled:]], dim=2)
-
-
-def _valid(prepared: Tensor, lengths: Lengths) -> Tensor:
-    return torch.full((len(prepared),), prepared.shape[1], device=prepared.device) if lengths is None else lengths
-
-
-def _random_up_to(largest: Tensor) -> Tensor:
-    """An integer from 0 to each of `largest`."""
-    return (torch.rand(len(largest), dtype=torch.float64, device=largest.device) * (largest + 1)).long()
+def dropout(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> Float32[np.ndarray, "..."]:
+    """Return factors: zero for a share of them, and for the others what keeps the mean."""
+    is_kept = rng.random(shape, np.float32) >= share
+    return is_kept * np.float32(1 / (1 - share))

@@ -36,6 +36,17 @@ def pad(
     return values.take(steps, axis=0, mode="clip")
 
 
+def windows(
+    values: Float32[np.ndarray, "steps feature"], starts: Int64[np.ndarray, " batch"], num_steps: int
+) -> Float32[np.ndarray, "batch time feature"]:
+    """Return `num_steps` steps from each start on, whole stretches of memory at a time."""
+    num_features = values.shape[1]
+    shape = (len(values) - num_steps + 1, num_steps * num_features)
+    strides = (num_features * values.itemsize, values.itemsize)
+    every = np.lib.stride_tricks.as_strided(np.ascontiguousarray(values), shape, strides, writeable=False)
+    return every[starts].reshape(len(starts), num_steps, num_features)
+
+
 def first_missing(
     values: Float32[np.ndarray, "steps feature"], offsets: Int64[np.ndarray, " sequence_plus_one"]
 ) -> tuple[int, int] | None:

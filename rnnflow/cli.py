@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,15 @@ def check(arguments: argparse.Namespace) -> None:
         print(f"{arguments.params}: source {settings.generate.source}, models {', '.join(settings.models)}")
 
 
+def warmup(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow import engines
+    print(f"compiling engine {arguments.engine}, which takes half a minute the first time", flush=True)
+    start = time.monotonic()
+    where = engines.warm_up(arguments.engine)
+    print(f"ready after {time.monotonic() - start:.1f} s, kept in {where}" if where else "there is nothing to compile")
+
+
 def inspect(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow import inspection
@@ -133,6 +143,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("params", type=Path, nargs="?", default=Path("params.yaml"))
     command.add_argument("--list-models", action="store_true", help="print the names of the models, a line each")
     command.set_defaults(run=check)
+
+    command = commands.add_parser(
+        "warmup",
+        help="compile the training engine beforehand, for an image say",
+        description="Compile what training needs and keep it below RNNFLOW_CACHE, by default ~/.cache/rnnflow, for every "
+        "clone that has the same source. Without this the first training does it.",
+    )
+    command.add_argument("engine", nargs="?", default="numba", metavar="ENGINE", help="by default numba")
+    command.set_defaults(run=warmup)
 
     _add_inspect(commands)
     return parser

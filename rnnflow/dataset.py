@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32, Int64
 
+from rnnflow import buffers
 from rnnflow.batches import first_missing
 from rnnflow.errors import InputError
 from rnnflow.parquet import SequenceFile
@@ -48,16 +49,23 @@ class SequenceDataset:
         return np.bincount(self.labels, minlength=len(self.classes)).tolist()
 
 
-def load(folder: Path, classes: Sequence[str] | None = None, features: Sequence[str] | None = None) -> SequenceDataset:
+def load(
+    folder: Path,
+    classes: Sequence[str] | None = None,
+    features: Sequence[str] | None = None,
+    memory_budget_mb: int | None = None,
+) -> SequenceDataset:
     """Read every Parquet file of a split, side by side, in the order of their names.
 
     Args:
         folder: holds `part-*.parquet`.
         classes: the known classes; without them, those of this split, sorted.
         features: those expected; without them, the ones of the first file.
+        memory_budget_mb: values of more MiB are in a file on disk.
 
     Raises:
-        InputError: no files, no rows, files that disagree, a label that is not among `classes`.
+        InputError: no files, no rows, files that disagree, a label that is not among `classes`; one file is above the
+            budget, which is kept while it is read.
     """
     files = [SequenceFile.open(path) for path in sorted(folder.glob("*.parquet"))]
     if not files:
@@ -68,17 +76,25 @@ def load(folder: Path, classes: Sequence[str] | None = None, features: Sequence[
             raise InputError(f"{file.path}: features {', '.join(file.features)}, expected {', '.join(expected)}")
     if not any(file.num_rows for file in files):
         raise InputError(f"{folder}: no rows")
-    values, lengths, labels = _read_side_by_side(files)
+    largest = max(files, key=lambda file: file.num_values)
+    if memory_budget_mb is not None and 4 * largest.num_values > memory_budget_mb * buffers.MIB:
+        size = 4 * largest.num_values / buffers.MIB
+        raise InputError(
+            f"memory_budget_mb: {memory_budget_mb}, less than one file needs: {largest.path} has {size:,.0f} MiB; "
+            "raise it, or lower generate.shard_rows"
+        )
+    values, lengths, labels = _read_side_by_side(files, memory_budget_mb)
     offsets = np.concatenate(([0], np.cumsum(lengths // len(expected))))
     names = tuple(classes) if classes else tuple(sorted(labels.unique().cast(pa.string()).to_pylist()))
     indices = _class_indices(folder, labels, names)
     return SequenceDataset(values.reshape(-1, len(expected)), offsets, indices, expected, names)
 
 
-def joined(first: SequenceDataset, second: SequenceDataset) -> SequenceDataset:
+def joined(first: SequenceDataset, second: SequenceDataset, memory_budget_mb: int | None = None) -> SequenceDataset:
     """Return the sequences of two splits of the same features and classes."""
+    shape = (len(first.values) + len(second.values), first.values.shape[1])
     return SequenceDataset(
-        np.concatenate([first.values, second.values]),
+        np.concatenate([first.values, second.values], out=buffers.empty(shape, memory_budget_mb)),
         np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
         np.concatenate([first.labels, second.labels]),
         first.features,
@@ -101,12 +117,12 @@ def refuse_missing(split: SequenceDataset, name: str) -> None:
 
 
 def _read_side_by_side(
-    files: Sequence[SequenceFile],
+    files: Sequence[SequenceFile], memory_budget_mb: int | None
 ) -> tuple[Float32[np.ndarray, " value"], Int64[np.ndarray, " sequence"], pa.ChunkedArray]:
     """Values, number of values and label of each sequence; each file's place in them is known beforehand."""
     value_ends = np.cumsum([file.num_values for file in files])
     row_ends = np.cumsum([file.num_rows for file in files])
-    values = np.empty(value_ends[-1], dtype=np.float32)
+    values = buffers.empty((int(value_ends[-1]),), memory_budget_mb)
     lengths = np.empty(row_ends[-1], dtype=np.int64)
 
     def read(index: int) -> list[pa.Array]:

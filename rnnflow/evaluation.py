@@ -1,34 +1,43 @@
 """From a classifier and a split to probabilities, and from those to metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Int64
 
 from rnnflow.batches import buckets, pad
 from rnnflow.dataset import SequenceDataset
-from rnnflow.model import SequenceClassifier
+from rnnflow.preparation import Lengths, Preparation
 
+Answer = Callable[[Float32[np.ndarray, "batch time feature"], Lengths], Float32[np.ndarray, "batch class"]]
 Labels = Int64[np.ndarray, " sequence"]
 Probabilities = Float32[np.ndarray, "sequence class"]
 
 
-@torch.inference_mode()
-def predict(model: SequenceClassifier, dataset: SequenceDataset, batch_size: int) -> Probabilities:
-    """Return the probability of each class for each sequence, in the order of the data set."""
-    model.eval()
-    device = model.head.weight.device
+def predict(answer: Answer, preparation: Preparation, dataset: SequenceDataset, batch_size: int) -> Probabilities:
+    """Return the probability of each class for each sequence, in the order of the data set.
+
+    Args:
+        answer: returns logits of prepared sequences with their lengths, none where all are as long as the array.
+        preparation: of the classifier.
+        dataset: raw sequences.
+        batch_size: sequences that are answered together.
+    """
     lengths = dataset.lengths
     probabilities = np.empty((len(dataset), len(dataset.classes)), dtype=np.float32)
     for bucket in buckets(np.arange(len(dataset)), lengths, batch_size):
         for start in range(0, len(bucket), batch_size):
             rows = bucket[start : start + batch_size]
-            is_ragged = lengths[rows[0]] != lengths[rows[-1]]
-            valid = torch.from_numpy(lengths[rows]).to(device) if is_ragged else None
-            sequences = torch.from_numpy(pad(dataset.values, dataset.offsets, rows)).to(device)
-            probabilities[rows] = model(sequences, valid).softmax(1).cpu().numpy()
+            valid = lengths[rows] if lengths[rows[0]] != lengths[rows[-1]] else None
+            prepared, num_steps = preparation(pad(dataset.values, dataset.offsets, rows), valid)
+            probabilities[rows] = softmax(answer(prepared, num_steps))
     return probabilities
+
+
+def softmax(logits: Float32[np.ndarray, "sequence class"]) -> Probabilities:
+    """Return probabilities."""
+    shares = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
 
 
 def log_loss_and_accuracy(labels: Labels, probabilities: Probabilities) -> tuple[float, float]:

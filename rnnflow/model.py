@@ -4,19 +4,29 @@ Shapes: B batch, T time, F feature, D directions (1 or 2), H hidden_size, C clas
 """
 
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 
+from rnnflow import checkpoint
+from rnnflow.errors import InputError
+from rnnflow.parameters import Arrays
 from rnnflow.params import ModelParams, StemParams
-from rnnflow.preparation import Lengths, Preparation, valid_steps
+from rnnflow.preparation import SCALING_NAMES, Lengths, Preparation
+
+Valid = Int64[Tensor, " batch"] | None
+"""Valid steps of each sequence, or none where every sequence fills the tensor."""
 
 CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class SequenceClassifier(nn.Module):
     """A recurrent classifier of sequences of any length.
+
+    Its parameters hold nothing yet: `restored` and `load` fill them.
 
     Args:
         params: the architecture.
@@ -33,45 +43,95 @@ class SequenceClassifier(nn.Module):
         size = params.stem.channels if params.stem else size
         self.layers = nn.ModuleList()
         for _ in range(params.num_layers):
-            layer = RecurrentLayer(params.cell, size, params.hidden_size, params.bidirectional)
-            self.layers.append(layer)
-            size = layer.output_size
-        pooled_size = 2 * size if params.pooling == "mean_max" else size
-        self.dropout = nn.Dropout(params.dropout)
-        self.head = nn.Linear(pooled_size, num_classes)
-        for module in self.layers.modules():
-            if isinstance(module, nn.LSTM | nn.GRU):
-                initialise_gates(module, params.max_dependency)
+            self.layers.append(RecurrentLayer(params.cell, size, params.hidden_size, params.bidirectional))
+            size = params.output_size
+        self.head = nn.Linear(params.pooled_size, num_classes)
 
     @property
     def num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def forward(self, sequences: Float[Tensor, "batch time feature"], lengths: Lengths) -> Float[Tensor, "batch class"]:
+    def forward(
+        self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float[Tensor, "batch class"]:
         """Return the logits. What stands in the padding, NaN included, is never read.
 
         Where the model refuses missing values, a sequence with one has NaN for logits.
         """
-        logits = self.classify(*self.prepare(sequences, lengths))
+        prepared, num_steps = self.preparation(sequences, lengths)
+        device = self.head.weight.device
+        valid = None if num_steps is None else torch.from_numpy(num_steps).to(device)
+        logits = self.classify(torch.from_numpy(prepared).to(device), valid)
         if self.params.missing == "refuse":
-            logits = logits.masked_fill(self.preparation.refused(sequences, lengths), torch.nan)
+            is_refused = torch.from_numpy(self.preparation.refused(sequences, lengths)).to(device)
+            logits = logits.masked_fill(is_refused, torch.nan)
         return logits
 
-    def prepare(
-        self, sequences: Float[Tensor, "batch time feature"], lengths: Lengths
-    ) -> tuple[Float[Tensor, "batch step prepared"], Lengths]:
-        """Return what the first layer reads, and how many valid steps it has."""
-        prepared: tuple[Tensor, Lengths] = self.preparation(sequences, lengths)
-        return prepared
+    def classify(
+        self,
+        prepared: Float[Tensor, "batch time feature"],
+        lengths: Valid,
+        step_mask: Float[Tensor, "layer batch time output"] | None = None,
+        head_mask: Float[Tensor, "batch pooled"] | None = None,
+    ) -> Float[Tensor, "batch class"]:
+        """Return the logits of prepared sequences.
 
-    def classify(self, prepared: Float[Tensor, "batch time feature"], lengths: Lengths) -> Float[Tensor, "batch class"]:
-        """Return the logits of prepared sequences."""
+        Args:
+            prepared: what the first layer reads.
+            lengths: valid steps of each.
+            step_mask: dropout, as factors of what each layer after the first reads.
+            head_mask: dropout, as factors of what the head reads.
+        """
         outputs = self.stem(prepared, lengths) if self.stem else prepared
         for index, layer in enumerate(self.layers):
-            outputs, final = layer(self.dropout(outputs) if index else outputs, lengths)
+            if index and step_mask is not None:
+                outputs = outputs * step_mask[index - 1]
+            outputs, final = layer(outputs, lengths)
         pooled = final if self.params.pooling == "last" else pool(outputs, lengths, self.params.pooling)
-        logits: Tensor = self.head(self.dropout(pooled))
+        logits: Tensor = self.head(pooled if head_mask is None else pooled * head_mask)
         return logits
+
+    @torch.inference_mode()
+    def logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float32[np.ndarray, "batch class"]:
+        """Return the logits of prepared sequences."""
+        device = self.head.weight.device
+        valid = None if lengths is None else torch.from_numpy(lengths).to(device)
+        answers: Float32[np.ndarray, "batch class"]
+        answers = self.classify(torch.from_numpy(prepared).to(device), valid).cpu().numpy()
+        return answers
+
+
+def restored(arrays: Arrays, params: ModelParams, num_features: int, num_classes: int) -> SequenceClassifier:
+    """Return a classifier, on the CPU and ready to predict, from its weights and scaling.
+
+    Raises:
+        ValueError: they are others than those of this architecture.
+    """
+    with torch.device("meta"):
+        model = SequenceClassifier(params, num_features, num_classes)
+    model.preparation.restore(arrays)
+    weights = {name: torch.tensor(array) for name, array in arrays.items() if name not in SCALING_NAMES}
+    try:
+        model.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    return model.eval()
+
+
+def load(path: Path) -> tuple[SequenceClassifier, checkpoint.Description]:
+    """Return the classifier of a checkpoint, on the CPU and ready to predict, and its description.
+
+    Raises:
+        InputError: the file is missing, damaged, not a checkpoint of this program or of another version.
+    """
+    arrays, description = checkpoint.load(path)
+    try:
+        model = restored(arrays, description.model, len(description.features), len(description.classes))
+    except ValueError as error:
+        raise InputError(f"{path}: weights do not fit their description: {error}") from None
+    return model, description
 
 
 class Stem(nn.Module):
@@ -86,7 +146,7 @@ class Stem(nn.Module):
         )
 
     def forward(
-        self, prepared: Float[Tensor, "batch time feature"], lengths: Lengths
+        self, prepared: Float[Tensor, "batch time feature"], lengths: Valid
     ) -> Float[Tensor, "batch time channel"]:
         outputs = prepared.transpose(1, 2)
         padding = None if lengths is None else ~valid_steps(lengths, prepared).transpose(1, 2)
@@ -111,7 +171,7 @@ class RecurrentLayer(nn.Module):
         self.output_size = hidden_size * (2 if bidirectional else 1)
 
     def forward(
-        self, inputs: Float[Tensor, "batch time input"], lengths: Lengths
+        self, inputs: Float[Tensor, "batch time input"], lengths: Valid
     ) -> tuple[Float[Tensor, "batch time output"], Float[Tensor, "batch output"]]:
         """Return every step's output, and the state of each direction after its last valid step."""
         outputs, final = _run(self.forward_cell, inputs, lengths)
@@ -122,7 +182,7 @@ class RecurrentLayer(nn.Module):
         return outputs, torch.cat([final, reversed_final], dim=1)
 
 
-def _run(cell: nn.RNNBase, inputs: Tensor, lengths: Lengths) -> tuple[Tensor, Tensor]:
+def _run(cell: nn.RNNBase, inputs: Tensor, lengths: Valid) -> tuple[Tensor, Tensor]:
     outputs, state = cell(inputs)
     if lengths is None:
         hidden = state[0] if isinstance(state, tuple) else state
@@ -131,7 +191,7 @@ def _run(cell: nn.RNNBase, inputs: Tensor, lengths: Lengths) -> tuple[Tensor, Te
     return outputs, outputs.gather(1, last).squeeze(1)
 
 
-def reverse(inputs: Float[Tensor, "batch time feature"], lengths: Lengths) -> Float[Tensor, "batch time feature"]:
+def reverse(inputs: Float[Tensor, "batch time feature"], lengths: Valid) -> Float[Tensor, "batch time feature"]:
     """Return each sequence with its valid steps in reverse order; the padding stays where it is."""
     if lengths is None:
         return inputs.flip(1)
@@ -141,7 +201,7 @@ def reverse(inputs: Float[Tensor, "batch time feature"], lengths: Lengths) -> Fl
     return inputs.gather(1, source[:, :, None].expand(-1, -1, inputs.shape[2]))
 
 
-def pool(outputs: Float[Tensor, "batch time feature"], lengths: Lengths, pooling: str) -> Float[Tensor, "batch pooled"]:
+def pool(outputs: Float[Tensor, "batch time feature"], lengths: Valid, pooling: str) -> Float[Tensor, "batch pooled"]:
     """Return the mean, the maximum or both over the valid steps."""
     parts = []
     padding = None if lengths is None else ~valid_steps(lengths, outputs)
@@ -153,31 +213,8 @@ def pool(outputs: Float[Tensor, "batch time feature"], lengths: Lengths, pooling
     return torch.cat(parts, dim=1)
 
 
-@torch.no_grad()
-def initialise_gates(cell: nn.LSTM | nn.GRU, max_dependency: int | None) -> None:
-    """Set the biases that decide how long a fresh cell remembers.
-
-    An LSTM's forget gate starts at 1 (Jozefowicz et al., 2015). With `max_dependency`, in steps, chrono
-    initialisation (Tallec and Ollivier, 2018) spreads the memory of LSTM and GRU up to so many steps.
-    """
-    hidden_size = cell.hidden_size
-    if isinstance(cell, nn.GRU):
-        if max_dependency is not None:
-            _set_gate_bias(cell, 1, _chrono_bias(hidden_size, max_dependency))
-        return
-    forget = torch.ones(hidden_size) if max_dependency is None else _chrono_bias(hidden_size, max_dependency)
-    _set_gate_bias(cell, 1, forget)
-    if max_dependency is not None:
-        _set_gate_bias(cell, 0, -forget)
-
-
-def _chrono_bias(hidden_size: int, max_dependency: int) -> Tensor:
-    return torch.empty(hidden_size).uniform_(1, max_dependency - 1).log_()
-
-
-def _set_gate_bias(cell: nn.LSTM | nn.GRU, gate: int, bias: Tensor) -> None:
-    """Set the input-side bias of one gate, in PyTorch's order, and clear the recurrent one."""
-    rows = slice(gate * cell.hidden_size, (gate + 1) * cell.hidden_size)
-    input_bias, recurrent_bias = cell.get_parameter("bias_ih_l0"), cell.get_parameter("bias_hh_l0")
-    input_bias[rows] = bias
-    recurrent_bias[rows] = 0.0
+def valid_steps(
+    lengths: Int64[Tensor, " batch"], inputs: Float[Tensor, "batch time feature"]
+) -> Bool[Tensor, "batch time 1"]:
+    """Return where `inputs` holds a step of its sequence and not padding."""
+    return (torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None])[:, :, None]

@@ -10,7 +10,7 @@ from rnnflow.preparation import SEQUENCE_VARIANCE_FLOOR, Preparation
 def prepare(graph: Nodes, preparation: Preparation, sequence: str, lengths: str) -> tuple[str, str]:
     """Add the preparation and return the prepared sequences and their lengths; the padding may hold anything."""
     params, num_features = preparation.params, preparation.num_features
-    means = preparation.mean.split(num_features)
+    means = np.split(preparation.mean, len(preparation.mean) // num_features)
     values = graph.add("Sub", [sequence, graph.constant(means[0])])
     if params.missing == "forward_fill":
         values = _forward_filled(graph, values, num_features)

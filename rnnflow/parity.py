@@ -42,8 +42,8 @@ def _sequences(
     model: SequenceClassifier, rng: np.random.Generator, batch_size: int, num_steps: int
 ) -> Float32[np.ndarray, "batch time feature"]:
     num_features = model.preparation.num_features
-    mean = model.preparation.mean[:num_features].numpy()
-    deviation = 1 / model.preparation.inverse_deviation[:num_features].numpy()
+    mean = model.preparation.mean[:num_features]
+    deviation = 1 / model.preparation.inverse_deviation[:num_features]
     return rng.standard_normal((batch_size, num_steps, num_features), dtype=np.float32) * deviation + mean
 
 
@@ -55,7 +55,7 @@ def _difference(
 ) -> float:
     """Infinite where one of them answers with a number and the other does not, or where none has to be refused."""
     alone = [
-        model(torch.from_numpy(sequence[None, :length]), None).softmax(1).numpy()
+        model(sequence[None, :length], None).softmax(1).numpy()
         for sequence, length in zip(sequences, lengths, strict=True)
     ]
     expected = np.concatenate(alone)

@@ -1,70 +1,80 @@
 """What becomes of raw steps before the first layer: missing values, downsampling, differences, scaling.
 
+It is done once, in NumPy, whatever engine trains; `onnx_preparation` says the same in ONNX.
 Shapes: B batch, T time, F feature as given, P feature as prepared.
 """
 
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int64
-from torch import Tensor, nn
-from torch.nn import functional
+from jaxtyping import Bool, Float, Float32, Int64
 
 from rnnflow.params import ModelParams
 
-Lengths = Int64[Tensor, " batch"] | None
-"""Valid steps of each sequence, or none where every sequence fills the tensor."""
+Lengths = Int64[np.ndarray, " batch"] | None
+"""Valid steps of each sequence, or none where every sequence fills the array."""
 
-Numbers = TypeVar("Numbers", Tensor, np.ndarray)
-
+SCALING_NAMES = ("preparation.mean", "preparation.inverse_deviation")
+"""Of the arrays, in a checkpoint."""
 SEQUENCE_VARIANCE_FLOOR = 1e-4
 """In units of the train split's variance: a sequence that varies less counts as constant."""
 
 
-class Preparation(nn.Module):
+class Preparation:
     """Fills, downsamples, differentiates and scales sequences, as `missing` to `differences` of the params say.
-
-    Its buffers hold mean and deviation of the features, and after them of their differences.
 
     Args:
         params: the architecture.
         num_features: features of a raw time step.
     """
 
-    mean: Tensor
-    inverse_deviation: Tensor
-
     def __init__(self, params: ModelParams, num_features: int) -> None:
-        super().__init__()
         self.params = params
         self.num_features = num_features
         self.num_scaled = 2 * num_features if params.differences else num_features
         self.num_outputs = self.num_scaled + (num_features if params.missing == "mask" else 0)
-        self.register_buffer("mean", torch.zeros(self.num_scaled))
-        self.register_buffer("inverse_deviation", torch.ones(self.num_scaled))
+        self.mean = np.zeros(self.num_scaled, np.float32)
+        """Of the features, and after them of their differences."""
+        self.inverse_deviation = np.ones(self.num_scaled, np.float32)
 
-    def forward(
-        self, sequences: Float[Tensor, "batch time feature"], lengths: Lengths
-    ) -> tuple[Float[Tensor, "batch step prepared"], Lengths]:
+    def __call__(
+        self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> tuple[Float32[np.ndarray, "batch step prepared"], Lengths]:
         """Return the prepared sequences, zero in the padding, and their lengths.
 
         The mean goes off first: what has a large one would lose its last digits in the sums of the blocks.
         """
-        centred, lengths = self.derive(sequences - self.mean[: self.num_features], lengths)
+        scaled, lengths = self.derive(sequences - self.mean[: self.num_features], lengths)
         if self.params.differences:
-            centred = centred - functional.pad(self.mean[self.num_features :], (self.num_features, 0))
-        scaled = centred * self.inverse_deviation
-        missing = scaled.isnan()
+            scaled[:, :, self.num_features :] -= self.mean[self.num_features :]
+        with np.errstate(over="ignore"):  # of enormous padding
+            scaled *= self.inverse_deviation
+        missing = np.isnan(scaled)
         if lengths is not None:
-            missing |= ~valid_steps(lengths, scaled)
+            missing |= ~valid_steps(lengths, scaled.shape[1])
+        scaled[missing] = 0.0
         if self.params.scaling == "sequence":
-            scaled = _standardised(scaled, missing)
-        else:
-            scaled = scaled.masked_fill(missing, 0.0)
+            _standardise(scaled, missing)
         if self.params.missing == "mask":
-            scaled = torch.cat([scaled, (~missing[:, :, : self.num_features]).to(scaled.dtype)], dim=2)
+            known = ~missing[:, :, : self.num_features]
+            scaled = np.concatenate([scaled, known.astype(np.float32)], axis=2)
         return scaled, lengths
+
+    def arrays(self) -> dict[str, Float32[np.ndarray, " scaled"]]:
+        """Return what it was fitted to, by its names in a checkpoint."""
+        return dict(zip(SCALING_NAMES, (self.mean, self.inverse_deviation), strict=True))
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over what another one was fitted to.
+
+        Raises:
+            ValueError: an array is missing or has another shape.
+        """
+        for name, own in self.arrays().items():
+            if name not in arrays or arrays[name].shape != own.shape:
+                raise ValueError(f"expected {name} of shape {own.shape}")
+            own[:] = arrays[name]
 
     @property
     def derives(self) -> bool:
@@ -72,8 +82,8 @@ class Preparation(nn.Module):
         return self.params.missing == "forward_fill" or self.params.downsampling > 1 or self.params.differences
 
     def derive(
-        self, sequences: Float[Tensor, "batch time feature"], lengths: Lengths
-    ) -> tuple[Float[Tensor, "batch step scaled"], Lengths]:
+        self, sequences: Float[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> tuple[Float[np.ndarray, "batch step scaled"], Lengths]:
         """Return the features to be scaled, NaN where they are missing and anything in the padding."""
         if self.params.missing == "forward_fill":
             sequences = forward_filled(sequences)
@@ -81,55 +91,80 @@ class Preparation(nn.Module):
             sequences = block_means(sequences, lengths, self.params.downsampling)
             lengths = None if lengths is None else self.num_steps(lengths)
         if self.params.differences:
-            changes = functional.pad(sequences[:, 1:] - sequences[:, :-1], (0, 0, 1, 0))
-            sequences = torch.cat([sequences, changes], dim=2)
+            changes = np.zeros_like(sequences)
+            with np.errstate(invalid="ignore"):  # of infinite padding
+                np.subtract(sequences[:, 1:], sequences[:, :-1], out=changes[:, 1:])
+            sequences = np.concatenate([sequences, changes], axis=2)
         return sequences, lengths
 
-    def num_steps(self, lengths: Numbers) -> Numbers:
+    def num_steps(self, lengths: Int64[np.ndarray, " any"]) -> Int64[np.ndarray, " any"]:
         """Return how many steps are left of so many."""
         return -(-lengths // self.params.downsampling)
 
-    def refused(self, sequences: Float[Tensor, "batch time feature"], lengths: Lengths) -> Bool[Tensor, "batch 1"]:
+    def refused(
+        self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Bool[np.ndarray, "batch 1"]:
         """Return which sequences miss a value in a valid step."""
-        missing = sequences.isnan()
+        missing = np.isnan(sequences)
         if lengths is not None:
-            missing &= valid_steps(lengths, sequences)
-        return missing.any(2).any(1, keepdim=True)
+            missing &= valid_steps(lengths, sequences.shape[1])
+        return missing.any(2).any(1, keepdims=True)
 
 
-def forward_filled(sequences: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time feature"]:
+def forward_filled(sequences: Float[np.ndarray, "batch time feature"]) -> Float[np.ndarray, "batch time feature"]:
     """Return the last known value in the place of each missing one; before the first, they stay missing."""
-    steps = torch.arange(sequences.shape[1], device=sequences.device)[:, None]
-    last_known = steps.where(~sequences.isnan(), 0).cummax(1).values
-    return sequences.gather(1, last_known)
+    steps = np.arange(sequences.shape[1])[:, None]
+    last_known = np.maximum.accumulate(np.where(np.isnan(sequences), 0, steps), axis=1)
+    return np.take_along_axis(sequences, last_known, axis=1)
 
 
 def block_means(
-    sequences: Float[Tensor, "batch time feature"], lengths: Lengths, size: int
-) -> Float[Tensor, "batch block feature"]:
+    sequences: Float[np.ndarray, "batch time feature"], lengths: Lengths, size: int
+) -> Float[np.ndarray, "batch block feature"]:
     """Return the mean of the known values of each `size` steps, the last block may have fewer; NaN where none is known."""
-    known = ~sequences.isnan()
+    batch, num_steps, num_features = sequences.shape
+    known = ~np.isnan(sequences)
     if lengths is not None:
-        known &= valid_steps(lengths, sequences)
-    missing_steps = -sequences.shape[1] % size
+        known &= valid_steps(lengths, num_steps)
 
-    def sums(values: Tensor) -> Tensor:
-        return functional.pad(values, (0, 0, 0, missing_steps)).unflatten(1, (-1, size)).sum(2)
+    def sums(values: np.ndarray) -> np.ndarray:
+        whole = np.pad(values, ((0, 0), (0, -num_steps % size), (0, 0)))
+        return whole.reshape(batch, -1, size, num_features).sum(2, dtype=np.float64)
 
-    return sums(sequences.masked_fill(~known, 0.0)) / sums(known)
-
-
-def valid_steps(
-    lengths: Int64[Tensor, " batch"], inputs: Float[Tensor, "batch time feature"]
-) -> Bool[Tensor, "batch time 1"]:
-    """Return where `inputs` holds a step of its sequence and not padding."""
-    return (torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None])[:, :, None]
+    with np.errstate(invalid="ignore"):
+        return (sums(np.where(known, sequences, 0)) / sums(known)).astype(sequences.dtype)
 
 
-def _standardised(scaled: Tensor, missing: Tensor) -> Tensor:
-    """Each feature over the known values of each sequence, zero elsewhere."""
-    count = (~missing).sum(1, keepdim=True).clamp(min=1)
-    centred = scaled.masked_fill(missing, 0.0)
-    centred = (centred - centred.sum(1, keepdim=True) / count).masked_fill(missing, 0.0)
-    variance = centred.square().sum(1, keepdim=True) / count
-    return centred / (variance + SEQUENCE_VARIANCE_FLOOR).sqrt()
+def valid_steps(lengths: Int64[np.ndarray, " batch"], num_steps: int) -> Bool[np.ndarray, "batch time 1"]:
+    """Return where an array of `num_steps` holds a step of its sequence and not padding."""
+    return (np.arange(num_steps) < lengths[:, None])[:, :, None]
+
+
+def _standardise(scaled: Float32[np.ndarray, "batch step feature"], missing: Bool[np.ndarray, "..."]) -> None:
+    """Each feature over the known values of each sequence; what is missing is zero and stays so."""
+    count = np.maximum((~missing).sum(1, keepdims=True), 1)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return values.sum(1, keepdims=True, dtype=np.float64) / count
+
+    scaled -= mean(scaled).astype(np.float32)
+    scaled[missing] = 0.0
+    scaled /= np.sqrt(mean(np.square(scaled)) + SEQUENCE_VARIANCE_FLOOR).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class PreparedSequences:
+    """Sequences as the first layer reads them, one after another in one buffer."""
+
+    values: Float32[np.ndarray, "steps prepared"]
+    """Behind the last sequence there are as many steps to spare as the longest one has."""
+    starts: Int64[np.ndarray, " sequence"]
+    """First step of each."""
+    lengths: Int64[np.ndarray, " sequence"]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def longest(self) -> int:
+        return int(self.lengths.max())

@@ -1,6 +1,7 @@
 """Content hashes that say what a model was made from: data, params and code."""
 
 import ast
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -37,19 +38,20 @@ def code_md5(files: Iterable[Path]) -> str:
     return _json_md5({path.relative_to(ROOT).as_posix(): file_md5(path) for path in files})
 
 
-def source_files(module: Path) -> list[Path]:
-    """Return `module` and the project's modules it imports, directly or through others, sorted.
+def source_files(*modules: Path) -> list[Path]:
+    """Return `modules` and the project's modules they import, directly or through others, sorted.
 
     They are read from the import statements, so that code need not run to be known. The `__init__`
     of a package counts where it has more to say than a docstring.
     """
+    says_something = functools.cache(_says_something)
     found: set[Path] = set()
-    waiting = [module.resolve()]
+    waiting = [module.resolve() for module in modules]
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting.extend(_imported(path))
+            waiting.extend(file for file in _imported(path) if says_something(file))
     return sorted(found)
 
 
@@ -73,7 +75,7 @@ def _module_files(name: str) -> list[Path]:
         return []
     candidates = [ROOT.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
     candidates.append(ROOT.joinpath(*parts).with_suffix(".py"))
-    return [path for path in candidates if path.is_file() and _says_something(path)]
+    return [path for path in candidates if path.is_file()]
 
 
 def _says_something(path: Path) -> bool:

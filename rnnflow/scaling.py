@@ -1,14 +1,14 @@
-"""Mean and deviation of each feature over a split, looked at in chunks."""
+"""A split and the preparation of its sequences: fitted to it, and applied to it, in chunks."""
 
 from collections.abc import Iterator
 
 import numpy as np
-import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
+from rnnflow import buffers
 from rnnflow.batches import pad
 from rnnflow.dataset import SequenceDataset
-from rnnflow.preparation import Preparation, valid_steps
+from rnnflow.preparation import Preparation, PreparedSequences, valid_steps
 
 CHUNK_STEPS = 2**20
 """Time steps looked at together."""
@@ -29,8 +29,36 @@ def fit(preparation: Preparation, train: SequenceDataset) -> None:
     for chunk in _chunks(preparation, train):
         squares += np.nansum((chunk - mean) ** 2, 0)
     deviation = np.sqrt(squares / np.maximum(count, 1))
-    preparation.mean.copy_(torch.from_numpy(mean))
-    preparation.inverse_deviation.copy_(torch.from_numpy(1 / np.where(deviation > 0, deviation, 1)))
+    preparation.mean[:] = mean
+    preparation.inverse_deviation[:] = 1 / np.where(deviation > 0, deviation, 1)
+
+
+def apply(preparation: Preparation, split: SequenceDataset, memory_budget_mb: int | None = None) -> PreparedSequences:
+    """Return the prepared sequences of a split, in its order.
+
+    Args:
+        preparation: fitted.
+        split: the raw sequences.
+        memory_budget_mb: a buffer above so many MiB is a file on disk.
+    """
+    lengths = preparation.num_steps(split.lengths)
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    shape = (int(ends[-1] + lengths.max()), preparation.num_outputs)
+    values = buffers.empty(shape, memory_budget_mb)
+    values[ends[-1] :] = 0.0
+    if preparation.derives or preparation.params.scaling == "sequence":
+        for rows in _rows(split):
+            sequences, num_steps = preparation(pad(split.values, split.offsets, rows), split.lengths[rows])
+            assert num_steps is not None
+            places = starts[rows][:, None] + np.arange(sequences.shape[1])
+            is_valid = valid_steps(num_steps, sequences.shape[1])[:, :, 0]
+            values[places[is_valid]] = sequences[is_valid]
+    else:
+        for start in range(0, len(split.values), CHUNK_STEPS):
+            steps = slice(start, start + CHUNK_STEPS)
+            values[: ends[-1]][steps] = preparation(split.values[None, steps], None)[0][0]
+    return PreparedSequences(values, starts, lengths)
 
 
 def _chunks(preparation: Preparation, train: SequenceDataset) -> Iterator[Float[np.ndarray, "steps scaled"]]:
@@ -39,14 +67,20 @@ def _chunks(preparation: Preparation, train: SequenceDataset) -> Iterator[Float[
         for start in range(0, len(train.values), CHUNK_STEPS):
             yield train.values[start : start + CHUNK_STEPS]
         return
-    lengths = train.lengths
+    for rows in _rows(train):
+        sequences = pad(train.values, train.offsets, rows).astype(np.float64)
+        derived, num_steps = preparation.derive(sequences, train.lengths[rows])
+        assert num_steps is not None
+        yield derived[valid_steps(num_steps, derived.shape[1])[:, :, 0]]
+
+
+def _rows(split: SequenceDataset) -> Iterator[Int64[np.ndarray, " chunk"]]:
+    """Yield the sequences of a split in chunks of about as many values, the longest ones first."""
+    lengths = split.lengths
     longest_first = np.argsort(-lengths, kind="stable")
     start = 0
-    while start < len(train):
-        values_each = lengths[longest_first[start]] * len(train.features)
+    while start < len(split):
+        values_each = int(lengths[longest_first[start]]) * len(split.features)
         rows = longest_first[start : start + max(1, CHUNK_VALUES // values_each)]
-        sequences = torch.from_numpy(pad(train.values, train.offsets, rows).astype(np.float64))
-        derived, num_steps = preparation.derive(sequences, torch.from_numpy(lengths[rows]))
-        assert num_steps is not None
-        yield derived[valid_steps(num_steps, derived)[:, :, 0]].numpy()
+        yield rows
         start += len(rows)

@@ -1,29 +1,23 @@
 """The training loop: epochs, schedule, validation, early stopping, and a resume that changes no bit."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from jaxtyping import Float, Float32
 
-from rnnflow import scaling
-from rnnflow.augmentation import augmented
-from rnnflow.batches import buckets, pad
+from rnnflow import augmentation, engines, parameters, processes, scaling, tensors
+from rnnflow.batches import buckets
 from rnnflow.dataset import SequenceDataset, refuse_missing
+from rnnflow.engines import Batch, Engine, Task
 from rnnflow.errors import InputError
-from rnnflow.evaluation import log_loss_and_accuracy, predict
-from rnnflow.model import SequenceClassifier
-from rnnflow.outputs import complete_file
+from rnnflow.evaluation import Probabilities, log_loss_and_accuracy, predict
 from rnnflow.params import ModelParams, TrainParams
+from rnnflow.preparation import Preparation
 from rnnflow.sampling import epoch_order
 from rnnflow.schedule import one_cycle
-from rnnflow.torch_engine import Batch, TorchEngine
 
 VALIDATION_BATCH_SIZE = 256
 
@@ -49,7 +43,7 @@ class Training:
         last_epoch: where to end on the way of `epochs`; none goes all the way.
 
     Raises:
-        InputError: a value is missing and the model refuses such data.
+        InputError: a value is missing and the model refuses such data; the engine is not there or lacks something.
     """
 
     def __init__(
@@ -65,26 +59,33 @@ class Training:
             refuse_missing(train, "train")
             if validation is not None:
                 refuse_missing(validation, "validation")
-        torch.set_num_threads(train_params.num_threads)
-        torch.manual_seed(train_params.seed)
-        self.train = train
-        self.validation = validation
+        self.model_params = model_params
         self.params = train_params
+        self.labels = train.labels
+        self.validation = validation
         self.last_epoch = last_epoch or train_params.epochs
         self.patience = None if validation is None else train_params.early_stopping_patience
-        self.device = torch.device(device)
-        self.order = np.random.default_rng(train_params.seed)
-        model = SequenceClassifier(model_params, len(train.features), len(train.classes))
-        scaling.fit(model.preparation, train)
-        self.model = model.to(self.device)
-        self.engine = TorchEngine(self.model, train_params, self._class_weights())
-        self.best_weights = self.engine.weights.clone()
+        first, self.rng = (np.random.default_rng(seed) for seed in np.random.SeedSequence(train_params.seed).spawn(2))
+        size = len(train.features), len(train.classes)
+        weights = parameters.initial(model_params, *size, first)
+        self.shapes = parameters.shapes(model_params, *size)
+        self.class_weights = _class_weights(train, train_params)
+        self.engine: Engine = engines.create(
+            Task(model_params, train_params, *size, self.class_weights), weights, device
+        )
+        self.preparation = Preparation(model_params, len(train.features))
+        scaling.fit(self.preparation, train)
+        self.sequences = scaling.apply(self.preparation, train, train_params.memory_budget_mb)
+        self.buffer = self.engine.buffer(self.sequences.values)
+        self.best_weights = weights
         self.history: list[Epoch] = []
         num_batches = -(-len(train) // train_params.batch_size)
         self.num_steps = train_params.epochs * num_batches
 
-    def run(self, resume: Path | None = None, on_epoch: Callable[[Epoch], None] = lambda _: None) -> SequenceClassifier:
-        """Train to the end and return the model.
+    def run(
+        self, resume: Path | None = None, on_epoch: Callable[[Epoch], None] = lambda _: None
+    ) -> dict[str, Float32[np.ndarray, "..."]]:
+        """Train to the end and return the weights and the scaling, by their names in a checkpoint.
 
         Args:
             resume: file that keeps the whole state after each epoch. Where it exists, training goes on
@@ -100,12 +101,17 @@ class Training:
             on_epoch(epoch)
         while not self.is_finished:
             epoch = self._run_epoch()
-            if resume is not None:
+            if resume is not None and processes.is_first():
                 self._save(resume)
             on_epoch(epoch)
         if self.patience is not None:
-            self.engine.weights.copy_(self.best_weights)
-        return self.model.eval()
+            self.engine.load_state({"weights": self.best_weights})
+        return self.preparation.arrays() | parameters.views(self.weights, self.shapes)
+
+    @property
+    def weights(self) -> Float32[np.ndarray, " parameter"]:
+        """All parameters, in PyTorch's order."""
+        return self.engine.state()["weights"]
 
     @property
     def is_finished(self) -> bool:
@@ -123,6 +129,10 @@ class Training:
         losses = [epoch.validation_loss for epoch in self.history]
         return 1 + losses.index(min(losses)) if losses else 0
 
+    def predict(self, split: SequenceDataset) -> Probabilities:
+        """Return the probabilities of the classifier as it is now for a split."""
+        return predict(self.engine.logits, self.preparation, split, VALIDATION_BATCH_SIZE)
+
     def _run_epoch(self) -> Epoch:
         train_loss, learning_rate = self.train_epoch()
         if not np.isfinite(train_loss):
@@ -133,19 +143,17 @@ class Training:
         epoch = Epoch(train_loss, *self._validate(), learning_rate)
         self.history.append(epoch)
         if self.best_epoch == len(self.history):
-            self.best_weights.copy_(self.engine.weights)
+            self.best_weights = self.weights.copy()
         return epoch
 
     def _validate(self) -> tuple[float, float]:
         """Loss and accuracy on the validation split."""
         if self.validation is None:
             return np.nan, np.nan
-        probabilities = predict(self.model, self.validation, VALIDATION_BATCH_SIZE)
-        return log_loss_and_accuracy(self.validation.labels, probabilities)
+        return log_loss_and_accuracy(self.validation.labels, self.predict(self.validation))
 
     def train_epoch(self) -> tuple[float, float]:
         """Take the steps of the next epoch and return its mean loss and the last learning rate."""
-        self.model.train()
         step = len(self.history) * (self.num_steps // self.params.epochs)
         losses, sizes = [], []
         learning_rate = 0.0
@@ -155,64 +163,60 @@ class Training:
             learning_rate = one_cycle(step, self.num_steps, self.params.learning_rate)
             self.engine.step(learning_rate)
             step += 1
-        train_loss = float(np.average(torch.stack(losses).cpu().numpy().astype(np.float64), weights=sizes))
+        train_loss = float(np.average([float(loss) for loss in losses], weights=sizes))
         return train_loss, learning_rate
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the sequences of an epoch, in an order drawn for it."""
-        preparation = self.model.preparation
-        lengths = self.train.lengths
-        size = self.params.batch_size
-        for bucket in buckets(epoch_order(self.order, self.train.labels, self.params.sampling), lengths, size):
-            is_ragged = lengths[bucket[0]] != lengths[bucket[-1]]
-            labels = torch.from_numpy(self.train.labels[bucket]).to(self.device)
-            raw_lengths = torch.from_numpy(lengths[bucket]).to(self.device) if is_ragged else None
-            sequences = torch.from_numpy(pad(self.train.values, self.train.offsets, bucket)).to(self.device)
-            prepared, on_device = self.model.prepare(sequences, raw_lengths)
-            num_steps = preparation.num_steps(lengths[bucket])
-            starts = range(0, len(bucket), size)
-            for start in self.order.permutation(starts) if is_ragged else starts:
-                rows = slice(start, start + size)
-                shortest, longest = num_steps[rows][[0, -1]]
-                in_batch = on_device[rows] if on_device is not None and shortest != longest else None
+        size, preparation = self.params.batch_size, self.preparation
+        lengths_of = self.sequences.lengths
+        for bucket in buckets(epoch_order(self.rng, self.labels, self.params.sampling), lengths_of, size):
+            starts, lengths, labels = self.sequences.starts[bucket], lengths_of[bucket], self.labels[bucket]
+            is_ragged = lengths[0] != lengths[-1]
+            if self.params.random_crop:
+                starts, lengths = augmentation.cropped(starts, lengths, self.params.random_crop, self.rng)
+            inputs = self.buffer.take(starts, int(lengths.max()))
+            changes = augmentation.draw(lengths, self.params, preparation.num_scaled, preparation.num_outputs, self.rng)
+            inputs = changes.applied(inputs, self.engine)
+            places = range(0, len(bucket), size)
+            for place in self.rng.permutation(places) if is_ragged else places:
+                rows = slice(place, place + size)
+                longest = int(lengths[rows].max())
+                valid = lengths[rows] if (lengths[rows] < longest).any() else None
                 yield Batch(
-                    *augmented(prepared[rows, :longest], in_batch, self.params, preparation.num_scaled), labels[rows]
+                    inputs[rows, :longest],
+                    valid,
+                    labels[rows],
+                    float(self.class_weights[labels[rows]].sum()),
+                    *self._dropout(len(labels[rows]), longest),
                 )
 
-    def _class_weights(self) -> Tensor | None:
-        if self.params.class_weights == "none":
-            return None
-        counts = np.array(self.train.class_counts)
-        return torch.tensor(counts.sum() / (len(counts) * counts), dtype=torch.float32, device=self.device)
+    def _dropout(self, batch_size: int, num_steps: int) -> tuple[Any, Any]:
+        """The masks between layers and before the head, or none."""
+        model, share = self.model_params, self.model_params.dropout
+        if not share:
+            return None, None
+        between = (model.num_layers - 1, batch_size, num_steps, model.output_size)
+        step_mask = augmentation.dropout(between, share, self.rng) if model.num_layers > 1 else None
+        return step_mask, augmentation.dropout((batch_size, model.pooled_size), share, self.rng)
 
     def _save(self, path: Path) -> None:
-        tensors = {name: tensor.cpu() for name, tensor in self.engine.state().items()}
-        tensors |= {"best_weights": self.best_weights.cpu(), "torch_rng": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            tensors["cuda_rng"] = torch.cuda.get_rng_state(self.device)
-        description = {"history": [asdict(epoch) for epoch in self.history], "order": self.order.bit_generator.state}
-        with complete_file(path) as temporary:
-            save_file(tensors, temporary, metadata={"rnnflow": json.dumps(description)})
+        description = {"history": [asdict(epoch) for epoch in self.history], "rng": self.rng.bit_generator.state}
+        tensors.write(path, {**self.engine.state(), "best_weights": self.best_weights}, description)
 
     def _load(self, path: Path) -> None:
-        tensors, description = _read_state(path)
-        if description is None:
+        try:
+            arrays, description = tensors.read(path)
+        except InputError:
             print(f"{path} is damaged, training starts over", flush=True)
             return
-        self.engine.load_state(tensors)
-        self.best_weights.copy_(tensors["best_weights"])
-        torch.set_rng_state(tensors["torch_rng"])
-        if self.device.type == "cuda" and "cuda_rng" in tensors:
-            torch.cuda.set_rng_state(tensors["cuda_rng"], self.device)
-        self.order.bit_generator.state = description["order"]
+        assert isinstance(description, dict)
+        self.engine.load_state(arrays)
+        self.best_weights = arrays["best_weights"]
+        self.rng.bit_generator.state = description["rng"]
         self.history = [Epoch(**epoch) for epoch in description["history"]]
 
 
-def _read_state(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """Return a saved state, or no description where the file is damaged."""
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            return tensors, json.loads(file.metadata()["rnnflow"])
-    except SafetensorError:
-        return {}, None
+def _class_weights(train: SequenceDataset, params: TrainParams) -> Float[np.ndarray, " class"]:
+    counts = np.array(train.class_counts, np.float64)
+    return np.ones(len(counts)) if params.class_weights == "none" else counts.sum() / (len(counts) * counts)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rnnflow import checkpoint, dataset, evaluation, params
+from rnnflow import dataset, evaluation, model, params
 from rnnflow.errors import exit_on_input_error
 from rnnflow.outputs import complete_folders, write_json, write_rows
 
@@ -27,11 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def evaluate(settings: params.EvaluateParams, checkpoint_file: Path, test: Path, output: Path) -> None:
     """Write `metrics.json`, `classes.csv`, `confusion.csv`, `calibration.csv` and `lengths.csv`."""
     torch.set_num_threads(1)  # their number could change the last bits of the metrics
-    model, description = checkpoint.load(checkpoint_file)
-    split = dataset.load(test, description.classes, description.features)
+    classifier, description = model.load(checkpoint_file)
+    split = dataset.load(test, description.classes, description.features, settings.memory_budget_mb)
     if description.model.missing == "refuse":
         dataset.refuse_missing(split, "test")
-    probabilities = evaluation.predict(model, split, settings.batch_size)
+    probabilities = evaluation.predict(classifier.logits, classifier.preparation, split, settings.batch_size)
     majority = int(np.argmax(description.class_counts))
     metrics = evaluation.metrics(split.labels, probabilities, majority)
     slices = evaluation.length_slices(split.labels, probabilities, split.lengths, settings.num_length_slices)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from rnnflow import checkpoint, onnx_graph, params, provenance
+from rnnflow import onnx_graph, params, provenance
 from rnnflow.errors import InputError, exit_on_input_error
 from rnnflow.inference import METADATA_VERSION, Predictor
+from rnnflow.model import load
 from rnnflow.outputs import complete_file, write_json
 from rnnflow.parity import largest_difference
 
@@ -30,7 +31,7 @@ def export(arguments: argparse.Namespace) -> None:
     """Write the ONNX file and its report, once both runtimes agree on a grid of batches."""
     settings = params.load(arguments.params).export
     torch.set_num_threads(1)  # their number could change the last bits of the difference
-    model, description = checkpoint.load(arguments.checkpoint)
+    model, description = load(arguments.checkpoint)
     metadata = {
         "name": description.name,
         "model": description.model.model_dump(),

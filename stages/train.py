@@ -1,12 +1,14 @@
 """Stage train: a classifier from the train split, checked on the validation split."""
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from rnnflow import checkpoint, dataset, environment, params, provenance
+from rnnflow import checkpoint, dataset, engines, environment, params, processes, provenance
 from rnnflow.errors import exit_on_input_error
-from rnnflow.training import Training
+from rnnflow.training import Epoch, Training
 from rnnflow.training_log import TrainingLog
 
 
@@ -20,32 +22,42 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--log", type=Path, required=True, help="folder for the metrics of each epoch")
     arguments = parser.parse_args(argv)
     with exit_on_input_error():
-        train(arguments)
+        settings = params.load(arguments.params)
+        if settings.train.num_processes > 1 and not processes.are_started():
+            engines.device(settings.train.engine)
+            processes.start(settings.train.num_processes, "stages.train", sys.argv[1:] if argv is None else argv)
+        train(arguments, settings)
 
 
-def train(arguments: argparse.Namespace) -> None:
+def train(arguments: argparse.Namespace, settings: params.Params) -> None:
     """Train one entry of `models:`; killed at any moment and run again, it writes the same bytes."""
-    settings = params.load(arguments.params)
     model_params = settings.model(arguments.name)
-    train_split = dataset.load(arguments.train)
-    validation = dataset.load(arguments.validation, train_split.classes, train_split.features)
+    engine = settings.train.engine
+    device = engines.device(engine)
+    train_split = dataset.load(arguments.train, memory_budget_mb=settings.train.memory_budget_mb)
+    validation = dataset.load(
+        arguments.validation, train_split.classes, train_split.features, settings.train.memory_budget_mb
+    )
     md5 = {
         "train": provenance.folder_md5(arguments.train),
         "validation": provenance.folder_md5(arguments.validation),
         "params": provenance.params_md5({"model": model_params.model_dump(), "train": settings.train.model_dump()}),
-        "code": provenance.code_md5(provenance.source_files(Path(__file__))),
+        "code": provenance.code_md5(provenance.source_files(Path(__file__), engines.entry(engine))),
     }
-    device = environment.device()
-    resume, final_resume = (environment.resume_file({**md5, "fit": fit}, device) for fit in ("chosen", "final"))
+    known_by = {**md5, **engines.versions(engine), "device": device}
+    resume, final_resume = (environment.resume_file({**known_by, "fit": fit}) for fit in ("chosen", "final"))
     fitted = train_split
     training = Training(train_split, validation, model_params, settings.train, device)
-    with TrainingLog(arguments.name, arguments.log, settings.train.epochs, device) as log:
-        model = training.run(resume, log.add)
+    with _log(arguments, settings.train.epochs, device) as on_epoch:
+        arrays = training.run(resume, on_epoch)
         if settings.train.final_fit:
-            fitted, num_epochs = dataset.joined(train_split, validation), training.chosen_epoch
+            fitted, num_epochs = (
+                dataset.joined(train_split, validation, settings.train.memory_budget_mb),
+                training.chosen_epoch,
+            )
             print(f"{arguments.name}: final fit, {num_epochs} epochs on train and validation", flush=True)
             final = Training(fitted, None, model_params, settings.train, device, last_epoch=num_epochs)
-            model = final.run(final_resume)
+            arrays = final.run(final_resume)
     description = checkpoint.Description(
         name=arguments.name,
         model=model_params,
@@ -53,12 +65,24 @@ def train(arguments: argparse.Namespace) -> None:
         classes=train_split.classes,
         class_counts=tuple(fitted.class_counts),
         lengths=fitted.length_range,
-        num_parameters=model.num_parameters,
+        num_parameters=len(training.weights),
         md5=md5,
     )
-    checkpoint.save(arguments.checkpoint, model, description)
-    for file in (resume, final_resume):
-        environment.end_resume(file)
+    if processes.is_first():
+        checkpoint.save(arguments.checkpoint, arrays, description)
+        for file in (resume, final_resume):
+            environment.end_resume(file)
+    processes.leave()
+
+
+@contextmanager
+def _log(arguments: argparse.Namespace, num_epochs: int, device: str) -> Iterator[Callable[[Epoch], None]]:
+    """Yield what is to be called after each epoch: of several processes, the first keeps the log."""
+    if not processes.is_first():
+        yield lambda _: None
+        return
+    with TrainingLog(arguments.name, arguments.log, num_epochs, device) as log:
+        yield log.add
 
 
 if __name__ == "__main__":

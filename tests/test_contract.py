@@ -5,14 +5,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from ruamel.yaml import YAML
 
 from flows import settings
 from flows.server.pools import POOLS
-from rnnflow import params
+from rnnflow import engines, params
 from rnnflow.provenance import ROOT, source_files
 
 PIPELINE: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
@@ -39,9 +39,21 @@ def test_each_stage_has_its_section_of_params_and_its_type() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_are_exactly_the_modules_a_stage_imports(stage: str) -> None:
-    imported = {path.relative_to(ROOT).as_posix() for path in source_files(ROOT / "stages" / f"{stage}.py")}
+    """Engines are imported by name: each one's own folder is a dep while it is chosen, what it imports besides always."""
+    modules = [ROOT / "stages" / f"{stage}.py"]
+    if stage == "train":
+        modules += [engines.entry(name) for name in get_args(params.Engine)]
+        assert "rnnflow/engines/${train.engine}" in paths(stage, "deps")
+    imported = {path.relative_to(ROOT).as_posix() for path in source_files(*modules)}
     named = {path for path in paths(stage, "deps") if path.endswith(".py")}
-    assert named == imported
+    assert named == {path for path in imported if not re.match("rnnflow/engines/.*/", path)}
+
+
+@pytest.mark.parametrize("name", get_args(params.Engine))
+def test_nobody_but_an_engine_itself_knows_its_modules(name: str) -> None:
+    own = engines.entry(name).parent
+    for path in (ROOT / "rnnflow").rglob("*.py"):
+        assert own in path.parents or f"engines.{name}" not in path.read_text(), path
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -1,52 +1,82 @@
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
-from rnnflow import environment
+from rnnflow import engines, environment
 from rnnflow.errors import InputError
+from rnnflow.params import Engine
+
+ENGINES = get_args(Engine)
 
 
-def test_the_device_is_the_processor_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_device_is_the_processor_where_asked_for(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
     monkeypatch.setenv("RNNFLOW_DEVICE", "cpu")
-    assert environment.device() == "cpu"
+    assert environment.wanted_device() == "cpu"
+    assert engines.device(engine) == "cpu"
 
 
-def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("wanted", [None, "auto"])
+def test_auto_takes_a_gpu_where_there_is_one_for_the_engine(
+    monkeypatch: pytest.MonkeyPatch, engine: Engine, wanted: str | None
+) -> None:
     monkeypatch.delenv("RNNFLOW_DEVICE", raising=False)
-    assert environment.device() == ("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted:
+        monkeypatch.setenv("RNNFLOW_DEVICE", wanted)
+    assert environment.wanted_device() == "auto"
+    assert engines.device(engine) == ("cuda" if engine == "torch" and torch.cuda.is_available() else "cpu")
 
 
-def test_an_unknown_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_unknown_device_is_refused(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
     monkeypatch.setenv("RNNFLOW_DEVICE", "gpu")
     with pytest.raises(InputError, match="RNNFLOW_DEVICE: expected auto, cpu or cuda, got 'gpu'"):
-        environment.device()
+        engines.device(engine)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNNFLOW_DEVICE", "cuda")
+    assert environment.wanted_device() == "cuda"
     with pytest.raises(InputError, match="finds no GPU"):
-        environment.device()
+        engines.device("torch")
+
+
+def test_a_gpu_is_refused_by_an_engine_for_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNNFLOW_DEVICE", "cuda")
+    with pytest.raises(InputError, match=r"RNNFLOW_DEVICE is cuda, but train\.engine numba runs on the CPU"):
+        engines.device("numba")
 
 
 def test_the_state_of_a_training_is_known_by_what_it_is_made_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path))
-    one = environment.resume_file({"data": "1", "code": "2"}, "cpu")
-    assert one == environment.resume_file({"code": "2", "data": "1"}, "cpu")
-    assert one != environment.resume_file({"data": "1", "code": "3"}, "cpu")
-    assert one != environment.resume_file({"data": "1", "code": "2"}, "cuda")
+    one = environment.resume_file({"data": "1", "code": "2"})
+    assert one == environment.resume_file({"code": "2", "data": "1"})
+    assert one != environment.resume_file({"data": "1", "code": "3"})
+    assert one != environment.resume_file({"data": "1", "code": "2", "device": "cuda"})
     assert one.is_relative_to(tmp_path)
+
+
+def test_scratch_space_is_a_folder_beside_the_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path / "state"))
+    folder = environment.scratch_folder()
+    assert folder.is_dir()
+    assert folder.is_relative_to(tmp_path / "state")
+    assert folder != environment.resume_file({}).parent
+    assert environment.scratch_folder() == folder
 
 
 def test_the_end_of_a_training_removes_its_state_and_forgotten_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path))
-    own, forgotten, other = (environment.resume_file({"data": name}, "cpu") for name in ("1", "2", "3"))
+    own, forgotten, other = (environment.resume_file({"data": name}) for name in ("1", "2", "3"))
     own.parent.mkdir()
     for file in (own, forgotten, other):
         file.touch()

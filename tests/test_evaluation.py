@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from rnnflow import evaluation
 from rnnflow.dataset import SequenceDataset
+from rnnflow.model import SequenceClassifier
 from rnnflow.params import Cell, ModelParams
+from rnnflow.preparation import Preparation
 from tests import toys
 
 LABELS = np.array([0, 0, 0, 1, 1, 2])
@@ -31,6 +33,10 @@ def float32(values: Sequence[object]) -> np.ndarray:
     return np.array(values, dtype=np.float32)
 
 
+def predict(model: SequenceClassifier, data: SequenceDataset, batch_size: int) -> np.ndarray:
+    return evaluation.predict(model.logits, model.preparation, data, batch_size)
+
+
 @pytest.mark.parametrize("cell", toys.CELLS)
 def test_neither_batch_size_nor_order_changes_a_prediction(cell: Cell) -> None:
     model = toys.random_classifier(ModelParams(cell=cell, hidden_size=4, bidirectional=True, pooling="mean_max"))
@@ -46,14 +52,55 @@ def test_neither_batch_size_nor_order_changes_a_prediction(cell: Cell) -> None:
         np.concatenate([sequences[row] for row in order]), offsets, whole.labels[order], whole.features, whole.classes
     )
     for batch_size in (1, 2, 7, 50, 999):
-        np.testing.assert_allclose(evaluation.predict(model, whole, batch_size), expected, atol=1e-6)
-        np.testing.assert_allclose(evaluation.predict(model, shuffled, batch_size), expected[order], atol=1e-6)
+        np.testing.assert_allclose(predict(model, whole, batch_size), expected, atol=1e-6)
+        np.testing.assert_allclose(predict(model, shuffled, batch_size), expected[order], atol=1e-6)
 
 
 def test_predicting_leaves_dropout_out() -> None:
     model = toys.random_classifier(ModelParams(cell="gru", dropout=0.9)).train()
     data = split([3, 4, 5])
-    assert np.array_equal(evaluation.predict(model, data, 2), evaluation.predict(model, data, 2))
+    assert np.array_equal(predict(model, data, 2), predict(model, data, 2))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    batch_size=st.integers(1, 5),
+    downsampling=st.integers(1, 3),
+)
+def test_lengths_are_told_only_where_there_is_padding(lengths: list[int], batch_size: int, downsampling: int) -> None:
+    data = split(lengths)
+    preparation = Preparation(ModelParams(cell="gru", downsampling=downsampling), 2)
+
+    def answer(prepared: np.ndarray, num_steps: np.ndarray | None) -> np.ndarray:
+        assert len(prepared) <= batch_size
+        if num_steps is None:
+            num_steps = np.full(len(prepared), prepared.shape[1])
+        else:
+            assert num_steps.max() == prepared.shape[1]
+        logits: np.ndarray = -np.abs(num_steps[:, None] - np.arange(1, 4)).astype(np.float32)
+        return logits
+
+    probabilities = evaluation.predict(answer, preparation, data, batch_size)
+    expected = np.ceil(np.array(lengths) / downsampling)
+    known = expected <= 3
+    assert (probabilities.argmax(1) + 1)[known].tolist() == expected[known].tolist()
+    assert (probabilities.argmax(1)[~known] == 2).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    logits=st.lists(st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=3, max_size=3), min_size=1, max_size=5)
+)
+def test_softmax_is_that_of_pytorch(logits: list[list[float]]) -> None:
+    probabilities = evaluation.softmax(float32(logits))
+    expected = torch.tensor(logits, dtype=torch.float64).softmax(1).numpy()
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-6, atol=1e-30)
+
+
+def test_softmax_of_what_is_no_number_is_none() -> None:
+    rows = float32([[0, np.nan, 1], [0, 0, 0]])
+    assert np.isnan(evaluation.softmax(rows)).tolist() == [[True] * 3, [False] * 3]
 
 
 def test_metrics_are_those_computed_by_hand() -> None:

@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from jaxtyping import TypeCheckError
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnflow.model import CELLS, RecurrentLayer, SequenceClassifier, pool, reverse
-from rnnflow.params import Cell, ModelParams, StemParams
+from rnnflow.errors import InputError
+from rnnflow.model import CELLS, RecurrentLayer, SequenceClassifier, load, pool, restored, reverse
+from rnnflow.params import Cell, ModelParams, Pooling, StemParams
 from tests import toys
 
 EVERY_PART = ModelParams(
@@ -46,7 +49,7 @@ def test_padding_never_changes_a_prediction(
     sequences = toys.random_sequences(lengths, seed=seed, missing=missing)
     array, valid = toys.padded(sequences, max(lengths) + extra, garbage)
     with torch.inference_mode():
-        logits = model(torch.from_numpy(array), torch.from_numpy(valid))
+        logits = model(array, valid)
         expected = toys.alone(model, sequences)
         torch.testing.assert_close(logits, expected, atol=1e-6, rtol=1e-5, equal_nan=True)
     is_refused = [params.missing == "refuse" and bool(np.isnan(sequence).any()) for sequence in sequences]
@@ -66,7 +69,7 @@ def test_padding_never_changes_a_gradient(params: ModelParams, lengths: list[int
     def gradient(logits: Tensor) -> Tensor:
         return torch.cat([part.reshape(-1) for part in torch.autograd.grad(logits.square().sum(), parameters)])
 
-    batched = gradient(model(torch.from_numpy(array), torch.from_numpy(valid)))
+    batched = gradient(model(array, valid))
     torch.testing.assert_close(batched, gradient(toys.alone(model, sequences)), atol=1e-5, rtol=1e-4)
 
 
@@ -74,7 +77,7 @@ def test_padding_never_changes_a_gradient(params: ModelParams, lengths: list[int
 @given(params=toys.architectures(), order=st.permutations(range(5)))
 def test_the_order_in_a_batch_never_changes_a_prediction(params: ModelParams, order: list[int]) -> None:
     model = toys.random_classifier(params)
-    array, valid = (torch.from_numpy(part) for part in toys.padded(toys.random_sequences([5, 1, 9, 2, 9]), 9, np.nan))
+    array, valid = toys.padded(toys.random_sequences([5, 1, 9, 2, 9]), 9, np.nan)
     with torch.inference_mode():
         logits = model(array[order], valid[order])
         torch.testing.assert_close(logits, model(array, valid)[order], atol=1e-6, rtol=1e-5, equal_nan=True)
@@ -124,60 +127,50 @@ def test_pooling_looks_at_valid_steps_only(pooling: str, expected: list[list[flo
     assert pool(outputs, torch.tensor([3, 1]), pooling).tolist() == expected
 
 
-def gate_biases(model: SequenceClassifier, gate: int) -> Tensor:
-    """The two biases of a gate added up, for each cell of the model."""
-    cells = [module for module in model.layers.modules() if isinstance(module, nn.RNNBase)]
-    size = model.params.hidden_size
-    rows = slice(gate * size, (gate + 1) * size)
-    return torch.stack(
-        [cell.get_parameter("bias_ih_l0")[rows] + cell.get_parameter("bias_hh_l0")[rows] for cell in cells]
-    )
+def test_logits_are_those_of_the_raw_sequences_once_they_are_prepared() -> None:
+    model = toys.random_classifier(EVERY_PART)
+    array, valid = toys.padded(toys.random_sequences([5, 1, 9]), 11, np.nan)
+    logits = model.logits(*model.preparation(array, valid))
+    with torch.inference_mode():
+        np.testing.assert_array_equal(logits, model(array, valid).numpy())
 
 
-@pytest.mark.parametrize(("bidirectional", "num_layers"), [*product([False, True], [1, 2])])
-def test_forget_gates_of_an_lstm_start_at_one(bidirectional: bool, num_layers: int) -> None:
-    params = ModelParams(cell="lstm", bidirectional=bidirectional, num_layers=num_layers)
-    forget = gate_biases(SequenceClassifier(params, 2, 2), 1)
-    assert forget.shape == (num_layers * (2 if bidirectional else 1), 32)
-    assert (forget == 1).all()
+def test_dropout_acts_only_where_its_masks_are_given() -> None:
+    model = toys.random_classifier(ModelParams(cell="gru", num_layers=2, dropout=0.5)).train()
+    prepared = torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(0))
+    plain = model.classify(prepared, None)
+    assert torch.equal(model.classify(prepared, None), plain)
+    step_mask, head_mask = torch.rand(1, 3, 5, 32) + 1, torch.rand(3, 32) + 1
+    assert torch.equal(model.classify(prepared, None, torch.ones_like(step_mask), torch.ones_like(head_mask)), plain)
+    assert not torch.equal(model.classify(prepared, None, step_mask), plain)
+    assert not torch.equal(model.classify(prepared, None, None, head_mask), plain)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_chrono_initialisation_spreads_the_memory_up_to_the_longest_dependency(cell: Cell) -> None:
-    torch.manual_seed(0)
-    params = ModelParams(cell=cell, hidden_size=1000, max_dependency=101, bidirectional=True)
-    model = SequenceClassifier(params, 2, 2)
-    memory = gate_biases(model, 1).exp().detach()  # of the forget gate, or of GRU's update gate
-    assert memory.min() >= 1 - 1e-5
-    assert memory.max() <= 100 + 1e-3
-    assert memory.mean() == pytest.approx(50.5, abs=2)  # uniform between the two
-    assert not torch.equal(memory[0], memory[1])
-    if cell == "lstm":
-        assert torch.equal(gate_biases(model, 0), -gate_biases(model, 1))
+@pytest.mark.parametrize("pooling", toys.POOLINGS)
+def test_dropout_multiplies_what_the_later_layers_and_the_head_read(pooling: Pooling) -> None:
+    params = ModelParams(cell="rnn", hidden_size=4, num_layers=3, bidirectional=True, pooling=pooling)
+    model = toys.random_classifier(params)
+    read: dict[str, Tensor] = {}
+    written: dict[str, Tensor] = {}
 
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], tuple[Tensor, Tensor]], None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, Tensor]) -> None:
+            read[name], written[name] = inputs[0], outputs[0]
 
-@pytest.mark.parametrize("cell", toys.CELLS)
-def test_other_biases_stay_as_pytorch_draws_them(cell: Cell) -> None:
-    torch.manual_seed(0)
-    peer = CELLS[cell](2, 4, batch_first=True)
-    torch.manual_seed(0)
-    module = SequenceClassifier(ModelParams(cell=cell, hidden_size=4), 2, 2).layers[0].forward_cell
-    assert isinstance(module, nn.RNNBase)
-    ours, theirs = (cell.get_parameter("bias_ih_l0").reshape(-1, 4) for cell in (module, peer))
-    same = [torch.equal(ours[gate], theirs[gate]) for gate in range(len(ours))]
-    assert same == [cell != "lstm" or gate != 1 for gate in range(len(ours))]
+        return hook
 
-
-def test_dropout_acts_in_training_only() -> None:
-    model = toys.random_classifier(ModelParams(cell="gru", num_layers=2, dropout=0.5))
-    sequences = torch.randn(3, 5, 2)
-    assert torch.equal(model(sequences, None), model(sequences, None))
-    model.train()
-    assert not torch.equal(model(sequences, None), model(sequences, None))
-    between = []
-    model.layers[1].register_forward_pre_hook(lambda _, inputs: between.append(inputs[0]))
-    model(sequences, None)
-    assert 0.3 < (between[0] == 0).float().mean() < 0.7
+    for index, layer in enumerate(model.layers):
+        layer.register_forward_hook(keep(f"layer {index}"))
+    model.head.register_forward_hook(keep("head"))
+    prepared, lengths = torch.randn(5, 7, 2), torch.tensor([7, 1, 4, 6, 2])
+    step_mask, head_mask = torch.rand(2, 5, 7, params.output_size), torch.rand(5, params.pooled_size)
+    model.classify(prepared, lengths, step_mask, head_mask)
+    assert torch.equal(read["layer 0"], prepared)
+    for index in (1, 2):
+        assert torch.equal(read[f"layer {index}"], written[f"layer {index - 1}"] * step_mask[index - 1])
+    with_masks = read["head"]
+    model.classify(prepared, lengths, step_mask)
+    assert torch.equal(with_masks, read["head"] * head_mask)
 
 
 def test_the_number_of_parameters_counts_every_weight_and_no_scaling() -> None:
@@ -198,3 +191,38 @@ def test_the_first_layer_reads_values_differences_and_mask() -> None:
     weights = SequenceClassifier(with_stem, 3, 2).state_dict()
     assert weights["stem.convolutions.0.weight"].shape == (5, 9, 5)
     assert weights["layers.0.forward_cell.weight_ih_l0"].shape == (3 * 4, 5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(params=toys.architectures(), num_features=st.integers(1, 3), num_classes=st.integers(2, 4))
+def test_a_classifier_is_restored_from_its_arrays(params: ModelParams, num_features: int, num_classes: int) -> None:
+    model = toys.random_classifier(params, num_features, num_classes)
+    again = restored(toys.arrays(model), params, num_features, num_classes)
+    assert not again.training
+    assert all(parameter.requires_grad for parameter in again.parameters())
+    before, after = toys.arrays(model), toys.arrays(again)
+    assert list(before) == list(after)
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array)
+        assert not np.shares_memory(after[name], array), name
+
+
+@pytest.mark.parametrize("name", ["preparation.mean", "preparation.inverse_deviation", "head.bias", "head.weight"])
+def test_arrays_of_another_architecture_are_refused(name: str) -> None:
+    params = ModelParams(cell="gru", hidden_size=4)
+    arrays = toys.arrays(toys.random_classifier(params))
+    wrong = {"missing": {key: array for key, array in arrays.items() if key != name}}
+    wrong["of another shape"] = arrays | {name: np.zeros((5, *arrays[name].shape[1:]), np.float32)}
+    for given_arrays in wrong.values():
+        with pytest.raises(ValueError, match=name):
+            restored(given_arrays, params, 2, 3)
+    with pytest.raises(ValueError, match=r"head\.gate"):
+        restored(arrays | {"head.gate": np.zeros(3, np.float32)}, params, 2, 3)
+
+
+def test_a_checkpoint_whose_weights_do_not_fit_its_description_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    toys.save_checkpoint(path, toys.random_classifier(ModelParams(cell="gru", hidden_size=4)), features=("x", "y", "z"))
+    with pytest.raises(InputError, match="weights do not fit their description") as error:
+        load(path)
+    assert str(error.value).startswith(f"{path}: ")

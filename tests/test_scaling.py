@@ -23,7 +23,7 @@ def fitted(train: SequenceDataset, **params: object) -> tuple[np.ndarray, np.nda
     """Return mean and deviation."""
     preparation = Preparation(ModelParams.model_validate({"cell": "gru"} | params), len(train.features))
     scaling.fit(preparation, train)
-    return preparation.mean.numpy(), 1 / preparation.inverse_deviation.numpy()
+    return preparation.mean, 1 / preparation.inverse_deviation
 
 
 def test_it_is_the_mean_and_deviation_without_missing_values() -> None:
@@ -52,8 +52,8 @@ def test_the_train_split_it_was_fitted_to_has_mean_0_and_deviation_1_once_prepar
     unscaled = Preparation(ModelParams.model_validate({"cell": "gru"} | params), 2)
     parts = []
     for start, end in zip(train.offsets[:-1], train.offsets[1:], strict=True):
-        derived, _ = unscaled.derive(toys.tensor(train.values[start:end].astype(np.float64)), None)
-        parts.append(derived[0].numpy())
+        derived, _ = unscaled.derive(train.values[None, start:end].astype(np.float64), None)
+        parts.append(derived[0])
     values = np.concatenate(parts)
     for feature, column in enumerate(values.T):
         known = column[~np.isnan(column)]
@@ -113,3 +113,58 @@ def test_a_long_sequence_among_short_ones_takes_no_memory_for_padding(monkeypatc
     monkeypatch.setattr(scaling, "pad", counted)
     fitted(train, downsampling=2)
     assert num_steps == [1000, 1000] * 2  # the long one and the 500, for the mean and for the deviation
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    params=toys.preparations(),
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    chunk_steps=st.integers(1, 40),
+    chunk_values=st.integers(1, 80),
+    missing=st.sampled_from([0.0, 0.2, 1.0]),
+    memory_budget_mb=st.sampled_from([None, 0, 1]),
+)
+def test_a_split_is_prepared_as_each_of_its_sequences_alone(
+    tmp_path_factory: pytest.TempPathFactory,
+    params: dict[str, object],
+    lengths: list[int],
+    chunk_steps: int,
+    chunk_values: int,
+    missing: float,
+    memory_budget_mb: int | None,
+) -> None:
+    data = split(lengths, missing)
+    model = ModelParams.model_validate({"cell": "gru"} | params)
+    preparation = toys.random_preparation(model, 2, np.random.default_rng(0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RNNFLOW_STATE", str(tmp_path_factory.getbasetemp()))
+        patch.setattr(scaling, "CHUNK_STEPS", chunk_steps)
+        patch.setattr(scaling, "CHUNK_VALUES", chunk_values)
+        prepared = scaling.apply(preparation, data, memory_budget_mb)
+    assert isinstance(prepared.values, np.memmap) == (memory_budget_mb == 0)
+    assert len(prepared) == len(lengths)
+    assert prepared.lengths.tolist() == [-(-length // model.downsampling) for length in lengths]
+    assert prepared.longest == max(prepared.lengths)
+    ends = prepared.starts + prepared.lengths
+    assert prepared.starts.tolist() == [0, *ends[:-1]]
+    assert prepared.values.shape == (ends[-1] + prepared.longest, preparation.num_outputs)
+    assert not prepared.values[ends[-1] :].any()
+    for sequence, start, end in zip(np.split(data.values, data.offsets[1:-1]), prepared.starts, ends, strict=True):
+        alone, _ = preparation(sequence[None], None)
+        np.testing.assert_allclose(prepared.values[start:end], alone[0], rtol=1e-5, atol=1e-6)
+
+
+def test_preparing_a_long_sequence_among_short_ones_takes_no_memory_for_padding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    num_steps = []
+
+    def counted(values: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        padded = pad(values, offsets, rows)
+        num_steps.append(padded.shape[0] * padded.shape[1])
+        return padded
+
+    monkeypatch.setattr(scaling, "CHUNK_VALUES", 2 * 1000)
+    monkeypatch.setattr(scaling, "pad", counted)
+    scaling.apply(Preparation(ModelParams(cell="gru", scaling="sequence"), 2), split([1000] + [2] * 500))
+    assert num_steps == [1000, 1000]

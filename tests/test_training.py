@@ -5,14 +5,14 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-import torch
 
 from rnnflow.dataset import SequenceDataset, joined
 from rnnflow.errors import InputError
-from rnnflow.params import Cell, ModelParams, StemParams, TrainParams
+from rnnflow.params import Cell, Engine, ModelParams, StemParams, TrainParams
 from rnnflow.training import Epoch, Training
 
 CELLS = get_args(Cell)
+ENGINES = get_args(Engine)
 AUGMENTATION: dict[str, Any] = {"jitter": 0.1, "random_scale": 0.1, "time_mask": 0.3, "random_crop": 0.3}
 
 
@@ -35,7 +35,7 @@ def training(model: ModelParams, train: SequenceDataset | None = None, **recipe:
 
 
 def weights(trained: Training) -> bytes:
-    return trained.engine.weights.numpy().tobytes()
+    return trained.weights.tobytes()
 
 
 def kill_after(num_epochs: int) -> Callable[[Epoch], None]:
@@ -49,12 +49,15 @@ def kill_after(num_epochs: int) -> Callable[[Epoch], None]:
     return on_epoch
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("killed_after", [1, 3, 5])
-def test_a_resumed_training_ends_with_the_same_bits(cell: Cell, killed_after: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed_after", [1, 5])
+def test_a_resumed_training_ends_with_the_same_bits(
+    engine: Engine, cell: Cell, killed_after: int, tmp_path: Path
+) -> None:
     model = ModelParams(cell=cell, hidden_size=4, num_layers=2, dropout=0.3, bidirectional=True, pooling="mean_max")
     recipe: dict[str, Any] = {"label_smoothing": 0.05, "class_weights": "balanced", "sampling": "balanced"}
-    recipe |= {"weight_decay": 0.01, **AUGMENTATION}
+    recipe |= {"engine": engine, "weight_decay": 0.01, **AUGMENTATION}
     whole = training(model, **recipe)
     whole.run()
 
@@ -62,7 +65,6 @@ def test_a_resumed_training_ends_with_the_same_bits(cell: Cell, killed_after: in
     killer = kill_after(killed_after)
     with pytest.raises(Killed):
         training(model, **recipe).run(resume, killer)
-    torch.manual_seed(123)  # whatever the new process would have in its generator
     resumed = training(model, **recipe)
     history: list[Epoch] = []
     resumed.run(resume, history.append)
@@ -94,10 +96,10 @@ def test_only_the_remaining_epochs_are_run(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         training(model).run(resume, killer)
     resumed = training(model)
-    num_steps_before = resumed.engine.num_steps.item()
+    num_steps_before = resumed.engine.state()["num_steps"]
     resumed.run(resume)
     assert num_steps_before == 0
-    assert resumed.engine.num_steps.item() == resumed.num_steps
+    assert resumed.engine.state()["num_steps"] == resumed.num_steps
     assert len(resumed.history) == 6
 
 
@@ -114,18 +116,21 @@ def test_a_damaged_state_is_said_and_training_starts_over(tmp_path: Path, capsys
     assert weights(again) == weights(whole)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others(cell: Cell) -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(engine: Engine, cell: Cell) -> None:
     model = ModelParams(cell=cell, hidden_size=4)
-    runs = [training(model, seed=seed) for seed in (0, 0, 1)]
+    runs = [training(model, seed=seed, engine=engine) for seed in (0, 0, 1)]
     for run in runs:
         run.run()
     assert weights(runs[0]) == weights(runs[1]) != weights(runs[2])
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_classifier_learns(cell: Cell) -> None:
-    run = training(ModelParams(cell=cell, hidden_size=16), toy_split(400), epochs=20, batch_size=32, learning_rate=0.02)
+def test_a_classifier_learns(engine: Engine, cell: Cell) -> None:
+    recipe: dict[str, Any] = {"engine": engine, "epochs": 20, "batch_size": 32, "learning_rate": 0.02}
+    run = training(ModelParams(cell=cell, hidden_size=16), toy_split(400), **recipe)
     run.run()
     assert run.history[-1].train_loss < 0.3
     assert run.history[-1].validation_accuracy > 0.8
@@ -133,7 +138,7 @@ def test_a_classifier_learns(cell: Cell) -> None:
 
 def test_a_stem_and_scaling_by_sequence_train() -> None:
     model = ModelParams(cell="gru", hidden_size=4, stem=StemParams(channels=3, kernel_size=3), scaling="sequence")
-    run = training(model)
+    run = training(model, engine="torch")
     run.run()
     assert all(np.isfinite(list(asdict(epoch).values())).all() for epoch in run.history)
 
@@ -142,7 +147,7 @@ def test_early_stopping_returns_the_weights_of_the_best_epoch() -> None:
     run = training(ModelParams(cell="gru", hidden_size=4), epochs=40, learning_rate=0.3, early_stopping_patience=3)
     run.run()
     assert len(run.history) == run.best_epoch + 3
-    assert run.engine.weights.equal(run.best_weights)
+    assert run.weights.tobytes() == run.best_weights.tobytes()
 
 
 @pytest.mark.parametrize("name", AUGMENTATION)
@@ -159,20 +164,20 @@ def test_what_is_downsampled_goes_in_batches_of_what_is_left() -> None:
     run = training(ModelParams(cell="rnn", hidden_size=4, downsampling=3))
     seen: list[int] = []
     for batch in run._batches():
-        num_steps = batch.prepared.shape[1]
+        num_steps = batch.inputs.shape[1]
         lengths = [num_steps] * len(batch.labels) if batch.lengths is None else batch.lengths.tolist()
         assert max(lengths) == num_steps
         assert batch.lengths is None or min(lengths) < num_steps
         seen += lengths
-    assert sorted(seen) == sorted((-(-run.train.lengths // 3)).tolist())
+    assert sorted(seen) == sorted((-(-toy_split().lengths // 3)).tolist())
 
 
 def test_balanced_sampling_draws_every_class_equally_often() -> None:
     split = toy_split(60)
     split.labels[:] = np.arange(60) % 10 == 0
     run = training(ModelParams(cell="rnn", hidden_size=4), split, sampling="balanced")
-    labels = torch.cat([batch.labels for batch in run._batches()])
-    assert labels.bincount().tolist() == [30, 30]
+    labels = np.concatenate([batch.labels for batch in run._batches()])
+    assert np.bincount(labels).tolist() == [30, 30]
 
 
 @pytest.mark.parametrize("name", ["train", "validation"])
@@ -210,7 +215,7 @@ def test_a_training_without_validation_ends_on_its_last_epoch_and_keeps_its_weig
     ended = final_fit(model, 4, early_stopping_patience=1)
     ended.run()
     assert [epoch.learning_rate for epoch in ended.history] == rates[:4]
-    assert ended.engine.num_steps == 4 * -(-70 // 8)
+    assert ended.engine.state()["num_steps"] == 4 * -(-70 // 8)
     assert ended.chosen_epoch == 4
     assert weights(ended) != weights(whole)
     stepped = final_fit(model, 6)
@@ -249,15 +254,15 @@ def test_every_sequence_is_in_one_batch_of_an_epoch() -> None:
     first, second = ([batch.labels.tolist() for batch in run._batches()] for _ in range(2))
     assert sum(map(len, first)) == 53
     assert max(map(len, first)) == 8
-    assert sorted(label for labels in first for label in labels) == sorted(run.train.labels.tolist())
+    assert sorted(label for labels in first for label in labels) == sorted(run.labels.tolist())
     assert first != second
 
 
 def test_the_scaling_is_fitted_to_the_train_split() -> None:
     split = toy_split()
     split.values[3, 0] = np.nan
-    preparation = training(ModelParams(cell="rnn", hidden_size=4), split).model.preparation
-    np.testing.assert_allclose(preparation.mean.numpy(), np.nanmean(split.values, 0), rtol=1e-5, atol=1e-6)
+    preparation = training(ModelParams(cell="rnn", hidden_size=4), split).preparation
+    np.testing.assert_allclose(preparation.mean, np.nanmean(split.values, 0), rtol=1e-5, atol=1e-6)
 
 
 def test_a_constant_feature_is_not_divided_by_zero() -> None:
@@ -276,6 +281,5 @@ def test_a_loss_that_is_no_number_ends_training_with_advice() -> None:
 def test_balanced_class_weights_give_each_class_the_same_weight() -> None:
     split = toy_split()
     run = training(ModelParams(cell="rnn", hidden_size=4), split, class_weights="balanced")
-    assert run.engine.class_weights is not None
-    totals = run.engine.class_weights.numpy() * split.class_counts
+    totals = run.class_weights * split.class_counts
     np.testing.assert_allclose(totals, totals.mean())

@@ -10,9 +10,10 @@ import pyarrow as pa
 import torch
 from hypothesis import strategies as st
 
-from rnnflow import checkpoint, parquet
-from rnnflow.model import SequenceClassifier
+from rnnflow import checkpoint, parameters, parquet
+from rnnflow.model import SequenceClassifier, restored
 from rnnflow.params import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
+from rnnflow.preparation import Preparation
 from stages import export
 
 CELLS = get_args(Cell)
@@ -59,12 +60,25 @@ def random_classifier(
     params: ModelParams, num_features: int = len(FEATURES), num_classes: int = len(CLASSES), seed: int = 0
 ) -> SequenceClassifier:
     """Return a classifier with random weights and a random scaling, ready to predict."""
-    torch.manual_seed(seed)
-    model = SequenceClassifier(params, num_features, num_classes)
+    rng = np.random.default_rng(seed)
+    weights = parameters.initial(params, num_features, num_classes, rng)
+    preparation = random_preparation(params, num_features, rng)
+    named = parameters.views(weights, parameters.shapes(params, num_features, num_classes))
+    return restored(preparation.arrays() | named, params, num_features, num_classes)
+
+
+def random_preparation(params: ModelParams, num_features: int, rng: np.random.Generator) -> Preparation:
+    """Return a preparation with a random scaling, where the params want one."""
+    preparation = Preparation(params, num_features)
     if params.scaling != "none":
-        model.preparation.mean.normal_()
-        model.preparation.inverse_deviation.uniform_(0.5, 2)
-    return model.eval()
+        preparation.mean[:] = rng.standard_normal(preparation.num_scaled)
+        preparation.inverse_deviation[:] = rng.uniform(0.5, 2, preparation.num_scaled)
+    return preparation
+
+
+def arrays(model: SequenceClassifier) -> dict[str, np.ndarray]:
+    """Return the scaling and the weights of a classifier, by their names in a checkpoint."""
+    return model.preparation.arrays() | {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
 
 def random_sequences(
@@ -78,11 +92,6 @@ def random_sequences(
     return sequences
 
 
-def tensor(sequence: np.ndarray) -> torch.Tensor:
-    """Return a sequence as a batch of one."""
-    return torch.from_numpy(sequence[None])
-
-
 def padded(sequences: Sequence[np.ndarray], num_steps: int, garbage: float) -> tuple[np.ndarray, np.ndarray]:
     """Return sequences as one array of `num_steps`, with `garbage` in the padding, and their lengths."""
     array = np.full((len(sequences), num_steps, sequences[0].shape[1]), garbage, dtype=np.float32)
@@ -93,7 +102,7 @@ def padded(sequences: Sequence[np.ndarray], num_steps: int, garbage: float) -> t
 
 def alone(model: SequenceClassifier, sequences: Sequence[np.ndarray]) -> torch.Tensor:
     """Return the logits of sequences that are run one by one, without any padding."""
-    return torch.cat([model(tensor(sequence), None) for sequence in sequences])
+    return torch.cat([model(sequence[None], None) for sequence in sequences])
 
 
 def write_sequences(
@@ -129,7 +138,7 @@ def save_checkpoint(
         num_parameters=model.num_parameters,
         md5={"data": "d" * 32, "params": "a" * 32, "code": "c" * 32, "validation_data": "v" * 32},
     )
-    checkpoint.save(path, model, description)
+    checkpoint.save(path, arrays(model), description)
     return description
 
 

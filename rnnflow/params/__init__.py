@@ -23,7 +23,18 @@ from rnnflow.params.generate import (
     as_utc,
 )
 from rnnflow.params.section import Count, Section
-from rnnflow.params.train import Cell, Missing, ModelParams, Pooling, Sampling, Scaling, StemParams, TrainParams
+from rnnflow.params.train import (
+    Cell,
+    Engine,
+    Missing,
+    ModelParams,
+    Pooling,
+    Precision,
+    Sampling,
+    Scaling,
+    StemParams,
+    TrainParams,
+)
 
 __all__ = [
     "MAX_SHARD_STEPS",
@@ -31,6 +42,7 @@ __all__ = [
     "Cell",
     "ColumnNames",
     "DriftParams",
+    "Engine",
     "EvaluateParams",
     "ExportParams",
     "FilesParams",
@@ -40,6 +52,7 @@ __all__ = [
     "NumSequences",
     "Params",
     "Pooling",
+    "Precision",
     "Sampling",
     "Scaling",
     "SourceName",
@@ -57,6 +70,8 @@ class EvaluateParams(Section):
     """Section `evaluate`."""
 
     batch_size: Count = 256
+    memory_budget_mb: Count = 1024
+    """MiB of the split's values above which they are in a file on disk, mapped into memory."""
     num_calibration_bins: Count = 10
     num_length_slices: Count = 4
 

@@ -11,6 +11,8 @@ Pooling = Literal["last", "mean", "max", "mean_max"]
 Scaling = Literal["none", "global", "sequence"]
 Missing = Literal["zero", "forward_fill", "mask", "refuse"]
 Sampling = Literal["shuffle", "balanced"]
+Engine = Literal["numba", "torch"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class StemParams(Section):
@@ -51,6 +53,16 @@ class ModelParams(Section):
     max_dependency: Annotated[int, Field(ge=3)] | None = None
     """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM and GRU."""
 
+    @property
+    def output_size(self) -> int:
+        """Numbers that a layer gives for a step: the state of each direction."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
+    @property
+    def pooled_size(self) -> int:
+        """Numbers that the head reads."""
+        return self.output_size * (2 if self.pooling == "mean_max" else 1)
+
     @model_validator(mode="after")
     def _chrono_needs_gates(self) -> "ModelParams":
         if self.cell == "rnn" and self.max_dependency is not None:
@@ -61,6 +73,14 @@ class ModelParams(Section):
 class TrainParams(Section):
     """Section `train`: the recipe, the same for every model."""
 
+    engine: Engine = "numba"
+    """What computes losses and gradients; tracked because it decides the bits of the weights."""
+    precision: Precision = "float32"
+    """Of the products in the network; weights and sums stay float32. Engine `torch` only."""
+    num_processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """That share each batch, started by `torchrun`."""
+    memory_budget_mb: Annotated[int, Field(ge=1)] = 1024
+    """MiB of a split's values above which they are in a file on disk, mapped into memory."""
     seed: Seed = 0
     """Decides initial weights, order of the sequences, dropout and augmentation."""
     epochs: Count = 80
@@ -88,3 +108,11 @@ class TrainParams(Section):
     """Whether train and validation together train the model that is kept, for as many epochs as validation chose."""
     num_threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """Tracked because it decides the bits of the weights."""
+
+    @model_validator(mode="after")
+    def _each_process_has_a_share(self) -> "TrainParams":
+        if self.num_processes > self.batch_size:
+            raise ValueError(
+                f"num_processes {self.num_processes}, more than the {self.batch_size} sequences of a batch (batch_size)"
+            )
+        return self

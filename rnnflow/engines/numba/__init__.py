@@ -1,0 +1,1 @@
+"""Training compiled to machine code by Numba: forward pass, loss and gradient of a batch in one call."""

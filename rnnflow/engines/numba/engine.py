@@ -1,0 +1,164 @@
+"""The engine for compact classifiers on a CPU: a batch costs little more than its arithmetic, on one thread."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from rnnflow import environment
+from rnnflow.batches import windows
+from rnnflow.engines import Batch, Task
+from rnnflow.engines.numba import cache, kernels, plan
+from rnnflow.engines.numba.cache import compiled
+from rnnflow.errors import InputError
+from rnnflow.preparation import Lengths, Preparation
+
+PACKAGES = ("numba", "llvmlite")
+KERNELS = ((kernels.run, kernels.RUN), (kernels.clipped_adamw, kernels.CLIPPED_ADAMW))
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+NO_STEP_MASK = np.empty((0, 0, 0, 0), np.float32)
+NO_HEAD_MASK = np.empty((0, 0), np.float32)
+NO_LOGITS = np.empty((0, 0), np.float32)
+NO_GRADIENT = np.empty(0, np.float32)
+NO_LABELS = np.empty(0, np.int64)
+
+
+def device() -> str:
+    """Return `cpu`.
+
+    Raises:
+        InputError: `RNNFLOW_DEVICE` asks for a GPU.
+    """
+    if environment.wanted_device() == "cuda":
+        raise InputError(
+            f"environment variable {environment.DEVICE} is cuda, but train.engine numba runs on the CPU; "
+            "choose engine torch, or set the variable to auto or cpu"
+        )
+    return "cpu"
+
+
+def warm_up() -> str:
+    """Compile everything, or load it from where it is kept, and return that place."""
+    for function, signature in KERNELS:
+        compiled(function, signature)
+    return str(cache.folder())
+
+
+def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> "NumbaEngine":
+    """Return an engine for a task.
+
+    Raises:
+        InputError: the task needs what this engine does not have.
+    """
+    for name, is_wanted in {
+        "a stem (models.….stem)": task.model.stem is not None,
+        f"precision {task.train.precision} (train.precision)": task.train.precision != "float32",
+        f"{task.train.num_threads} threads (train.num_threads)": task.train.num_threads > 1,
+    }.items():
+        if is_wanted:
+            raise InputError(f"train.engine: numba does not support {name}; leave it out, or choose engine torch")
+    return NumbaEngine(task, weights)
+
+
+class HostBuffer:
+    """Prepared steps in host memory, or mapped into it."""
+
+    def __init__(self, values: Float32[np.ndarray, "steps feature"]) -> None:
+        self.values = values
+
+    def take(self, starts: Int64[np.ndarray, " batch"], num_steps: int) -> Float32[np.ndarray, "batch time feature"]:
+        """Return so many steps from each start on."""
+        return windows(self.values, starts, num_steps)
+
+
+class NumbaEngine:
+    """Trains a classifier by compiled calls."""
+
+    def __init__(self, task: Task, weights: Float32[np.ndarray, " parameter"]) -> None:
+        self._run, self._clipped_adamw = (compiled(function, signature) for function, signature in KERNELS)
+        self.task = task
+        self.weights = weights.copy()
+        self.gradient = np.zeros_like(weights)
+        self.first_moment = np.zeros_like(weights)
+        self.second_moment = np.zeros_like(weights)
+        self.num_steps = 0
+        self._num_inputs = Preparation(task.model, task.num_features).num_outputs
+        self._class_weights = np.asarray(task.class_weights, np.float64)
+        self._largest = (0, 0)
+        self._plan, self._scratch = np.empty((0, 0), np.int64), np.empty(0, np.float32)
+
+    def buffer(self, values: Float32[np.ndarray, "steps feature"]) -> HostBuffer:
+        """Return the steps as they are."""
+        return HostBuffer(values)
+
+    def array(self, values: np.ndarray) -> np.ndarray:
+        """Return an array as it is."""
+        return values
+
+    def loss_and_grad(self, batch: Batch) -> float:
+        """Return the loss of a batch; its gradient is in `gradient` afterwards."""
+        return self._call(
+            batch.inputs, batch.lengths, self.gradient, batch.labels, batch.total_weight,
+            batch.step_mask, batch.head_mask, NO_LOGITS,
+        )  # fmt: skip
+
+    def step(self, learning_rate: float) -> None:
+        """Clip the gradient's norm and take a step of AdamW (Loshchilov and Hutter, 2019)."""
+        self.num_steps += 1
+        recipe = self.task.train
+        self._clipped_adamw(
+            self.weights, self.gradient, self.first_moment, self.second_moment, self.num_steps,
+            learning_rate, recipe.max_grad_norm, recipe.weight_decay, *BETAS, EPSILON,
+        )  # fmt: skip
+
+    def logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float32[np.ndarray, "batch class"]:
+        """Return the answers of the classifier as it is now, without dropout."""
+        logits = np.empty((len(prepared), self.task.num_classes), np.float32)
+        self._call(prepared, lengths, NO_GRADIENT, NO_LABELS, 1.0, None, None, logits)
+        return logits
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that decides the following steps."""
+        return {
+            "weights": self.weights,
+            "first_moment": self.first_moment,
+            "second_moment": self.second_moment,
+            "num_steps": np.array(self.num_steps, np.float32),
+        }
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go back to where `state` was taken, or to so much of it as is given."""
+        for name in ("weights", "first_moment", "second_moment"):
+            if name in state:
+                getattr(self, name)[:] = state[name]
+        self.num_steps = int(state.get("num_steps", self.num_steps))
+
+    def _call(
+        self, inputs: np.ndarray, lengths: Lengths, gradient: np.ndarray, labels: np.ndarray, total_weight: float,
+        step_mask: np.ndarray | None, head_mask: np.ndarray | None, logits: np.ndarray,
+    ) -> float:  # fmt: skip
+        batch_size, num_steps = inputs.shape[:2]
+        if batch_size > self._largest[0] or num_steps > self._largest[1]:
+            self._make_room(batch_size, num_steps)
+        if lengths is None:
+            order, sorted_lengths = np.arange(batch_size), np.full(batch_size, num_steps)
+        else:
+            order = np.argsort(-lengths, kind="stable")
+            sorted_lengths = lengths[order]
+        loss: float = self._run(
+            self._plan, self._scratch, self.weights, gradient, np.ascontiguousarray(inputs), order, sorted_lengths,
+            np.ascontiguousarray(labels), self._class_weights, self.task.train.label_smoothing, total_weight,
+            NO_STEP_MASK if step_mask is None else np.ascontiguousarray(step_mask),
+            NO_HEAD_MASK if head_mask is None else np.ascontiguousarray(head_mask),
+            logits,
+        )  # fmt: skip
+        return loss
+
+    def _make_room(self, batch_size: int, num_steps: int) -> None:
+        """Plan anew for larger batches; scratch has to begin as zeros."""
+        self._largest = max(batch_size, self._largest[0]), max(num_steps, self._largest[1])
+        self._plan, size = plan.make(self.task.model, self._num_inputs, self.task.num_classes, *self._largest)
+        self._scratch = np.zeros(size, np.float32)

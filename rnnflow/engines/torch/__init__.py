@@ -1,0 +1,1 @@
+"""Training in PyTorch, the reference: every feature, on a CPU or a GPU."""

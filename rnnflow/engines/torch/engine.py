@@ -1,0 +1,159 @@
+"""The reference engine: forward, loss, gradient and AdamW in PyTorch, on a CPU or a GPU."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from rnnflow import environment
+from rnnflow.batches import windows
+from rnnflow.engines import Batch, Task
+from rnnflow.errors import InputError
+from rnnflow.model import SequenceClassifier
+from rnnflow.preparation import Lengths
+
+PACKAGES = ("torch",)
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+
+def device() -> str:
+    """Return `cpu` or `cuda` as `RNNFLOW_DEVICE` says; `auto`, the default, takes a GPU where there is one.
+
+    Raises:
+        InputError: the variable says something else, or asks for a GPU that is not there.
+    """
+    wanted = environment.wanted_device()
+    has_gpu = torch.cuda.is_available()
+    if wanted == "cuda" and not has_gpu:
+        raise InputError(
+            f"environment variable {environment.DEVICE} is cuda, but PyTorch finds no GPU here; use auto or cpu"
+        )
+    return "cuda" if has_gpu and wanted != "cpu" else "cpu"
+
+
+def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> "TorchEngine":
+    """Return an engine for a task.
+
+    Raises:
+        InputError: the CPU cannot compute in bfloat16.
+    """
+    if task.train.precision == "bfloat16" and device == "cpu" and not torch.cpu._is_avx512_bf16_supported():
+        raise InputError("train.precision: this CPU has no instructions for bfloat16; use float32, or a GPU")
+    return TorchEngine(task, weights, device)
+
+
+class TorchBuffer:
+    """Prepared steps in host memory or, where they fit, on the GPU."""
+
+    def __init__(self, values: Float32[np.ndarray, "steps feature"], device: torch.device) -> None:
+        self.host = values
+        self.device = device
+        fits = device.type == "cuda" and values.nbytes < torch.cuda.mem_get_info(device)[0] // 2
+        self.values = torch.from_numpy(values).to(device) if fits else None
+
+    def take(self, starts: Int64[np.ndarray, " batch"], num_steps: int) -> Float[Tensor, "batch time feature"]:
+        """Return so many steps from each start on."""
+        if self.values is None:
+            return torch.from_numpy(windows(self.host, starts, num_steps)).to(self.device)
+        steps = torch.from_numpy(starts).to(self.device)[:, None] + torch.arange(num_steps, device=self.device)
+        return self.values[steps]
+
+
+class TorchEngine:
+    """Trains a model whose parameters it holds as one flat vector."""
+
+    def __init__(self, task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> None:
+        torch.set_num_threads(task.train.num_threads)
+        self.recipe = task.train
+        self.device = torch.device(device)
+        self.class_weights = torch.tensor(task.class_weights, dtype=torch.float32, device=self.device)
+        self.model = SequenceClassifier(task.model, task.num_features, task.num_classes).to(self.device)
+        self.weights = torch.tensor(weights, device=self.device)
+        self.gradient = torch.zeros_like(self.weights)
+        self.first_moment = torch.zeros_like(self.weights)
+        self.second_moment = torch.zeros_like(self.weights)
+        self.num_steps = torch.zeros((), device=self.device)
+        position = 0
+        for parameter in self.model.parameters():
+            end = position + parameter.numel()
+            parameter.data = self.weights[position:end].view_as(parameter)
+            parameter.grad = self.gradient[position:end].view_as(parameter)
+            position = end
+
+    def buffer(self, values: Float32[np.ndarray, "steps feature"]) -> TorchBuffer:
+        """Bring prepared steps to where the engine computes."""
+        return TorchBuffer(values, self.device)
+
+    def array(self, values: np.ndarray) -> Tensor:
+        """Bring an array there."""
+        return torch.from_numpy(values).to(self.device)
+
+    def loss_and_grad(self, batch: Batch) -> Float[Tensor, ""]:
+        """Return the loss of a batch; its gradient is in `gradient` afterwards."""
+        lengths, step_mask, head_mask = (
+            None if values is None else self.array(values)
+            for values in (batch.lengths, batch.step_mask, batch.head_mask)
+        )
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            logits = self.model.classify(batch.inputs, lengths, step_mask, head_mask)
+        loss = functional.cross_entropy(
+            logits.float(),
+            self.array(batch.labels),
+            self.class_weights,
+            label_smoothing=self.recipe.label_smoothing,
+            reduction="sum",
+        )
+        loss = loss / batch.total_weight
+        self.gradient.zero_()
+        loss.backward()
+        return loss.detach()
+
+    def step(self, learning_rate: float) -> None:
+        """Clip the gradient's norm and take a step of AdamW (Loshchilov and Hutter, 2019)."""
+        norm = self.gradient.norm()
+        self.gradient.mul_((self.recipe.max_grad_norm / (norm + 1e-6)).clamp_(max=1.0))
+        self.num_steps.add_(1)
+        # The kernel behind torch.optim.AdamW(fused=True): constructing the optimiser costs a second of imports.
+        torch._fused_adamw_(
+            [self.weights],
+            [self.gradient],
+            [self.first_moment],
+            [self.second_moment],
+            [],
+            [self.num_steps],
+            lr=learning_rate,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            weight_decay=self.recipe.weight_decay,
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float32[np.ndarray, "batch class"]:
+        """Return the answers of the classifier as it is now, without dropout."""
+        return self.model.logits(prepared, lengths)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that decides the following steps."""
+        return {name: tensor.cpu().numpy() for name, tensor in self._state().items()}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go back to where `state` was taken, or to so much of it as is given."""
+        for name, tensor in self._state().items():
+            if name in state:
+                tensor.copy_(torch.from_numpy(state[name]))
+
+    def _state(self) -> dict[str, Tensor]:
+        return {
+            "weights": self.weights,
+            "first_moment": self.first_moment,
+            "second_moment": self.second_moment,
+            "num_steps": self.num_steps,
+        }

@@ -1,0 +1,238 @@
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnflow import engines, parameters
+from rnnflow.engines import Batch, Task
+from rnnflow.engines.numba.engine import NumbaEngine
+from rnnflow.errors import InputError
+from rnnflow.model import SequenceClassifier, restored
+from rnnflow.params import Cell, ModelParams, Pooling, StemParams, TrainParams
+from rnnflow.provenance import ROOT
+
+NUM_FEATURES, NUM_CLASSES = 3, 4
+LARGEST_ERROR = 5e-6
+"""Of a gradient, against float64 autograd, as a share of the largest."""
+
+
+def task(model: ModelParams, num_features: int = NUM_FEATURES, **recipe: Any) -> Task:
+    class_weights = np.linspace(0.5, 1.5, NUM_CLASSES)
+    return Task(model, TrainParams.model_validate(recipe), num_features, NUM_CLASSES, class_weights)
+
+
+def weights(made: Task) -> np.ndarray:
+    return parameters.initial(made.model, made.num_features, made.num_classes, np.random.default_rng(0))
+
+
+def engine(made: Task) -> NumbaEngine:
+    created = engines.create(made, weights(made), "cpu")
+    assert isinstance(created, NumbaEngine)
+    return created
+
+
+def batch(made: Task, lengths: list[int], dropout: float = 0.0, seed: int = 0, garbage: float = np.nan) -> Batch:
+    """A batch with garbage in the padding, and dropout masks where wanted."""
+    rng = np.random.default_rng(seed)
+    valid, model = np.array(lengths), made.model
+    inputs = rng.standard_normal((len(lengths), max(lengths), made.num_features), dtype=np.float32)
+    inputs[np.arange(max(lengths)) >= valid[:, None]] = garbage
+    labels = rng.integers(0, NUM_CLASSES, len(lengths))
+    step_mask = head_mask = None
+    if dropout:
+        shape = (model.num_layers - 1, len(lengths), max(lengths), model.output_size)
+        step_mask = ((rng.random(shape) > dropout) / (1 - dropout)).astype(np.float32)
+        head_mask = ((rng.random((len(lengths), model.pooled_size)) > dropout) / (1 - dropout)).astype(np.float32)
+    is_ragged = min(lengths) < max(lengths)
+    total = float(made.class_weights[labels].sum())
+    return Batch(inputs, valid if is_ragged else None, labels, total, step_mask, head_mask)
+
+
+def by_autograd(made: Task, given: Batch) -> tuple[float, np.ndarray]:
+    """Loss and gradient in float64."""
+    shapes = parameters.shapes(made.model, made.num_features, made.num_classes)
+    arrays = parameters.views(weights(made), shapes)
+    unscaled = SequenceClassifier(made.model, made.num_features, made.num_classes).preparation.arrays()
+    model = restored({**unscaled, **arrays}, made.model, made.num_features, made.num_classes).double()
+    masks = [None if mask is None else torch.from_numpy(mask).double() for mask in (given.step_mask, given.head_mask)]
+    inputs = torch.from_numpy(np.nan_to_num(given.inputs, nan=0.0)).double()
+    lengths = None if given.lengths is None else torch.from_numpy(given.lengths)
+    logits = model.classify(inputs, lengths, *masks)
+    loss = torch.nn.functional.cross_entropy(
+        logits, torch.from_numpy(given.labels), torch.from_numpy(made.class_weights),
+        label_smoothing=made.train.label_smoothing,
+    )  # fmt: skip
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    return loss.item(), np.concatenate([gradient.numpy().ravel() for gradient in gradients if gradient is not None])
+
+
+def assert_right(made: Task, given: Batch) -> None:
+    expected_loss, expected = by_autograd(made, given)
+    trained = engine(made)
+    trained.gradient[:] = np.nan
+    assert trained.loss_and_grad(given) == pytest.approx(expected_loss, rel=1e-5)
+    assert np.abs(trained.gradient - expected).max() <= LARGEST_ERROR * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("cell", "num_layers", "bidirectional", "pooling"),
+    [*product(get_args(Cell), [1, 2], [False, True], get_args(Pooling))],
+)
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_gradients_are_those_of_autograd(
+    cell: Cell, num_layers: int, bidirectional: bool, pooling: Pooling, dropout: float
+) -> None:
+    for hidden_size, lengths in ((5, [9, 1, 4, 9, 7]), (20, [6] * 9), (32, [12, 3, 1])):
+        model = ModelParams(
+            cell=cell, num_layers=num_layers, bidirectional=bidirectional, pooling=pooling, hidden_size=hidden_size
+        )
+        made = task(model, label_smoothing=0.1)
+        assert_right(made, batch(made, lengths, dropout))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    cell=st.sampled_from(get_args(Cell)),
+    hidden_size=st.integers(1, 40),
+    num_features=st.integers(1, 35),
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=20),
+    num_layers=st.integers(1, 3),
+    bidirectional=st.booleans(),
+    pooling=st.sampled_from(get_args(Pooling)),
+    dropout=st.sampled_from([0.0, 0.5]),
+)
+def test_gradients_are_right_at_any_size(
+    cell: Cell,
+    hidden_size: int,
+    num_features: int,
+    lengths: list[int],
+    num_layers: int,
+    bidirectional: bool,
+    pooling: Pooling,
+    dropout: float,
+) -> None:
+    model = ModelParams(
+        cell=cell, hidden_size=hidden_size, num_layers=num_layers, bidirectional=bidirectional, pooling=pooling
+    )
+    made = task(model, num_features)
+    assert_right(made, batch(made, lengths, dropout))
+
+
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+def test_equal_largest_states_share_the_gradient_as_in_pytorch(pooling: Pooling) -> None:
+    made = task(ModelParams(cell="rnn", hidden_size=4, pooling=pooling))
+    given = batch(made, [6, 6])
+    given.inputs[:] = 50.0  # every state is -1 or 1
+    expected_loss, _ = by_autograd(made, given)
+    assert engine(made).loss_and_grad(given) == pytest.approx(expected_loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+def test_one_engine_takes_batches_of_all_sizes_one_after_another(cell: Cell) -> None:
+    made = task(ModelParams(cell=cell, hidden_size=6, num_layers=2, bidirectional=True, pooling="mean_max"))
+    used = engine(made)
+    for seed, lengths in enumerate([[4, 2], [30, 8, 8, 1, 2, 25, 3], [1], [5] * 40, [2, 30]]):
+        given = batch(made, lengths, dropout=0.3, seed=seed)
+        fresh = engine(made)
+        assert used.loss_and_grad(given) == fresh.loss_and_grad(given)
+        assert used.gradient.tobytes() == fresh.gradient.tobytes()
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_value_that_is_no_number_is_never_hidden(cell: Cell, pooling: Pooling, bidirectional: bool) -> None:
+    made = task(ModelParams(cell=cell, hidden_size=6, pooling=pooling, bidirectional=bidirectional))
+    for row, step in ((0, 0), (0, 8), (1, 3), (2, 0)):
+        for value in (np.nan, np.inf):
+            given = batch(made, [9, 4, 1])
+            given.inputs[row, step, 1] = value
+            loss = engine(made).loss_and_grad(given)
+            assert np.isnan(loss) or np.isinf(value)  # a saturated cell answers infinity with a number, as PyTorch's
+        given.inputs[row, step, 1] = np.nan
+        logits = engine(made).logits(given.inputs, given.lengths)
+        assert np.isnan(logits).all(1).tolist() == [other == row for other in range(3)]
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+def test_what_stands_in_the_padding_changes_no_bit(cell: Cell) -> None:
+    made = task(ModelParams(cell=cell, hidden_size=6, num_layers=2, bidirectional=True, pooling="mean_max"))
+    found = []
+    for garbage in (np.nan, np.inf, 1e30, 0.0):
+        used = engine(made)
+        used.loss_and_grad(batch(made, [7, 2, 5], garbage=garbage))
+        found.append(used.gradient.tobytes())
+    assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("max_grad_norm", [0.05, 100.0])
+def test_a_step_is_clipping_and_adamw(weight_decay: float, max_grad_norm: float) -> None:
+    made = task(ModelParams(cell="gru", hidden_size=7), weight_decay=weight_decay, max_grad_norm=max_grad_norm)
+    used = engine(made)
+    peer = torch.nn.Parameter(torch.from_numpy(weights(made)))
+    optimiser = torch.optim.AdamW([peer], lr=0.01, weight_decay=weight_decay)
+    for seed in range(5):
+        used.loss_and_grad(batch(made, [5, 3], seed=seed))
+        peer.grad = torch.from_numpy(used.gradient.copy())
+        torch.nn.utils.clip_grad_norm_([peer], max_grad_norm)
+        optimiser.step()
+        used.step(0.01)
+    np.testing.assert_allclose(used.weights, peer.detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+STEM = ModelParams(cell="gru", stem=StemParams(channels=4))
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (task(STEM), r"a stem \(models\.….stem\)"),
+        (task(ModelParams(cell="gru"), precision="bfloat16"), r"precision bfloat16 \(train\.precision\)"),
+        (task(ModelParams(cell="gru"), num_threads=2), r"2 threads \(train\.num_threads\)"),
+    ],
+)
+def test_what_it_lacks_is_said(made: Task, name: str) -> None:
+    with pytest.raises(InputError, match=f"^train.engine: numba does not support {name}; .* choose engine torch$"):
+        engine(made)
+
+
+def test_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNNFLOW_DEVICE", "cuda")
+    with pytest.raises(InputError, match=r"RNNFLOW_DEVICE is cuda, but train\.engine numba runs on the CPU"):
+        engines.device("numba")
+    monkeypatch.setenv("RNNFLOW_DEVICE", "auto")
+    assert engines.device("numba") == "cpu"
+
+
+TRAIN = """
+import hashlib, sys
+from tests.test_training import toy_split, training
+from rnnflow.params import ModelParams
+for cell in ("rnn", "lstm", "gru"):
+    model = ModelParams(cell=cell, hidden_size=20, num_layers=2, dropout=0.2, bidirectional=True, pooling="mean_max")
+    run = training(model, toy_split(100), engine="numba", epochs=3)
+    run.run()
+    print(hashlib.sha256(run.weights.tobytes()).hexdigest())
+"""
+
+
+def test_code_that_was_just_compiled_and_code_from_disk_give_the_same_bits(tmp_path: Path) -> None:
+    def run(**environment: str) -> str:
+        program = [sys.executable, "-c", TRAIN]
+        names = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **environment}
+        return subprocess.run(program, check=True, cwd=ROOT, env=names, capture_output=True, text=True).stdout
+
+    cold = run()
+    files = {file: file.stat().st_mtime_ns for file in (tmp_path / ".cache" / "rnnflow").rglob("*.nbc")}
+    assert len(files) == 2
+    assert run() == cold
+    assert {file: file.stat().st_mtime_ns for file in files} == files

@@ -1,0 +1,94 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+from safetensors.numpy import save_file
+
+from rnnflow import tensors
+from rnnflow.errors import InputError
+
+KINDS = st.sampled_from([np.float32, np.float64, np.int64])
+ARRAYS = st.dictionaries(
+    st.text(min_size=1, max_size=5).filter(lambda name: name != "__metadata__"),
+    arrays_of.arrays(KINDS, arrays_of.array_shapes(min_dims=0, max_dims=3, max_side=4)),
+    max_size=4,
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(arrays=ARRAYS, description=JSON)
+def test_read_returns_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, arrays: dict[str, np.ndarray], description: object
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "arrays.safetensors"
+    tensors.write(path, arrays, description)
+    found, said = tensors.read(path)
+    assert said == description
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)  # shape and type as well
+
+
+def test_a_number_keeps_having_no_axes(tmp_path: Path) -> None:
+    tensors.write(tmp_path / "file", {"num_steps": np.array(3, np.float32)}, None)
+    assert tensors.read(tmp_path / "file")[0]["num_steps"].shape == ()
+
+
+def test_what_is_not_contiguous_is_written_as_it_reads(tmp_path: Path) -> None:
+    array = np.arange(24, dtype=np.float32).reshape(4, 6)
+    views = {"transposed": array.T, "every_second": array[:, ::2], "turned": array[::-1]}
+    tensors.write(tmp_path / "file", views, None)
+    found, _ = tensors.read(tmp_path / "file")
+    for name, view in views.items():
+        np.testing.assert_array_equal(found[name], view, strict=True)
+
+
+def test_equal_content_gives_equal_bytes_whatever_its_order(tmp_path: Path) -> None:
+    arrays = {name: np.full(3, place, np.float32) for place, name in enumerate("abc")}
+    tensors.write(tmp_path / "one", arrays, {"x": 1, "y": 2})
+    tensors.write(tmp_path / "other", dict(reversed(arrays.items())), {"y": 2, "x": 1})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+def test_what_was_read_stays_when_the_file_is_written_anew(tmp_path: Path) -> None:
+    tensors.write(tmp_path / "file", {"a": np.zeros(1000, np.float32)}, None)
+    found, _ = tensors.read(tmp_path / "file")
+    tensors.write(tmp_path / "file", {"a": np.ones(1000, np.float32)}, None)
+    assert not found["a"].any()
+    assert tensors.read(tmp_path / "file")[0]["a"].all()
+
+
+def test_a_description_that_cannot_be_said_leaves_the_last_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    tensors.write(path, {"a": np.zeros(3, np.float32)}, "first")
+    with pytest.raises(TypeError):
+        tensors.write(path, {"a": np.ones(3, np.float32)}, object())
+    assert tensors.read(path)[1] == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_not_there_damaged_or_foreign_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(InputError, match="no such file"):
+        tensors.read(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        tensors.read(tmp_path)
+    save_file({"a": np.zeros(3)}, path)
+    with pytest.raises(InputError, match="not a checkpoint of rnnflow: the metadata key 'rnnflow' is missing"):
+        tensors.read(path)
+    save_file({"a": np.zeros(3)}, path, metadata={"rnnflow": json.dumps(None)})
+    assert tensors.read(path)[1] is None
+    content = path.read_bytes()
+    for size in range(len(content)):
+        path.write_bytes(content[:size])
+        with pytest.raises(InputError, match="not a complete safetensors file"):
+            tensors.read(path)
