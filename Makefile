@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE  # every stage would compile its modules anew
 
 EXAMPLES = $(filter-out defaults,$(basename $(notdir $(wildcard examples/*.yaml))))
 
-.PHONY: help run example server worker deploy test endurance check format bench lock
+.PHONY: help run example server worker deploy test endurance check format bench peers lock
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -58,14 +58,25 @@ format: .venv/.installed  ## rewrite the code in the project's format
 bench: .venv/.installed  ## measure speed and accuracy against peers
 	@python -m benchmarks
 
+peers: .rnnflow/peers/.installed  ## install the peers of `make bench` in an environment of their own
+
 lock: .venv/.installed  ## resolve pyproject.toml anew into requirements.lock
 	@pip-compile --all-extras --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
 		--annotation-style=line --quiet --upgrade --output-file requirements.lock pyproject.toml
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock  # the build for the machine is pip's choice
+	@pip-compile --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
+		--annotation-style=line --quiet --upgrade --output-file benchmarks/requirements.txt benchmarks/requirements.in
+	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' benchmarks/requirements.txt
 
 .venv/.installed: requirements.lock pyproject.toml
 	@echo "making .venv from requirements.lock, which takes some minutes the first time"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.rnnflow/peers/.installed: benchmarks/requirements.txt
+	@echo "making .rnnflow/peers from benchmarks/requirements.txt, which takes some minutes the first time"
+	@$(PYTHON) -m venv .rnnflow/peers
+	@.rnnflow/peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@

@@ -12,6 +12,7 @@ BENCHMARKS = {
     "training_step": "a training step against the loop that the project started from",
     "loading": "Parquet to tensor against pandas",
     "serving": "export to ONNX, and its answers against eager PyTorch",
+    "performance": "all of that and more against peers in an environment of their own (make peers); takes many minutes",
     "flow": "the flow against a bare dvc repro; takes minutes",
     "scale": "time and memory of the stages up to 1,000,000 sequences; takes minutes",
     "imports": "peak memory of stage generate on files of five gigabytes; takes many minutes, runs only if named",

@@ -1,0 +1,267 @@
+"""Speed against peers in an environment of their own; writes docs/performance.md and its plots.
+
+python -m benchmarks.performance            # all sections, some 20 minutes
+python -m benchmarks.performance training   # that one anew, the others as they were
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks import performance_page
+from benchmarks.contest import ENVIRONMENT, HOW_TO_INSTALL, PEERS_PYTHON, REPOSITORY, Contestant, contest, ours
+from benchmarks.loading import write_split
+from benchmarks.measuring import Figure, console, table
+from benchmarks.peers.ours import ENGINES
+from benchmarks.peers.workloads import WORKLOADS, Workload
+from benchmarks.performance_page import Comparison, number
+from benchmarks.resource_usage import usage_of
+from rnnflow.params import (
+    Cell,
+    EvaluateParams,
+    ExportParams,
+    GenerateParams,
+    ModelParams,
+    NumSequences,
+    Params,
+    TrainParams,
+)
+from stages.generate import generate
+
+OURS = f"rnnflow, {ENGINES[-1]}"
+FRAMEWORKS = {
+    "Lightning": "lightning_trainer:epoch",
+    "skorch": "skorch_classifier:epoch",
+    "Keras": "keras_model:epoch",
+}
+PEERS_OF_EQUAL_LENGTHS = {"published loop": "published:epoch", "lean PyTorch": "lean:epoch", **FRAMEWORKS}
+PEERS_OF_VARYING_LENGTHS = {"lean PyTorch, packed": "packed:epoch", "lean PyTorch, padded": "lean:epoch", **FRAMEWORKS}
+JOB_ROUNDS, JOB_EPOCHS = 5, 10
+CALLS = 200
+LARGE_BATCH = 1000
+SHAPES = ((100_000, 100, 1), (100_000, 10, 12))
+"""Sequences, time steps, features of what is loaded."""
+
+TARGETS: Mapping[tuple[str, str], Mapping[str, float]] = {
+    ("training, small", "published loop"): {"rnn": 30, "lstm": 10, "gru": 18},
+    ("training, large", "lean PyTorch"): {"rnn": 3.5, "lstm": 2.1, "gru": 3},
+    ("training, small_varying", "lean PyTorch, packed"): {"rnn": 20, "lstm": 20, "gru": 20},
+    ("training, large_varying", "lean PyTorch, packed"): {"rnn": 6, "lstm": 6, "gru": 6},
+    ("job", "published script"): {"rnn": 2, "lstm": 2, "gru": 2},
+    ("batches", "DataLoader over tensors"): {"large": 2},
+}
+"""How many times our CPU time a peer's is to be at least: by comparison and peer, then by setting."""
+
+
+def training(seconds: float) -> list[Comparison]:
+    """Return the step of each cell at each workload."""
+    comparisons = []
+    for workload, sizes in WORKLOADS.items():
+        peers = PEERS_OF_VARYING_LENGTHS if sizes.varies else PEERS_OF_EQUAL_LENGTHS
+        settings = {}
+        for cell in get_args(Cell):
+            contestants = {f"rnnflow, {engine}": ours("epoch", cell, workload, engine) for engine in ENGINES}
+            contestants |= {name: Contestant(function, (cell, workload)) for name, function in peers.items()}
+            settings[cell] = _measured(f"{workload}, {cell}", contestants, seconds, 1e6 / sizes.num_steps)
+        comparisons.append(Comparison.of(f"training, {workload}", _sizes(sizes), "µs a step", OURS, settings))
+    return comparisons
+
+
+def job(_: float) -> list[Comparison]:
+    """Return the whole job, from the command to the trained model on disk."""
+    settings = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        commands = _job_commands(folder)
+        for cell, of_cell in commands.items():
+            _say(f"job, {cell}")
+            settings[cell] = {name: np.empty(JOB_ROUNDS) for name in of_cell}
+            for round_ in range(-1, JOB_ROUNDS):
+                for name, command in of_cell.items():
+                    environment = ENVIRONMENT | {"RNNFLOW_STATE": f"{folder}/state", "RNNFLOW_DEVICE": "cpu"}
+                    used = usage_of(command, folder / "usage.json", REPOSITORY, environment)
+                    if round_ >= 0:
+                        settings[cell][name][round_] = used.cpu_seconds
+    title = f"Whole job: 1,000 sequences, {JOB_EPOCHS} epochs, hidden 32, length 10, batch 32"
+    return [Comparison.of("job", title, "s", OURS, settings)]
+
+
+def _job_commands(folder: Path) -> dict[str, dict[str, list[str]]]:
+    """Write params and data, and return the modules to run with their arguments, by cell."""
+    params = Params(
+        generate=GenerateParams(num_sequences=NumSequences(train=1000, validation=1000, test=1000)),
+        train=TrainParams(epochs=JOB_EPOCHS),
+        models={cell: ModelParams(cell=cell) for cell in get_args(Cell)},
+        evaluate=EvaluateParams(),
+        export=ExportParams(),
+    )
+    (folder / "params.json").write_text(params.model_dump_json())  # JSON is YAML
+    generate(params.generate, folder / "raw", folder, {}, folder / "report")
+    options = [f"--params={folder}/params.json", f"--train={folder}/train", f"--validation={folder}/validation"]
+    outputs = [f"--checkpoint={folder}/checkpoint.safetensors", f"--log={folder}/log"]
+    return {
+        cell: {
+            OURS: ["stages.train", cell, *options, *outputs],
+            "published script": ["benchmarks.peers.published_script", cell, f"{folder}/model.pt"],
+        }
+        for cell in get_args(Cell)
+    }
+
+
+def batches(seconds: float) -> list[Comparison]:
+    """Return what an epoch's batches cost before any training."""
+    settings = {}
+    for workload in ("small", "large"):
+        contestants = {
+            OURS: ours("batches", workload, ENGINES[-1]),
+            "DataLoader over tensors": Contestant("batches:data_loader", (workload,)),
+            "DataLoader over HF datasets": Contestant("batches:hugging_face", (workload,)),
+        }
+        settings[workload] = _measured(
+            f"batches, {workload}", contestants, seconds, 1e6 / WORKLOADS[workload].num_steps
+        )
+    return [Comparison.of("batches", "Shuffled batches: out of memory, without training", "µs a batch", OURS, settings)]
+
+
+def loading(seconds: float) -> list[Comparison]:
+    """Return what Parquet files cost until they are a tensor."""
+    settings = {}
+    for shape in SHAPES:
+        setting = "{:,} x {} x {}".format(*shape)
+        with tempfile.TemporaryDirectory() as folder:
+            write_split(Path(folder), *shape)
+            peers = {
+                "pandas and np.stack": "with_pandas",
+                "HF datasets": "with_hugging_face",
+                "HF datasets, cached": "with_hugging_face_again",
+            }
+            contestants = {"rnnflow": ours("load", folder)}
+            contestants |= {name: Contestant(f"loading:{function}", (folder,)) for name, function in peers.items()}
+            settings[setting] = _measured(f"loading, {setting}", contestants, seconds, 1e3)
+    title = "Loading: Parquet to a tensor, sequences x length x features"
+    return [Comparison.of("loading", title, "ms", "rnnflow", settings)]
+
+
+def serving(seconds: float) -> list[Comparison]:
+    """Return what answers and an export cost."""
+    one: dict[str, dict[str, np.ndarray]] = {}
+    many: dict[str, dict[str, np.ndarray]] = {}
+    export: dict[str, dict[str, np.ndarray]] = {}
+    for cell in get_args(Cell):
+        for batch_size, calls, found in ((1, CALLS, one), (LARGE_BATCH, 1, many)):
+            arguments = (cell, "small", str(batch_size), str(calls))
+            contestants = {"rnnflow": ours("answers", *arguments), "eager PyTorch": Contestant("serving:answers", arguments)}  # fmt: skip
+            found[cell] = _measured(f"answers to {batch_size}, {cell}", contestants, seconds, 1e6 / calls)
+        contestants = {"rnnflow": ours("exporter", cell, "small")}
+        contestants |= {
+            f"torch.onnx.export, {said}": Contestant("serving:exporter", (cell, "small", kind))
+            for said, kind in (("TorchScript", "torchscript"), ("dynamo", "dynamo"))
+        }
+        export[cell] = _measured(f"export, {cell}", contestants, seconds, 1e3)
+    return [
+        Comparison.of("answers to one", "Answer to one sequence: hidden 32, length 10", "µs", "rnnflow", one),
+        Comparison.of(
+            "answers to many", f"Answers to {LARGE_BATCH:,} sequences: hidden 32, length 10", "µs", "rnnflow", many
+        ),
+        Comparison.of("export", "Export to ONNX: hidden 32", "ms", "rnnflow", export),
+    ]
+
+
+SECTIONS: Mapping[str, tuple[Callable[[float], list[Comparison]], float]] = {
+    "training": (training, 25.0),
+    "job": (job, 0.0),
+    "batches": (batches, 10.0),
+    "loading": (loading, 15.0),
+    "serving": (serving, 8.0),
+}
+"""How each is measured, and for how many seconds a setting."""
+
+
+def _measured(said: str, contestants: Mapping[str, Contestant], seconds: float, factor: float) -> dict[str, np.ndarray]:
+    _say(said)
+    return {name: factor * values for name, values in contest(contestants, seconds).items()}
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def _sizes(sizes: Workload) -> str:
+    length = f"lengths {max(1, sizes.length // 10)} to {sizes.length}" if sizes.varies else f"length {sizes.length}"
+    features = f"{sizes.num_features} feature{'s' if sizes.num_features > 1 else ''}"
+    return f"Training step: hidden {sizes.hidden_size}, {length}, batch {sizes.batch_size}, {features}"
+
+
+def figures_of(comparison: Comparison) -> list[Figure]:
+    """Return the ratios that have a target."""
+    figures = []
+    for (name, peer), targets in TARGETS.items():
+        if name == comparison.name:
+            for setting, target in targets.items():
+                ratio = comparison.ratio(setting, peer).median
+                said = f"{name}, {setting}: {peer}'s time / ours"
+                figures.append(Figure(said, f">= {target:g}", number(ratio), ratio >= target))
+    return figures
+
+
+def measure(out: Console, names: Sequence[str] = (), writes: bool = False) -> list[Figure]:
+    """Print a table for each comparison and return the figures with a target; say so where there are no peers."""
+    if not PEERS_PYTHON.exists():
+        out.print(HOW_TO_INSTALL)
+        return []
+    figures = []
+    for name in names or SECTIONS:
+        section, seconds = SECTIONS[name]
+        comparisons = section(seconds)
+        for comparison in comparisons:
+            _print(out, comparison)
+            figures += figures_of(comparison)
+        if writes:
+            performance_page.keep(name, comparisons)
+    return figures
+
+
+def _print(out: Console, comparison: Comparison) -> None:
+    result = table(
+        f"{comparison.title}: {comparison.unit} (x ours)", "", *(setting.replace("_", " ") for setting in comparison.settings)
+    )  # fmt: skip
+    for name in comparison.contestants:
+        cells = ((comparison.time(setting, name), comparison.ratio(setting, name)) for setting in comparison.settings)
+        result.add_row(name, *(f"{number(time.median)} (x {number(ratio.median)})" for time, ratio in cells))
+    out.print(result)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all by default")
+    parser.add_argument("--page-only", action="store_true", help="measure nothing, write page and plots anew")
+    arguments = parser.parse_args(argv)
+    if unknown := sorted(set(arguments.names) - set(SECTIONS)):
+        parser.error(f"no section {unknown[0]!r}, there are {', '.join(SECTIONS)}")
+    if not PEERS_PYTHON.exists():
+        parser.error(HOW_TO_INSTALL)
+    out = console()
+    if not arguments.page_only:
+        measure(out, arguments.names, writes=True)
+    performance_page.write()
+    subprocess.run(
+        [str(PEERS_PYTHON), "-m", "benchmarks.peers.plots", str(performance_page.RESULTS)],
+        cwd=REPOSITORY, env=os.environ | ENVIRONMENT, check=True,
+    )  # fmt: skip
+    out.print(f"written to {performance_page.PAGE.relative_to(REPOSITORY)}")
+
+
+if __name__ == "__main__":
+    main()

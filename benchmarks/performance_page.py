@@ -1,0 +1,192 @@
+"""What `benchmarks.performance` measured, kept in docs/performance.json, and the page made of it."""
+
+import json
+import math
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from benchmarks.contest import MAX_ROUNDS, MIN_ROUNDS, PEERS_PYTHON, REPOSITORY
+from benchmarks.measuring import Quartiles
+from rnnflow.outputs import complete_file
+
+PAGE = REPOSITORY / "docs/performance.md"
+RESULTS = REPOSITORY / "docs/performance.json"
+OUR_PACKAGES = ("torch", "numba", "onnxruntime", "pyarrow", "numpy")
+PEERS_PACKAGES = ("torch", "lightning", "skorch", "keras", "datasets", "pandas", "onnxscript")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same work done by us and by peers, in several settings."""
+
+    name: str
+    title: str
+    unit: str
+    ours: str
+    """Which contestant the others are held against."""
+    settings: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
+    """By setting and contestant: quartiles of its times, and of its time over ours in the same round."""
+
+    @classmethod
+    def of(cls, name: str, title: str, unit: str, ours: str, settings: Mapping[str, Mapping[str, np.ndarray]]) -> Self:
+        """Return the comparison of times, by setting and contestant, a value a round."""
+        found = {
+            setting: {
+                contestant: {"time": _quartiles(times), "ratio": _quartiles(times / of_setting[ours])}
+                for contestant, times in of_setting.items()
+            }
+            for setting, of_setting in settings.items()
+        }
+        return cls(name, title, unit, ours, found)
+
+    @property
+    def contestants(self) -> list[str]:
+        return list(next(iter(self.settings.values())))
+
+    def time(self, setting: str, contestant: str) -> Quartiles:
+        return Quartiles(*self.settings[setting][contestant]["time"])
+
+    def ratio(self, setting: str, contestant: str) -> Quartiles:
+        return Quartiles(*self.settings[setting][contestant]["ratio"])
+
+
+def _quartiles(values: np.ndarray) -> tuple[float, ...]:
+    """Return lower, median and upper with four significant digits."""
+    return tuple(float(f"{value:.4g}") for value in np.quantile(values, (0.25, 0.5, 0.75)))
+
+
+def number(value: float) -> str:
+    """Return three significant digits, or more before the point."""
+    decimals = max(0, 2 - math.floor(math.log10(value))) if value else 0
+    return f"{value:,.{decimals}f}"
+
+
+def keep(section: str, comparisons: Sequence[Comparison]) -> None:
+    """Replace what is known of a section."""
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    known[section] = {"machine": machine(), "comparisons": [asdict(comparison) for comparison in comparisons]}
+    with complete_file(RESULTS) as temporary:
+        temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def machine() -> str:
+    """Return the processor and the versions of what ran on it."""
+    system = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+    return f"{system}; {_versions(OUR_PACKAGES, sys.path)}; peers: {_versions(PEERS_PACKAGES, _peers_path())}"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _peers_path() -> list[str]:
+    return [str(path) for path in PEERS_PYTHON.parents[1].glob("lib/python*/site-packages")]
+
+
+def _versions(names: Sequence[str], path: Sequence[str]) -> str:
+    found = {name: [*metadata.distributions(name=name, path=list(path))] for name in names}
+    return ", ".join(f"{name} {of[0].version}" for name, of in found.items() if of)
+
+
+def write() -> None:
+    """Write the page."""
+    with complete_file(PAGE) as temporary:
+        temporary.write_text(page(json.loads(RESULTS.read_text(encoding="utf-8"))), encoding="utf-8")
+
+
+def page(known: Mapping[str, Any]) -> str:
+    """Return the results as Markdown."""
+    machines: dict[str, list[str]] = {}
+    for name, section in known.items():
+        machines.setdefault(section["machine"], []).append(name)
+    said = [f"- {', '.join(names)}: {machine}." for machine, names in machines.items()]
+    parts = {
+        name: "\n".join(_table(Comparison(**of)) for of in section["comparisons"]) for name, section in known.items()
+    }
+    return f"""\
+# Speed against peers
+
+Written by `python -m benchmarks.performance` (after `make peers`), which measures all of this, and by
+`python -m benchmarks.performance SECTION`, which measures one section anew; the numbers are in
+[performance.json](performance.json).
+
+Every contestant runs in a process of its own on **one thread of a CPU**, the peers in an environment of their own
+([requirements](../benchmarks/requirements.txt)). The processes take turns, round after round, {MIN_ROUNDS} to {MAX_ROUNDS} of them after
+a warm-up, so that whatever else the machine does meets all of them. What counts is the **CPU time** of the process. Tables hold
+the median and, in brackets, the quartiles; **× ours** is the peer's time over ours in the same round: 3 means that the
+peer needs three times our time.
+
+{chr(10).join(said)}
+
+## A training step
+
+![Time of a training step over ours, by peer](performance-training.png)
+
+Epochs out of the middle of a training on the same data, without validation, divided by their steps. All train with AdamW,
+cross-entropy and a clipped gradient, but for the published loop: it is the example that the project started from, with
+Adam and binary cross-entropy, its label mended, and knows sequences of one length only. *Lean PyTorch* is what remains without
+any library: slices of one permutation, fused AdamW, no DataLoader. With varying lengths, uniform from a tenth of the
+maximum, Lightning and skorch pack the sequences, Keras masks them.
+{parts.get("training", "")}
+## Around training
+
+![Time of loading, batches, answers, export and a whole job over ours](performance-around.png)
+
+### The whole job
+
+A process from its start to the trained model on disk. Ours is `python -m stages.train` on sequences stored as Parquet; it
+validates on 1,000 more sequences after each epoch, keeps its state for a resume and writes a log. The published
+example draws its sequences at random and saves its weights at the end.
+{parts.get("job", "")}
+### Batches
+
+{_text_of_batches()}
+{parts.get("batches", "")}
+### Loading
+
+Ours checks for nulls, empty, ragged and infinite sequences; the others do not. HF datasets turns Parquet into a cache of Arrow
+files first; *cached* is every reading after the first.
+{parts.get("loading", "")}
+### Answers and export
+
+Answers are from array to array: ours from onnxruntime through `rnnflow.inference.Predictor`, with the same preparation as in
+training inside the graph; eager PyTorch's model has none. Exports leave batch and time open; ours is checked by `onnx`.
+{parts.get("serving", "")}"""
+
+
+def _text_of_batches() -> str:
+    return (
+        "An epoch's batches, shuffled, from data in memory, without training, at the sizes of the small and the large\n"
+        "training step. Ours are scaled already; what a DataLoader yields is not."
+    )
+
+
+def _table(comparison: Comparison) -> str:
+    unit = comparison.unit
+    names = [setting.replace("_", " ") for setting in comparison.settings]
+    head = "".join(f" {name}, {unit} | × ours |" for name in names)
+    rows = []
+    for contestant in comparison.contestants:
+        cells = []
+        for setting in comparison.settings:
+            is_ours = contestant == comparison.ours
+            ratio = "1" if is_ours else f"**{_text(comparison.ratio(setting, contestant))}"
+            cells += [_text(comparison.time(setting, contestant)), ratio.replace(" (", "** (", 1)]
+        rows.append(f"| {contestant} | {' | '.join(cells)} |")
+    lines = [f"| |{head}", f"| --- |{' ---: |' * (2 * len(names))}", *rows]
+    return f"\n{comparison.title}:\n\n{chr(10).join(lines)}\n"
+
+
+def _text(values: Quartiles) -> str:
+    return f"{number(values.median)} ({number(values.lower)}–{number(values.upper)})"
