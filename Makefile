@@ -60,7 +60,7 @@ bench: .venv/.installed  ## measure speed and accuracy against peers
 
 peers: .rnnflow/peers/.installed  ## install the peers of `make bench` in an environment of their own
 
-lock: .venv/.installed  ## resolve pyproject.toml anew into requirements.lock
+lock: .venv/.installed  ## resolve pyproject.toml and benchmarks/requirements.in anew
 	@pip-compile --all-extras --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
 		--annotation-style=line --quiet --upgrade --output-file requirements.lock pyproject.toml
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock  # the build for the machine is pip's choice

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.contest import MAX_ROUNDS, MIN_ROUNDS, PEERS_PYTHON, REPOSITORY
 from benchmarks.measuring import Quartiles
+from benchmarks.peers.workloads import WORKLOADS
 from rnnflow.outputs import complete_file
 
 PAGE = REPOSITORY / "docs/performance.md"
@@ -138,7 +139,7 @@ cross-entropy and a clipped gradient, but for the published loop: it is the exam
 Adam and binary cross-entropy, its label mended, and knows sequences of one length only. *Lean PyTorch* is what remains without
 any library: slices of one permutation, fused AdamW, no DataLoader. With varying lengths, uniform from a tenth of the
 maximum, Lightning and skorch pack the sequences, Keras masks them.
-{parts.get("training", "")}
+{"".join(parts.get(workload, "") for workload in WORKLOADS)}
 ## Around training
 
 ![Time of loading, batches, answers, export and a whole job over ours](performance-around.png)
@@ -151,7 +152,8 @@ example draws its sequences at random and saves its weights at the end.
 {parts.get("job", "")}
 ### Batches
 
-{_text_of_batches()}
+An epoch's batches, shuffled, from data in memory, without training, at the sizes of the small and the large training step.
+Ours are scaled already; what a DataLoader yields is not.
 {parts.get("batches", "")}
 ### Loading
 
@@ -163,13 +165,6 @@ files first; *cached* is every reading after the first.
 Answers are from array to array: ours from onnxruntime through `rnnflow.inference.Predictor`, with the same preparation as in
 training inside the graph; eager PyTorch's model has none. Exports leave batch and time open; ours is checked by `onnx`.
 {parts.get("serving", "")}"""
-
-
-def _text_of_batches() -> str:
-    return (
-        "An epoch's batches, shuffled, from data in memory, without training, at the sizes of the small and the large\n"
-        "training step. Ours are scaled already; what a DataLoader yields is not."
-    )
 
 
 def _table(comparison: Comparison) -> str:

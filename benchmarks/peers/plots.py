@@ -11,7 +11,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-FIGURES = {"training": ("training",), "around": ("job", "batches", "loading", "serving")}
+FIGURES = {
+    "training": ("small", "large", "small_varying", "large_varying"),
+    "around": ("job", "batches", "loading", "serving"),
+}
 CELL_COLOURS = {"rnn": "#3b6fb6", "lstm": "#e08a3c", "gru": "#4c9f70"}
 OTHER_COLOURS = ("#7b6bb0", "#c95f7b")
 INK, PALE_INK, GRID = "#2b2f36", "#6b7280", "#d9dde3"
