@@ -168,7 +168,7 @@ def serving(seconds: float) -> list[Comparison]:
     return [
         Comparison.of("answers to one", "Answer to one sequence: hidden 32, length 10", "µs", "rnnflow", one),
         Comparison.of(
-            "answers to many", f"Answers to {LARGE_BATCH:,} sequences: hidden 32, length 10", "µs", "rnnflow", many
+            "answers to many", f"Answers to {LARGE_BATCH:,} at once: hidden 32, length 10", "µs", "rnnflow", many
         ),
         Comparison.of("export", "Export to ONNX: hidden 32", "ms", "rnnflow", export),
     ]
