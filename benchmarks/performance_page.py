@@ -111,7 +111,7 @@ def page(known: Mapping[str, Any]) -> str:
     machines: dict[str, list[str]] = {}
     for name, section in known.items():
         machines.setdefault(section["machine"], []).append(name)
-    said = [f"- {', '.join(names)}: {machine}." for machine, names in machines.items()]
+    said = [f"- {', '.join(names).replace('_', ' ')}: {machine}." for machine, names in machines.items()]
     parts = {
         name: "\n".join(_table(Comparison(**of)) for of in section["comparisons"]) for name, section in known.items()
     }
@@ -126,7 +126,7 @@ Every contestant runs in a process of its own on **one thread of a CPU**, the pe
 ([requirements](../benchmarks/requirements.txt)). The processes take turns, round after round, {MIN_ROUNDS} to {MAX_ROUNDS} of them after
 a warm-up, so that whatever else the machine does meets all of them. What counts is the **CPU time** of the process. Tables hold
 the median and, in brackets, the quartiles; **× ours** is the peer's time over ours in the same round: 3 means that the
-peer needs three times our time.
+peer needs three times our time. The ratios are what to compare: times depend on the machine and on what else it did.
 
 {chr(10).join(said)}
 
