@@ -43,15 +43,17 @@ class Profile:
         if not len(table):
             return
         sequences = table["sequence"].combine_chunks()
-        values = sequences.flatten().to_numpy().reshape(-1, len(self.features)).astype(np.float64)
-        known = ~np.isnan(values)
-        filled = np.where(known, values, 0.0)
-        self.num_steps += len(values)
-        self.count += known.sum(0)
-        self.total += filled.sum(0)
-        self.squares += np.square(filled).sum(0)
-        self.low = np.minimum(self.low, np.where(known, values, np.inf).min(0))
-        self.high = np.maximum(self.high, np.where(known, values, -np.inf).max(0))
+        # By feature: numpy reduces long rows many times faster than short ones.
+        values = sequences.flatten().to_numpy().reshape(-1, len(self.features)).T.astype(np.float64, order="C")
+        missing = np.isnan(values)
+        has_missing = bool(missing.any())
+        filled = np.where(missing, 0.0, values) if has_missing else values
+        self.num_steps += values.shape[1]
+        self.count += values.shape[1] - missing.sum(1)
+        self.total += filled.sum(1)
+        self.squares += np.square(filled).sum(1)
+        self.low = np.minimum(self.low, (np.where(missing, np.inf, values) if has_missing else values).min(1))
+        self.high = np.maximum(self.high, (np.where(missing, -np.inf, values) if has_missing else values).max(1))
         lengths = pc.list_value_length(sequences).to_numpy(zero_copy_only=False) // len(self.features)
         self.lengths.update(dict(zip(*(part.tolist() for part in np.unique(lengths, return_counts=True)), strict=True)))
         counts = pc.value_counts(table["label"]).to_pylist()

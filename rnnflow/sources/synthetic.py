@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Int64
 
 from rnnflow import parquet
@@ -49,11 +50,16 @@ def _shards(
         num_rows = min(params.shard_rows, num_sequences - first)
         values, is_second = draw(rng, offsets, num_rows)
         columns = [
-            pa.array([f"{split}-{row:09d}" for row in range(first, first + num_rows)]),
+            _ids(split, first, num_rows),
             parquet.sequence_column(values, offsets[: num_rows + 1]),
-            pa.array(np.array(names)[is_second.astype(np.intp)], pa.string()),
+            pa.array(names, pa.string()).take(pa.array(is_second.astype(np.int8))),
         ]
         yield pa.Table.from_arrays(columns, schema=parquet.schema(features))
+
+
+def _ids(split: str, first: int, num_rows: int) -> pa.Array:
+    numbers = pc.utf8_lpad(pa.array(np.arange(first, first + num_rows)).cast(pa.string()), 9, "0")
+    return pc.binary_join_element_wise(f"{split}-", numbers, "")
 
 
 def _draw_sum_sign(
