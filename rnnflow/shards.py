@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import Int64
 
-from rnnflow import parquet
+from rnnflow import parquet, threads
 from rnnflow.splitting import SPARE, SPLITS, TRAIN, VALIDATION, Sides
 
 SHARD_VALUES = 2**24
@@ -25,8 +27,14 @@ def part_name(index: int) -> str:
     return f"part-{index:05d}.parquet"
 
 
+def _write_file(path: Path, shard: pa.Table, order: Int64[np.ndarray, " row"] | None) -> None:
+    parquet.write_table(path, (shard if order is None else shard.take(order)).combine_chunks())
+
+
 class ShardWriter:
     """Writes the sequences of one delivery after another; two deliveries never share a file.
+
+    Files are encoded in threads; used in a `with`, none of them writes any more when the block ends.
 
     Args:
         folders: of each split, and of the spare sequences until it is known where they belong.
@@ -41,6 +49,14 @@ class ShardWriter:
         self.num_labels: dict[int, Counter[str]] = {side: Counter() for side in folders}
         self._waiting: dict[int, list[pa.Table]] = {side: [] for side in folders}
         self._rng: np.random.Generator | None = None
+        self._calls = threads.Calls[None]()
+
+    def __enter__(self) -> "ShardWriter":
+        self._calls.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._calls.__exit__(*exception)
 
     def begin(self, seed: int | None) -> None:
         """Begin a delivery; `seed` decides the order of its rows, none leaves it as it is."""
@@ -64,7 +80,12 @@ class ShardWriter:
                 self._write(side, keeps_rest=False)
 
     def settle_spare(self) -> int:
-        """Give the spare files to the validation split if it has none, else to the train split; return which."""
+        """Give the spare files to the validation split if it has none, else to the train split; return which.
+
+        All files are complete then.
+        """
+        for _ in self._calls.results():
+            pass
         side = TRAIN if self.num_rows[VALIDATION] else VALIDATION
         for index in range(self.num_files[SPARE]):
             file = self.folders[SPARE] / part_name(index)
@@ -79,9 +100,9 @@ class ShardWriter:
         stops = self._stops(rows, keeps_rest)
         for first, stop in pairwise([0, *stops]):
             shard = rows.slice(first, stop - first)
-            if self._rng is not None:
-                shard = shard.take(self._rng.permutation(len(shard)))
-            parquet.write_table(self.folders[side] / part_name(self.num_files[side]), shard.combine_chunks())
+            order = None if self._rng is None else self._rng.permutation(len(shard))
+            path = self.folders[side] / part_name(self.num_files[side])
+            self._calls.add(_num_values(shard), partial(_write_file, path, shard, order))
             self.num_files[side] += 1
             self.num_rows[side] += len(shard)
             counts = shard["label"].value_counts().to_pylist()

@@ -38,9 +38,10 @@ def generate(
     with complete_folders(*(output / split for split in SPLITS), report) as (*folders, report_folder):
         folder_of = dict(zip(SPLITS, folders, strict=True)) | {"spare": report_folder}
         intake = Intake(settings, folder_of, reference.get("files", {}))
-        for delivery in SOURCES[settings.source](settings, raw):
-            intake.take(delivery)
-        profile = intake.finish()
+        with intake.writer:
+            for delivery in SOURCES[settings.source](settings, raw):
+                intake.take(delivery)
+            profile = intake.finish()
         for line in intake.remarks():
             print(line, file=sys.stderr)
         write_json(report_folder / "profile.json", profile)

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from rnnflow.sources.files import KNOWN
 from rnnflow.splitting import SPLITS
 from stages.generate import main
 from tests.deliveries import columns, deliver, with_entry, without
+from tests.flows.services import wait_until
 from tests.toys import write_params
 
 COUNTS = {"train": 50, "validation": 20, "test": 30}
@@ -109,6 +111,35 @@ def test_a_delivery_adds_shards_and_leaves_the_bytes_of_the_others(earlier: str,
     assert set(before.values()) < set(after.values())
     if earlier < later:
         assert before.items() < after.items()
+
+
+@pytest.mark.parametrize("source", ["sum_sign", "adding", "files"])
+def test_any_number_of_threads_makes_the_same_bytes(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("2024-01", "2024-02"):
+        deliver(tmp_path / "raw" / f"{name}.parquet", columns(100, name))
+    found = []
+    for number in ("1", "2", "3"):
+        monkeypatch.setenv("RNNFLOW_THREADS", number)
+        files = generate(
+            tmp_path, **FILES | {"source": source, "shard_rows": 7}, num_sequences=COUNTS, length=9, min_length=4
+        )
+        found.append(files | contents(tmp_path / "report"))
+    assert len(found[0]) > 15
+    assert found[0] == found[1] == found[2]
+
+
+def test_an_interrupt_between_two_files_leaves_what_was_there(tmp_path: Path) -> None:
+    earlier = generate(tmp_path, num_sequences=COUNTS)
+    write_params(tmp_path, generate={"num_sequences": {"train": 10**8}})
+    command = [sys.executable, "-m", "stages.generate", *arguments(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        wait_until((tmp_path / "sequences/.train.tmp/part-00003.parquet").exists, "the fourth file")
+        process.send_signal(signal.SIGINT)
+        _, message = process.communicate(timeout=60)
+    assert (process.returncode, message) == (130, "error: interrupted\n")
+    assert contents(tmp_path / "sequences") == earlier
 
 
 def test_an_earlier_data_set_is_replaced(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Int64
 
-from rnnflow import parquet
+from rnnflow import parquet, threads
 from rnnflow.params import GenerateParams
 from rnnflow.sources.delivery import Delivery
 from rnnflow.splitting import SPLITS
@@ -41,8 +41,11 @@ def _shards(
     params: GenerateParams, draw: Task, features: list[str], names: tuple[str, str], split: str
 ) -> Iterator[pa.Table]:
     num_sequences = getattr(params.num_sequences, split)
-    for shard, first in enumerate(range(0, num_sequences, params.shard_rows)):
-        rng = np.random.default_rng([params.seed, SPLITS.index(split), shard])
+    firsts = enumerate(range(0, num_sequences, params.shard_rows))
+
+    def shard(place: tuple[int, int]) -> pa.Table:
+        index, first = place
+        rng = np.random.default_rng([params.seed, SPLITS.index(split), index])
         # What is drawn for a sequence must not depend on how many are wanted, so that rows stay the same while
         # the data set grows: lengths and marks are drawn for a whole shard, and the values, which are many, last.
         lengths = rng.integers(params.min_length or params.length, params.length + 1, params.shard_rows)
@@ -54,7 +57,9 @@ def _shards(
             parquet.sequence_column(values, offsets[: num_rows + 1]),
             pa.array(names, pa.string()).take(pa.array(is_second.astype(np.int8))),
         ]
-        yield pa.Table.from_arrays(columns, schema=parquet.schema(features))
+        return pa.Table.from_arrays(columns, schema=parquet.schema(features))
+
+    return threads.in_order(shard, firsts, params.shard_rows * params.length * len(features))
 
 
 def _ids(split: str, first: int, num_rows: int) -> pa.Array:
