@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -392,6 +392,7 @@ def test_wishes_that_cannot_be_met_are_refused(
         max_size=8,
     ),
 )
+@example(header=["", ""], rows=[])
 def test_no_text_in_columns_brings_a_traceback(tmp_path: Path, header: list[str], rows: list[list[str]]) -> None:
     shutil.rmtree(tmp_path / "raw", ignore_errors=True)
     (tmp_path / "raw").mkdir()

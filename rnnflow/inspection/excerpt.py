@@ -99,6 +99,9 @@ def _of_csv(path: Path, delimiter: str | None) -> Excerpt:
         )
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as CSV: {' '.join(str(error).split())}") from None
+    # Only empty names can come twice; what is said of the first of them holds for all.
+    names = table.column_names
+    table = table.select([index for index, name in enumerate(names) if name not in names[:index]])
     return Excerpt("CSV", _with_lists(table), delimiter)
 
 
