@@ -40,7 +40,7 @@ deploy: .venv/.installed  ## bring the server in line with prefect.yaml
 	@python -m flows.deploy
 
 test: .venv/.installed  ## run the tests
-	@pytest -n 2 --dist loadfile
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder  # the long files stand first
 
 endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
 	@pytest -m endurance -s

@@ -123,7 +123,8 @@ def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) 
 
 @report.if_server_answers()
 def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspace) -> None:
-    metrics = pipeline.metrics(workspace.folder, plan)
+    # One that failed may have left a file cut short.
+    metrics = pipeline.metrics(workspace.folder, [stage for stage in plan if stage.name in outcomes.done])
     report.show_results(plan, outcomes, metrics)
     began = flow_run.scheduled_start_time
     report.add_to_history(f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics)

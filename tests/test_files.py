@@ -14,6 +14,7 @@ import pytest
 
 from rnnflow import dataset
 from rnnflow.params import GenerateParams
+from rnnflow.provenance import ROOT
 from rnnflow.splitting import SPLITS
 from stages.generate import generate
 from tests.recordings import (
@@ -258,17 +259,29 @@ def test_a_long_file_is_read_across_its_blocks(tmp_path: Path, monkeypatch: pyte
     assert_holds(rows(tmp_path / "raw"), entries)
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+PEAK_MB = """
+import sys
+from pathlib import Path
+import pyarrow as pa
+from rnnflow.params import GenerateParams
+from rnnflow.provenance import ROOT
+from stages.generate import generate
+settings = {"source": "files", "split": {"validation": 0.25, "test": 0.25}, "shard_rows": 1000}
+raw = Path(sys.argv[1])
+generate(GenerateParams.model_validate(settings), raw, raw.parent / "sequences", {}, raw.parent / "report")
+print("peak", pa.default_memory_pool().max_memory() / 1e6)
+"""
+"""The most memory that Arrow held, where all the tables are."""
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_memory_does_not_grow_with_the_file(threads: str, tmp_path: Path) -> None:
     peaks = []
     for count in (2, 8):
         write_many(tmp_path / str(count) / "raw" / "a.parquet", count)
-        code = (
-            "import sys; from pathlib import Path; from tests.test_files import peak_mb;"
-            "print('peak', peak_mb(Path(sys.argv[1])))"
-        )
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-        command = [sys.executable, "-c", code, str(tmp_path / str(count) / "raw")]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        environment = os.environ | {"RNNFLOW_THREADS": threads}
+        command = [sys.executable, "-c", PEAK_MB, str(tmp_path / str(count) / "raw")]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
         peaks.append(float(done.stdout.split()[-1]))
     assert peaks[1] < 1.1 * peaks[0]
 
@@ -286,10 +299,3 @@ def write_many(path: Path, count: int) -> None:
             writer = pq.ParquetWriter(path, table.schema)
         writer.write_table(table)
     writer.close()
-
-
-def peak_mb(raw: Path) -> float:
-    """Run the stage's work and return the most memory that Arrow held, where all the tables are."""
-    wanted = GenerateParams.model_validate({"source": "files", "split": SHARES, "shard_rows": 1000})
-    generate(wanted, raw, raw.parent / "sequences", {}, raw.parent / "report")
-    return pa.default_memory_pool().max_memory() / 1e6

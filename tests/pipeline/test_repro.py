@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from ruamel.yaml import YAML
 
 from rnnflow import inference
@@ -103,13 +102,10 @@ def test_a_person_with_one_model_deletes_the_other_entries(copy_of_finished: Clo
     assert "Running stage" not in printed
 
 
-@pytest.mark.parametrize("wrong", [{"epoch": 3}, {"learning_rate": "fast"}])
-def test_wrong_params_end_the_run_with_one_line_and_keep_the_results(
-    copy_of_finished: Clone, wrong: dict[str, object]
-) -> None:
+def test_wrong_params_end_the_run_with_one_line_and_keep_the_results(copy_of_finished: Clone) -> None:
     lock = copy_of_finished.read("dvc.lock")
-    copy_of_finished.change_params("train", **wrong)
+    copy_of_finished.change_params("train", learning_rate="fast")
     printed = copy_of_finished.run("dvc", "repro", expected=255)
-    assert f"error: params.yaml: train.{next(iter(wrong))}:" in printed
+    assert "error: params.yaml: train.learning_rate:" in printed
     assert "Traceback" not in printed
     assert copy_of_finished.read("dvc.lock") == lock
