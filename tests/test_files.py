@@ -274,12 +274,11 @@ print("peak", pa.default_memory_pool().max_memory() / 1e6)
 """The most memory that Arrow held, where all the tables are."""
 
 
-@pytest.mark.parametrize("threads", ["1", "3"])
-def test_memory_does_not_grow_with_the_file(threads: str, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     peaks = []
     for count in (2, 8):
         write_many(tmp_path / str(count) / "raw" / "a.parquet", count)
-        environment = os.environ | {"RNNFLOW_THREADS": threads}
+        environment = os.environ | {"RNNFLOW_THREADS": "3"}
         command = [sys.executable, "-c", PEAK_MB, str(tmp_path / str(count) / "raw")]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
         peaks.append(float(done.stdout.split()[-1]))
