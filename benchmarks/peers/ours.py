@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks import serving
 from benchmarks.peers.workloads import NUM_CLASSES, WORKLOADS
@@ -16,7 +15,7 @@ from rnnflow.model import SequenceClassifier
 from rnnflow.params import ModelParams, TrainParams
 from rnnflow.training import Training
 
-ENGINES = ("torch",)
+ENGINES = ("torch", "numba")
 """Of training; peers are held against the last."""
 MANY_EPOCHS = 1000
 
@@ -29,8 +28,7 @@ def training(cell: str, workload: str, engine: str) -> Training:
     offsets = np.concatenate(([0], data.lengths.cumsum()))
     features = tuple(f"feature_{index}" for index in range(sizes.num_features))
     split = SequenceDataset(values, offsets, data.labels, features, ("negative", "positive"))
-    assert engine in ENGINES
-    recipe = TrainParams(epochs=MANY_EPOCHS, batch_size=sizes.batch_size)
+    recipe = TrainParams.model_validate({"engine": engine, "epochs": MANY_EPOCHS, "batch_size": sizes.batch_size})
     architecture = ModelParams.model_validate({"cell": cell, "hidden_size": sizes.hidden_size})
     return Training(split, None, architecture, recipe)
 
@@ -56,7 +54,7 @@ def load(folder: str) -> Callable[[], object]:
 
     def run() -> object:
         split = dataset.load(Path(folder))
-        return torch.from_numpy(split.values), torch.from_numpy(split.labels)
+        return split.values, split.labels
 
     return run
 
@@ -90,6 +88,5 @@ def exporter(cell: str, workload: str) -> Callable[[], object]:
 
 
 def _model(cell: str, workload: str) -> SequenceClassifier:
-    torch.manual_seed(0)
     architecture = ModelParams.model_validate({"cell": cell, "hidden_size": WORKLOADS[workload].hidden_size})
     return SequenceClassifier(architecture, WORKLOADS[workload].num_features, NUM_CLASSES).eval()
