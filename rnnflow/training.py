@@ -172,24 +172,22 @@ class Training:
         lengths_of = self.sequences.lengths
         for bucket in buckets(epoch_order(self.rng, self.labels, self.params.sampling), lengths_of, size):
             starts, lengths, labels = self.sequences.starts[bucket], lengths_of[bucket], self.labels[bucket]
-            is_ragged = lengths[0] != lengths[-1]
             if self.params.random_crop:
                 starts, lengths = augmentation.cropped(starts, lengths, self.params.random_crop, self.rng)
-            inputs = self.buffer.take(starts, int(lengths.max()))
+            longest, is_ragged = int(lengths.max()), lengths.min() < lengths.max()
             changes = augmentation.draw(lengths, self.params, preparation.num_scaled, preparation.num_outputs, self.rng)
-            inputs = changes.applied(inputs, self.engine)
-            places = range(0, len(bucket), size)
-            for place in self.rng.permutation(places) if is_ragged else places:
-                rows = slice(place, place + size)
-                longest = int(lengths[rows].max())
-                valid = lengths[rows] if (lengths[rows] < longest).any() else None
-                yield Batch(
-                    inputs[rows, :longest],
-                    valid,
-                    labels[rows],
-                    float(self.class_weights[labels[rows]].sum()),
-                    *self._dropout(len(labels[rows]), longest),
-                )
+            inputs = changes.applied(self.buffer.take(starts, longest), self.engine)
+            places = np.arange(0, len(bucket), size)
+            weights = np.add.reduceat(self.class_weights[labels], places)
+            for index in self.rng.permutation(len(places)) if is_ragged else range(len(places)):
+                rows = slice(places[index], places[index] + size)
+                valid = None
+                if is_ragged:
+                    longest = int(lengths[rows].max())
+                    valid = lengths[rows] if lengths[rows].min() < longest else None
+                in_batch = labels[rows]
+                masks = self._dropout(len(in_batch), longest)
+                yield Batch(inputs[rows, :longest], valid, in_batch, float(weights[index]), *masks)
 
     def _dropout(self, batch_size: int, num_steps: int) -> tuple[Any, Any]:
         """The masks between layers and before the head, or none."""

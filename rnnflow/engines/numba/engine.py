@@ -1,5 +1,6 @@
 """The engine for compact classifiers on a CPU: a batch costs little more than its arithmetic, on one thread."""
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -87,6 +88,7 @@ class NumbaEngine:
         self._class_weights = np.asarray(task.class_weights, np.float64)
         self._largest = (0, 0)
         self._plan, self._scratch = np.empty((0, 0), np.int64), np.empty(0, np.float32)
+        self._all_alike = functools.lru_cache(_all_alike)
 
     def buffer(self, values: Float32[np.ndarray, "steps feature"]) -> HostBuffer:
         """Return the steps as they are."""
@@ -144,7 +146,7 @@ class NumbaEngine:
         if batch_size > self._largest[0] or num_steps > self._largest[1]:
             self._make_room(batch_size, num_steps)
         if lengths is None:
-            order, sorted_lengths = np.arange(batch_size), np.full(batch_size, num_steps)
+            order, sorted_lengths = self._all_alike(batch_size, num_steps)
         else:
             order = np.argsort(-lengths, kind="stable")
             sorted_lengths = lengths[order]
@@ -162,3 +164,8 @@ class NumbaEngine:
         self._largest = max(batch_size, self._largest[0]), max(num_steps, self._largest[1])
         self._plan, size = plan.make(self.task.model, self._num_inputs, self.task.num_classes, *self._largest)
         self._scratch = np.zeros(size, np.float32)
+
+
+def _all_alike(batch_size: int, num_steps: int) -> tuple[Int64[np.ndarray, " batch"], Int64[np.ndarray, " batch"]]:
+    """Order and lengths of a batch whose sequences are equally long."""
+    return np.arange(batch_size), np.full(batch_size, num_steps)

@@ -303,8 +303,6 @@ def _read_inputs(plan, layer, direction, work, inputs, order, lengths):
             to = layer[STATES] + step * step_size + units // WIDTH * panel + row * WIDTH
             for feature in range(num_features):
                 work[to + feature // WIDTH * panel + feature % WIDTH] = inputs[order[row], time, feature]
-            for feature in range(num_features, layer[INPUT_PANELS] * WIDTH):
-                work[to + feature // WIDTH * panel + feature % WIDTH] = 0.0
 
 
 @_compiled
@@ -412,8 +410,9 @@ def _run_layer_back(plan, index, direction, work, lengths, order, mask):
     num_panels = units // WIDTH
     step_size = (num_panels + layer[INPUT_PANELS]) * panel
     plane = num_panels * panel
-    num_columns = units + layer[INPUT_PANELS] * WIDTH
-    stride, back_stride = num_columns * WIDTH, PLANES[cell] * units * WIDTH
+    stride, back_stride = (units + layer[INPUT_PANELS] * WIDTH) * WIDTH, PLANES[cell] * units * WIDTH
+    num_inputs = _whole_tiles(layer[INPUTS] if layer[D_OUTPUTS] < 0 else layer[INPUT_PANELS] * WIDTH)
+    num_columns = units + num_inputs
     d_state, d_memory, d_below = plan[0, D_STATE], plan[0, D_MEMORY], plan[0, D_BELOW]
     _clear(work, layer[D_PACKED], PLANES[cell] * num_panels * stride)
     _clear(work, layer[D_BIAS], PLANES[cell] * units)
@@ -442,7 +441,7 @@ def _run_layer_back(plan, index, direction, work, lengths, order, mask):
             _outer_added(work, of_state, stride, before, gates + 2 * plane, units, num_panels, rows, panel)
             _outer_added(
                 work, of_input + units * WIDTH, stride, before + plane, gates + 3 * plane,
-                num_columns - units, num_panels, rows, panel,
+                num_inputs, num_panels, rows, panel,
             )  # fmt: skip
             _product_added(work, d_state, gates, packed_back, back_stride, tiled, num_panels, 3 * units, panel)
         else:
