@@ -5,8 +5,6 @@ python -m benchmarks.performance small large   # these anew, the others as they 
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -255,10 +253,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments.page_only:
         measure(out, arguments.names, writes=True)
     performance_page.write()
-    subprocess.run(
-        [str(PEERS_PYTHON), "-m", "benchmarks.peers.plots", str(performance_page.RESULTS)],
-        cwd=REPOSITORY, env=os.environ | ENVIRONMENT, check=True,
-    )  # fmt: skip
+    performance_page.draw()
     out.print(f"written to {performance_page.PAGE.relative_to(REPOSITORY)}")
 
 

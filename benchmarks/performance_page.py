@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from benchmarks.contest import MAX_ROUNDS, MIN_ROUNDS, PEERS_PYTHON, REPOSITORY
+from benchmarks.contest import ENVIRONMENT, MAX_ROUNDS, MIN_ROUNDS, PEERS_PYTHON, REPOSITORY
 from benchmarks.measuring import Quartiles
 from benchmarks.peers.workloads import WORKLOADS
 from rnnflow.outputs import complete_file
@@ -76,6 +77,22 @@ def keep(section: str, comparisons: Sequence[Comparison]) -> None:
     known[section] = {"machine": machine(), "comparisons": [asdict(comparison) for comparison in comparisons]}
     with complete_file(RESULTS) as temporary:
         temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def keep_growth(sizes: Sequence[int], stages: Mapping[str, Mapping[str, Any]]) -> None:
+    """Replace what is known of time and memory as the data grows."""
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    known["scale"] = {"machine": machine(), "comparisons": [], "sizes": sizes, "stages": stages}
+    with complete_file(RESULTS) as temporary:
+        temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def draw() -> None:
+    """Draw the plots."""
+    subprocess.run(
+        [str(PEERS_PYTHON), "-m", "benchmarks.peers.plots", str(RESULTS)],
+        cwd=REPOSITORY, env=os.environ | ENVIRONMENT, check=True,
+    )  # fmt: skip
 
 
 def machine() -> str:
@@ -164,7 +181,27 @@ files first; *cached* is every reading after the first.
 
 Answers are from array to array: ours from onnxruntime through `rnnflow.inference.Predictor`, with the same preparation as in
 training inside the graph; eager PyTorch's model has none. Exports leave batch and time open; ours is checked by `onnx`.
-{parts.get("serving", "")}"""
+{parts.get("serving", "")}{_growth(known["scale"]) if "scale" in known else ""}"""
+
+
+def _growth(scale: Mapping[str, Any]) -> str:
+    heads = "".join(f" {size:,}, µs |" for size in scale["sizes"])
+    rows = [
+        f"| {stage} | {' | '.join(f'{value:.2f}' for value in of['microseconds'])} | {of['peak_gb']:.2f} |"
+        for stage, of in scale["stages"].items()
+    ]
+    lines = [f"| |{heads} peak, GB |", f"| --- |{' ---: |' * (len(scale['sizes']) + 1)}", *rows]
+    return f"""
+## As the data grows
+
+![Time of a sequence as their number grows](performance-scale.png)
+
+`python -m benchmarks.scale`: CPU time of one sequence of length 10 as their number grows, start-up left out, and the peak
+memory of a process at the largest. *train* is one epoch of an RNN with loading, scaling and validation; *import* is source
+`files` on Parquet; *predict* is onnxruntime, from Parquet to Parquet.
+
+{chr(10).join(lines)}
+"""
 
 
 def _table(comparison: Comparison) -> str:

@@ -1,4 +1,7 @@
-"""Peak memory of the stages and of `rnnflow predict` on 1,000,000 sequences, and their time as the data grows tenfold."""
+"""Time of a sequence and peak memory of the stages and of `rnnflow predict`, from 100,000 to 10,000,000 sequences.
+
+python -m benchmarks.scale      # some 15 minutes; writes its part of docs/performance.md, with a plot
+"""
 
 import contextlib
 import io
@@ -8,27 +11,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from benchmarks.measuring import Figure, Quartiles, console, table
+from benchmarks import performance_page
+from benchmarks.measuring import Figure, console, table
 from benchmarks.resource_usage import usage_of
-from rnnflow import cli, parquet
+from rnnflow import cli
 from rnnflow.params import EvaluateParams, ExportParams, GenerateParams, ModelParams, NumSequences, Params, TrainParams
 from stages import evaluate, export, generate, train
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SMALL, LARGE = 100_000, 1_000_000
+SIZES = (100_000, 1_000_000, 10_000_000)
 """Sequences in train and test each."""
-NUM_ROUNDS = 2
 TARGET_PEAK_GB = 1.5
-TARGET_DEVIATION = 0.15
-CONSTANT_STAGES = ("export",)
-"""They read no sequences."""
+TARGET_DEVIATION = 0.10
+UNTIMED = ("export",)
+"""Reads no sequences, but the others need what it writes."""
 MAINS: Mapping[str, tuple[str, Callable[[Sequence[str]], None]]] = {
     "generate": ("stages.generate", generate.main),
+    "import": ("stages.generate", generate.main),
     "train": ("stages.train", train.main),
     "evaluate": ("stages.evaluate", evaluate.main),
     "export": ("stages.export", export.main),
@@ -48,6 +50,8 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
     )
     (folder / "raw").mkdir(parents=True)
     (folder / "params.json").write_text(params.model_dump_json())  # JSON is YAML
+    imported = params.model_copy(update={"generate": GenerateParams(source="files")})
+    (folder / "import.json").write_text(imported.model_dump_json())
     (folder / "reference.json").write_text("{}")
     options, reference = [f"--params={folder}/params.json"], f"--reference={folder}/reference.json"
     checkpoint = f"--checkpoint={folder}/checkpoint.safetensors"
@@ -55,6 +59,10 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
     splits = [f"--train={data}/train", f"--validation={data}/validation"]
     return {
         "generate": [*options, f"--raw={folder}/raw", reference, f"--output={data}", f"--report={folder}/data"],
+        "import": [
+            *(f"--params={folder}/import.json", f"--raw={data}/train", reference),
+            *(f"--output={folder}/imported", f"--report={folder}/imported/data"),
+        ],
         "train": ["rnn", *options, checkpoint, *splits, f"--log={folder}/training"],
         "evaluate": [*options, checkpoint, f"--test={data}/test", f"--output={folder}/evaluation"],
         "export": [*options, checkpoint, f"--metrics={metrics}", f"--model={model}", f"--report={folder}/export.json"],
@@ -64,72 +72,87 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
 
 def join(split: Path, path: Path) -> None:
     """Write the files of a split as one, which is what `rnnflow predict` takes."""
-    parquet.write_table(path, pa.concat_tables([pq.read_table(file) for file in sorted(split.glob("*.parquet"))]))
+    files = sorted(split.glob("*.parquet"))
+    with pq.ParquetWriter(path, pq.read_schema(files[0]), compression="zstd", use_dictionary=False) as writer:
+        for file in files:
+            writer.write_table(pq.read_table(file))
 
 
-def peaks(folder: Path) -> dict[str, int]:
-    """Run every stage on the large data set, each in a process of its own, and return their peak memory in bytes."""
-    found = {}
-    for stage, argv in arguments(LARGE, folder).items():
+def microseconds(number: int, folder: Path) -> dict[str, float]:
+    """Run everything in this process and return the CPU time of a sequence.
+
+    In one process because starting one takes longer than 100,000 sequences do.
+    """
+    argv = arguments(number, folder)
+    times = {}
+    for stage, (_, main) in MAINS.items():
         if stage == "predict":
             join(folder / "sequences/test", folder / "test.parquet")
-        found[stage] = usage_of(
-            [MAINS[stage][0], *argv], folder / "usage.json", REPOSITORY, dict(os.environ)
-        ).peak_bytes
+        start = time.process_time()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            main(argv[stage])
+        times[stage] = 1e6 * (time.process_time() - start) / _num_sequences(stage, number)
+    return times
+
+
+def _num_sequences(stage: str, number: int) -> int:
+    """How many a stage goes through: three splits, one with a tenth; the train split, and a tenth of it to validate; one split."""
+    return {"generate": number * 21 // 10, "train": number * 11 // 10}.get(stage, number)
+
+
+def peaks(number: int, folder: Path) -> dict[str, float]:
+    """Run everything again, each in a process of its own, and return its peak memory in GB."""
+    found = {}
+    for stage, argv in arguments(number, folder).items():
+        if stage == "predict":
+            join(folder / "sequences/test", folder / "test.parquet")
+        usage = usage_of([MAINS[stage][0], *argv], folder / "usage.json", REPOSITORY, dict(os.environ))
+        found[stage] = usage.peak_bytes / 1e9
     return found
 
 
-def microseconds(folder: Path) -> dict[str, dict[int, np.ndarray]]:
-    """Run every stage on both sizes in turn in this process, and return the CPU time of a sequence in each round.
-
-    In one process because starting one takes longer than 100,000 sequences do. The first round only warms up.
-    """
-    argv = {number: arguments(number, folder / str(number)) for number in (SMALL, LARGE)}
-    times: dict[str, dict[int, list[float]]] = {stage: {number: [] for number in argv} for stage in MAINS}
-    for stage, (_, main) in MAINS.items():
-        for number in (SMALL, *[SMALL, LARGE] * NUM_ROUNDS):
-            if stage == "predict" and not (folder / f"{number}/test.parquet").exists():
-                join(folder / f"{number}/sequences/test", folder / f"{number}/test.parquet")
-            start = time.process_time()
-            with contextlib.redirect_stdout(io.StringIO()):
-                main(argv[number][stage])
-            times[stage][number].append(1e6 * (time.process_time() - start) / number)
-    return {
-        stage: {number: np.array(values[-NUM_ROUNDS:]) for number, values in of.items()} for stage, of in times.items()
-    }
-
-
-def measure(out: Console) -> list[Figure]:
+def measure(out: Console, writes: bool = False) -> list[Figure]:
     """Print time and peak memory of each stage and return them held against the targets."""
+    os.environ |= {"RNNFLOW_DEVICE": "cpu", "RNNFLOW_THREADS": "1"}
+    times: dict[int, dict[str, float]] = {}
+    for number in (SIZES[0], *SIZES):  # the first warms up
+        with tempfile.TemporaryDirectory() as name:
+            os.environ["RNNFLOW_STATE"] = f"{name}/state"
+            times[number] = microseconds(number, Path(name))
+        out.print(f"{number:,} sequences: done")
     with tempfile.TemporaryDirectory() as name:
-        os.environ |= {"RNNFLOW_STATE": f"{name}/state", "RNNFLOW_DEVICE": "cpu"}
-        peak_bytes = peaks(Path(name) / "peaks")
-        times = microseconds(Path(name) / "times")
+        os.environ["RNNFLOW_STATE"] = f"{name}/state"
+        peak = peaks(SIZES[-1], Path(name))
+    stages = [stage for stage in MAINS if stage not in UNTIMED]
     used = table(
         "One epoch, one RNN, length 10: CPU µs a sequence, and peak memory",
-        "stage", f"{SMALL:,} sequences", f"{LARGE:,}", "10 x cost", "peak MB",
+        "stage", *(f"{number:,}" for number in SIZES), f"peak GB, {SIZES[-1]:,}",
     )  # fmt: skip
     figures = []
-    for stage, of in times.items():
-        small, large = (Quartiles.of(of[number]) for number in (SMALL, LARGE))
-        growth = 10 * large.median / small.median
-        peak = peak_bytes[stage] / 1e9
-        is_constant = stage in CONSTANT_STAGES
-        cells = ["–"] * 3 if is_constant else [small.text(2), large.text(2), f"{growth:.1f} x"]
-        used.add_row(stage, *cells, f"{1e3 * peak:.0f}")
-        figures.append(
+    for stage in stages:
+        of = [times[number][stage] for number in SIZES]
+        used.add_row(stage, *(f"{value:.2f}" for value in of), f"{peak[stage]:.2f}")
+        growth = of[-1] / of[0] - 1
+        figures += [
+            Figure(f"{stage}: peak GB", f"<= {TARGET_PEAK_GB}", f"{peak[stage]:.2f}", peak[stage] <= TARGET_PEAK_GB),
             Figure(
-                f"{stage}, {LARGE:,} sequences: peak GB", f"<= {TARGET_PEAK_GB}", f"{peak:.2f}", peak <= TARGET_PEAK_GB
-            )
-        )
-        if not is_constant:
-            is_linear = abs(growth / 10 - 1) <= TARGET_DEVIATION
-            figures.append(
-                Figure(f"{stage}: time for 10 x the sequences", "8.5 to 11.5 x", f"{growth:.1f} x", is_linear)
-            )
+                f"{stage}: time of a sequence, {SIZES[-1]:,} against {SIZES[0]:,}",
+                f"within ± {TARGET_DEVIATION:.0%}", f"{growth:+.0%}", abs(growth) <= TARGET_DEVIATION,
+            ),
+        ]  # fmt: skip
     out.print(used)
+    if writes:
+        performance_page.keep_growth(
+            SIZES,
+            {
+                stage: {"microseconds": [times[number][stage] for number in SIZES], "peak_gb": peak[stage]}
+                for stage in stages
+            },
+        )
+        performance_page.write()
+        performance_page.draw()
     return figures
 
 
 if __name__ == "__main__":
-    measure(console())
+    measure(console(), writes=True)

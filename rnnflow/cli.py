@@ -80,7 +80,6 @@ def check(arguments: argparse.Namespace) -> None:
 def warmup(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow import engines
-    print(f"compiling engine {arguments.engine}, which takes half a minute the first time", flush=True)
     start = time.monotonic()
     where = engines.warm_up(arguments.engine)
     print(f"ready after {time.monotonic() - start:.1f} s, kept in {where}" if where else "there is nothing to compile")

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 FIGURES = {
     "training": ("small", "large", "small_varying", "large_varying"),
@@ -87,6 +87,30 @@ def bars(panel: Axes, comparison: Mapping[str, Any]) -> None:
     )
 
 
+def draw_growth(scale: Mapping[str, Any], path: Path) -> None:
+    """Draw the time of a sequence in each stage as their number grows."""
+    figure, panel = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    colours = [*CELL_COLOURS.values(), *OTHER_COLOURS]
+    for (stage, of), colour in zip(scale["stages"].items(), colours, strict=True):
+        panel.plot(scale["sizes"], of["microseconds"], color=colour, marker="o", linewidth=1.8)
+        at = (scale["sizes"][-1], of["microseconds"][-1])
+        panel.annotate(stage, at, (8, 0), textcoords="offset points", va="center", color=colour)
+    panel.set_xscale("log")
+    panel.set_ylim(0)
+    panel.set_xlim(scale["sizes"][0] / 1.4, scale["sizes"][-1] * 2.4)
+    panel.xaxis.set_major_locator(FixedLocator(scale["sizes"]))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_xlabel("sequences of length 10", size=9, loc="left", color=PALE_INK)
+    panel.set_title("CPU µs a sequence", size=11.5, weight="bold", loc="left")
+    panel.grid(axis="y", color=GRID, linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.tick_params(length=0)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+    plt.close(figure)
+
+
 def _dress_axis(panel: Axes, lowest: float, highest: float) -> None:
     """Make the x axis logarithmic, with room for the numbers beside the bars."""
     panel.set_xscale("log")
@@ -128,6 +152,8 @@ def main() -> None:
         comparisons = [of for section in sections if section in known for of in known[section]["comparisons"]]
         if comparisons:
             draw(comparisons, results.with_name(f"{results.stem}-{name}.png"))
+    if "scale" in known:
+        draw_growth(known["scale"], results.with_name(f"{results.stem}-scale.png"))
 
 
 if __name__ == "__main__":

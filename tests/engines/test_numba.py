@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rnnflow import engines, parameters
 from rnnflow.engines import Batch, Task
+from rnnflow.engines.numba import cache
 from rnnflow.engines.numba.engine import NumbaEngine
 from rnnflow.errors import InputError
 from rnnflow.model import SequenceClassifier, restored
@@ -222,7 +223,19 @@ for cell in ("rnn", "lstm", "gru"):
     run = training(model, toy_split(100), engine="numba", epochs=3)
     run.run()
     print(hashlib.sha256(run.weights.tobytes()).hexdigest())
+print("PyTorch was imported" if "torch" in sys.modules else "without PyTorch")
 """
+
+
+def test_compiled_code_that_cannot_be_kept_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RNNFLOW_CACHE", str(tmp_path / "file"))
+    cache._can_be_kept.cache_clear()
+    assert not cache._can_be_kept()
+    assert capsys.readouterr().err.startswith(f"{tmp_path}/file: ")
+    cache._can_be_kept.cache_clear()
 
 
 def test_code_that_was_just_compiled_and_code_from_disk_give_the_same_bits(tmp_path: Path) -> None:
@@ -232,6 +245,7 @@ def test_code_that_was_just_compiled_and_code_from_disk_give_the_same_bits(tmp_p
         return subprocess.run(program, check=True, cwd=ROOT, env=names, capture_output=True, text=True).stdout
 
     cold = run()
+    assert cold.splitlines()[-1] == "without PyTorch"
     files = {file: file.stat().st_mtime_ns for file in (tmp_path / ".cache" / "rnnflow").rglob("*.nbc")}
     assert len(files) == 2
     assert run() == cold

@@ -3,8 +3,10 @@
 Numba itself keeps it beside the source or by the source's path, and would compile anew in each clone.
 """
 
+import functools
 import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +51,28 @@ def folder() -> Path:
 
 def compiled(function: Any, signature: Any) -> Any:
     """Return a function that `numba.njit` has wrapped, compiled for `signature` or loaded from disk."""
-    before, numba.config.CACHE_LOCATOR_CLASSES = numba.config.CACHE_LOCATOR_CLASSES, f"{__name__}.ContentLocator"
-    try:
-        function.enable_caching()
-    finally:
-        numba.config.CACHE_LOCATOR_CLASSES = before
+    if function.signatures:
+        return function
+    if _can_be_kept():
+        before, numba.config.CACHE_LOCATOR_CLASSES = numba.config.CACHE_LOCATOR_CLASSES, f"{__name__}.ContentLocator"
+        try:
+            function.enable_caching()
+        finally:
+            numba.config.CACHE_LOCATOR_CLASSES = before
     function.compile(signature)
     return function
+
+
+@functools.cache
+def _can_be_kept() -> bool:
+    """Make the folder; say where it cannot be, and that compiling takes its time where it is new."""
+    locator = ContentLocator()
+    try:
+        locator.ensure_cache_path()
+    except OSError as error:
+        said = f"{error.strerror}; engine numba compiles for half a minute each time, set {FOLDER} to keep what it compiles"
+        print(f"{folder()}: {said}", file=sys.stderr, flush=True)
+        return False
+    if not any(Path(locator.get_cache_path()).iterdir()):
+        print("engine numba compiles, once for this machine; it takes half a minute", file=sys.stderr, flush=True)
+    return True
