@@ -184,14 +184,11 @@ def test_an_incomplete_command_shows_its_usage(capsys: pytest.CaptureFixture[str
 
 
 def test_warmup_compiles_an_engine_and_says_where_it_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.main(["warmup"])
+    main(["warmup"])
     assert "ready after" in capsys.readouterr().out
-    cli.main(["warmup", "torch"])
+    main(["warmup", "torch"])
     assert capsys.readouterr().out == "there is nothing to compile\n"
 
 
 def test_warmup_of_an_unknown_engine_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        cli.main(["warmup", "abacus"])
-    assert end.value.code == 2
-    assert capsys.readouterr().err == "error: train.engine: there is no engine 'abacus' here\n"
+    assert refusal(capsys, "warmup", "abacus") == "error: train.engine: there is no engine 'abacus' here"

@@ -56,7 +56,7 @@ PLAN_WIDTH = 21
 PLANES = (1, 4, 4)
 """Of gates: RNN one, LSTM input, forget, candidate, output; GRU reset, update, candidate's part of the state, of the input."""
 
-HALF, ONE, TWO = np.float32(0.5), np.float32(1.0), np.float32(2.0)
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 # tanh as a quotient of polynomials in x², from Eigen (MathFunctionsImpl.h), right to some units in the last place.
 TANH_BOUND = np.float32(7.90531110763549805)
 P13, P11, P9, P7, P5, P3, P1 = map(np.float32, (-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08, 1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03))  # fmt: skip
@@ -154,7 +154,7 @@ def _clear(work, at, size):
 
 @_compiled
 def _clear_rows(work, at, first, stop, num_panels, panel):
-    zero = broadcast(np.float32(0.0))
+    zero = broadcast(ZERO)
     for index in range(num_panels):
         for row in range(first, stop):
             store(work, at + index * panel + row * WIDTH, zero)
@@ -199,7 +199,7 @@ def _pack(plan, layer, work, weights, is_padded, needs_back):
                         work[back + place // WIDTH * PLANES[cell] * units * WIDTH + place % WIDTH] = value
                 total = layer[BIAS] + plane * units + unit
                 is_second = not is_state and _gate_of(cell, plane, True) >= 0
-                work[total] = weights[bias + unit] + (work[total] if is_second else np.float32(0.0))
+                work[total] = weights[bias + unit] + (work[total] if is_second else ZERO)
 
 
 @_compiled
@@ -394,7 +394,7 @@ def _receive(plan, index, direction, work, step, first_new, rows, after, lengths
                 if pooling & MAX:
                     largest, share = load(work, pooled + beside + at), load(work, d_pooled + beside + at)
                     state = load(work, after + at)
-                    total = total + where_equal(state, largest, share, broadcast(np.float32(0.0)))
+                    total = total + where_equal(state, largest, share, broadcast(ZERO))
                 store(work, d_state + at, total)
         else:
             for at in range(place * panel + first_new * WIDTH, place * panel + rows * WIDTH, WIDTH):
@@ -506,8 +506,8 @@ def _pool(plan, work, lengths):
                     total = total + state
                     if pooling & MAX:
                         now = larger(largest, state)
-                        ties = where_equal(now, largest, ties, broadcast(np.float32(0.0)))
-                        ties = ties + where_equal(now, state, broadcast(ONE), broadcast(np.float32(0.0)))
+                        ties = where_equal(now, largest, ties, broadcast(ZERO))
+                        ties = ties + where_equal(now, state, broadcast(ONE), broadcast(ZERO))
                         largest = now
                 if pooling & MEAN:
                     store(work, to, total / broadcast(np.float32(length)))
@@ -706,7 +706,7 @@ def clipped_adamw(
     for index in range(whole, len(gradient)):
         square += np.float64(gradient[index]) * np.float64(gradient[index])
     ratio = max_norm / (math.sqrt(square) + 1e-6)
-    scale = np.float32(ratio if ratio < 1.0 else (1.0 if ratio >= 1.0 else ratio))
+    scale = np.float32(1.0 if ratio >= 1.0 else ratio)  # NaN stays NaN
     decay = np.float32(1.0 - learning_rate * weight_decay)
     step_size = np.float32(learning_rate / (1.0 - beta1**step))
     correction = np.float32(1.0 / math.sqrt(1.0 - beta2**step))
