@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from rnnflow.engines import Engine
+from rnnflow.engines.seam import Engine
 from rnnflow.params import TrainParams
 
 Counts = Int64[np.ndarray, " batch"]

@@ -21,14 +21,6 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def leave() -> None:
-    """Part from the other processes, if there are any."""
-    if are_started():
-        from rnnflow.engines import distributed
-
-        distributed.leave()
-
-
 def start(num_processes: int, module: str, arguments: Sequence[str]) -> NoReturn:
     """Run a module as so many processes on this machine and end as they do.
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from rnnflow import augmentation, engines, parameters, processes, scaling, tensors
 from rnnflow.batches import buckets
 from rnnflow.dataset import SequenceDataset, refuse_missing
-from rnnflow.engines import Batch, Engine, Task
+from rnnflow.engines.seam import Batch, Engine, Task
 from rnnflow.errors import InputError
 from rnnflow.evaluation import Probabilities, log_loss_and_accuracy, predict
 from rnnflow.params import ModelParams, TrainParams

@@ -72,7 +72,7 @@ def train(arguments: argparse.Namespace, settings: params.Params) -> None:
         checkpoint.save(arguments.checkpoint, arrays, description)
         for file in (resume, final_resume):
             environment.end_resume(file)
-    processes.leave()
+    engines.leave()
 
 
 @contextmanager

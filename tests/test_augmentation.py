@@ -3,7 +3,7 @@ import pytest
 
 from rnnflow import engines, parameters
 from rnnflow.augmentation import Changes, cropped, draw, dropout
-from rnnflow.engines import Engine, Task
+from rnnflow.engines.seam import Engine, Task
 from rnnflow.params import ModelParams, TrainParams
 
 LENGTHS = [10, 7, 4, 1]

@@ -14,7 +14,7 @@ import torch
 import torch.distributed
 from jaxtyping import Float32
 
-from rnnflow.engines import Batch, Buffer, Engine
+from rnnflow.engines.seam import Batch, Buffer, Engine
 from rnnflow.preparation import Lengths
 
 PARENT_SECONDS = 0.5

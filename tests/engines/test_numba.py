@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnflow import engines, parameters
-from rnnflow.engines import Batch, Task
 from rnnflow.engines.numba import cache
 from rnnflow.engines.numba.engine import NumbaEngine
+from rnnflow.engines.seam import Batch, Task
 from rnnflow.errors import InputError
 from rnnflow.model import SequenceClassifier, restored
 from rnnflow.params import Cell, ModelParams, Pooling, StemParams, TrainParams

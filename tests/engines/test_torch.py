@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from rnnflow import engines, parameters
-from rnnflow.engines import Batch, Task
+from rnnflow.engines.seam import Batch, Task
 from rnnflow.engines.torch.engine import TorchEngine
 from rnnflow.errors import InputError
 from rnnflow.model import SequenceClassifier

@@ -8,9 +8,9 @@ from jaxtyping import Float32, Int64
 
 from rnnflow import environment
 from rnnflow.batches import windows
-from rnnflow.engines import Batch, Task
 from rnnflow.engines.numba import cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
+from rnnflow.engines.seam import Batch, Task
 from rnnflow.errors import InputError
 from rnnflow.preparation import Lengths, Preparation
 

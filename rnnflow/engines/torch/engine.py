@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from rnnflow import environment
 from rnnflow.batches import windows
-from rnnflow.engines import Batch, Task
+from rnnflow.engines.seam import Batch, Task
 from rnnflow.errors import InputError
 from rnnflow.model import SequenceClassifier
 from rnnflow.preparation import Lengths
