@@ -57,7 +57,10 @@ TARGETS: Mapping[tuple[str, str], Mapping[str, float]] = {
     ("job", "published script"): {"rnn": 2, "lstm": 2, "gru": 2},
     ("batches", "DataLoader over tensors"): {"large": 2},
 }
-"""How many times our CPU time a peer's is to be at least: by comparison and peer, then by setting."""
+"""How many times our CPU time a peer's is to be at least: by comparison and peer, then by setting.
+
+Those of a step are for a CPU with AVX-512; one with AVX2 has vectors half as long and is to reach half.
+"""
 
 
 def training(workload: str, seconds: float) -> list[Comparison]:
@@ -200,9 +203,11 @@ def _sizes(sizes: Workload) -> str:
 def figures_of(comparison: Comparison) -> list[Figure]:
     """Return the ratios that have a target."""
     figures = []
+    share = 0.5 if comparison.name in WORKLOADS and not performance_page.has_avx512() else 1.0
     for (name, peer), targets in TARGETS.items():
         if name == comparison.name:
-            for setting, target in targets.items():
+            for setting, whole in targets.items():
+                target = share * whole
                 ratio = comparison.ratio(setting, peer).median
                 said = f"{name.replace('_', ' ')}, {setting}: {peer}'s time / ours"
                 figures.append(Figure(said, f">= {target:g}", number(ratio), ratio >= target))

@@ -101,11 +101,21 @@ def machine() -> str:
     return f"{system}; {_versions(OUR_PACKAGES, sys.path)}; peers: {_versions(PEERS_PACKAGES, _peers_path())}"
 
 
+def has_avx512() -> bool:
+    """Return whether the processor has vectors of 512 bits."""
+    return "avx512f" in _cpuinfo("flags").split()
+
+
 def _processor() -> str:
+    vectors = "AVX-512" if has_avx512() else "AVX2" if "avx2" in _cpuinfo("flags").split() else "no AVX2"
+    return f"{_cpuinfo('model name') or platform.processor()} ({vectors})"
+
+
+def _cpuinfo(name: str) -> str:
+    """What the system says of the first core; nothing where it says nothing."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def _peers_path() -> list[str]:
