@@ -28,7 +28,9 @@ def empty(shape: tuple[int, ...], memory_budget_mb: int | None) -> Float32[np.nd
     folder = environment.scratch_folder()
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, size)
+            if hasattr(os, "posix_fallocate"):  # elsewhere the space is taken as it is used
+                os.posix_fallocate(file.fileno(), 0, size)
+            file.truncate(size)
             return np.memmap(file, np.float32, "r+", shape=shape)
     except OSError as error:
         raise InputError(

@@ -11,7 +11,7 @@ from rnnflow.dataset import SequenceDataset
 from rnnflow.preparation import Preparation, PreparedSequences, valid_steps
 
 CHUNK_STEPS = 2**20
-"""Time steps looked at together."""
+"""Time steps looked at together; of several features, as many fewer."""
 CHUNK_VALUES = 2**18
 """Values looked at together where features are derived, which takes copies."""
 
@@ -55,8 +55,9 @@ def apply(preparation: Preparation, split: SequenceDataset, memory_budget_mb: in
             is_valid = valid_steps(num_steps, sequences.shape[1])[:, :, 0]
             values[places[is_valid]] = sequences[is_valid]
     else:
-        for start in range(0, len(split.values), CHUNK_STEPS):
-            steps = slice(start, start + CHUNK_STEPS)
+        chunk = max(1, CHUNK_STEPS // len(split.features))
+        for start in range(0, len(split.values), chunk):
+            steps = slice(start, start + chunk)
             values[: ends[-1]][steps] = preparation(split.values[None, steps], None)[0][0]
     return PreparedSequences(values, starts, lengths)
 
@@ -64,8 +65,9 @@ def apply(preparation: Preparation, split: SequenceDataset, memory_budget_mb: in
 def _chunks(preparation: Preparation, train: SequenceDataset) -> Iterator[Float[np.ndarray, "steps scaled"]]:
     """Yield every valid step of a split once, with the features to be scaled."""
     if not preparation.derives:
-        for start in range(0, len(train.values), CHUNK_STEPS):
-            yield train.values[start : start + CHUNK_STEPS]
+        chunk = max(1, CHUNK_STEPS // len(train.features))
+        for start in range(0, len(train.values), chunk):
+            yield train.values[start : start + chunk]
         return
     for rows in _rows(train):
         sequences = pad(train.values, train.offsets, rows).astype(np.float64)

@@ -95,8 +95,8 @@ class Training:
         Raises:
             InputError: the loss is no longer a finite number.
         """
-        if resume is not None and resume.exists():
-            self._load(resume)
+        if state := engines.from_first(lambda: _read_state(resume)):
+            self._restore(*state)
         for epoch in self.history:
             on_epoch(epoch)
         while not self.is_finished:
@@ -135,12 +135,13 @@ class Training:
 
     def _run_epoch(self) -> Epoch:
         train_loss, learning_rate = self.train_epoch()
-        if not np.isfinite(train_loss):
+        loss = train_loss if np.isfinite(self.weights).all() else np.nan  # the last step may have been the one
+        if not np.isfinite(loss):
             raise InputError(
-                f"training: the loss is {train_loss} in epoch {len(self.history) + 1}; "
+                f"training: the loss is {loss} in epoch {len(self.history) + 1}; "
                 "lower train.learning_rate or look for extreme values in the data"
             )
-        epoch = Epoch(train_loss, *self._validate(), learning_rate)
+        epoch = Epoch(train_loss, *engines.from_first(self._validate), learning_rate)
         self.history.append(epoch)
         if self.best_epoch == len(self.history):
             self.best_weights = self.weights.copy()
@@ -202,19 +203,28 @@ class Training:
         description = {"history": [asdict(epoch) for epoch in self.history], "rng": self.rng.bit_generator.state}
         tensors.write(path, {**self.engine.state(), "best_weights": self.best_weights}, description)
 
-    def _load(self, path: Path) -> None:
-        try:
-            arrays, description = tensors.read(path)
-        except InputError:
-            print(f"{path} is damaged, training starts over", flush=True)
-            return
-        assert isinstance(description, dict)
+    def _restore(self, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
         self.engine.load_state(arrays)
         self.best_weights = arrays["best_weights"]
         self.rng.bit_generator.state = description["rng"]
         self.history = [Epoch(**epoch) for epoch in description["history"]]
 
 
+def _read_state(path: Path | None) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """Return a saved state, or none where there is none that can be used."""
+    if path is None or not path.exists():
+        return None
+    try:
+        arrays, description = tensors.read(path)
+    except InputError:
+        print(f"{path} is damaged, training starts over", flush=True)
+        return None
+    assert isinstance(description, dict)
+    return arrays, description
+
+
 def _class_weights(train: SequenceDataset, params: TrainParams) -> Float[np.ndarray, " class"]:
     counts = np.array(train.class_counts, np.float64)
-    return np.ones(len(counts)) if params.class_weights == "none" else counts.sum() / (len(counts) * counts)
+    if params.class_weights == "none":
+        return np.ones(len(counts))
+    return np.where(counts > 0, counts.sum() / (len(counts) * np.maximum(counts, 1)), 0.0)

@@ -23,7 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with exit_on_input_error():
         settings = params.load(arguments.params)
-        if settings.train.num_processes > 1 and not processes.are_started():
+        if processes.are_started():
+            processes.end_with_the_launcher()
+        elif settings.train.num_processes > 1:
             engines.device(settings.train.engine)
             processes.start(settings.train.num_processes, "stages.train", sys.argv[1:] if argv is None else argv)
         train(arguments, settings)
@@ -44,7 +46,7 @@ def train(arguments: argparse.Namespace, settings: params.Params) -> None:
         "params": provenance.params_md5({"model": model_params.model_dump(), "train": settings.train.model_dump()}),
         "code": provenance.code_md5(provenance.source_files(Path(__file__), engines.entry(engine))),
     }
-    known_by = {**md5, **engines.versions(engine), "device": device}
+    known_by = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
     resume, final_resume = (environment.resume_file({**known_by, "fit": fit}) for fit in ("chosen", "final"))
     fitted = train_split
     training = Training(train_split, validation, model_params, settings.train, device)
@@ -55,7 +57,8 @@ def train(arguments: argparse.Namespace, settings: params.Params) -> None:
                 dataset.joined(train_split, validation, settings.train.memory_budget_mb),
                 training.chosen_epoch,
             )
-            print(f"{arguments.name}: final fit, {num_epochs} epochs on train and validation", flush=True)
+            if processes.is_first():
+                print(f"{arguments.name}: final fit, {num_epochs} epochs on train and validation", flush=True)
             final = Training(fitted, None, model_params, settings.train, device, last_epoch=num_epochs)
             arrays = final.run(final_resume)
     description = checkpoint.Description(

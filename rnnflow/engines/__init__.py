@@ -6,9 +6,10 @@ export and resume know no difference. An engine is a room of its own; nobody els
 """
 
 import importlib
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -16,6 +17,8 @@ from jaxtyping import Float32
 from rnnflow import processes
 from rnnflow.engines.seam import Engine, Task
 from rnnflow.errors import InputError
+
+T = TypeVar("T")
 
 
 def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> Engine:
@@ -44,6 +47,16 @@ def device(name: str) -> str:
         InputError: it is not installed, or has no such device.
     """
     found: str = _room(name).device()
+    return found
+
+
+def from_first(find: Callable[[], T]) -> T:
+    """Return what the first of several processes finds; the others ask it. Alone, it is this one."""
+    if not processes.are_started():
+        return find()
+    from rnnflow.engines import distributed
+
+    found: T = distributed.from_first(find() if processes.is_first() else None)
     return found
 
 

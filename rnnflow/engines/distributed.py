@@ -3,9 +3,6 @@
 Everything random is drawn above the seam, in every process alike, so that all take the same step on the same weights.
 """
 
-import os
-import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +13,6 @@ from jaxtyping import Float32
 
 from rnnflow.engines.seam import Batch, Buffer, Engine
 from rnnflow.preparation import Lengths
-
-PARENT_SECONDS = 0.5
 
 
 class DistributedEngine:
@@ -32,7 +27,6 @@ class DistributedEngine:
         self.engine = engine
         self.device = device
         if not torch.distributed.is_initialized():
-            threading.Thread(target=_end_with_the_launcher, args=(os.getppid(),), daemon=True).start()
             torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
         self.rank, self.num_processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
 
@@ -88,8 +82,8 @@ def leave() -> None:
     torch.distributed.destroy_process_group()
 
 
-def _end_with_the_launcher(pid: int) -> None:
-    """A launcher that was killed leaves its processes behind; they would train on beside a retry."""
-    while os.getppid() == pid:
-        time.sleep(PARENT_SECONDS)
-    os._exit(1)
+def from_first(value: Any) -> Any:
+    """Return what the first process gives, in every process."""
+    values = [value]
+    torch.distributed.broadcast_object_list(values, src=0)
+    return values[0]

@@ -232,10 +232,10 @@ def test_compiled_code_that_cannot_be_kept_is_said(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("RNNFLOW_CACHE", str(tmp_path / "file"))
-    cache._can_be_kept.cache_clear()
-    assert not cache._can_be_kept()
+    cache.can_be_kept.cache_clear()
+    assert not cache.can_be_kept()
     assert capsys.readouterr().err.startswith(f"{tmp_path}/file: ")
-    cache._can_be_kept.cache_clear()
+    cache.can_be_kept.cache_clear()
 
 
 def test_code_that_was_just_compiled_and_code_from_disk_give_the_same_bits(tmp_path: Path) -> None:

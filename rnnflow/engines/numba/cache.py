@@ -6,12 +6,16 @@ Numba itself keeps it beside the source or by the source's path, and would compi
 import functools
 import hashlib
 import os
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
-from numba.core.caching import _CacheLocator
+from numba.core.caching import NullCache, _CacheLocator
+
+from rnnflow.engines.numba.lanes import ROWS
 
 FOLDER = "RNNFLOW_CACHE"
 """Environment variable: where compiled code is kept, by default below the user's cache folder."""
@@ -19,11 +23,12 @@ SOURCES = ("kernels.py", "lanes.py")
 
 
 class ContentLocator(_CacheLocator):
-    """Names the folder by the content of the source, not by its place; Numba adds the CPU and its own version."""
+    """Names the folder by the content of the source, not by its place, and by the CPU and Numba's version."""
 
     def __init__(self) -> None:
         source = b"".join((Path(__file__).parent / name).read_bytes() for name in SOURCES)
-        self.key = hashlib.sha256(source + numba.__version__.encode()).hexdigest()[:16]
+        machine = f"{numba.__version__} {llvm.get_host_cpu_name()} {ROWS}"
+        self.key = hashlib.sha256(source + machine.encode()).hexdigest()[:16]
 
     def get_cache_path(self) -> str:
         """Return the folder."""
@@ -45,26 +50,38 @@ class ContentLocator(_CacheLocator):
 
 def folder() -> Path:
     """Return where compiled code is kept."""
-    by_default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnflow"
-    return Path(os.environ.get(FOLDER) or by_default)
+    if chosen := os.environ.get(FOLDER):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "rnnflow"  # noqa: PTH111 - raises nothing
 
 
 def compiled(function: Any, signature: Any) -> Any:
     """Return a function that `numba.njit` has wrapped, compiled for `signature` or loaded from disk."""
     if function.signatures:
         return function
-    if _can_be_kept():
+    if _is_kept() or can_be_kept():
         before, numba.config.CACHE_LOCATOR_CLASSES = numba.config.CACHE_LOCATOR_CLASSES, f"{__name__}.ContentLocator"
         try:
             function.enable_caching()
         finally:
             numba.config.CACHE_LOCATOR_CLASSES = before
-    function.compile(signature)
+    try:
+        function.compile(signature)
+    except (OSError, EOFError, pickle.UnpicklingError) as error:  # a full disk, a file that was cut short
+        print(f"{folder()}: {error}; compiling without it", file=sys.stderr, flush=True)
+        function._cache = NullCache()
+        function.compile(signature)
     return function
 
 
+def _is_kept() -> bool:
+    """Whether something was compiled before, for an image say, in a folder that need not be writable."""
+    path = Path(ContentLocator().get_cache_path())
+    return any(path.glob("*.nbi"))
+
+
 @functools.cache
-def _can_be_kept() -> bool:
+def can_be_kept() -> bool:
     """Make the folder; say where it cannot be, and that compiling takes its time where it is new."""
     locator = ContentLocator()
     try:
@@ -73,6 +90,6 @@ def _can_be_kept() -> bool:
         said = f"{error.strerror}; engine numba compiles for half a minute each time, set {FOLDER} to keep what it compiles"
         print(f"{folder()}: {said}", file=sys.stderr, flush=True)
         return False
-    if not any(Path(locator.get_cache_path()).iterdir()):
+    if not _is_kept():
         print("engine numba compiles, once for this machine; it takes half a minute", file=sys.stderr, flush=True)
     return True

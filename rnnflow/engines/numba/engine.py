@@ -14,7 +14,7 @@ from rnnflow.engines.seam import Batch, Task
 from rnnflow.errors import InputError
 from rnnflow.preparation import Lengths, Preparation
 
-PACKAGES = ("numba", "llvmlite")
+PACKAGES = ("numba", "llvmlite", "numpy")
 KERNELS = ((kernels.run, kernels.RUN), (kernels.clipped_adamw, kernels.CLIPPED_ADAMW))
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -40,7 +40,15 @@ def device() -> str:
 
 
 def warm_up() -> str:
-    """Compile everything, or load it from where it is kept, and return that place."""
+    """Compile everything, or load it from where it is kept, and return that place.
+
+    Raises:
+        InputError: nothing can be kept there.
+    """
+    if not cache.can_be_kept():
+        raise InputError(
+            f"{cache.folder()}: cannot be written, so that nothing is kept; set {cache.FOLDER} to a folder"
+        )
     for function, signature in KERNELS:
         compiled(function, signature)
     return str(cache.folder())
@@ -119,7 +127,11 @@ class NumbaEngine:
     ) -> Float32[np.ndarray, "batch class"]:
         """Return the answers of the classifier as it is now, without dropout."""
         logits = np.empty((len(prepared), self.task.num_classes), np.float32)
-        self._call(prepared, lengths, NO_GRADIENT, NO_LABELS, 1.0, None, None, logits)
+        size = self.task.train.batch_size  # what there is scratch for
+        for start in range(0, len(prepared), size):
+            rows = slice(start, start + size)
+            valid = None if lengths is None else lengths[rows]
+            self._call(prepared[rows], valid, NO_GRADIENT, NO_LABELS, 1.0, None, None, logits[rows])
         return logits
 
     def state(self) -> dict[str, np.ndarray]:

@@ -8,14 +8,14 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from rnnflow import environment
+from rnnflow import environment, processes
 from rnnflow.batches import windows
 from rnnflow.engines.seam import Batch, Task
 from rnnflow.errors import InputError
 from rnnflow.model import SequenceClassifier
 from rnnflow.preparation import Lengths
 
-PACKAGES = ("torch",)
+PACKAGES = ("torch", "numpy")
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
@@ -43,6 +43,13 @@ def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) 
     """
     if task.train.precision == "bfloat16" and device == "cpu" and not torch.cpu._is_avx512_bf16_supported():
         raise InputError("train.precision: this CPU has no instructions for bfloat16; use float32, or a GPU")
+    if device == "cuda" and processes.are_started():
+        if processes.local_rank() >= torch.cuda.device_count():
+            raise InputError(
+                f"train.num_processes: process {processes.local_rank() + 1} on this machine, which has "
+                f"{torch.cuda.device_count()} GPUs; one process for each"
+            )
+        torch.cuda.set_device(processes.local_rank())
     return TorchEngine(task, weights, device)
 
 
