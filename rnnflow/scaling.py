@@ -55,9 +55,7 @@ def apply(preparation: Preparation, split: SequenceDataset, memory_budget_mb: in
             is_valid = valid_steps(num_steps, sequences.shape[1])[:, :, 0]
             values[places[is_valid]] = sequences[is_valid]
     else:
-        chunk = max(1, CHUNK_STEPS // len(split.features))
-        for start in range(0, len(split.values), chunk):
-            steps = slice(start, start + chunk)
+        for steps in _steps(split):
             values[: ends[-1]][steps] = preparation(split.values[None, steps], None)[0][0]
     return PreparedSequences(values, starts, lengths)
 
@@ -65,15 +63,21 @@ def apply(preparation: Preparation, split: SequenceDataset, memory_budget_mb: in
 def _chunks(preparation: Preparation, train: SequenceDataset) -> Iterator[Float[np.ndarray, "steps scaled"]]:
     """Yield every valid step of a split once, with the features to be scaled."""
     if not preparation.derives:
-        chunk = max(1, CHUNK_STEPS // len(train.features))
-        for start in range(0, len(train.values), chunk):
-            yield train.values[start : start + chunk]
+        for steps in _steps(train):
+            yield train.values[steps]
         return
     for rows in _rows(train):
         sequences = pad(train.values, train.offsets, rows).astype(np.float64)
         derived, num_steps = preparation.derive(sequences, train.lengths[rows])
         assert num_steps is not None
         yield derived[valid_steps(num_steps, derived.shape[1])[:, :, 0]]
+
+
+def _steps(split: SequenceDataset) -> Iterator[slice]:
+    """Yield the steps of a split in chunks of about as many values."""
+    chunk = max(1, CHUNK_STEPS // len(split.features))
+    for start in range(0, len(split.values), chunk):
+        yield slice(start, start + chunk)
 
 
 def _rows(split: SequenceDataset) -> Iterator[Int64[np.ndarray, " chunk"]]:

@@ -53,10 +53,8 @@ def train(arguments: argparse.Namespace, settings: params.Params) -> None:
     with _log(arguments, settings.train.epochs, device) as on_epoch:
         arrays = training.run(resume, on_epoch)
         if settings.train.final_fit:
-            fitted, num_epochs = (
-                dataset.joined(train_split, validation, settings.train.memory_budget_mb),
-                training.chosen_epoch,
-            )
+            fitted = dataset.joined(train_split, validation, settings.train.memory_budget_mb)
+            num_epochs = training.chosen_epoch
             if processes.is_first():
                 print(f"{arguments.name}: final fit, {num_epochs} epochs on train and validation", flush=True)
             final = Training(fitted, None, model_params, settings.train, device, last_epoch=num_epochs)

@@ -25,7 +25,6 @@ class DistributedEngine:
 
     def __init__(self, engine: Engine, device: str) -> None:
         self.engine = engine
-        self.device = device
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
         self.rank, self.num_processes = torch.distributed.get_rank(), torch.distributed.get_world_size()

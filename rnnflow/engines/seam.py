@@ -10,6 +10,10 @@ from jaxtyping import Float, Float32, Int64
 from rnnflow.params import ModelParams, TrainParams
 from rnnflow.preparation import Lengths
 
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+"""Of AdamW, in every engine."""
+
 
 @dataclass(frozen=True)
 class Batch:

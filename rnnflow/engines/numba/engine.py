@@ -10,14 +10,12 @@ from rnnflow import environment
 from rnnflow.batches import windows
 from rnnflow.engines.numba import cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
-from rnnflow.engines.seam import Batch, Task
+from rnnflow.engines.seam import BETAS, EPSILON, Batch, Task
 from rnnflow.errors import InputError
 from rnnflow.preparation import Lengths, Preparation
 
 PACKAGES = ("numba", "llvmlite", "numpy")
 KERNELS = ((kernels.run, kernels.RUN), (kernels.clipped_adamw, kernels.CLIPPED_ADAMW))
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
 NO_STEP_MASK = np.empty((0, 0, 0, 0), np.float32)
 NO_HEAD_MASK = np.empty((0, 0), np.float32)
 NO_LOGITS = np.empty((0, 0), np.float32)

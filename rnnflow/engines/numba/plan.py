@@ -5,11 +5,11 @@ from jaxtyping import Int64
 
 from rnnflow.engines.numba import kernels as k
 from rnnflow.engines.numba.lanes import ROWS, WIDTH
+from rnnflow.parameters import NUM_GATES
 from rnnflow.params import ModelParams
 
 CELLS = {"rnn": k.RNN, "lstm": k.LSTM, "gru": k.GRU}
 POOLINGS = {"last": 0, "mean": k.MEAN, "max": k.MAX, "mean_max": k.MEAN + k.MAX}
-NUM_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
 def make(

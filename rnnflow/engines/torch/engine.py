@@ -10,14 +10,12 @@ from torch.nn import functional
 
 from rnnflow import environment, processes
 from rnnflow.batches import windows
-from rnnflow.engines.seam import Batch, Task
+from rnnflow.engines.seam import BETAS, EPSILON, Batch, Task
 from rnnflow.errors import InputError
 from rnnflow.model import SequenceClassifier
 from rnnflow.preparation import Lengths
 
 PACKAGES = ("torch", "numpy")
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
 
 
 def device() -> str:
