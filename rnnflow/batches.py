@@ -9,7 +9,7 @@ BATCHES_PER_BUCKET = 8
 
 
 def buckets(
-    order: Int64[np.ndarray, " sequence"], lengths: Int64[np.ndarray, " any"], batch_size: int
+    order: Int64[np.ndarray, " sequence"], offsets: Int64[np.ndarray, " sequence_plus_one"], batch_size: int
 ) -> Iterator[Int64[np.ndarray, " bucket"]]:
     """Yield the sequences of `order`, eight batches at a time, each time sorted by length.
 
@@ -18,7 +18,14 @@ def buckets(
     """
     for start in range(0, len(order), BATCHES_PER_BUCKET * batch_size):
         bucket = order[start : start + BATCHES_PER_BUCKET * batch_size]
-        yield bucket[np.argsort(lengths[bucket], kind="stable")]
+        yield bucket[np.argsort(lengths_of(bucket, offsets), kind="stable")]
+
+
+def lengths_of(
+    indices: Int64[np.ndarray, " batch"], offsets: Int64[np.ndarray, " sequence_plus_one"]
+) -> Int64[np.ndarray, " batch"]:
+    """Return how many steps the sequences `indices` have."""
+    return offsets[indices + 1] - offsets[indices]
 
 
 def pad(
@@ -30,9 +37,7 @@ def pad(
 
     What stands after the end of a shorter sequence is arbitrary: whoever reads it goes by the lengths.
     """
-    starts = offsets[indices]
-    longest = int((offsets[indices + 1] - starts).max())
-    steps = starts[:, None] + np.arange(longest)
+    steps = offsets[indices, None] + np.arange(lengths_of(indices, offsets).max())
     return values.take(steps, axis=0, mode="clip")
 
 

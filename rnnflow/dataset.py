@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int, Int32, Int64
 
 from rnnflow import buffers
 from rnnflow.batches import first_missing
@@ -26,7 +26,7 @@ class SequenceDataset:
     values: Float32[np.ndarray, "steps feature"]
     offsets: Int64[np.ndarray, " sequence_plus_one"]
     """In time steps."""
-    labels: Int64[np.ndarray, " sequence"]
+    labels: Int[np.ndarray, " sequence"]
     """Indices in `classes`."""
     features: tuple[str, ...]
     classes: tuple[str, ...]
@@ -41,12 +41,17 @@ class SequenceDataset:
     @property
     def length_range(self) -> tuple[int, int, int]:
         """Shortest, median and longest sequence, in time steps."""
-        lengths = np.sort(self.lengths)
+        lengths = self.lengths
+        lengths.sort()
         return int(lengths[0]), int(lengths[len(lengths) // 2]), int(lengths[-1])
 
     @property
     def class_counts(self) -> list[int]:
         return np.bincount(self.labels, minlength=len(self.classes)).tolist()
+
+    def without_values(self) -> "SequenceDataset":
+        """Return all but the values, whose memory is free when nothing else refers to them."""
+        return replace(self, values=np.empty((0, len(self.features)), np.float32))
 
 
 def load(
@@ -83,8 +88,8 @@ def load(
             f"memory_budget_mb: {memory_budget_mb}, less than one file needs: {largest.path} has {size:,.0f} MiB; "
             "raise it, or lower generate.shard_rows"
         )
-    values, lengths, labels = _read_side_by_side(files, memory_budget_mb)
-    offsets = np.concatenate(([0], np.cumsum(lengths // len(expected))))
+    values, offsets, labels = _read_side_by_side(files, memory_budget_mb)
+    offsets //= len(expected)
     names = tuple(classes) if classes else tuple(sorted(labels.unique().cast(pa.string()).to_pylist()))
     indices = _class_indices(folder, labels, names)
     return SequenceDataset(values.reshape(-1, len(expected)), offsets, indices, expected, names)
@@ -118,12 +123,12 @@ def refuse_missing(split: SequenceDataset, name: str) -> None:
 
 def _read_side_by_side(
     files: Sequence[SequenceFile], memory_budget_mb: int | None
-) -> tuple[Float32[np.ndarray, " value"], Int64[np.ndarray, " sequence"], pa.ChunkedArray]:
-    """Values, number of values and label of each sequence; each file's place in them is known beforehand."""
+) -> tuple[Float32[np.ndarray, " value"], Int64[np.ndarray, " sequence_plus_one"], pa.ChunkedArray]:
+    """Values, where those of each sequence begin and end, and its label; each file's place is known beforehand."""
     value_ends = np.cumsum([file.num_values for file in files])
     row_ends = np.cumsum([file.num_rows for file in files])
     values = buffers.empty((int(value_ends[-1]),), memory_budget_mb)
-    lengths = np.empty(row_ends[-1], dtype=np.int64)
+    offsets = np.zeros(row_ends[-1] + 1, dtype=np.int64)
 
     def read(index: int) -> list[pa.Array]:
         file = files[index]
@@ -133,7 +138,9 @@ def _read_side_by_side(
             column = batch.column("sequence")
             flat = column.flatten()
             values[position : position + len(flat)] = flat.to_numpy()
-            lengths[row : row + len(column)] = pc.list_value_length(column).to_numpy()
+            ends = offsets[row + 1 : row + 1 + len(column)]
+            np.cumsum(pc.list_value_length(column).to_numpy(), out=ends)
+            ends += position
             labels.append(batch.column("label"))
             row += len(column)
             position += len(flat)
@@ -141,10 +148,10 @@ def _read_side_by_side(
 
     with ThreadPoolExecutor(NUM_THREADS) as pool:  # Arrow decodes outside Python's lock
         labels = [chunk for chunks in pool.map(read, range(len(files))) for chunk in chunks]
-    return values, lengths, pa.chunked_array(labels)
+    return values, offsets, pa.chunked_array(labels)
 
 
-def _class_indices(folder: Path, labels: pa.ChunkedArray, classes: tuple[str, ...]) -> Int64[np.ndarray, " sequence"]:
+def _class_indices(folder: Path, labels: pa.ChunkedArray, classes: tuple[str, ...]) -> Int32[np.ndarray, " sequence"]:
     known = pa.array(classes, pa.string())
     chunks = [pc.index_in(chunk.dictionary, known).take(chunk.indices) for chunk in labels.chunks]
     indices = pa.chunked_array(chunks, pa.int32())
@@ -153,4 +160,4 @@ def _class_indices(folder: Path, labels: pa.ChunkedArray, classes: tuple[str, ..
         raise InputError(
             f"{folder}: row {row}: label {labels[row].as_py()!r} is unknown to the train split, which has {', '.join(classes)}"
         )
-    return indices.to_numpy().astype(np.int64)
+    return indices.to_numpy()

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int, Int64
 
-from rnnflow.batches import buckets, pad
+from rnnflow.batches import buckets, lengths_of, pad
 from rnnflow.dataset import SequenceDataset
 from rnnflow.preparation import Lengths, Preparation
 
 Answer = Callable[[Float32[np.ndarray, "batch time feature"], Lengths], Float32[np.ndarray, "batch class"]]
-Labels = Int64[np.ndarray, " sequence"]
+Labels = Int[np.ndarray, " sequence"]
 Probabilities = Float32[np.ndarray, "sequence class"]
 
 
@@ -23,13 +23,14 @@ def predict(answer: Answer, preparation: Preparation, dataset: SequenceDataset, 
         dataset: raw sequences.
         batch_size: sequences that are answered together.
     """
-    lengths = dataset.lengths
+    offsets = dataset.offsets
     probabilities = np.empty((len(dataset), len(dataset.classes)), dtype=np.float32)
-    for bucket in buckets(np.arange(len(dataset)), lengths, batch_size):
+    for bucket in buckets(np.arange(len(dataset)), offsets, batch_size):
         for start in range(0, len(bucket), batch_size):
             rows = bucket[start : start + batch_size]
-            valid = lengths[rows] if lengths[rows[0]] != lengths[rows[-1]] else None
-            prepared, num_steps = preparation(pad(dataset.values, dataset.offsets, rows), valid)
+            lengths = lengths_of(rows, offsets)
+            valid = lengths if lengths[0] != lengths[-1] else None
+            prepared, num_steps = preparation(pad(dataset.values, offsets, rows), valid)
             probabilities[rows] = softmax(answer(prepared, num_steps))
     return probabilities
 

@@ -10,7 +10,7 @@ import onnxruntime
 from jaxtyping import Float32, Int64
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
-from rnnflow.batches import buckets, first_missing, pad
+from rnnflow.batches import buckets, first_missing, lengths_of, pad
 from rnnflow.errors import InputError
 
 METADATA_VERSION = "1"
@@ -112,12 +112,12 @@ class Predictor:
 
         They are NaN for a sequence that `first_refused` would name.
         """
-        lengths = np.diff(offsets)
-        result = np.empty((len(lengths), len(self.classes)), dtype=np.float32)
-        for bucket in buckets(np.arange(len(lengths)), lengths, CHUNK_SIZE):
+        num_sequences = len(offsets) - 1
+        result = np.empty((num_sequences, len(self.classes)), dtype=np.float32)
+        for bucket in buckets(np.arange(num_sequences), offsets, CHUNK_SIZE):
             for start in range(0, len(bucket), CHUNK_SIZE):
                 rows = bucket[start : start + CHUNK_SIZE]
-                result[rows] = self.run(pad(values, offsets, rows), lengths[rows])
+                result[rows] = self.run(pad(values, offsets, rows), lengths_of(rows, offsets))
         return result
 
     def predict(self, sequences: Sequence[np.ndarray]) -> list[str]:

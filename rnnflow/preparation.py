@@ -101,6 +101,12 @@ class Preparation:
         """Return how many steps are left of so many."""
         return -(-lengths // self.params.downsampling)
 
+    def offsets(self, raw: Int64[np.ndarray, " sequence_plus_one"]) -> Int64[np.ndarray, " sequence_plus_one"]:
+        """Return where prepared sequences begin and end that stand one after another as the raw ones do."""
+        if self.params.downsampling == 1:
+            return raw
+        return np.concatenate([raw[:1], np.cumsum(self.num_steps(np.diff(raw)))])
+
     def refused(
         self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
     ) -> Bool[np.ndarray, "batch 1"]:
@@ -158,13 +164,8 @@ class PreparedSequences:
 
     values: Float32[np.ndarray, "steps prepared"]
     """Behind the last sequence there are as many steps to spare as the longest one has."""
-    starts: Int64[np.ndarray, " sequence"]
-    """First step of each."""
-    lengths: Int64[np.ndarray, " sequence"]
+    offsets: Int64[np.ndarray, " sequence_plus_one"]
+    """In steps; those of the raw sequences where they have as many."""
 
     def __len__(self) -> int:
-        return len(self.starts)
-
-    @property
-    def longest(self) -> int:
-        return int(self.lengths.max())
+        return len(self.offsets) - 1

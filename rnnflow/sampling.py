@@ -1,13 +1,13 @@
 """Which sequences an epoch has, and in which order."""
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 
 from rnnflow.params import Sampling
 
 
 def epoch_order(
-    rng: np.random.Generator, labels: Int64[np.ndarray, " sequence"], sampling: Sampling
+    rng: np.random.Generator, labels: Int[np.ndarray, " sequence"], sampling: Sampling
 ) -> Int64[np.ndarray, " sequence"]:
     """Return as many indices of sequences as there are, in random order.
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from rnnflow import buffers
-from rnnflow.batches import pad
+from rnnflow.batches import lengths_of, pad
 from rnnflow.dataset import SequenceDataset
 from rnnflow.preparation import Preparation, PreparedSequences, valid_steps
 
@@ -41,23 +41,21 @@ def apply(preparation: Preparation, split: SequenceDataset, memory_budget_mb: in
         split: the raw sequences.
         memory_budget_mb: a buffer above so many MiB is a file on disk.
     """
-    lengths = preparation.num_steps(split.lengths)
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
-    shape = (int(ends[-1] + lengths.max()), preparation.num_outputs)
-    values = buffers.empty(shape, memory_budget_mb)
-    values[ends[-1] :] = 0.0
+    offsets = preparation.offsets(split.offsets)
+    end = int(offsets[-1])
+    values = buffers.empty((end + int(np.diff(offsets).max()), preparation.num_outputs), memory_budget_mb)
+    values[end:] = 0.0
     if preparation.derives or preparation.params.scaling == "sequence":
         for rows in _rows(split):
-            sequences, num_steps = preparation(pad(split.values, split.offsets, rows), split.lengths[rows])
+            sequences, num_steps = preparation(pad(split.values, split.offsets, rows), lengths_of(rows, split.offsets))
             assert num_steps is not None
-            places = starts[rows][:, None] + np.arange(sequences.shape[1])
+            places = offsets[rows, None] + np.arange(sequences.shape[1])
             is_valid = valid_steps(num_steps, sequences.shape[1])[:, :, 0]
             values[places[is_valid]] = sequences[is_valid]
     else:
         for steps in _steps(split):
-            values[: ends[-1]][steps] = preparation(split.values[None, steps], None)[0][0]
-    return PreparedSequences(values, starts, lengths)
+            values[:end][steps] = preparation(split.values[None, steps], None)[0][0]
+    return PreparedSequences(values, offsets)
 
 
 def _chunks(preparation: Preparation, train: SequenceDataset) -> Iterator[Float[np.ndarray, "steps scaled"]]:
@@ -68,7 +66,7 @@ def _chunks(preparation: Preparation, train: SequenceDataset) -> Iterator[Float[
         return
     for rows in _rows(train):
         sequences = pad(train.values, train.offsets, rows).astype(np.float64)
-        derived, num_steps = preparation.derive(sequences, train.lengths[rows])
+        derived, num_steps = preparation.derive(sequences, lengths_of(rows, train.offsets))
         assert num_steps is not None
         yield derived[valid_steps(num_steps, derived.shape[1])[:, :, 0]]
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from rnnflow import augmentation, engines, parameters, processes, scaling, tensors
-from rnnflow.batches import buckets
+from rnnflow.batches import buckets, lengths_of
 from rnnflow.dataset import SequenceDataset, refuse_missing
 from rnnflow.engines.seam import Batch, Engine, Task
 from rnnflow.errors import InputError
@@ -170,9 +170,9 @@ class Training:
     def _batches(self) -> Iterator[Batch]:
         """Yield the sequences of an epoch, in an order drawn for it."""
         size, preparation = self.params.batch_size, self.preparation
-        lengths_of = self.sequences.lengths
-        for bucket in buckets(epoch_order(self.rng, self.labels, self.params.sampling), lengths_of, size):
-            starts, lengths, labels = self.sequences.starts[bucket], lengths_of[bucket], self.labels[bucket]
+        offsets = self.sequences.offsets
+        for bucket in buckets(epoch_order(self.rng, self.labels, self.params.sampling), offsets, size):
+            starts, lengths, labels = offsets[bucket], lengths_of(bucket, offsets), self.labels[bucket].astype(np.int64)
             if self.params.random_crop:
                 starts, lengths = augmentation.cropped(starts, lengths, self.params.random_crop, self.rng)
             longest, is_ragged = int(lengths.max()), lengths.min() < lengths.max()

@@ -32,19 +32,20 @@ def evaluate(settings: params.EvaluateParams, checkpoint_file: Path, test: Path,
     if description.model.missing == "refuse":
         dataset.refuse_missing(split, "test")
     probabilities = evaluation.predict(classifier.logits, classifier.preparation, split, settings.batch_size)
-    majority = int(np.argmax(description.class_counts))
-    metrics = evaluation.metrics(split.labels, probabilities, majority)
-    slices = evaluation.length_slices(split.labels, probabilities, split.lengths, settings.num_length_slices)
+    labels, lengths, classes = split.labels, split.lengths, split.classes
+    del split  # its values, before the metrics take copies
+    metrics = evaluation.metrics(labels, probabilities, majority=int(np.argmax(description.class_counts)))
+    slices = evaluation.length_slices(labels, probabilities, lengths, settings.num_length_slices)
     with complete_folders(output) as (folder,):
         write_json(folder / "metrics.json", metrics)
-        write_rows(folder / "classes.csv", evaluation.per_class(split.labels, probabilities, split.classes))
-        write_rows(folder / "confusion.csv", evaluation.confusion(split.labels, probabilities, split.classes))
-        bins = evaluation.calibration(split.labels, probabilities, settings.num_calibration_bins)
+        write_rows(folder / "classes.csv", evaluation.per_class(labels, probabilities, classes))
+        write_rows(folder / "confusion.csv", evaluation.confusion(labels, probabilities, classes))
+        bins = evaluation.calibration(labels, probabilities, settings.num_calibration_bins)
         write_rows(folder / "calibration.csv", bins)
         write_rows(folder / "lengths.csv", slices)
     interval = f"{metrics['accuracy_low']:.4f} to {metrics['accuracy_high']:.4f}"
     print(
-        f"{description.name}: accuracy {metrics['accuracy']:.4f} (95 %: {interval}) on {len(split):,} test sequences, "
+        f"{description.name}: accuracy {metrics['accuracy']:.4f} (95 %: {interval}) on {len(labels):,} test sequences, "
         f"baseline {metrics['baseline_accuracy']:.4f}"
     )
 

@@ -48,24 +48,26 @@ def train(arguments: argparse.Namespace, settings: params.Params) -> None:
     }
     known_by = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
     resume, final_resume = (environment.resume_file({**known_by, "fit": fit}) for fit in ("chosen", "final"))
-    fitted = train_split
     training = Training(train_split, validation, model_params, settings.train, device)
+    if not settings.train.final_fit:
+        train_split = train_split.without_values()  # the training has its own, prepared
     with _log(arguments, settings.train.epochs, device) as on_epoch:
         arrays = training.run(resume, on_epoch)
         if settings.train.final_fit:
-            fitted = dataset.joined(train_split, validation, settings.train.memory_budget_mb)
             num_epochs = training.chosen_epoch
+            del training  # and its buffer, before there is another one
+            train_split = dataset.joined(train_split, validation, settings.train.memory_budget_mb)
             if processes.is_first():
                 print(f"{arguments.name}: final fit, {num_epochs} epochs on train and validation", flush=True)
-            final = Training(fitted, None, model_params, settings.train, device, last_epoch=num_epochs)
-            arrays = final.run(final_resume)
+            training = Training(train_split, None, model_params, settings.train, device, last_epoch=num_epochs)
+            arrays = training.run(final_resume)
     description = checkpoint.Description(
         name=arguments.name,
         model=model_params,
         features=train_split.features,
         classes=train_split.classes,
-        class_counts=tuple(fitted.class_counts),
-        lengths=fitted.length_range,
+        class_counts=tuple(train_split.class_counts),
+        lengths=train_split.length_range,
         num_parameters=len(training.weights),
         md5=md5,
     )

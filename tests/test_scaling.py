@@ -143,15 +143,15 @@ def test_a_split_is_prepared_as_each_of_its_sequences_alone(
         prepared = scaling.apply(preparation, data, memory_budget_mb)
     assert isinstance(prepared.values, np.memmap) == (memory_budget_mb == 0)
     assert len(prepared) == len(lengths)
-    assert prepared.lengths.tolist() == [-(-length // model.downsampling) for length in lengths]
-    assert prepared.longest == max(prepared.lengths)
-    ends = prepared.starts + prepared.lengths
-    assert prepared.starts.tolist() == [0, *ends[:-1]]
-    assert prepared.values.shape == (ends[-1] + prepared.longest, preparation.num_outputs)
-    assert not prepared.values[ends[-1] :].any()
-    for sequence, start, end in zip(np.split(data.values, data.offsets[1:-1]), prepared.starts, ends, strict=True):
+    num_steps = [-(-length // model.downsampling) for length in lengths]
+    assert prepared.offsets.tolist() == [0, *np.cumsum(num_steps)]
+    end = sum(num_steps)
+    assert prepared.values.shape == (end + max(num_steps), preparation.num_outputs)
+    assert not prepared.values[end:].any()
+    stretches = np.split(prepared.values[:end], prepared.offsets[1:-1])
+    for sequence, stretch in zip(np.split(data.values, data.offsets[1:-1]), stretches, strict=True):
         alone, _ = preparation(sequence[None], None)
-        np.testing.assert_allclose(prepared.values[start:end], alone[0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(stretch, alone[0], rtol=1e-5, atol=1e-6)
 
 
 def test_preparing_a_long_sequence_among_short_ones_takes_no_memory_for_padding(
