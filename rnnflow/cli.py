@@ -80,8 +80,9 @@ def check(arguments: argparse.Namespace) -> None:
 def warmup(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow import engines
+        from rnnflow.params import TrainParams
     start = time.monotonic()
-    where = engines.warm_up(arguments.engine)
+    where = engines.warm_up(arguments.engine or TrainParams().engine)
     print(f"ready after {time.monotonic() - start:.1f} s, kept in {where}" if where else "there is nothing to compile")
 
 
@@ -149,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Compile what training needs and keep it below RNNFLOW_CACHE, by default ~/.cache/rnnflow, for every "
         "clone that has the same source. Without this the first training does it.",
     )
-    command.add_argument("engine", nargs="?", default="numba", metavar="ENGINE", help="by default numba")
+    command.add_argument("engine", nargs="?", metavar="ENGINE", help="by default the one that trains by default")
     command.set_defaults(run=warmup)
 
     _add_inspect(commands)

@@ -69,10 +69,10 @@ class LeakCheck:
 
     def _check_ids(self, columns: Columns) -> None:
         keys = columns["id"]
+        if not _repeats(keys):
+            return
         order = np.argsort(keys, kind="stable")
         repeated = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
-        if not len(repeated):
-            return
         again = int(order[repeated + 1].min())
         before = int(np.flatnonzero(keys == keys[again])[0])
         place, earlier = (self._places[columns["delivery"][row]] for row in (again, before))
@@ -82,6 +82,8 @@ class LeakCheck:
     def _refuse_shared(self, columns: Columns, name: str, what: str, advice: str = "") -> None:
         """Refuse two sequences with the same key on two sides."""
         keys, sides = columns[name], columns["side"]
+        if not _repeats(keys):
+            return
         order = np.lexsort([sides, keys])
         shared = (keys[order[1:]] == keys[order[:-1]]) & (sides[order[1:]] != sides[order[:-1]])
         self._refuse(columns, order, shared, what, advice)
@@ -130,3 +132,9 @@ class LeakCheck:
                 return chunk[row].as_py()
             row -= len(chunk)
         raise IndexError(row)
+
+
+def _repeats(keys: UInt64[np.ndarray, " sequence"]) -> bool:
+    """Whether a key comes twice: sorting them alone takes a ninth of the time of sorting where they are."""
+    keys = np.sort(keys)
+    return bool((keys[1:] == keys[:-1]).any())

@@ -91,12 +91,12 @@ def entry(name: str) -> Path:
 
 def _room(name: str) -> Any:
     try:
-        return importlib.import_module(f"rnnflow.engines.{name}.engine")
+        package = importlib.import_module(f"rnnflow.engines.{name}")
+        return importlib.import_module(f"{package.__name__}.engine")
     except ModuleNotFoundError as error:
         if str(error.name).startswith("rnnflow"):
             raise InputError(f"train.engine: there is no engine {name!r} here") from None
-        extra = "fast" if name == "numba" else "pipeline"
         raise InputError(
             f"train.engine: {name} is not installed ({error.name} is missing); "
-            f"pip install 'rnnflow[{extra}]', or choose another engine"
+            f"pip install 'rnnflow[{package.EXTRA}]', or choose another engine"
         ) from None

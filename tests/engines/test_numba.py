@@ -198,6 +198,7 @@ STEM = ModelParams(cell="gru", stem=StemParams(channels=4))
     [
         (task(STEM), r"a stem \(models\.….stem\)"),
         (task(ModelParams(cell="gru"), precision="bfloat16"), r"precision bfloat16 \(train\.precision\)"),
+        (task(ModelParams(cell="gru"), cuda_graphs=True), r"CUDA graphs \(train\.cuda_graphs\)"),
         (task(ModelParams(cell="gru"), num_threads=2), r"2 threads \(train\.num_threads\)"),
     ],
 )

@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -27,11 +30,11 @@ def engine(**recipe: object) -> TorchEngine:
     return created
 
 
-def batch() -> Batch:
+def batch(lengths: Sequence[int] | None = (5, 4, 3, 2, 1, 5)) -> Batch:
     rng = np.random.default_rng(0)
     inputs = torch.from_numpy(rng.standard_normal((6, 5, 2), dtype=np.float32))
     labels = np.array([0, 1, 2, 0, 1, 2])
-    return Batch(inputs, np.array([5, 4, 3, 2, 1, 5]), labels, float(WEIGHTS[labels].sum()))
+    return Batch(inputs, None if lengths is None else np.array(lengths), labels, float(WEIGHTS[labels].sum()))
 
 
 def classifier() -> SequenceClassifier:
@@ -109,10 +112,31 @@ def test_bfloat16_changes_the_products_and_little_else() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_a_gpu_computes_what_the_cpu_does() -> None:
-    used, peer = engines.create(task(), initial(), "cuda"), engine()
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_a_gpu_computes_what_the_cpu_does(cuda_graphs: bool) -> None:
+    used, peer = engines.create(task(cuda_graphs=cuda_graphs), initial(), "cuda"), engine()
     assert isinstance(used, TorchEngine)
-    given = batch()
-    on_gpu = Batch(given.inputs.cuda(), given.lengths, given.labels, given.total_weight)
-    assert float(used.loss_and_grad(on_gpu)) == pytest.approx(float(peer.loss_and_grad(given)), rel=1e-5)
-    torch.testing.assert_close(used.gradient.cpu(), peer.gradient, rtol=1e-4, atol=1e-5)
+    for _ in range(3):
+        for given in (batch(), batch(lengths=None)):
+            on_gpu = replace(given, inputs=given.inputs.cuda())
+            assert float(used.loss_and_grad(on_gpu)) == pytest.approx(float(peer.loss_and_grad(given)), rel=1e-4)
+            torch.testing.assert_close(used.gradient.cpu(), peer.gradient, rtol=1e-3, atol=1e-5)
+            for each in (used, peer):
+                each.step(0.01)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_replayed_step_has_the_bits_of_one_that_was_launched() -> None:
+    weights = []
+    for cuda_graphs in (False, True):
+        used = engines.create(task(cuda_graphs=cuda_graphs), initial(), "cuda")
+        for _ in range(5):
+            used.loss_and_grad(replace(batch(), inputs=batch().inputs.cuda()))
+            used.step(0.01)
+        weights.append(used.state()["weights"])
+    np.testing.assert_array_equal(weights[0], weights[1])
+
+
+def test_graphs_change_nothing_on_a_cpu() -> None:
+    losses = [float(engine(cuda_graphs=wanted).loss_and_grad(batch())) for wanted in (False, True)]
+    assert losses[0] == losses[1]

@@ -19,14 +19,13 @@ from rnnflow.engines.numba.lanes import ROWS
 
 FOLDER = "RNNFLOW_CACHE"
 """Environment variable: where compiled code is kept, by default below the user's cache folder."""
-SOURCES = ("kernels.py", "lanes.py")
 
 
 class ContentLocator(_CacheLocator):
-    """Names the folder by the content of the source, not by its place, and by the CPU and Numba's version."""
+    """Names the folder by the content of this package, not by its place, and by the CPU and Numba's version."""
 
     def __init__(self) -> None:
-        source = b"".join((Path(__file__).parent / name).read_bytes() for name in SOURCES)
+        source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
         machine = f"{numba.__version__} {llvm.get_host_cpu_name()} {ROWS}"
         self.key = hashlib.sha256(source + machine.encode()).hexdigest()[:16]
 

@@ -8,14 +8,14 @@ from jaxtyping import Float32, Int64
 
 from rnnflow import environment
 from rnnflow.batches import windows
-from rnnflow.engines.numba import cache, kernels, plan
+from rnnflow.engines.numba import adamw, cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
 from rnnflow.engines.seam import BETAS, EPSILON, Batch, Task
 from rnnflow.errors import InputError
 from rnnflow.preparation import Lengths, Preparation
 
 PACKAGES = ("numba", "llvmlite", "numpy")
-KERNELS = ((kernels.run, kernels.RUN), (kernels.clipped_adamw, kernels.CLIPPED_ADAMW))
+KERNELS = ((kernels.run, kernels.RUN), (adamw.clipped_adamw, adamw.CLIPPED_ADAMW))
 NO_STEP_MASK = np.empty((0, 0, 0, 0), np.float32)
 NO_HEAD_MASK = np.empty((0, 0), np.float32)
 NO_LOGITS = np.empty((0, 0), np.float32)
@@ -61,6 +61,7 @@ def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) 
     for name, is_wanted in {
         "a stem (models.….stem)": task.model.stem is not None,
         f"precision {task.train.precision} (train.precision)": task.train.precision != "float32",
+        "CUDA graphs (train.cuda_graphs)": task.train.cuda_graphs,
         f"{task.train.num_threads} threads (train.num_threads)": task.train.num_threads > 1,
     }.items():
         if is_wanted:

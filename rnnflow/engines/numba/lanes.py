@@ -7,19 +7,22 @@ says, so that a CPU with short vectors computes the same bits as one with long o
 Matrices are kept in *panels*: sixteen columns, one row of them after another, then the next sixteen.
 """
 
+import inspect
 import operator
 from collections.abc import Callable
 from typing import Any, Literal
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
 WIDTH = 16
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 ROWS = 8 if llvm.get_host_cpu_features().get("avx512f") else 4
 """Rows of a tile: their sums fill the registers and no more."""
 
@@ -158,6 +161,11 @@ def clamp(typing_context, lanes, bound):
         return builder.select(builder.fcmp_ordered("<", value, low), low, value)
 
     return LANES(LANES, types.float32), emit
+
+
+def kernel(function: Callable) -> Any:
+    """Let Numba compile a function when it is called, without what a type checker may have wrapped around it."""
+    return njit(error_model="numpy", nogil=True)(inspect.unwrap(function))
 
 
 def tile(start: Start, is_transposed: bool) -> Any:

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int64
 
-from rnnflow.engines.numba import kernels as k
+from rnnflow.engines.numba import layout as k
 from rnnflow.engines.numba.lanes import ROWS, WIDTH
 from rnnflow.parameters import NUM_GATES
 from rnnflow.params import ModelParams

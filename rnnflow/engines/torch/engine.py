@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 from torch.nn import functional
 
 from rnnflow import environment, processes
 from rnnflow.batches import windows
 from rnnflow.engines.seam import BETAS, EPSILON, Batch, Task
+from rnnflow.engines.torch.graphs import Graphs
 from rnnflow.errors import InputError
 from rnnflow.model import SequenceClassifier
 from rnnflow.preparation import Lengths
@@ -82,6 +83,7 @@ class TorchEngine:
         self.first_moment = torch.zeros_like(self.weights)
         self.second_moment = torch.zeros_like(self.weights)
         self.num_steps = torch.zeros((), device=self.device)
+        self._graphs = Graphs(self._loss_and_grad) if task.train.cuda_graphs and device == "cuda" else None
         position = 0
         for parameter in self.model.parameters():
             end = position + parameter.numel()
@@ -99,20 +101,30 @@ class TorchEngine:
 
     def loss_and_grad(self, batch: Batch) -> Float[Tensor, ""]:
         """Return the loss of a batch; its gradient is in `gradient` afterwards."""
-        lengths, step_mask, head_mask = (
-            None if values is None else self.array(values)
-            for values in (batch.lengths, batch.step_mask, batch.head_mask)
-        )
+        optional = {"lengths": batch.lengths, "step_mask": batch.step_mask, "head_mask": batch.head_mask}
+        tensors = {
+            "inputs": batch.inputs,
+            "labels": self.array(batch.labels),
+            "total_weight": torch.tensor(batch.total_weight, device=self.device),
+            **{name: self.array(values) for name, values in optional.items() if values is not None},
+        }
+        return self._loss_and_grad(**tensors) if self._graphs is None else self._graphs(tensors)
+
+    def _loss_and_grad(
+        self,
+        inputs: Float[Tensor, "batch time feature"],
+        labels: Int[Tensor, " batch"],
+        total_weight: Float[Tensor, ""],
+        lengths: Int[Tensor, " batch"] | None = None,
+        step_mask: Float[Tensor, "layer batch time output"] | None = None,
+        head_mask: Float[Tensor, "batch pooled"] | None = None,
+    ) -> Float[Tensor, ""]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            logits = self.model.classify(batch.inputs, lengths, step_mask, head_mask)
+            logits = self.model.classify(inputs, lengths, step_mask, head_mask)
         loss = functional.cross_entropy(
-            logits.float(),
-            self.array(batch.labels),
-            self.class_weights,
-            label_smoothing=self.recipe.label_smoothing,
-            reduction="sum",
+            logits.float(), labels, self.class_weights, label_smoothing=self.recipe.label_smoothing, reduction="sum"
         )
-        loss = loss / batch.total_weight
+        loss = loss / total_weight
         self.gradient.zero_()
         loss.backward()
         return loss.detach()

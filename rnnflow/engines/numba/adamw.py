@@ -1,0 +1,46 @@
+"""The step of the optimiser."""
+
+import math
+
+import numpy as np
+from numba import types
+
+from rnnflow.engines.numba.lanes import WIDTH, kernel
+
+_FLOATS = types.float32[::1]
+CLIPPED_ADAMW = types.void(
+    _FLOATS, _FLOATS, _FLOATS, _FLOATS, types.int64, types.float64, types.float64, types.float64,
+    types.float64, types.float64, types.float64,
+)  # fmt: skip
+
+
+@kernel
+def clipped_adamw(
+    weights, gradient, first_moment, second_moment, step, learning_rate, max_norm, weight_decay, beta1, beta2, epsilon
+):
+    """Clip the gradient's norm and take step number `step` (from 1) of AdamW."""
+    sums = np.zeros(WIDTH)
+    whole = len(gradient) // WIDTH * WIDTH
+    for start in range(0, whole, WIDTH):
+        for lane in range(WIDTH):
+            sums[lane] += np.float64(gradient[start + lane]) * np.float64(gradient[start + lane])
+    square = 0.0
+    for lane in range(WIDTH):
+        square += sums[lane]
+    for index in range(whole, len(gradient)):
+        square += np.float64(gradient[index]) * np.float64(gradient[index])
+    ratio = max_norm / (math.sqrt(square) + 1e-6)
+    scale = np.float32(1.0 if ratio >= 1.0 else ratio)  # NaN stays NaN
+    decay = np.float32(1.0 - learning_rate * weight_decay)
+    step_size = np.float32(learning_rate / (1.0 - beta1**step))
+    correction = np.float32(1.0 / math.sqrt(1.0 - beta2**step))
+    keep1, take1 = np.float32(beta1), np.float32(1.0 - beta1)
+    keep2, take2 = np.float32(beta2), np.float32(1.0 - beta2)
+    small = np.float32(epsilon)
+    for index in range(len(weights)):
+        slope = gradient[index] * scale
+        first = keep1 * first_moment[index] + take1 * slope
+        second = keep2 * second_moment[index] + take2 * (slope * slope)
+        first_moment[index] = first
+        second_moment[index] = second
+        weights[index] = weights[index] * decay - step_size * first / (np.sqrt(second) * correction + small)
