@@ -14,7 +14,7 @@ BENCHMARKS = {
     "serving": "export to ONNX, and its answers against eager PyTorch",
     "performance": "all of that and more against peers in an environment of their own (make peers); takes many minutes",
     "flow": "the flow against a bare dvc repro; takes minutes",
-    "scale": "time and memory of the stages up to 1,000,000 sequences; takes minutes",
+    "scale": "time and memory of the stages up to 10,000,000 sequences; takes many minutes",
     "imports": "peak memory of stage generate on files of five gigabytes; takes many minutes, runs only if named",
     "accuracy": "accuracy against published results; takes long, runs only if named",
 }

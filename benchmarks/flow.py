@@ -1,4 +1,7 @@
-"""What the flow adds to a bare `dvc repro`: with nothing to do, and over a real run of the default pipeline with a server."""
+"""What the flow adds to a bare `dvc repro`: with nothing to do, and over a real run of the default pipeline with a server.
+
+python -m benchmarks.flow       # some 8 minutes; writes its part of docs/performance.md
+"""
 
 import os
 import socket
@@ -14,10 +17,16 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
+from benchmarks import performance_page
 from benchmarks.measuring import Figure, Quartiles, alternated, console, table
+from benchmarks.performance_page import Comparison
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NUM_ROUNDS_ALONE, NUM_IDLE_ROUNDS, NUM_REAL_ROUNDS = 3, 7, 3
+ALONE = "nothing to do, no server"
+"""The flow starts one that ends with it."""
+IDLE = "nothing to do, a server"
+REAL = "everything runs, a server"
 TARGET_OWN_SECONDS = 1.5
 TARGET_SHARE = 0.10
 EMPTY_FLOW = """
@@ -71,12 +80,6 @@ def is_healthy(url: str) -> bool:
         return False
 
 
-def seconds(commands: Mapping[str, Callable[[], object]], num_rounds: int, num_warm_up: int) -> dict[str, Quartiles]:
-    """Return the wall seconds of commands that take turns."""
-    measured = alternated(commands, num_rounds, num_warm_up, clock=time.perf_counter)
-    return {name: Quartiles.of(values) for name, values in measured.items()}
-
-
 def calls(clone: Path, environment: Mapping[str, str]) -> dict[str, Callable[[], str]]:
     """Return what is compared: a bare `dvc repro`, an empty flow of as many tasks, and the flow."""
     num_stages = len(call([*DVC, "stage", "list"], clone, environment).splitlines())
@@ -101,8 +104,12 @@ def with_new_seeds(clone: Path, compared: Mapping[str, Callable[[], str]]) -> di
     return {name: renewed(run) for name, run in compared.items()}
 
 
-def measure(out: Console) -> list[Figure]:
+wall_seconds = partial(alternated, num_warm_up=1, clock=time.perf_counter)
+
+
+def measure(out: Console, writes: bool = False) -> list[Figure]:
     """Print wall times of the flow beside its peers and return the figures with a target."""
+    settings = {}
     with tempfile.TemporaryDirectory() as name:
         folder, clone = Path(name), Path(name) / "rnnflow"
         environment = {
@@ -114,21 +121,24 @@ def measure(out: Console) -> list[Figure]:
         call(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], folder, environment)
         call([*DVC, "config", "--local", "cache.dir", str(REPOSITORY / ".dvc/cache")], clone, environment)
         call([*DVC, "repro"], clone, environment)
-        alone = seconds(calls(clone, environment), NUM_ROUNDS_ALONE, num_warm_up=1)
+        settings[ALONE] = wall_seconds(calls(clone, environment), NUM_ROUNDS_ALONE)
         with server(folder, environment) as with_server:
             compared = calls(clone, with_server)
-            idle = seconds(compared, NUM_IDLE_ROUNDS, num_warm_up=1)
+            settings[IDLE] = wall_seconds(compared, NUM_IDLE_ROUNDS)
             call([*DVC, "config", "--local", "cache.dir", str(folder / "cache")], clone, environment)
-            real = seconds(with_new_seeds(clone, compared), NUM_REAL_ROUNDS, num_warm_up=0)
-    times = table("Wall seconds: median (quartiles)", "run", *alone)
-    rows = {
-        "nothing to do, a server that comes and goes with the flow": alone,
-        "nothing to do, a server that is there": idle,
-        "everything runs, a server that is there": real,
+            settings[REAL] = wall_seconds(with_new_seeds(clone, compared), NUM_REAL_ROUNDS, num_warm_up=0)
+    found = {
+        setting: {name: Quartiles.of(values) for name, values in of_setting.items()}
+        for setting, of_setting in settings.items()
     }
-    for what, found in rows.items():
-        times.add_row(what, *(quartiles.text(1) for quartiles in found.values()))
+    alone, idle, real = (found[setting] for setting in (ALONE, IDLE, REAL))
+    times = table("Wall seconds: median (quartiles)", "run", *alone)
+    for setting, of_setting in found.items():
+        times.add_row(setting, *(quartiles.text(1) for quartiles in of_setting.values()))
     out.print(times)
+    if writes:
+        performance_page.keep("flow", [Comparison.of("flow", "A run of the pipeline", "s", "flow", settings)])
+        performance_page.write()
     limit = 2 * alone["dvc repro"].median + alone["empty flow"].median
     own = idle["flow"].median - idle["empty flow"].median
     share = real["flow"].median / real["dvc repro"].median - 1
@@ -140,4 +150,4 @@ def measure(out: Console) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    measure(console())
+    measure(console(), writes=True)

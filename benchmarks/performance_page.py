@@ -191,7 +191,12 @@ files first; *cached* is every reading after the first.
 
 Answers are from array to array: ours from onnxruntime through `rnnflow.inference.Predictor`, with the same preparation as in
 training inside the graph; eager PyTorch's model has none. Exports leave batch and time open; ours is checked by `onnx`.
-{parts.get("serving", "")}{_growth(known["scale"]) if "scale" in known else ""}"""
+{parts.get("serving", "")}
+### The flow
+
+`python -m benchmarks.flow`: wall seconds of `python -m flows.retrain`, of a bare `dvc repro`, and of a Prefect flow with as many
+tasks that do nothing. Without a server, Prefect starts one that ends with the flow.
+{parts.get("flow", "")}{_growth(known["scale"]) if "scale" in known else ""}"""
 
 
 def _growth(scale: Mapping[str, Any]) -> str:
@@ -206,8 +211,8 @@ def _growth(scale: Mapping[str, Any]) -> str:
 
 ![Time of a sequence as their number grows](performance-scale.png)
 
-`python -m benchmarks.scale`: CPU time of one sequence of length 10 as their number grows, start-up left out, and the peak
-memory of a process at the largest. *train* is one epoch of an RNN with loading, scaling and validation; *import* is source
+`python -m benchmarks.scale`: CPU time of one sequence of length 10 as their number grows, without what a stage costs with a
+thousand of them, and the peak memory of a process at the largest. *train* is one epoch of an RNN with loading, scaling and validation; *import* is source
 `files` on Parquet; *predict* is onnxruntime, from Parquet to Parquet.
 
 {chr(10).join(lines)}
