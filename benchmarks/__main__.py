@@ -15,10 +15,11 @@ BENCHMARKS = {
     "performance": "all of that and more against peers in an environment of their own (make peers); takes many minutes",
     "flow": "the flow against a bare dvc repro; takes minutes",
     "scale": "time and memory of the stages up to 10,000,000 sequences; takes many minutes",
+    "engines": "accuracy of each engine over five seeds; takes minutes, runs only if named",
     "imports": "peak memory of stage generate on files of five gigabytes; takes many minutes, runs only if named",
     "accuracy": "accuracy against published results; takes long, runs only if named",
 }
-ONLY_IF_NAMED = ("imports", "accuracy")
+ONLY_IF_NAMED = ("engines", "imports", "accuracy")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -40,7 +40,7 @@ def write_split(folder: Path, num_sequences: int, length: int, num_features: int
 def load_ours(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Return values and labels, checked for nulls, empty, ragged and infinite sequences."""
     split = dataset.load(folder)
-    return torch.from_numpy(split.values), torch.from_numpy(split.labels)
+    return torch.from_numpy(split.values), torch.from_numpy(split.labels.astype(np.int64))
 
 
 def load_with_pandas(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""What `benchmarks.performance` measured, kept in docs/performance.json, and the page made of it."""
+"""What was measured, by `benchmarks.performance` most of it, kept in docs/performance.json, and the page made of it."""
 
 import json
 import math
@@ -145,13 +145,14 @@ def page(known: Mapping[str, Any]) -> str:
     return f"""\
 # Speed against peers
 
-Written by `python -m benchmarks.performance` (after `make peers`), which measures all of this, and by
+Written by `python -m benchmarks.performance` (after `make peers`), which measures all but the last two parts, and by
 `python -m benchmarks.performance SECTION`, which measures one section anew; the numbers are in
 [performance.json](performance.json).
 
 Every contestant runs in a process of its own on **one thread of a CPU**, the peers in an environment of their own
 ([requirements](../benchmarks/requirements.txt)). The processes take turns, round after round, {MIN_ROUNDS} to {MAX_ROUNDS} of them after
-a warm-up, so that whatever else the machine does meets all of them. What counts is the **CPU time** of the process. Tables hold
+a warm-up, so that whatever else the machine does meets all of them. What counts is the **CPU time** of the process, but for
+the flow. Tables hold
 the median and, in brackets, the quartiles; **× ours** is the peer's time over ours in the same round: 3 means that the
 peer needs three times our time. The ratios are what to compare: times depend on the machine and on what else it did.
 
@@ -192,10 +193,10 @@ files first; *cached* is every reading after the first.
 Answers are from array to array: ours from onnxruntime through `rnnflow.inference.Predictor`, with the same preparation as in
 training inside the graph; eager PyTorch's model has none. Exports leave batch and time open; ours is checked by `onnx`.
 {parts.get("serving", "")}
-### The flow
+## The flow
 
 `python -m benchmarks.flow`: wall seconds of `python -m flows.retrain`, of a bare `dvc repro`, and of a Prefect flow with as many
-tasks that do nothing. Without a server, Prefect starts one that ends with the flow.
+tasks that do nothing, in turn, 3 to 7 rounds. Without a server, Prefect starts one that ends with the flow.
 {parts.get("flow", "")}{_growth(known["scale"]) if "scale" in known else ""}"""
 
 

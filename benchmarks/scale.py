@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -103,10 +104,11 @@ def seconds(number: int) -> dict[str, float]:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a folder for data and state."""
+    """Yield a folder for data and state; one thread works, on the CPU."""
     with tempfile.TemporaryDirectory() as name:
-        os.environ["RNNFLOW_STATE"] = f"{name}/state"
-        yield Path(name)
+        settings = {"RNNFLOW_STATE": f"{name}/state", "RNNFLOW_DEVICE": "cpu", "RNNFLOW_THREADS": "1"}
+        with patch.dict(os.environ, settings):
+            yield Path(name)
 
 
 def _num_sequences(stage: str, number: int) -> int:
@@ -128,7 +130,6 @@ def peaks(number: int) -> dict[str, float]:
 
 def measure(out: Console, writes: bool = False) -> list[Figure]:
     """Print time and peak memory of each stage and return them held against the targets."""
-    os.environ |= {"RNNFLOW_DEVICE": "cpu", "RNNFLOW_THREADS": "1"}
     seconds(SIZES[0])  # warms up
     rounds: dict[int, list[dict[str, float]]] = {number: [] for number in ROUNDS}
     for number in (*ROUNDS, *list(ROUNDS)[-2::-1]):

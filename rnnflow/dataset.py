@@ -160,4 +160,6 @@ def _class_indices(folder: Path, labels: pa.ChunkedArray, classes: tuple[str, ..
         raise InputError(
             f"{folder}: row {row}: label {labels[row].as_py()!r} is unknown to the train split, which has {', '.join(classes)}"
         )
-    return indices.to_numpy()
+    found = indices.to_numpy()
+    found.flags.writeable = False  # as it is where they are Arrow's own
+    return found

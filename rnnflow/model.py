@@ -3,8 +3,10 @@
 Shapes: B batch, T time, F feature, D directions (1 or 2), H hidden_size, C class.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,8 @@ from rnnflow.preparation import SCALING_NAMES, Lengths, Preparation
 Valid = Int64[Tensor, " batch"] | None
 """Valid steps of each sequence, or none where every sequence fills the tensor."""
 
+RUNS: dict[type[nn.RNNBase], Callable[..., Any]] = {nn.RNN: torch.rnn_tanh, nn.LSTM: torch.lstm, nn.GRU: torch.gru}
+"""What is behind the cells."""
 CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
@@ -183,12 +187,30 @@ class RecurrentLayer(nn.Module):
 
 
 def _run(cell: nn.RNNBase, inputs: Tensor, lengths: Valid) -> tuple[Tensor, Tensor]:
-    outputs, state = cell(inputs)
+    outputs, final = _outputs(cell, inputs)
     if lengths is None:
-        hidden = state[0] if isinstance(state, tuple) else state
-        return outputs, hidden[0]
+        return outputs, final
     last = (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2])
     return outputs, outputs.gather(1, last).squeeze(1)
+
+
+def _outputs(cell: nn.RNNBase, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the output of every step, and of the last one.
+
+    Under autocast the weights are converted here: on a GPU it would compute recurrent layers in float16, whatever it is
+    asked for (PyTorch's `AutocastRNN.cpp`).
+    """
+    device = inputs.device.type
+    if not torch.is_autocast_enabled(device):
+        outputs, state = cell(inputs)
+        return outputs, (state[0] if isinstance(state, tuple) else state)[0]
+    dtype = torch.get_autocast_dtype(device)
+    begin = torch.zeros(1, len(inputs), cell.hidden_size, dtype=dtype, device=inputs.device)
+    run, state = RUNS[type(cell)], (begin, begin) if isinstance(cell, nn.LSTM) else begin
+    weights = [weight.to(dtype) for weight in cell.parameters()]
+    with torch.autocast(device, enabled=False):
+        outputs, final, *_ = run(inputs.to(dtype), state, weights, True, 1, 0.0, cell.training, False, True)
+    return outputs.float(), final[0].float()
 
 
 def reverse(inputs: Float[Tensor, "batch time feature"], lengths: Valid) -> Float[Tensor, "batch time feature"]:

@@ -105,7 +105,7 @@ class Preparation:
         """Return where prepared sequences begin and end that stand one after another as the raw ones do."""
         if self.params.downsampling == 1:
             return raw
-        return np.concatenate([raw[:1], np.cumsum(self.num_steps(np.diff(raw)))])
+        return np.concatenate([[0], np.cumsum(self.num_steps(np.diff(raw)))])
 
     def refused(
         self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths

@@ -216,8 +216,8 @@ def _read_state(path: Path | None) -> tuple[dict[str, np.ndarray], dict[str, Any
         return None
     try:
         arrays, description = tensors.read(path)
-    except InputError:
-        print(f"{path} is damaged, training starts over", flush=True)
+    except InputError as error:
+        print(f"{error}; training starts over", flush=True)
         return None
     assert isinstance(description, dict)
     return arrays, description

@@ -50,16 +50,18 @@ def train(arguments: argparse.Namespace, settings: params.Params) -> None:
     resume, final_resume = (environment.resume_file({**known_by, "fit": fit}) for fit in ("chosen", "final"))
     training = Training(train_split, validation, model_params, settings.train, device)
     if not settings.train.final_fit:
-        train_split = train_split.without_values()  # the training has its own, prepared
+        train_split = train_split.without_values()  # the training has its own copy, prepared
     with _log(arguments, settings.train.epochs, device) as on_epoch:
         arrays = training.run(resume, on_epoch)
         if settings.train.final_fit:
             num_epochs = training.chosen_epoch
             del training  # and its buffer, before there is another one
             train_split = dataset.joined(train_split, validation, settings.train.memory_budget_mb)
+            del validation
             if processes.is_first():
                 print(f"{arguments.name}: final fit, {num_epochs} epochs on train and validation", flush=True)
             training = Training(train_split, None, model_params, settings.train, device, last_epoch=num_epochs)
+            train_split = train_split.without_values()
             arrays = training.run(final_resume)
     description = checkpoint.Description(
         name=arguments.name,

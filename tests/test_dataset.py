@@ -46,6 +46,8 @@ def test_write_then_load_returns_the_same_sequences(
     assert split.classes == tuple(sorted(set(labels)))
     assert [split.classes[label] for label in split.labels] == labels
     assert split.lengths.tolist() == [len(sequence) for sequence in written]
+    assert split.labels.dtype == np.int32
+    assert not split.labels.flags.writeable
     assert split.class_counts == [labels.count(name) for name in split.classes]
 
 

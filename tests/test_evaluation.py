@@ -14,7 +14,7 @@ from rnnflow.params import Cell, ModelParams
 from rnnflow.preparation import Preparation
 from tests import toys
 
-LABELS = np.array([0, 0, 0, 1, 1, 2])
+LABELS = np.array([0, 0, 0, 1, 1, 2], np.int32)
 PROBABILITIES = np.array(
     [[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.1, 0.9, 0.0], [0.3, 0.4, 0.3], [0.5, 0.2, 0.3]],
     dtype=np.float32,
@@ -25,7 +25,7 @@ PROBABILITIES = np.array(
 def split(lengths: list[int], seed: int = 0) -> SequenceDataset:
     sequences = toys.random_sequences(lengths, seed=seed)
     offsets = np.concatenate(([0], np.cumsum(lengths)))
-    labels = np.arange(len(lengths)) % len(toys.CLASSES)
+    labels = np.arange(len(lengths), dtype=np.int32) % len(toys.CLASSES)
     return SequenceDataset(np.concatenate(sequences), offsets, labels, toys.FEATURES, toys.CLASSES)
 
 

@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -109,6 +110,23 @@ def test_layers_do_what_packed_sequences_do_with_the_same_weights(
     hidden = state[0] if isinstance(state, tuple) else state
     last_layer = hidden[-2 if bidirectional else -1 :]
     torch.testing.assert_close(final, last_layer.transpose(0, 1).flatten(1), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cell", toys.CELLS)
+def test_under_autocast_a_layer_computes_in_its_type_and_answers_in_float32(cell: Cell) -> None:
+    layer = RecurrentLayer(cell, 3, 8, bidirectional=False)
+    rounded = copy.deepcopy(layer.forward_cell).bfloat16()
+    inputs = torch.randn(5, 7, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs, final = layer(inputs, None)
+    assert outputs.dtype == final.dtype == torch.float32
+    torch.testing.assert_close(outputs, rounded(inputs.bfloat16())[0].float(), rtol=0, atol=0)
+    torch.testing.assert_close(final, outputs[:, -1], rtol=0, atol=0)
+    (outputs.sum() + final.sum()).backward()
+    for parameter in layer.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.dtype == torch.float32
+        assert parameter.grad.abs().sum() > 0
 
 
 def test_reverse_turns_the_valid_steps_and_leaves_the_padding() -> None:

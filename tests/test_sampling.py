@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from rnnflow.sampling import epoch_order
 
-LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=40).map(np.array)
+LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=40).map(lambda labels: np.array(labels, np.int32))
 
 
 @settings(deadline=None, max_examples=50)

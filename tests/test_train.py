@@ -7,7 +7,10 @@ import random
 import signal
 import subprocess
 import sys
+import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +18,10 @@ from ruamel.yaml import YAML
 from safetensors import safe_open
 
 from rnnflow import checkpoint, dataset
+from rnnflow.dataset import SequenceDataset
 from rnnflow.errors import InputError
 from rnnflow.provenance import ROOT, file_md5
+from rnnflow.training import Training
 from stages import train
 from tests import toys
 
@@ -103,6 +108,36 @@ def final_fit(folder: Path, params_of_final_fit: Path, tmp_path_factory: pytest.
     assert whole.returncode == 0
     assert not [*output.glob("state/resume/*")]
     return output / "whole", printed
+
+
+@pytest.mark.parametrize("with_final_fit", [False, True])
+def test_while_it_trains_only_what_is_still_needed_is_in_memory(
+    folder: Path, params_of_final_fit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_final_fit: bool
+) -> None:
+    made: list[tuple[str, weakref.ref[np.ndarray]]] = []
+
+    def noted(name: str, make: Callable[..., SequenceDataset]) -> Callable[..., SequenceDataset]:
+        def call(*arguments: object, **named: object) -> SequenceDataset:
+            split = make(*arguments, **named)
+            made.append((name if name == "joined" else f"{arguments[0]}".rpartition("/")[2], weakref.ref(split.values)))
+            return split
+
+        return call
+
+    alive = []
+
+    def run(training: Training, *arguments: Any) -> dict[str, np.ndarray]:
+        alive.append([name for name, values in made if values() is not None])
+        return whole_run(training, *arguments)
+
+    whole_run = Training.run
+    monkeypatch.setattr(Training, "run", run)
+    monkeypatch.setattr(dataset, "load", noted("load", dataset.load))
+    monkeypatch.setattr(dataset, "joined", noted("joined", dataset.joined))
+    monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path / "state"))
+    chosen = ["--params", str(params_of_final_fit)] if with_final_fit else []
+    train.main([*options(folder, tmp_path), *chosen])
+    assert alive == ([["train", "validation"], []] if with_final_fit else [["validation"]])
 
 
 @pytest.mark.parametrize("phase", [0, 1])

@@ -25,7 +25,7 @@ def toy_split(num_sequences: int = 50, seed: int = 0, min_length: int = 2, num_f
     lengths = rng.integers(min_length, 8, num_sequences)
     offsets = np.concatenate(([0], np.cumsum(lengths)))
     values = rng.standard_normal((offsets[-1], num_features), dtype=np.float32)
-    labels = (np.add.reduceat(values[:, 0], offsets[:-1]) > 0).astype(np.int64)
+    labels = (np.add.reduceat(values[:, 0], offsets[:-1]) > 0).astype(np.int32)
     return SequenceDataset(values, offsets, labels, tuple(f"f{i}" for i in range(num_features)), ("no", "yes"))
 
 

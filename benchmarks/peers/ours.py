@@ -54,7 +54,7 @@ def load(folder: str) -> Callable[[], object]:
 
     def run() -> object:
         split = dataset.load(Path(folder))
-        return split.values, split.labels
+        return split.values, split.labels.astype(np.int64)  # as losses take them
 
     return run
 

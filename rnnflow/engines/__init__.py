@@ -90,12 +90,12 @@ def entry(name: str) -> Path:
 
 
 def _room(name: str) -> Any:
+    if not entry(name).is_file():
+        raise InputError(f"train.engine: there is no engine {name!r} here")
+    package = importlib.import_module(f"rnnflow.engines.{name}")
     try:
-        package = importlib.import_module(f"rnnflow.engines.{name}")
         return importlib.import_module(f"{package.__name__}.engine")
     except ModuleNotFoundError as error:
-        if str(error.name).startswith("rnnflow"):
-            raise InputError(f"train.engine: there is no engine {name!r} here") from None
         raise InputError(
             f"train.engine: {name} is not installed ({error.name} is missing); "
             f"pip install 'rnnflow[{package.EXTRA}]', or choose another engine"

@@ -78,7 +78,7 @@ class TrainParams(Section):
     precision: Precision = "float32"
     """Of the products in the network; weights and sums stay float32. Engine `torch` only."""
     cuda_graphs: bool = False
-    """Whether, on a GPU, the step of each shape of batch is recorded once and replayed. Engine `torch` only."""
+    """Whether, on a GPU, loss and gradient of each shape of batch are recorded once and replayed. Engine `torch` only."""
     num_processes: Annotated[int, Field(ge=1, le=1024)] = 1
     """That share each batch, started by `torchrun`."""
     memory_budget_mb: Annotated[int, Field(ge=1)] = 1024

@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from rnnflow import engines, parameters
+from rnnflow.dataset import SequenceDataset
 from rnnflow.engines.seam import Batch, Task
+from rnnflow.engines.torch import graphs
 from rnnflow.engines.torch.engine import TorchEngine
 from rnnflow.errors import InputError
 from rnnflow.model import SequenceClassifier
 from rnnflow.params import ModelParams, TrainParams
+from rnnflow.training import Training
 
 WEIGHTS = np.array([1.0, 2.0, 0.5])
 
@@ -102,8 +105,8 @@ def test_bfloat16_is_refused_where_the_cpu_lacks_it(monkeypatch: pytest.MonkeyPa
         engine(precision="bfloat16")
 
 
-@pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="this CPU has no instructions for bfloat16")
-def test_bfloat16_changes_the_products_and_little_else() -> None:
+def test_bfloat16_changes_the_products_and_little_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)  # without, it is only slow
     exact, rounded = engine(), engine(precision="bfloat16")
     losses = [float(each.loss_and_grad(batch())) for each in (exact, rounded)]
     assert losses[0] != losses[1]
@@ -111,32 +114,88 @@ def test_bfloat16_changes_the_products_and_little_else() -> None:
     assert rounded.gradient.dtype == torch.float32
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-@pytest.mark.parametrize("cuda_graphs", [False, True])
-def test_a_gpu_computes_what_the_cpu_does(cuda_graphs: bool) -> None:
-    used, peer = engines.create(task(cuda_graphs=cuda_graphs), initial(), "cuda"), engine()
-    assert isinstance(used, TorchEngine)
-    for _ in range(3):
-        for given in (batch(), batch(lengths=None)):
-            on_gpu = replace(given, inputs=given.inputs.cuda())
-            assert float(used.loss_and_grad(on_gpu)) == pytest.approx(float(peer.loss_and_grad(given)), rel=1e-4)
-            torch.testing.assert_close(used.gradient.cpu(), peer.gradient, rtol=1e-3, atol=1e-5)
-            for each in (used, peer):
-                each.step(0.01)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_a_replayed_step_has_the_bits_of_one_that_was_launched() -> None:
-    weights = []
-    for cuda_graphs in (False, True):
-        used = engines.create(task(cuda_graphs=cuda_graphs), initial(), "cuda")
-        for _ in range(5):
-            used.loss_and_grad(replace(batch(), inputs=batch().inputs.cuda()))
-            used.step(0.01)
-        weights.append(used.state()["weights"])
-    np.testing.assert_array_equal(weights[0], weights[1])
-
-
 def test_graphs_change_nothing_on_a_cpu() -> None:
     losses = [float(engine(cuda_graphs=wanted).loss_and_grad(batch())) for wanted in (False, True)]
     assert losses[0] == losses[1]
+
+
+def test_each_shape_is_captured_once_and_so_many_at_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    captured = []
+
+    class Capture:
+        def __init__(self, compute: graphs.Compute, tensors: graphs.Tensors, *_: object) -> None:
+            captured.append({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+            self.compute = compute
+
+        def replay(self, tensors: graphs.Tensors) -> torch.Tensor:
+            return self.compute(**tensors) + 100
+
+    monkeypatch.setattr(graphs, "_Graph", Capture)
+    monkeypatch.setattr(graphs, "MAX_GRAPHS", 3)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: None)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+
+    def total(**tensors: torch.Tensor) -> torch.Tensor:
+        return sum((tensor.sum() for tensor in tensors.values()), torch.zeros(()))
+
+    used = graphs.Graphs()
+    given = [{"inputs": torch.ones(2)}, {"inputs": torch.ones(2), "lengths": torch.ones(2)}, {"inputs": torch.ones(3)}]
+    for _ in range(2):
+        assert [float(used.call(total, tensors)) for tensors in given] == [102, 104, 103]
+    assert captured == [{"inputs": (2,)}, {"inputs": (2,), "lengths": (2,)}, {"inputs": (3,)}]
+    assert float(used.call(total, {"inputs": torch.ones(4)})) == 4
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+
+
+@needs_gpu
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+@pytest.mark.parametrize("lengths", [None, (5, 4, 3, 2, 1, 5)])
+def test_a_gpu_computes_what_the_cpu_does(cuda_graphs: bool, lengths: Sequence[int] | None) -> None:
+    used, peer = engines.create(task(cuda_graphs=cuda_graphs), initial(), "cuda"), engine()
+    assert isinstance(used, TorchEngine)
+    given = batch(lengths)
+    for _ in range(2):  # captured, then replayed
+        loss = used.loss_and_grad(replace(given, inputs=given.inputs.cuda()))
+        assert float(loss) == pytest.approx(float(peer.loss_and_grad(given)), rel=1e-5)
+        torch.testing.assert_close(used.gradient.cpu(), peer.gradient, rtol=1e-4, atol=1e-5)
+
+
+@needs_gpu
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize(
+    ("architecture", "recipe"),
+    [
+        ({}, {}),
+        ({"bidirectional": True, "dropout": 0.2, "pooling": "mean_max"}, {"label_smoothing": 0.1}),
+        ({"stem": {"channels": 4}, "pooling": "mean"}, {"class_weights": "balanced"}),
+        ({"dropout": 0.2}, {"precision": "bfloat16"}),
+    ],
+)
+def test_graphs_change_no_bit(
+    cell: str, num_layers: int, architecture: dict[str, object], recipe: dict[str, object]
+) -> None:
+    lengths = np.arange(1, 60)  # more shapes than there are graphs
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    values = np.random.default_rng(0).standard_normal((offsets[-1], 2), dtype=np.float32)
+    split = SequenceDataset(values, offsets, np.arange(len(lengths), dtype=np.int32) % 3, ("x", "y"), ("a", "b", "c"))
+    model = ModelParams.model_validate({"cell": cell, "hidden_size": 8, "num_layers": num_layers} | architecture)
+    found = []
+    for cuda_graphs in (False, True):
+        settings = {"engine": "torch", "epochs": 3, "batch_size": 2, "cuda_graphs": cuda_graphs}
+        training = Training(split, None, model, TrainParams.model_validate(settings | recipe), "cuda")
+        training.run()
+        found.append(training.weights)
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+@needs_gpu
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_bfloat16_on_a_gpu_is_not_float16(cell: str) -> None:
+    model = ModelParams.model_validate({"cell": cell, "hidden_size": 8})
+    classifier = SequenceClassifier(model, 2, 3).cuda()
+    large = torch.full((2, 3, 2), 1e30, device="cuda")  # float16 ends at 65,504
+    with torch.autocast("cuda", torch.bfloat16):
+        assert classifier.classify(large, None).isfinite().all()

@@ -14,6 +14,25 @@ def _gate_of(cell, plane, is_state):
 
 
 @kernel
+def _part(plan, layer, plane, is_state):
+    """What a plane takes from the weights of the state or of the input, which is nothing where the size is 0.
+
+    Returns the columns of a unit's weights, where those of its gate begin, where its biases do, and the first of its
+    columns among those of the plane.
+    """
+    hidden = plan[0, layout.HIDDEN]
+    gate = _gate_of(plan[0, layout.CELL], plane, is_state)
+    if gate < 0:
+        return 0, 0, 0, 0
+    if is_state:
+        weight, bias = layer[layout.STATE_WEIGHT], layer[layout.STATE_BIAS]
+        return hidden, weight + gate * hidden * hidden, bias + gate * hidden, 0
+    size = layer[layout.INPUTS]
+    weight, bias = layer[layout.INPUT_WEIGHT], layer[layout.INPUT_BIAS]
+    return size, weight + gate * hidden * size, bias + gate * hidden, plan[0, layout.UNITS]
+
+
+@kernel
 def column_of(column, hidden, units, is_padded):
     """Where a column of PyTorch's weights is among columns of whole panels a direction."""
     return column // hidden * units + column % hidden if is_padded else column
@@ -26,18 +45,12 @@ def pack(plan, layer, work, weights, is_padded, needs_back):
     num_columns = units + layer[layout.INPUT_PANELS] * WIDTH
     for plane in range(PLANES[cell]):
         for is_state in (True, False):
-            gate = _gate_of(cell, plane, is_state)
-            if gate < 0:
-                continue
-            size = hidden if is_state else layer[layout.INPUTS]
-            source = layer[layout.STATE_WEIGHT if is_state else layout.INPUT_WEIGHT] + gate * hidden * size
-            bias = layer[layout.STATE_BIAS if is_state else layout.INPUT_BIAS] + gate * hidden
-            first = 0 if is_state else units
-            for unit in range(hidden):
+            size, weight, bias, first = _part(plan, layer, plane, is_state)
+            for unit in range(hidden if size else 0):
                 to = layer[layout.PACKED] + ((plane * units + unit) // WIDTH * num_columns) * WIDTH + unit % WIDTH
                 back = layer[layout.PACKED_BACK] + (plane * units + unit) * WIDTH
                 for column in range(size):
-                    value = weights[source + unit * size + column]
+                    value = weights[weight + unit * size + column]
                     place = first + (column if is_state else column_of(column, hidden, units, is_padded))
                     work[to + place * WIDTH] = value
                     if needs_back and (is_state or is_padded):
@@ -54,16 +67,10 @@ def unpack(plan, layer, work, gradient, is_padded):
     num_columns = units + layer[layout.INPUT_PANELS] * WIDTH
     for plane in range(PLANES[cell]):
         for is_state in (True, False):
-            gate = _gate_of(cell, plane, is_state)
-            if gate < 0:
-                continue
-            size = hidden if is_state else layer[layout.INPUTS]
-            target = layer[layout.STATE_WEIGHT if is_state else layout.INPUT_WEIGHT] + gate * hidden * size
-            bias = layer[layout.STATE_BIAS if is_state else layout.INPUT_BIAS] + gate * hidden
-            first = 0 if is_state else units
-            for unit in range(hidden):
+            size, weight, bias, first = _part(plan, layer, plane, is_state)
+            for unit in range(hidden if size else 0):
                 source = layer[layout.D_PACKED] + ((plane * units + unit) // WIDTH * num_columns) * WIDTH + unit % WIDTH
                 for column in range(size):
                     place = first + (column if is_state else column_of(column, hidden, units, is_padded))
-                    gradient[target + unit * size + column] = work[source + place * WIDTH]
+                    gradient[weight + unit * size + column] = work[source + place * WIDTH]
                 gradient[bias + unit] = work[layer[layout.D_BIAS] + plane * units + unit]

@@ -58,6 +58,8 @@ class TorchBuffer:
     def __init__(self, values: Float32[np.ndarray, "steps feature"], device: torch.device) -> None:
         self.host = values
         self.device = device
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what an earlier buffer has left
         fits = device.type == "cuda" and values.nbytes < torch.cuda.mem_get_info(device)[0] // 2
         self.values = torch.from_numpy(values).to(device) if fits else None
 
@@ -83,7 +85,7 @@ class TorchEngine:
         self.first_moment = torch.zeros_like(self.weights)
         self.second_moment = torch.zeros_like(self.weights)
         self.num_steps = torch.zeros((), device=self.device)
-        self._graphs = Graphs(self._loss_and_grad) if task.train.cuda_graphs and device == "cuda" else None
+        self._graphs = Graphs() if task.train.cuda_graphs and device == "cuda" else None
         position = 0
         for parameter in self.model.parameters():
             end = position + parameter.numel()
@@ -105,10 +107,12 @@ class TorchEngine:
         tensors = {
             "inputs": batch.inputs,
             "labels": self.array(batch.labels),
-            "total_weight": torch.tensor(batch.total_weight, device=self.device),
+            "total_weight": torch.full((), batch.total_weight, device=self.device),
             **{name: self.array(values) for name, values in optional.items() if values is not None},
         }
-        return self._loss_and_grad(**tensors) if self._graphs is None else self._graphs(tensors)
+        if self._graphs is None:
+            return self._loss_and_grad(**tensors)
+        return self._graphs.call(self._loss_and_grad, tensors)
 
     def _loss_and_grad(
         self,
