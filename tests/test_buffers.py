@@ -1,14 +1,24 @@
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from rnnflow import buffers, dataset
 from rnnflow.errors import InputError
 from rnnflow.params import ModelParams
+from rnnflow.provenance import ROOT
 from tests import toys
 from tests.test_training import AUGMENTATION, toy_split, training
+
+NAMESPACE = ["unshare", "--map-root-user", "--mount"]
+"""Runs a command that may mount what only it sees."""
+MOUNT = [*NAMESPACE, "mount", "-t", "tmpfs", "none", "/mnt"]
+CAN_MOUNT = bool(shutil.which("unshare")) and subprocess.run(MOUNT, capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +46,36 @@ def test_a_full_disk_is_a_line_before_anything_is_written(monkeypatch: pytest.Mo
     message = r"scratch: 3 MiB of scratch space, above memory_budget_mb: No space left on device; free some, set RNNFLOW_STATE"
     with pytest.raises(InputError, match=message):
         buffers.empty((3 * 2**18,), 1)
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="no file system can be mounted here")
+@pytest.mark.parametrize(("disk_mb", "what"), [(1, "the raw sequences"), (3, "the prepared ones beside them")])
+def test_the_stage_train_on_a_full_disk_ends_with_a_line(tmp_path: Path, disk_mb: int, what: str) -> None:
+    sequences = [*np.ones((23_000, 10, 1), np.float32)]
+    for split, num_files in (("train", 2), ("validation", 1)):
+        for index in range(num_files):
+            path = tmp_path / split / f"part-{index:05d}.parquet"
+            toys.write_sequences(path, sequences, ["up", "down"] * 11_500, ["value"])
+    content = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    content["train"] |= {"memory_budget_mb": 1, "epochs": 1}
+    YAML().dump(content, tmp_path / "params.yaml")
+    disk = tmp_path / "state"
+    disk.mkdir()
+    stage = [
+        *(sys.executable, "-m", "stages.train", "rnn", f"--params={tmp_path}/params.yaml"),
+        *(f"--train={tmp_path}/train", f"--validation={tmp_path}/validation"),
+        *(f"--checkpoint={tmp_path}/output/checkpoint.safetensors", f"--log={tmp_path}/output/log"),
+    ]
+    mount = f'mount -t tmpfs -o size={disk_mb}m none "$0" && exec "$@"'
+    done = subprocess.run(
+        [*NAMESPACE, "sh", "-c", mount, str(disk), *stage], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, (what, done.stderr)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"error: {disk}/scratch: 2 MiB of scratch space, above memory_budget_mb: No space left on device;"
+    )
+    assert not [*(tmp_path / "output").rglob("*")]
 
 
 def test_a_training_on_mapped_sequences_has_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
