@@ -40,6 +40,7 @@ deploy: .venv/.installed  ## bring the server in line with prefect.yaml
 	@python -m flows.deploy
 
 test: .venv/.installed  ## run the tests
+	@rnnflow warmup  # once, and not in each of two processes beside the other
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder  # the long files stand first
 
 endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
