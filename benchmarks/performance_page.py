@@ -151,10 +151,10 @@ Written by `python -m benchmarks.performance` (after `make peers`), which measur
 
 Every contestant runs in a process of its own on **one thread of a CPU**, the peers in an environment of their own
 ([requirements](../benchmarks/requirements.txt)). The processes take turns, round after round, {MIN_ROUNDS} to {MAX_ROUNDS} of them after
-a warm-up, so that whatever else the machine does meets all of them. What counts is the **CPU time** of the process, but for
-the flow. Tables hold
-the median and, in brackets, the quartiles; **× ours** is the peer's time over ours in the same round: 3 means that the
-peer needs three times our time. The ratios are what to compare: times depend on the machine and on what else it did.
+a warm-up, so that whatever else the machine does meets all of them. What counts is the **CPU time** of the process; for the
+flow, wall time. Tables hold the median and, in brackets, the quartiles; **× ours** is the peer's time over ours in the same
+round: 3 means that the peer needs three times our time. The ratios are what to compare: times depend on the machine and on
+what else it did.
 
 {chr(10).join(said)}
 
@@ -213,8 +213,8 @@ def _growth(scale: Mapping[str, Any]) -> str:
 ![Time of a sequence as their number grows](performance-scale.png)
 
 `python -m benchmarks.scale`: CPU time of one sequence of length 10 as their number grows, without what a stage costs with a
-thousand of them, and the peak memory of a process at the largest. *train* is one epoch of an RNN with loading, scaling and validation; *import* is source
-`files` on Parquet; *predict* is onnxruntime, from Parquet to Parquet.
+thousand of them, and the peak memory of a process at the largest. *train* is one epoch of an RNN with loading, scaling and
+validation; *import* is source `files` on Parquet; *predict* is onnxruntime, from Parquet to Parquet.
 
 {chr(10).join(lines)}
 """
