@@ -37,7 +37,8 @@ def pad(
 
     What stands after the end of a shorter sequence is arbitrary: whoever reads it goes by the lengths.
     """
-    starts, lengths = offsets[indices], lengths_of(indices, offsets)
+    starts = offsets[indices]
+    lengths = offsets[indices + 1] - starts
     longest = int(lengths.max())
     if longest == lengths.min():
         return windows(values, starts, longest)
@@ -53,9 +54,7 @@ def windows(
     num_features = values.shape[1]
     size = num_steps * num_features
     indices, rest = np.divmod(starts, num_steps)
-    if (
-        not rest.any()
-    ):  # rows of a matrix, as where all sequences are as long: NumPy copies them in a fraction of the time
+    if not rest.any():  # rows of a matrix, as where all sequences are as long: copied in a fraction of the time
         num_rows = len(values) // num_steps
         found = values.reshape(-1)[: num_rows * size].reshape(num_rows, size).take(indices, axis=0)
     else:

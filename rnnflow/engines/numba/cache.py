@@ -25,9 +25,7 @@ class ContentLocator(_CacheLocator):
     """Names the folder by the content of this package, not by its place, and by the CPU and Numba's version."""
 
     def __init__(self) -> None:
-        source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-        machine = f"{numba.__version__} {llvm.get_host_cpu_name()} {ROWS}"
-        self.key = hashlib.sha256(source + machine.encode()).hexdigest()[:16]
+        self.key = _key()
 
     def get_cache_path(self) -> str:
         """Return the folder."""
@@ -45,6 +43,14 @@ class ContentLocator(_CacheLocator):
     def from_function(cls, py_func: Any, py_file: str) -> "ContentLocator":  # noqa: ARG003 - as Numba calls it
         """Return the locator of a function."""
         return cls()
+
+
+@functools.cache
+def _key() -> str:
+    """What the compiled code depends on."""
+    source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    machine = f"{numba.__version__} {llvm.get_host_cpu_name()} {ROWS}"
+    return hashlib.sha256(source + machine.encode()).hexdigest()[:16]
 
 
 def folder() -> Path:
