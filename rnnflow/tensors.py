@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from rnnflow.errors import InputError
 from rnnflow.outputs import complete_file
@@ -18,7 +18,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], description: object) -> 
     """Write arrays and their description, which is kept as JSON, whole or not at all."""
     with complete_file(path) as temporary:
         contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-        save_file(contiguous, temporary, metadata={METADATA_KEY: json.dumps(description, sort_keys=True)})
+        # not save_file: it writes under a random name of its own, which would stay where it is killed
+        temporary.write_bytes(save(contiguous, {METADATA_KEY: json.dumps(description, sort_keys=True)}))
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], object]:

@@ -1,4 +1,7 @@
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ from safetensors.numpy import save_file
 
 from rnnflow import tensors
 from rnnflow.errors import InputError
+from rnnflow.provenance import ROOT
 
 KINDS = st.sampled_from([np.float32, np.float64, np.int64])
 ARRAYS = st.dictionaries(
@@ -74,6 +78,29 @@ def test_a_description_that_cannot_be_said_leaves_the_last_file(tmp_path: Path) 
         tensors.write(path, {"a": np.ones(3, np.float32)}, object())
     assert tensors.read(path)[1] == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED_AFTER_A_THOUSAND_BYTES = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from rnnflow import tensors
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+tensors.write(Path(sys.argv[1]), {"a": np.ones(10_000, np.float32)}, None)
+"""
+
+
+def test_a_write_that_is_killed_and_repeated_leaves_its_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    tensors.write(path, {"a": np.zeros(3, np.float32)}, "first")
+    killed = subprocess.run([sys.executable, "-c", KILLED_AFTER_A_THOUSAND_BYTES, str(path)], cwd=ROOT)
+    assert killed.returncode == -signal.SIGXFSZ
+    assert tensors.read(path)[1] == "first"
+    assert len([*tmp_path.iterdir()]) == 2
+    tensors.write(path, {"a": np.ones(3, np.float32)}, "second")
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_a_file_that_is_not_there_damaged_or_foreign_is_refused(tmp_path: Path) -> None:
