@@ -203,18 +203,20 @@ tasks that do nothing, in turn, 3 to 7 rounds. Without a server, Prefect starts 
 def _growth(scale: Mapping[str, Any]) -> str:
     heads = "".join(f" {size:,}, µs |" for size in scale["sizes"])
     rows = [
-        f"| {stage} | {' | '.join(f'{value:.2f}' for value in of['microseconds'])} | {of['peak_gb']:.2f} |"
+        f"| {stage} | {' | '.join(f'{value:.2f}' for value in of['microseconds'])} "
+        f"| {of['growth']:+.0%} | {of['peak_gb']:.2f} |"
         for stage, of in scale["stages"].items()
     ]
-    lines = [f"| |{heads} peak, GB |", f"| --- |{' ---: |' * (len(scale['sizes']) + 1)}", *rows]
+    lines = [f"| |{heads} growth | peak, GB |", f"| --- |{' ---: |' * (len(scale['sizes']) + 2)}", *rows]
     return f"""
 ## As the data grows
 
 ![Time of a sequence as their number grows](performance-scale.png)
 
 `python -m benchmarks.scale`: CPU time of one sequence of length 10 as their number grows, without what a stage costs with a
-thousand of them, and the peak memory of a process at the largest. *train* is one epoch of an RNN with loading, scaling and
-validation; *import* is source `files` on Parquet; *predict* is onnxruntime, from Parquet to Parquet.
+thousand of them, medians of three rounds, and the peak memory of a process at the largest. *growth* is the last against the
+first in the same round. *train* is one epoch of an RNN with loading, scaling and validation; *import* is source `files` on
+Parquet; *predict* is onnxruntime, from Parquet to Parquet.
 
 {chr(10).join(lines)}
 """

@@ -1,6 +1,6 @@
 """Time of a sequence and peak memory of the stages and of `rnnflow predict`, from 100,000 to 10,000,000 sequences.
 
-python -m benchmarks.scale      # some 12 minutes; writes its part of docs/performance.md, with a plot
+python -m benchmarks.scale      # some 25 minutes; writes its part of docs/performance.md, with a plot
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest.mock import patch
 
@@ -29,8 +30,9 @@ FEW = 1_000
 """Sequences whose time counts as what a stage costs however many there are."""
 SIZES = (100_000, 1_000_000, 10_000_000)
 """Sequences in train and test each."""
-ROUNDS = {FEW: 4, SIZES[0]: 4, SIZES[1]: 2, SIZES[2]: 1}
-"""How often each is gone through, before the largest and again after it, so that slow minutes of the machine meet all."""
+NUM_ROUNDS = 3
+REPEATS = {FEW: 5, SIZES[0]: 5, SIZES[1]: 1, SIZES[2]: 1}
+"""How often each is gone through in a round, of which the median counts."""
 TOUCHED_BYTES = 2 * 10**9
 """Memory used once before each round: one that a virtual machine has given back is slow to come again."""
 TARGET_PEAK_GB = 1.5
@@ -45,6 +47,15 @@ MAINS: Mapping[str, tuple[str, Callable[[Sequence[str]], None]]] = {
     "export": ("stages.export", export.main),
     "predict": ("rnnflow.cli", cli.main),
 }
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Of one stage: the time of a sequence at each of `SIZES`, the last against the first in the same round, and the memory."""
+
+    microseconds: list[float]
+    growth: float
+    peak_gb: float
 
 
 def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
@@ -87,23 +98,24 @@ def join(split: Path, path: Path) -> None:
             writer.write_table(pq.read_table(file))
 
 
-def seconds(number: int) -> dict[str, float]:
-    """Run everything in this process and return the CPU time of each stage.
+def seconds(stage: str, argv: Mapping[int, Sequence[str]]) -> dict[int, np.ndarray]:
+    """Run a stage with each number of sequences in turn, and return its CPU time in each round.
 
-    In one process because starting one takes longer than 100,000 sequences do.
+    In this process because starting one takes longer than 100,000 sequences do.
     """
-    times = {}
-    np.ones(TOUCHED_BYTES, np.uint8)
-    with scratch() as folder:
-        argv = arguments(number, folder)
-        for stage, (_, main) in MAINS.items():
-            if stage == "predict":
-                join(folder / "sequences/test", folder / "test.parquet")
-            start = time.process_time()
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                main(argv[stage])
-            times[stage] = time.process_time() - start
-    return times
+    found = {number: np.empty(NUM_ROUNDS) for number in argv}
+    for round_ in range(NUM_ROUNDS):
+        np.ones(TOUCHED_BYTES, np.uint8)
+        for number, of in found.items():
+            of[round_] = statistics.median(_run(stage, argv[number]) for _ in range(REPEATS[number]))
+    return found
+
+
+def _run(stage: str, argv: Sequence[str]) -> float:
+    start = time.process_time()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        MAINS[stage][1](argv)
+    return time.process_time() - start
 
 
 @contextlib.contextmanager
@@ -120,65 +132,60 @@ def _num_sequences(stage: str, number: int) -> int:
     return {"generate": number * 21 // 10, "train": number * 11 // 10}.get(stage, number)
 
 
-def peaks(number: int) -> dict[str, float]:
-    """Run everything again, each in a process of its own, and return its peak memory in GB."""
-    found = {}
+def peak_gb(stage: str, argv: Sequence[str], folder: Path) -> float:
+    """Run a stage in a process of its own and return its peak memory in GB."""
+    return usage_of([MAINS[stage][0], *argv], folder / "usage.json", REPOSITORY, dict(os.environ)).peak_bytes / 1e9
+
+
+def growth(out: Console) -> Iterator[tuple[str, Growth]]:
+    """Yield time and peak memory of each stage that is timed."""
     with scratch() as folder:
-        for stage, argv in arguments(number, folder).items():
+        argv = {number: arguments(number, folder / str(number)) for number in REPEATS}
+        for stage in MAINS:
             if stage == "predict":
-                join(folder / "sequences/test", folder / "test.parquet")
-            usage = usage_of([MAINS[stage][0], *argv], folder / "usage.json", REPOSITORY, dict(os.environ))
-            found[stage] = usage.peak_bytes / 1e9
-    return found
+                for number in argv:
+                    join(folder / f"{number}/sequences/test", folder / f"{number}/test.parquet")
+            of_stage = {number: of[stage] for number, of in argv.items()}
+            for number in argv:
+                _run(stage, of_stage[number])
+            if stage in UNTIMED:
+                continue
+            taken = seconds(stage, of_stage)
+            microseconds = [
+                1e6 * (taken[size] - taken[FEW]) / (_num_sequences(stage, size) - _num_sequences(stage, FEW))
+                for size in SIZES
+            ]
+            yield (
+                stage,
+                Growth(
+                    [float(np.median(each)) for each in microseconds],
+                    float(np.median(microseconds[-1] / microseconds[0]) - 1),
+                    peak_gb(stage, of_stage[SIZES[-1]], folder),
+                ),
+            )
+            out.print(f"{stage}: done")
 
 
 def measure(out: Console, writes: bool = False) -> list[Figure]:
     """Print time and peak memory of each stage and return them held against the targets."""
-    seconds(SIZES[0])  # warms up
-    rounds: dict[int, list[dict[str, float]]] = {number: [] for number in ROUNDS}
-    for number in (*ROUNDS, *list(ROUNDS)[-2::-1]):
-        rounds[number] += [seconds(number) for _ in range(ROUNDS[number])]
-        out.print(f"{number:,} sequences: done")
-    medians = {
-        number: {stage: statistics.median(each[stage] for each in of) for stage in MAINS}
-        for number, of in rounds.items()
-    }
-    times = {
-        number: {
-            stage: 1e6
-            * (medians[number][stage] - medians[FEW][stage])
-            / (_num_sequences(stage, number) - _num_sequences(stage, FEW))
-            for stage in MAINS
-        }
-        for number in SIZES
-    }
-    peak = peaks(SIZES[-1])
-    stages = [stage for stage in MAINS if stage not in UNTIMED]
     used = table(
         "Length 10, one epoch of an RNN: CPU µs a sequence, peak memory",
-        "stage", *(f"{number:,}" for number in SIZES), f"peak GB, {SIZES[-1]:,}",
+        "stage", *(f"{number:,}" for number in SIZES), "growth", f"peak GB, {SIZES[-1]:,}",
     )  # fmt: skip
-    figures = []
-    for stage in stages:
-        of = [times[number][stage] for number in SIZES]
-        used.add_row(stage, *(f"{value:.2f}" for value in of), f"{peak[stage]:.2f}")
-        growth = of[-1] / of[0] - 1
+    figures, stages = [], {}
+    for stage, of in growth(out):
+        stages[stage] = asdict(of)
+        used.add_row(stage, *(f"{value:.2f}" for value in of.microseconds), f"{of.growth:+.0%}", f"{of.peak_gb:.2f}")
         figures += [
-            Figure(f"{stage}: peak GB", f"<= {TARGET_PEAK_GB}", f"{peak[stage]:.2f}", peak[stage] <= TARGET_PEAK_GB),
+            Figure(f"{stage}: peak GB", f"<= {TARGET_PEAK_GB}", f"{of.peak_gb:.2f}", of.peak_gb <= TARGET_PEAK_GB),
             Figure(
                 f"{stage}: time of a sequence, {SIZES[-1]:,} against {SIZES[0]:,}",
-                f"within ± {TARGET_DEVIATION:.0%}", f"{growth:+.0%}", abs(growth) <= TARGET_DEVIATION,
+                f"within ± {TARGET_DEVIATION:.0%}", f"{of.growth:+.0%}", abs(of.growth) <= TARGET_DEVIATION,
             ),
         ]  # fmt: skip
     out.print(used)
     if writes:
-        performance_page.keep_growth(
-            SIZES,
-            {
-                stage: {"microseconds": [times[number][stage] for number in SIZES], "peak_gb": peak[stage]}
-                for stage in stages
-            },
-        )
+        performance_page.keep_growth(SIZES, stages)
         performance_page.write()
         performance_page.draw()
     return figures
