@@ -215,8 +215,8 @@ def _growth(scale: Mapping[str, Any]) -> str:
 
 `python -m benchmarks.scale`: CPU time of one sequence of length 10 as their number grows, without what a stage costs with a
 thousand of them, medians of three rounds, and the peak memory of a process at the largest. *growth* is the last against the
-first in the same round. *train* is one epoch of an RNN with loading, scaling and validation; *import* is source `files` on
-Parquet; *predict* is onnxruntime, from Parquet to Parquet.
+first in the same round. *epoch* is one of an RNN, *train* the same with loading, scaling and validation; *import* is source
+`files` on Parquet; *predict* is onnxruntime, from Parquet to Parquet.
 
 {chr(10).join(lines)}
 """

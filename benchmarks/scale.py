@@ -23,6 +23,7 @@ from benchmarks.measuring import Figure, console, table
 from benchmarks.resource_usage import usage_of
 from rnnflow import cli
 from rnnflow.params import EvaluateParams, ExportParams, GenerateParams, ModelParams, NumSequences, Params, TrainParams
+from rnnflow.training import Training
 from stages import evaluate, export, generate, train
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -98,24 +99,41 @@ def join(split: Path, path: Path) -> None:
             writer.write_table(pq.read_table(file))
 
 
-def seconds(stage: str, argv: Mapping[int, Sequence[str]]) -> dict[int, np.ndarray]:
-    """Run a stage with each number of sequences in turn, and return its CPU time in each round.
+def seconds(stage: str, argv: Mapping[int, Sequence[str]]) -> dict[str, dict[int, np.ndarray]]:
+    """Run a stage with each number of sequences in turn, and return what `run` found in each round.
 
     In this process because starting one takes longer than 100,000 sequences do.
     """
-    found = {number: np.empty(NUM_ROUNDS) for number in argv}
+    found: dict[str, dict[int, np.ndarray]] = {}
     for round_ in range(NUM_ROUNDS):
         np.ones(TOUCHED_BYTES, np.uint8)
-        for number, of in found.items():
-            of[round_] = statistics.median(_run(stage, argv[number]) for _ in range(REPEATS[number]))
+        for number, of_number in argv.items():
+            runs = [run(stage, of_number) for _ in range(REPEATS[number])]
+            for name in runs[0]:
+                of = found.setdefault(name, {}).setdefault(number, np.empty(NUM_ROUNDS))
+                of[round_] = statistics.median(each[name] for each in runs)
     return found
 
 
-def _run(stage: str, argv: Sequence[str]) -> float:
-    start = time.process_time()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+def run(stage: str, argv: Sequence[str]) -> dict[str, float]:
+    """Run a stage and return the CPU time it took and, where it trains, that of the epoch alone."""
+    times: dict[str, float] = {}
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        patch.object(Training, "train_epoch", clock("epoch", times)(Training.train_epoch)),
+        clock(stage, times),
+    ):
         MAINS[stage][1](argv)
-    return time.process_time() - start
+    return times
+
+
+@contextlib.contextmanager
+def clock(name: str, times: dict[str, float]) -> Iterator[None]:
+    """Put the CPU time of what is run into `times`."""
+    start = time.process_time()
+    yield
+    times[name] = time.process_time() - start
 
 
 @contextlib.contextmanager
@@ -138,7 +156,7 @@ def peak_gb(stage: str, argv: Sequence[str], folder: Path) -> float:
 
 
 def growth(out: Console) -> Iterator[tuple[str, Growth]]:
-    """Yield time and peak memory of each stage that is timed."""
+    """Yield time and peak memory of each stage that is timed, and of the epoch within `train`."""
     with scratch() as folder:
         argv = {number: arguments(number, folder / str(number)) for number in REPEATS}
         for stage in MAINS:
@@ -147,22 +165,17 @@ def growth(out: Console) -> Iterator[tuple[str, Growth]]:
                     join(folder / f"{number}/sequences/test", folder / f"{number}/test.parquet")
             of_stage = {number: of[stage] for number, of in argv.items()}
             for number in argv:
-                _run(stage, of_stage[number])
+                run(stage, of_stage[number])
             if stage in UNTIMED:
                 continue
-            taken = seconds(stage, of_stage)
-            microseconds = [
-                1e6 * (taken[size] - taken[FEW]) / (_num_sequences(stage, size) - _num_sequences(stage, FEW))
-                for size in SIZES
-            ]
-            yield (
-                stage,
-                Growth(
-                    [float(np.median(each)) for each in microseconds],
-                    float(np.median(microseconds[-1] / microseconds[0]) - 1),
-                    peak_gb(stage, of_stage[SIZES[-1]], folder),
-                ),
-            )
+            peak = peak_gb(stage, of_stage[SIZES[-1]], folder)
+            for name, taken in seconds(stage, of_stage).items():
+                microseconds = [
+                    1e6 * (taken[size] - taken[FEW]) / (_num_sequences(name, size) - _num_sequences(name, FEW))
+                    for size in SIZES
+                ]
+                medians = [float(np.median(each)) for each in microseconds]
+                yield name, Growth(medians, float(np.median(microseconds[-1] / microseconds[0]) - 1), peak)
             out.print(f"{stage}: done")
 
 

@@ -16,7 +16,7 @@ FIGURES = {
     "around": ("job", "batches", "loading", "serving"),
 }
 CELL_COLOURS = {"rnn": "#3b6fb6", "lstm": "#e08a3c", "gru": "#4c9f70"}
-OTHER_COLOURS = ("#7b6bb0", "#c95f7b")
+OTHER_COLOURS = ("#7b6bb0", "#c95f7b", "#6b7280")
 INK, PALE_INK, GRID = "#2b2f36", "#6b7280", "#d9dde3"
 STYLE = {
     "font.family": "DejaVu Sans",
