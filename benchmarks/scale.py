@@ -6,11 +6,10 @@ python -m benchmarks.scale      # some 25 minutes; writes its part of docs/perfo
 import contextlib
 import io
 import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -19,9 +18,9 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks import performance_page
-from benchmarks.measuring import Figure, console, table
+from benchmarks.measuring import Figure, alternated, console, table
 from benchmarks.resource_usage import usage_of
-from rnnflow import cli
+from rnnflow import cli, dataset
 from rnnflow.params import EvaluateParams, ExportParams, GenerateParams, ModelParams, NumSequences, Params, TrainParams
 from rnnflow.training import Training
 from stages import evaluate, export, generate, train
@@ -33,9 +32,10 @@ SIZES = (100_000, 1_000_000, 10_000_000)
 """Sequences in train and test each."""
 NUM_ROUNDS = 3
 REPEATS = {FEW: 5, SIZES[0]: 5, SIZES[1]: 1, SIZES[2]: 1}
-"""How often each is gone through in a round, of which the median counts."""
+"""How often each is gone through in a round, of which the mean counts."""
 TOUCHED_BYTES = 2 * 10**9
-"""Memory used once before each round: one that a virtual machine has given back is slow to come again."""
+"""Memory used once beforehand: one that a virtual machine has given back is slow to come again."""
+MODEL, TRAIN = ModelParams(cell="rnn"), TrainParams(epochs=1)
 TARGET_PEAK_GB = 1.5
 TARGET_DEVIATION = 0.10
 UNTIMED = ("export",)
@@ -64,8 +64,8 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
     counts = NumSequences(train=num_sequences, validation=num_sequences // 10, test=num_sequences)
     params = Params(
         generate=GenerateParams(num_sequences=counts),
-        train=TrainParams(epochs=1),
-        models={"rnn": ModelParams(cell="rnn")},
+        train=TRAIN,
+        models={"rnn": MODEL},
         evaluate=EvaluateParams(),
         export=ExportParams(),
     )
@@ -99,41 +99,20 @@ def join(split: Path, path: Path) -> None:
             writer.write_table(pq.read_table(file))
 
 
-def seconds(stage: str, argv: Mapping[int, Sequence[str]]) -> dict[str, dict[int, np.ndarray]]:
-    """Run a stage with each number of sequences in turn, and return what `run` found in each round.
+def in_process(stage: str, argv: Sequence[str]) -> Callable[[], None]:
+    """Return what runs a stage in this process, since starting one takes longer than 100,000 sequences do."""
 
-    In this process because starting one takes longer than 100,000 sequences do.
-    """
-    found: dict[str, dict[int, np.ndarray]] = {}
-    for round_ in range(NUM_ROUNDS):
-        np.ones(TOUCHED_BYTES, np.uint8)
-        for number, of_number in argv.items():
-            runs = [run(stage, of_number) for _ in range(REPEATS[number])]
-            for name in runs[0]:
-                of = found.setdefault(name, {}).setdefault(number, np.empty(NUM_ROUNDS))
-                of[round_] = statistics.median(each[name] for each in runs)
-    return found
+    def work() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            MAINS[stage][1](argv)
+
+    return work
 
 
-def run(stage: str, argv: Sequence[str]) -> dict[str, float]:
-    """Run a stage and return the CPU time it took and, where it trains, that of the epoch alone."""
-    times: dict[str, float] = {}
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        patch.object(Training, "train_epoch", clock("epoch", times)(Training.train_epoch)),
-        clock(stage, times),
-    ):
-        MAINS[stage][1](argv)
-    return times
-
-
-@contextlib.contextmanager
-def clock(name: str, times: dict[str, float]) -> Iterator[None]:
-    """Put the CPU time of what is run into `times`."""
-    start = time.process_time()
-    yield
-    times[name] = time.process_time() - start
+def epoch(folder: Path) -> Callable[[], object]:
+    """Return what goes once through the train split in `folder`, loaded and scaled."""
+    split = dataset.load(folder / "sequences/train")
+    return Training(split, None, MODEL, TRAIN).train_epoch
 
 
 @contextlib.contextmanager
@@ -145,9 +124,9 @@ def scratch() -> Iterator[Path]:
             yield Path(name)
 
 
-def _num_sequences(stage: str, number: int) -> int:
-    """How many a stage goes through: three splits, one with a tenth; the train split, and a tenth of it to validate; one split."""
-    return {"generate": number * 21 // 10, "train": number * 11 // 10}.get(stage, number)
+def _num_sequences(name: str, number: int) -> int:
+    """How many it goes through: three splits, one with a tenth; the train split, and a tenth of it to validate; one split."""
+    return {"generate": number * 21 // 10, "train": number * 11 // 10}.get(name, number)
 
 
 def peak_gb(stage: str, argv: Sequence[str], folder: Path) -> float:
@@ -155,27 +134,44 @@ def peak_gb(stage: str, argv: Sequence[str], folder: Path) -> float:
     return usage_of([MAINS[stage][0], *argv], folder / "usage.json", REPOSITORY, dict(os.environ)).peak_bytes / 1e9
 
 
-def growth(out: Console) -> Iterator[tuple[str, Growth]]:
+def growth(name: str, works: Mapping[int, Callable[[], object]], peak_gb: float) -> Growth:
+    """Time the work on each number of sequences in turn, and compare."""
+    np.ones(TOUCHED_BYTES, np.uint8)
+    repeated = {str(number): partial(_repeat, work, REPEATS[number]) for number, work in works.items()}
+    taken = {int(number): of / REPEATS[int(number)] for number, of in alternated(repeated, NUM_ROUNDS, 1).items()}
+    microseconds = [
+        1e6 * (taken[size] - taken[FEW]) / (_num_sequences(name, size) - _num_sequences(name, FEW)) for size in SIZES
+    ]
+    medians = [float(np.median(each)) for each in microseconds]
+    return Growth(medians, float(np.median(microseconds[-1] / microseconds[0]) - 1), peak_gb)
+
+
+def _repeat(work: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        work()
+
+
+def growths(out: Console) -> Iterator[tuple[str, Growth]]:
     """Yield time and peak memory of each stage that is timed, and of the epoch within `train`."""
     with scratch() as folder:
-        argv = {number: arguments(number, folder / str(number)) for number in REPEATS}
+        folders = {number: folder / str(number) for number in REPEATS}
+        argv = {number: arguments(number, of_number) for number, of_number in folders.items()}
         for stage in MAINS:
             if stage == "predict":
-                for number in argv:
-                    join(folder / f"{number}/sequences/test", folder / f"{number}/test.parquet")
-            of_stage = {number: of[stage] for number, of in argv.items()}
-            for number in argv:
-                run(stage, of_stage[number])
+                for of_number in folders.values():
+                    join(of_number / "sequences/test", of_number / "test.parquet")
+            works = {number: in_process(stage, of_number[stage]) for number, of_number in argv.items()}
             if stage in UNTIMED:
+                for work in works.values():
+                    work()
                 continue
-            peak = peak_gb(stage, of_stage[SIZES[-1]], folder)
-            for name, taken in seconds(stage, of_stage).items():
-                microseconds = [
-                    1e6 * (taken[size] - taken[FEW]) / (_num_sequences(name, size) - _num_sequences(name, FEW))
-                    for size in SIZES
-                ]
-                medians = [float(np.median(each)) for each in microseconds]
-                yield name, Growth(medians, float(np.median(microseconds[-1] / microseconds[0]) - 1), peak)
+            peak = peak_gb(stage, argv[SIZES[-1]][stage], folder)
+            yield stage, growth(stage, works, peak)
+            if stage == "train":
+                yield (
+                    "epoch",
+                    growth("epoch", {number: epoch(of_number) for number, of_number in folders.items()}, peak),
+                )
             out.print(f"{stage}: done")
 
 
@@ -186,7 +182,7 @@ def measure(out: Console, writes: bool = False) -> list[Figure]:
         "stage", *(f"{number:,}" for number in SIZES), "growth", f"peak GB, {SIZES[-1]:,}",
     )  # fmt: skip
     figures, stages = [], {}
-    for stage, of in growth(out):
+    for stage, of in growths(out):
         stages[stage] = asdict(of)
         used.add_row(stage, *(f"{value:.2f}" for value in of.microseconds), f"{of.growth:+.0%}", f"{of.peak_gb:.2f}")
         figures += [
