@@ -17,6 +17,8 @@ FIGURES = {
 }
 CELL_COLOURS = {"rnn": "#3b6fb6", "lstm": "#e08a3c", "gru": "#4c9f70"}
 OTHER_COLOURS = ("#7b6bb0", "#c95f7b", "#6b7280")
+LABEL_HEIGHT = 0.35
+"""Of the name of a line, in µs, which another must not cover."""
 INK, PALE_INK, GRID = "#2b2f36", "#6b7280", "#d9dde3"
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -91,9 +93,12 @@ def draw_growth(scale: Mapping[str, Any], path: Path) -> None:
     """Draw the time of a sequence in each stage as their number grows."""
     figure, panel = plt.subplots(figsize=(8, 4.2), layout="constrained")
     colours = [*CELL_COLOURS.values(), *OTHER_COLOURS]
-    for (stage, of), colour in zip(scale["stages"].items(), colours, strict=True):
+    by_height = sorted(scale["stages"].items(), key=lambda stage: stage[1]["microseconds"][-1])
+    height = 0.0
+    for (stage, of), colour in zip(by_height, colours, strict=True):
         panel.plot(scale["sizes"], of["microseconds"], color=colour, marker="o", linewidth=1.8)
-        at = (scale["sizes"][-1], of["microseconds"][-1])
+        height = max(height + LABEL_HEIGHT, of["microseconds"][-1])
+        at = (scale["sizes"][-1], height)
         panel.annotate(stage, at, (8, 0), textcoords="offset points", va="center", color=colour)
     panel.set_xscale("log")
     panel.set_ylim(0)
