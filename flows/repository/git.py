@@ -1,17 +1,24 @@
 """Git as the flow uses it: the command, and its refusals as one line."""
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.supervision.dvc import StageError
-from flows.supervision.transcript import Failure, is_transient
+from flows.supervision.dvc import Failure, StageError
 from rnnflow.errors import InputError
 
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 """Nobody sits at a scheduled run to type a password, and messages are searched for English words."""
 
+_TRANSIENT = re.compile(
+    r"timed out|failed to connect|could(?: not|n't) connect|connection (?:refused|reset|aborted|lost|closed)|"
+    r"broken pipe|network is unreachable|no route to host|name or service not known|name resolution|"
+    r"could not resolve host|returned error: (?:429|50[0-9])",
+    re.IGNORECASE,
+)
+"""By words: Git ends with status 128 whatever the reason, and what ssh, curl or the other side said is all there is."""
 _CHATTER = ("hint:", "warning:", "To ", "From ")
 
 
@@ -32,7 +39,7 @@ def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = N
     )
     if done.returncode:
         message = f"git {arguments[0]}: {_reason(done.stderr)}"
-        if is_transient(message):
+        if _TRANSIENT.search(message):
             raise StageError(f"git {arguments[0]}", Failure.TRANSIENT, message)
         raise InputError(message)
     return done.stdout.strip()

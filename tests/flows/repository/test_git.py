@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.repository.git import author, commit_id, git
-from flows.supervision.dvc import StageError
-from flows.supervision.transcript import Failure
+from flows.supervision.dvc import Failure, StageError
 from rnnflow.errors import InputError
 from tests.flows.repositories import Repository
 
