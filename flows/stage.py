@@ -20,7 +20,7 @@ from flows.repository.workspace import Workspace, isolated
 from flows.server.heartbeat import alive
 from flows.supervision.dvc import Failure, Outcome, StageError
 from flows.supervision.repair import repair
-from rnnflow.errors import InputError
+from rnnflow.errors import InputError, in_one_line, is_temporary
 
 Log = Callable[[str], None]
 Arguments = ParamSpec("Arguments")
@@ -38,6 +38,11 @@ def ending_in_one_line(run: Callable[Arguments, str]) -> Callable[Arguments, Sta
             return Failed(name=InputError.__name__, message=str(error), data=error)
         except StageError as error:
             return Failed(message=str(error), data=error)
+        except OSError as error:  # of the flow's own files; DVC and the stages have their own processes
+            if not is_temporary(error):
+                raise
+            message = in_one_line(error)
+            return Failed(message=message, data=StageError("flow", Failure.TRANSIENT, message))
 
     return wrapper
 

@@ -15,6 +15,7 @@ from typing import Self
 
 from flows.supervision import supervisor
 from flows.supervision.transcript import Failure, Outcome, Transcript, explain
+from rnnflow.errors import TEMPORARY_STATUS, is_temporary_number
 
 __all__ = ["Dvc", "Failure", "Outcome", "StageError"]
 
@@ -26,6 +27,8 @@ MODULES = (
 PIPE_BYTES = 1 << 20
 """More than a pipe holds anywhere, unless root has made it larger."""
 MAX_LINE_BYTES = 65_536
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
+"""How Python writes an error of the operating system, DVC's own and those that it passes on."""
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -116,7 +119,8 @@ class Dvc:
             self._end()
             raise
         if status:
-            raise StageError(name, *explain(status, transcript, _kills_for_memory() > kills_before))
+            failure, message = explain(status, transcript, _kills_for_memory() > kills_before)
+            raise StageError(name, _sorted(failure, message, transcript), message)
         return transcript
 
     def _call(self, arguments: Sequence[str], listen: Callable[[str], None]) -> int:
@@ -166,6 +170,16 @@ class Dvc:
         status = self._supervisor.returncode
         self._supervisor = self._pid = None
         return status, errors.decode(errors="replace")
+
+
+def _sorted(failure: Failure, message: str, transcript: Transcript) -> Failure:
+    """Return the failure, or that it may pass where the stage's status says so or the operating system's number."""
+    if failure is not Failure.PERMANENT:
+        return failure
+    numbers = map(int, _NUMBER.findall(message))
+    ending = f"exited with {TEMPORARY_STATUS}"
+    is_said = any(line.startswith("ERROR: ") and line.endswith(ending) for line in transcript.last)
+    return Failure.TRANSIENT if is_said or any(map(is_temporary_number, numbers)) else failure
 
 
 @contextmanager
