@@ -1,7 +1,8 @@
 """The tasks that every run is made of, and the flow `stage`: one stage on the worker that was asked for it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec
 
@@ -20,6 +21,7 @@ from flows.repository.workspace import Workspace, isolated
 from flows.server.heartbeat import alive
 from flows.supervision.dvc import Failure, Outcome, StageError
 from flows.supervision.repair import repair
+from rnnflow.environment import held
 from rnnflow.errors import InputError, in_one_line, is_temporary
 
 Log = Callable[[str], None]
@@ -110,9 +112,26 @@ def bring_up_to_date(stage: pipeline.Stage, workspace: Workspace, *, pull: bool)
     options = ("--pull",) if pull else ()
 
     def step(log: Log) -> str:
-        return workspace.dvc.reproduce(stage.name, Progress(stage.name, log), *options)
+        with _alone_at(stage, workspace, log):
+            return workspace.dvc.reproduce(stage.name, Progress(stage.name, log), *options)
 
     return attempt(stage.name, workspace, step, settings.load().timeout(stage.name))
+
+
+@contextmanager
+def _alone_at(stage: pipeline.Stage, workspace: Workspace, log: Log) -> Iterator[None]:
+    """Let no other run on this machine make the same thing at the same time.
+
+    Two nights of one commit meet here, or a person's run and the night's: the second waits, and DVC then finds the
+    result of the first in the run cache that they share.
+    """
+    key = pipeline.fingerprint(workspace.folder, stage.name)
+    if key is None:
+        yield
+        return
+    waiting = f"another run is at work on the same {stage.name}; waiting for its result"
+    with held(workspace.state / "stages" / key, lambda: log(waiting)):
+        yield
 
 
 def say_up_to_date(stage: pipeline.Stage, workspace: Workspace) -> str:
