@@ -71,10 +71,14 @@ def retrain(
         outcomes = run_on_workers(plan, workspace) if coordinated else _run_here(plan, workspace, pull)
         if not outcomes.are_all_up_to_date():
             _show(plan, outcomes, workspace)
-        summary = outcomes.summary()
-        if push or publish or coordinated:
-            push_data(workspace)
-        return f"{summary}; {_publish(workspace, why)}" if publish else summary
+        try:
+            summary = outcomes.summary()
+        except StageError as error:  # what the other models have come to is kept all the same
+            said = _send(workspace, push or publish or coordinated, publish, why) if outcomes.done else ""
+            message = f"{error}; the rest: {said}" if said else str(error)
+            raise StageError(error.stage, error.failure, message) from None
+        said = _send(workspace, push or publish or coordinated, publish, why)
+        return f"{summary}; {said}" if said else summary
 
 
 def _workspace(
@@ -128,6 +132,13 @@ def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspa
     report.show_results(plan, outcomes, metrics)
     began = flow_run.scheduled_start_time
     report.add_to_history(f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics)
+
+
+def _send(workspace: Workspace, is_pushed: bool, is_published: bool, why: str) -> str:
+    """Push and publish what there is, as far as it was asked for, and return what was published."""
+    if is_pushed:
+        push_data(workspace)
+    return _publish(workspace, why) if is_published else ""
 
 
 def _publish(workspace: Workspace, why: str) -> str:

@@ -199,6 +199,25 @@ def test_a_failed_stage_leaves_its_own_line_and_nothing_is_published(person: Per
     assert person.clones == []
 
 
+def test_when_one_model_fails_the_others_are_pushed_published_and_said(server: PrefectServer, tmp_path: Path) -> None:
+    person = Person(make_project(tmp_path, models=("rnn", "gru")), server)
+    stage = person.project.folder / "stages/evaluate.py"
+    fails = "import sys\nif 'reports/gru/evaluation' in sys.argv:\n    raise RuntimeError('the test split has gone')\n"
+    stage.write_text(fails + stage.read_text())
+    person.project.push(message="a stage that fails for one model")
+    run = ("--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
+    printed = person.retrain(*run, expected=1)
+    ((branch, commit),) = person.project.branches().items()
+    assert (
+        "Failed: evaluate@gru: RuntimeError: the test split has gone; not run: export@gru; "
+        f"the rest: published as {branch}\n" in printed
+    )
+    person.project.git("fetch", "--quiet", "origin")
+    person.project.git("checkout", "--quiet", commit)
+    person.project.run("dvc", "pull", "models/rnn/model.onnx", "models/gru/checkpoint.safetensors")
+    assert (person.project.folder / "models/rnn/model.onnx").is_file()
+
+
 def test_new_files_and_newer_imports_are_taken_in_and_published(person: Person, tmp_path: Path) -> None:
     landing = tmp_path / "landing"
     deliver(landing / "a.parquet", columns(60, "april"))
