@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from ruamel.yaml import YAML
 
-from flows import report
+from flows import report, settings
 from flows.coordination import run_on_workers
 from flows.outcomes import Outcomes
 from flows.repository import overrides as params_overrides
@@ -159,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the flow once, here and now, without a server unless `PREFECT_API_URL` names one."""
     arguments = vars(_parser().parse_args(argv))
     with exit_on_input_error():
+        settings.load()  # or a mistake in it would be told by the first task, after a server has started
         overrides = dict(map(_override, arguments.pop("set")))
         if PREFECT_API_URL.value():
             with connected():  # or Prefect would try for minutes

@@ -26,7 +26,6 @@ from rnnflow.errors import InputError, in_one_line, is_temporary
 
 Log = Callable[[str], None]
 Arguments = ParamSpec("Arguments")
-RETRIES = settings.load().retries
 
 
 def ending_in_one_line(run: Callable[Arguments, str]) -> Callable[Arguments, State[None]]:
@@ -53,13 +52,7 @@ def _is_transient(task: Task[..., State[None]], run: TaskRun, state: State[None]
     return isinstance(state.data, StageError) and state.data.failure is Failure.TRANSIENT
 
 
-@task(
-    cache_policy=NO_CACHE,
-    retries=RETRIES.max,
-    retry_delay_seconds=exponential_backoff(RETRIES.delay_seconds),
-    retry_jitter_factor=0.33,
-    retry_condition_fn=_is_transient,
-)
+@task(cache_policy=NO_CACHE, retry_jitter_factor=0.33, retry_condition_fn=_is_transient)
 @ending_in_one_line
 def _attempt(step: Callable[[Log], str], folder: Path) -> str:
     try:
@@ -92,7 +85,14 @@ def attempt(name: str, workspace: Workspace, step: Callable[[Log], str], timeout
     Raises:
         StageError: the last try failed; its own line.
     """
-    timed = _attempt.with_options(name=name, task_run_name=name, timeout_seconds=timeout_seconds)
+    retries = settings.load().retries
+    timed = _attempt.with_options(
+        name=name,
+        task_run_name=name,
+        timeout_seconds=timeout_seconds,
+        retries=retries.max,
+        retry_delay_seconds=exponential_backoff(retries.delay_seconds),
+    )
     # A run's tags are not its tasks': for each tag of a task the server is asked whether a limit holds, and a server on
     # SQLite is often too busy to say, which costs two seconds.
     with TagsContext(current_tags=set()):

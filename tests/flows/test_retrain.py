@@ -120,6 +120,13 @@ def test_a_mistake_is_one_line_and_status_2(trained: Person, answers: dict[str, 
     assert not trained.project.git("status", "--porcelain")
 
 
+def test_a_mistake_in_the_settings_is_one_line(person: Person) -> None:
+    person.project.change("flows/settings.yaml", {"retries.max": "often"})
+    printed = person.retrain(expected=2)
+    assert printed.startswith("error: settings.yaml: retries.max: "), printed
+    assert printed.count("\n") == 1
+
+
 def test_a_server_that_does_not_answer_is_named(trained: Person) -> None:
     printed = trained.retrain(expected=2, environment={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
     assert "error: http://127.0.0.1:9/api: no Prefect server answers" in printed
