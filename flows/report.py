@@ -30,7 +30,7 @@ SHOWN_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_a
 """The columns of the history, in this order, as far as the pipeline has them."""
 Metrics = Mapping[str, Mapping[str, float]]
 """Of each stage, by their names."""
-_EPOCH = re.compile(r"epoch (\d+)/(\d+)")
+_EPOCH = re.compile(r"epoch (\d+)/([1-9]\d*)")
 
 
 @contextmanager

@@ -56,3 +56,9 @@ def test_a_run_without_results_leaves_the_history_as_it_was(on_server: PrefectSe
     add({"failed": {}})
     assert history(on_server) == before
     assert before[0]["run"] == "good"
+
+
+def test_a_line_that_only_looks_like_an_epoch_is_logged_and_no_more() -> None:
+    lines: list[str] = []
+    report.Progress("train@rnn", lines.append)("epoch 0/0")
+    assert lines == ["epoch 0/0"]
