@@ -24,7 +24,7 @@ example: .venv/.installed  ## run an example in a clone of its own: make example
 	@test -f "examples/$(NAME).yaml" || { echo "make example NAME=…, one of: $(EXAMPLES)" >&2; exit 2; }
 	@rm -rf .rnnflow/examples/$(NAME) && git clone --quiet . .rnnflow/examples/$(NAME)
 	@cp examples/$(NAME).yaml .rnnflow/examples/$(NAME)/params.yaml
-	@cd .rnnflow/examples/$(NAME) && dvc cache dir --quiet --local $(CURDIR)/.dvc/cache && rnnflow check \
+	@cd .rnnflow/examples/$(NAME) && dvc cache dir --quiet --local '$(CURDIR)/.dvc/cache' && rnnflow check \
 		&& python -m flows.retrain --allow-dirty && rnnflow summary models/*/model.onnx
 	@echo "everything it made is in .rnnflow/examples/$(NAME)"
 

@@ -19,6 +19,7 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.client.schemas.objects import Artifact as StoredArtifact
 
 from flows.outcomes import Outcomes
 from flows.repository.pipeline import Stage
@@ -29,7 +30,7 @@ SHOWN_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_a
 """The columns of the history, in this order, as far as the pipeline has them."""
 Metrics = Mapping[str, Mapping[str, float]]
 """Of each stage, by their names."""
-_EPOCH = re.compile(r"epoch (\d+)/(\d+)")
+_EPOCH = re.compile(r"epoch (\d+)/([1-9]\d*)")
 
 
 @contextmanager
@@ -77,7 +78,7 @@ def add_to_history(run: str, metrics: Metrics) -> None:
     """Create the artifact `metrics`: a row for each model of this run, above those of the runs before it."""
     before = Artifact.get("metrics")
     rows: list[dict[str, Any]] = []
-    if isinstance(before, Artifact) and isinstance(before.data, str):
+    if isinstance(before, StoredArtifact) and isinstance(before.data, str):
         rows = json.loads(before.data)
     models: dict[str, dict[str, float]] = defaultdict(dict)
     for stage, numbers in metrics.items():

@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from ruamel.yaml import YAML
 
-from flows import report
+from flows import report, settings
 from flows.coordination import run_on_workers
 from flows.outcomes import Outcomes
 from flows.repository import overrides as params_overrides
@@ -71,10 +71,14 @@ def retrain(
         outcomes = run_on_workers(plan, workspace) if coordinated else _run_here(plan, workspace, pull)
         if not outcomes.are_all_up_to_date():
             _show(plan, outcomes, workspace)
-        summary = outcomes.summary()
-        if push or publish or coordinated:
-            push_data(workspace)
-        return f"{summary}; {_publish(workspace, why)}" if publish else summary
+        try:
+            summary = outcomes.summary()
+        except StageError as error:  # what the other models have come to is kept all the same
+            said = _send(workspace, push or publish or coordinated, publish, why) if outcomes.done else ""
+            message = f"{error}; the rest: {said}" if said else str(error)
+            raise StageError(error.stage, error.failure, message) from None
+        said = _send(workspace, push or publish or coordinated, publish, why)
+        return f"{summary}; {said}" if said else summary
 
 
 def _workspace(
@@ -130,6 +134,13 @@ def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspa
     report.add_to_history(f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics)
 
 
+def _send(workspace: Workspace, is_pushed: bool, is_published: bool, why: str) -> str:
+    """Push and publish what there is, as far as it was asked for, and return what was published."""
+    if is_pushed:
+        push_data(workspace)
+    return _publish(workspace, why) if is_published else ""
+
+
 def _publish(workspace: Workspace, why: str) -> str:
     """Publish what has changed, unless nothing has or an earlier run did, and return a line that says so."""
     commit = publishing.snapshot(workspace, f"Retrain: {why}\n\nFlow run {flow_run.id}, from {workspace.base}.")
@@ -148,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the flow once, here and now, without a server unless `PREFECT_API_URL` names one."""
     arguments = vars(_parser().parse_args(argv))
     with exit_on_input_error():
+        settings.load()  # or a mistake in it would be told by the first task, after a server has started
         overrides = dict(map(_override, arguments.pop("set")))
         if PREFECT_API_URL.value():
             with connected():  # or Prefect would try for minutes

@@ -57,5 +57,7 @@ def load(path: Path = FILE) -> Settings:
         return Settings.model_validate(YAML(typ="safe").load(path.read_text()))
     except YAMLError as error:
         raise InputError(f"{path.name}: {' '.join(str(error).split())}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name}: cannot be read: {error}") from None
     except ValidationError as error:
         raise InputError(f"{path.name}: {in_one_line(error)}") from None

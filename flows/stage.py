@@ -1,7 +1,8 @@
 """The tasks that every run is made of, and the flow `stage`: one stage on the worker that was asked for it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec
 
@@ -20,11 +21,11 @@ from flows.repository.workspace import Workspace, isolated
 from flows.server.heartbeat import alive
 from flows.supervision.dvc import Failure, Outcome, StageError
 from flows.supervision.repair import repair
-from rnnflow.errors import InputError
+from rnnflow.environment import held
+from rnnflow.errors import InputError, in_one_line, is_temporary
 
 Log = Callable[[str], None]
 Arguments = ParamSpec("Arguments")
-RETRIES = settings.load().retries
 
 
 def ending_in_one_line(run: Callable[Arguments, str]) -> Callable[Arguments, State[None]]:
@@ -38,6 +39,11 @@ def ending_in_one_line(run: Callable[Arguments, str]) -> Callable[Arguments, Sta
             return Failed(name=InputError.__name__, message=str(error), data=error)
         except StageError as error:
             return Failed(message=str(error), data=error)
+        except OSError as error:  # of the flow's own files; DVC and the stages have their own processes
+            if not is_temporary(error):
+                raise
+            message = in_one_line(error)
+            return Failed(message=message, data=StageError("flow", Failure.TRANSIENT, message))
 
     return wrapper
 
@@ -46,13 +52,7 @@ def _is_transient(task: Task[..., State[None]], run: TaskRun, state: State[None]
     return isinstance(state.data, StageError) and state.data.failure is Failure.TRANSIENT
 
 
-@task(
-    cache_policy=NO_CACHE,
-    retries=RETRIES.max,
-    retry_delay_seconds=exponential_backoff(RETRIES.delay_seconds),
-    retry_jitter_factor=0.33,
-    retry_condition_fn=_is_transient,
-)
+@task(cache_policy=NO_CACHE, retry_jitter_factor=0.33, retry_condition_fn=_is_transient)
 @ending_in_one_line
 def _attempt(step: Callable[[Log], str], folder: Path) -> str:
     try:
@@ -85,7 +85,14 @@ def attempt(name: str, workspace: Workspace, step: Callable[[Log], str], timeout
     Raises:
         StageError: the last try failed; its own line.
     """
-    timed = _attempt.with_options(name=name, task_run_name=name, timeout_seconds=timeout_seconds)
+    retries = settings.load().retries
+    timed = _attempt.with_options(
+        name=name,
+        task_run_name=name,
+        timeout_seconds=timeout_seconds,
+        retries=retries.max,
+        retry_delay_seconds=exponential_backoff(retries.delay_seconds),
+    )
     # A run's tags are not its tasks': for each tag of a task the server is asked whether a limit holds, and a server on
     # SQLite is often too busy to say, which costs two seconds.
     with TagsContext(current_tags=set()):
@@ -105,9 +112,26 @@ def bring_up_to_date(stage: pipeline.Stage, workspace: Workspace, *, pull: bool)
     options = ("--pull",) if pull else ()
 
     def step(log: Log) -> str:
-        return workspace.dvc.reproduce(stage.name, Progress(stage.name, log), *options)
+        with _alone_at(stage, workspace, log):
+            return workspace.dvc.reproduce(stage.name, Progress(stage.name, log), *options)
 
     return attempt(stage.name, workspace, step, settings.load().timeout(stage.name))
+
+
+@contextmanager
+def _alone_at(stage: pipeline.Stage, workspace: Workspace, log: Log) -> Iterator[None]:
+    """Let no other run on this machine make the same thing at the same time.
+
+    Two nights of one commit meet here, or a person's run and the night's: the second waits, and DVC then finds the
+    result of the first in the run cache that they share.
+    """
+    key = pipeline.fingerprint(workspace.folder, stage.name)
+    if key is None:
+        yield
+        return
+    waiting = f"another run is at work on the same {stage.name}; waiting for its result"
+    with held(workspace.state / "stages" / key, lambda: log(waiting)):
+        yield
 
 
 def say_up_to_date(stage: pipeline.Stage, workspace: Workspace) -> str:

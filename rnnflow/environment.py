@@ -4,14 +4,19 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from rnnflow.errors import InputError
 
 DEVICE = "RNNFLOW_DEVICE"
 STATE = "RNNFLOW_STATE"
 MAX_STATE_AGE_SECONDS = 30 * 24 * 3600
+LOCK_SECONDS = 0.2
+"""Between two looks whether a lock is free."""
 
 
 def wanted_device() -> str:
@@ -46,8 +51,30 @@ def end_resume(file: Path) -> None:
     """Remove the state of a training that has ended, and those that no training has touched for a month."""
     file.unlink(missing_ok=True)
     for other in file.parent.glob("*"):
-        if time.time() - other.stat().st_mtime > MAX_STATE_AGE_SECONDS:
-            other.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another training has ended meanwhile
+            if time.time() - other.stat().st_mtime > MAX_STATE_AGE_SECONDS:
+                other.unlink()
+
+
+@contextmanager
+def held(file: Path, on_wait: Callable[[], object]) -> Iterator[None]:
+    """Hold a lock that belongs to `file`; whoever comes later waits, and is told so by a call of `on_wait`.
+
+    The system frees the lock of a process that dies.
+    """
+    path = file.with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, poll_interval=LOCK_SECONDS)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # those who wait notice, and make it anew
+        lock.release()
 
 
 def _state() -> Path:

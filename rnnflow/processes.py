@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from rnnflow.errors import EXIT_STATUS
+from rnnflow.errors import EXIT_STATUS, TEMPORARY_STATUS
 
 FAILED_STATUS = 1
 SIGNALLED_STATUS = 128
@@ -83,7 +83,7 @@ def start(number: int, module: str, arguments: Sequence[str]) -> NoReturn:
         rank, failure = error.get_first_failure()
         status = _status(failure.exitcode)
         lines = _said(logs, rank)
-        if status == EXIT_STATUS:  # it has said why
+        if status in (EXIT_STATUS, TEMPORARY_STATUS):  # it has said why
             print(*lines[-1:], sep="\n", file=sys.stderr)
         else:
             how = f"signal {-failure.exitcode}" if failure.exitcode < 0 else f"status {failure.exitcode}"

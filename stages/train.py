@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rnnflow import checkpoint, dataset, engines, environment, params, processes, provenance
@@ -51,7 +52,7 @@ def train(arguments: argparse.Namespace, settings: params.Params) -> None:
     training = Training(train_split, validation, model_params, settings.train, device)
     if not settings.train.final_fit:
         train_split = train_split.without_values()  # the training has its own copy, prepared
-    with _log(arguments, settings.train.epochs, device) as on_epoch:
+    with _alone(arguments.name, resume), _log(arguments, settings.train.epochs, device) as on_epoch:
         arrays = training.run(resume, on_epoch)
         if settings.train.final_fit:
             num_epochs = training.chosen_epoch
@@ -78,6 +79,19 @@ def train(arguments: argparse.Namespace, settings: params.Params) -> None:
         for file in (resume, final_resume):
             environment.end_resume(file)
     engines.leave()
+
+
+@contextmanager
+def _alone(name: str, resume: Path) -> Iterator[None]:
+    """Let nobody else write the state of the same training meanwhile; of several processes, the first writes it."""
+    if not processes.is_first():
+        yield
+        return
+    waiting = partial(
+        print, f"{name}: the same training is at work in another process; waiting for its end", flush=True
+    )
+    with environment.held(resume, waiting):
+        yield
 
 
 @contextmanager

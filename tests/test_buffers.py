@@ -70,7 +70,7 @@ def test_the_stage_train_on_a_full_disk_ends_with_a_line(tmp_path: Path, disk_mb
     done = subprocess.run(
         [*NAMESPACE, "sh", "-c", mount, str(disk), *stage], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 2, (what, done.stderr)
+    assert done.returncode == 75, (what, done.stderr)  # other runs give their scratch space back when they end
     (line,) = done.stderr.splitlines()
     assert line.startswith(
         f"error: {disk}/scratch: 2 MiB of scratch space, above memory_budget_mb: No space left on device;"

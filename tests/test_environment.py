@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -8,6 +10,7 @@ import torch
 from rnnflow import engines, environment
 from rnnflow.errors import InputError
 from rnnflow.params import Engine
+from rnnflow.provenance import ROOT
 
 ENGINES = get_args(Engine)
 
@@ -83,3 +86,43 @@ def test_the_end_of_a_training_removes_its_state_and_forgotten_ones(
     os.utime(forgotten, (0, 0))
     environment.end_resume(own)
     assert list(own.parent.iterdir()) == [other]
+
+
+END_BESIDE_OTHERS = """
+import sys
+from pathlib import Path
+from rnnflow.environment import end_resume
+for number in range(300):
+    for name in range(10):
+        (Path(sys.argv[1]) / f"{number % 7}-{name}").touch()
+    end_resume(Path(sys.argv[1]) / f"{sys.argv[2]}.safetensors")
+"""
+
+
+def test_trainings_that_end_side_by_side_do_not_stumble_over_files_that_others_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = END_BESIDE_OTHERS.replace("import sys\n", "import sys\nfrom rnnflow import environment\n", 1)
+    program = program.replace("for number", "environment.MAX_STATE_AGE_SECONDS = 0\nfor number", 1)
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), name], cwd=ROOT) for name in ("one", "two")
+    ]
+    assert [process.wait() for process in running] == [0, 0]
+
+
+def test_a_lock_is_waited_for_said_and_gone_afterwards(tmp_path: Path) -> None:
+    file = tmp_path / "resume" / "key.safetensors"
+    program = (
+        "import sys; from pathlib import Path; from rnnflow.environment import held\n"
+        "with held(Path(sys.argv[1]), lambda: print('waits', flush=True)): print('has it', flush=True)\n"
+    )
+    with environment.held(file, lambda: None):
+        other = subprocess.Popen(
+            [sys.executable, "-c", program, str(file)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        assert other.stdout is not None
+        assert other.stdout.readline() == "waits\n"
+        assert other.poll() is None
+    printed, _ = other.communicate()
+    assert (printed, other.returncode) == ("has it\n", 0)
+    assert not [*file.parent.iterdir()]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,21 @@ QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _TRANSIENT = re.compile(
     r"timed out|failed to connect|could(?: not|n't) connect|connection (?:refused|reset|aborted|lost|closed)|"
     r"broken pipe|network is unreachable|no route to host|name or service not known|name resolution|"
-    r"could not resolve host|returned error: (?:429|50[0-9])",
+    r"could not resolve host|returned error: (?:429|50[0-9])|operation too slow",
     re.IGNORECASE,
 )
 """By words: Git ends with status 128 whatever the reason, and what ssh, curl or the other side said is all there is."""
+MAX_SECONDS = 1800.0
+"""Of one command, however it gets on; the flow's runs are dropped as long as one hangs."""
+SILENCE_SECONDS = 60
+"""Without data from the other side a command over HTTP ends earlier."""
+_PATIENCE = {
+    "GIT_HTTP_LOW_SPEED_LIMIT": "1",
+    "GIT_HTTP_LOW_SPEED_TIME": str(SILENCE_SECONDS),
+}
+"""Where the machine's own environment says otherwise, that holds."""
+_SECRET = re.compile(r"(https?://)[^/@\s]*@")
+
 _CHATTER = ("hint:", "warning:", "To ", "From ")
 
 
@@ -29,20 +41,39 @@ def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = N
         StageError: the network or the other side may be there again later.
         InputError: Git refuses.
     """
-    done = subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        env={**os.environ, **QUIET, **(environment or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        message = f"git {arguments[0]}: {_reason(done.stderr)}"
+    name = f"git {arguments[0]}"
+    try:
+        status, output, errors = _run(
+            ["git", *arguments], folder, {**_PATIENCE, **os.environ, **QUIET, **(environment or {})}
+        )
+    except subprocess.TimeoutExpired:
+        message = f"{name}: has not ended within {MAX_SECONDS:g} s; the other side may be silent"
+        raise StageError(name, Failure.TRANSIENT, message) from None
+    if status:
+        message = _SECRET.sub(r"\1", f"{name}: {_reason(errors)}")
         if _TRANSIENT.search(message):
-            raise StageError(f"git {arguments[0]}", Failure.TRANSIENT, message)
+            raise StageError(name, Failure.TRANSIENT, message)
         raise InputError(message)
-    return done.stdout.strip()
+    return output.strip()
+
+
+def _run(command: list[str], folder: Path, environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """Return exit status and output; when it takes too long or is interrupted, it ends with all it has started."""
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=MAX_SECONDS)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # Git's helper for HTTP or SSH would hold the pipes open
+            raise
+    return process.returncode, output, errors
 
 
 def _reason(printed: str) -> str:

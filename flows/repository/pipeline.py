@@ -1,5 +1,6 @@
 """The stages of a workspace, asked from DVC: `dvc.yaml` alone says which there are, DVC alone which are stale."""
 
+import hashlib
 import json
 import os
 import re
@@ -107,6 +108,21 @@ def has_run_before(workspace: Path, name: str) -> bool:
         except DvcException:  # something is missing, and whoever runs the stage will say what
             return False
         return is_in_run_cache(stage)
+
+
+def fingerprint(workspace: Path, name: str) -> str | None:
+    """Return what tells a stage's result from others: its command and the content of all that it depends on.
+
+    None where something that it depends on is missing.
+    """
+    with _opened(workspace, wait_for_lock=True) as repo, repo.lock:
+        stage = _find(repo, name)
+        try:
+            stage.save_deps()
+        except DvcException:  # whoever runs the stage will say what
+            return None
+        content = sorted([str(dep.def_path), str(dep.hash_info.value)] for dep in stage.deps)
+    return hashlib.sha256(json.dumps([stage.cmd, content]).encode()).hexdigest()[:32]
 
 
 def put_in_order(workspace: Path, names: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ class Workspace:
         base: hash of the commit that it started from.
         repository: URL or path of the Git repository to publish to.
         dvc: runs its stages, and DVC's other commands.
+        state: where its stages keep what outlives them, such as the states of trainings.
         is_clone: whether it is the run's own and empty of data at first.
     """
 
@@ -36,6 +37,7 @@ class Workspace:
     base: str
     repository: str
     dvc: Dvc
+    state: Path
     is_clone: bool = False
 
 
@@ -57,7 +59,8 @@ def in_place(folder: Path, repository: str, *, allow_dirty: bool) -> Iterator[Wo
         raise InputError(f"{named}: changed and not committed; commit, use --isolated, or say --allow-dirty")
     message = f"{top}: another run is at work here; wait for it or use --isolated"
     with _held(top / ".dvc/tmp/retrain.lock", message), Dvc(top) as dvc:
-        yield Workspace(top, git(top, "rev-parse", "HEAD"), resolve(folder, repository), dvc)
+        state = top / os.environ.get(STATE, ".rnnflow")
+        yield Workspace(top, git(top, "rev-parse", "HEAD"), resolve(folder, repository), dvc, state)
 
 
 @contextmanager
@@ -91,7 +94,7 @@ def isolated(folder: Path, repository: str, revision: str, name: str, ref: str =
             raise InputError(f"revision '{revision}' of {without_password(url)} holds no DVC repository")
         _configure(clone, state / "cache")
         with Dvc(clone, {STATE: str(state)}) as dvc:
-            yield Workspace(clone, base, url, dvc, True)
+            yield Workspace(clone, base, url, dvc, state, True)
 
 
 def state_folder() -> Path:

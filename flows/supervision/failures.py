@@ -1,6 +1,5 @@
 """Why a command failed: by the exceptions that DVC logged in its own process, a stage by its exit status."""
 
-import errno
 import json
 import re
 import signal
@@ -10,6 +9,7 @@ from enum import StrEnum
 
 from flows.supervision.transcript import TRACEBACK, Transcript, last_line, readable
 from rnnflow.errors import EXIT_STATUS as INPUT_ERROR_STATUS
+from rnnflow.errors import TEMPORARY_STATUS, is_temporary_number
 
 _TRANSIENT_KINDS = {
     "LockError",  # DVC's own lock, and files that another DVC works on
@@ -23,10 +23,6 @@ _TRANSIENT_KINDS = {
     "HTTPClientError",  # botocore
 }
 """Names of classes, without their modules: most of them are of libraries that not every installation has."""
-_TRANSIENT_NUMBERS = {
-    *(errno.EBUSY, errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT),
-    *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
-}
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 """In the message: of several addresses that all failed, asyncio makes one OSError without a number of its own."""
 _STAGE_FAILED = re.compile(r"failed to run: (.*), exited with (-?\d+)", re.DOTALL)
@@ -69,8 +65,8 @@ class Raised:
             return self.http_status == 429 or self.http_status >= 500
         if "DependencyDoesNotExistError" in self.kinds:  # also what DVC makes of a web server that does not answer
             return "://" in self.message
-        numbers = set(map(int, _ERRNO.findall(self.message)))
-        return bool(self.kinds & _TRANSIENT_KINDS or numbers & _TRANSIENT_NUMBERS)
+        numbers = map(int, _ERRNO.findall(self.message))
+        return bool(self.kinds & _TRANSIENT_KINDS) or any(map(is_temporary_number, numbers))
 
 
 @dataclass(frozen=True)
@@ -129,6 +125,8 @@ def _explain_stage(command: str, status: int, lines: list[str], was_memory_short
     message = last_line(lines) or f"the stage ended with status {status}"
     if status == INPUT_ERROR_STATUS:
         return Failure.PERMANENT, message
+    if status == TEMPORARY_STATUS:
+        return Failure.TRANSIENT, message
     if _OUT_OF_MEMORY.search(message):
         return Failure.OUT_OF_MEMORY, f"{message}; {_ADVICE}"
     if ended_by := _signal(status):

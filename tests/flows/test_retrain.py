@@ -120,6 +120,13 @@ def test_a_mistake_is_one_line_and_status_2(trained: Person, answers: dict[str, 
     assert not trained.project.git("status", "--porcelain")
 
 
+def test_a_mistake_in_the_settings_is_one_line(person: Person) -> None:
+    person.project.change("flows/settings.yaml", {"retries.max": "often"})
+    printed = person.retrain(expected=2)
+    assert printed.startswith("error: settings.yaml: retries.max: "), printed
+    assert printed.count("\n") == 1
+
+
 def test_a_server_that_does_not_answer_is_named(trained: Person) -> None:
     printed = trained.retrain(expected=2, environment={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
     assert "error: http://127.0.0.1:9/api: no Prefect server answers" in printed
@@ -197,6 +204,25 @@ def test_a_failed_stage_leaves_its_own_line_and_nothing_is_published(person: Per
     assert "Failed: evaluate@rnn: RuntimeError: the test split has gone; not run: export@rnn" in printed
     assert person.project.branches() == {}
     assert person.clones == []
+
+
+def test_when_one_model_fails_the_others_are_pushed_published_and_said(server: PrefectServer, tmp_path: Path) -> None:
+    person = Person(make_project(tmp_path, models=("rnn", "gru")), server)
+    stage = person.project.folder / "stages/evaluate.py"
+    fails = "import sys\nif 'reports/gru/evaluation' in sys.argv:\n    raise RuntimeError('the test split has gone')\n"
+    stage.write_text(fails + stage.read_text())
+    person.project.push(message="a stage that fails for one model")
+    run = ("--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
+    printed = person.retrain(*run, expected=1)
+    ((branch, commit),) = person.project.branches().items()
+    assert (
+        "Failed: evaluate@gru: RuntimeError: the test split has gone; not run: export@gru; "
+        f"the rest: published as {branch}\n" in printed
+    )
+    person.project.git("fetch", "--quiet", "origin")
+    person.project.git("checkout", "--quiet", commit)
+    person.project.run("dvc", "pull", "models/rnn/model.onnx", "models/gru/checkpoint.safetensors")
+    assert (person.project.folder / "models/rnn/model.onnx").is_file()
 
 
 def test_new_files_and_newer_imports_are_taken_in_and_published(person: Person, tmp_path: Path) -> None:

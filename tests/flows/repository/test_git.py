@@ -1,9 +1,13 @@
 import os
 import re
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from flows.repository import git as git_module
 from flows.repository.git import author, commit_id, git
 from flows.supervision.dvc import Failure, StageError
 from rnnflow.errors import InputError
@@ -118,3 +122,39 @@ def test_a_network_that_is_away_may_be_there_again_later(tmp_path: Path) -> None
     with pytest.raises(StageError, match="git ls-remote: ") as raised:
         git(tmp_path, "ls-remote", "http://127.0.0.1:9/repository.git")
     assert raised.value.failure is Failure.TRANSIENT
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Host and port of a server that accepts and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def transient_failure(folder: Path, url: str) -> str:
+    with pytest.raises(StageError) as raised:
+        git(folder, "ls-remote", url)
+    assert raised.value.failure is Failure.TRANSIENT
+    assert not psutil.Process().children(recursive=True), "Git's helper lives on"
+    return str(raised.value)
+
+
+def test_a_server_that_falls_silent_is_given_up(tmp_path: Path, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_HTTP_LOW_SPEED_TIME", "1")
+    assert "too slow" in transient_failure(tmp_path, f"http://{silent}/repository")
+
+
+@pytest.mark.parametrize("scheme", ["git", "http"])
+def test_a_command_ends_in_time_with_all_it_has_started(
+    tmp_path: Path, silent: str, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setattr(git_module, "MAX_SECONDS", 1.0)
+    message = transient_failure(tmp_path, f"{scheme}://{silent}/repository")
+    assert message == "git ls-remote: has not ended within 1 s; the other side may be silent"
+
+
+def test_a_token_is_not_told_with_gits_own_words(tmp_path: Path) -> None:
+    with pytest.raises((InputError, StageError)) as raised:
+        git(tmp_path, "ls-remote", "https://user:planted-secret@127.0.0.1:9/repository")
+    assert "planted-secret" not in str(raised.value)
+    assert "127.0.0.1:9" in str(raised.value)

@@ -13,7 +13,13 @@ pytest_plugins = ["tests.flows.repositories"]
 
 @pytest.fixture
 def workspace(repository: Repository, dvc: Dvc) -> Workspace:
-    return Workspace(repository.folder, repository.git("rev-parse", "HEAD"), str(repository.origin), dvc)
+    return Workspace(
+        repository.folder,
+        repository.git("rev-parse", "HEAD"),
+        str(repository.origin),
+        dvc,
+        repository.folder / ".rnnflow",
+    )
 
 
 def changed_files(repository: Repository, commit: str) -> dict[str, str]:
@@ -53,7 +59,13 @@ def test_a_snapshot_holds_the_tracked_changes_and_the_new_files_of_dvc(
 def test_a_lock_that_was_never_committed_is_new(repository: Repository, dvc: Dvc) -> None:
     repository.git("rm", "--quiet", "--cached", "dvc.lock")
     repository.git("commit", "--quiet", "--message=no lock")
-    workspace = Workspace(repository.folder, repository.git("rev-parse", "HEAD"), str(repository.origin), dvc)
+    workspace = Workspace(
+        repository.folder,
+        repository.git("rev-parse", "HEAD"),
+        str(repository.origin),
+        dvc,
+        repository.folder / ".rnnflow",
+    )
     assert changed_files(repository, publishing.snapshot(workspace, "x")) == {"dvc.lock": "A"}
 
 
@@ -151,7 +163,13 @@ def test_the_same_result_from_another_base_is_another_one(repository: Repository
     repository.write("dvc.lock", "one\n")
     publishing.push(workspace, publishing.snapshot(workspace, "first"), "auto/1")
     repository.git("commit", "--quiet", "--allow-empty", "--message=new base")
-    later = Workspace(repository.folder, repository.git("rev-parse", "HEAD"), workspace.repository, workspace.dvc)
+    later = Workspace(
+        repository.folder,
+        repository.git("rev-parse", "HEAD"),
+        workspace.repository,
+        workspace.dvc,
+        repository.folder / ".rnnflow",
+    )
     assert publishing.published_as(later, publishing.snapshot(later, "second")) is None
 
 
@@ -193,7 +211,7 @@ def test_a_refusal_of_the_repository_is_one_line_in_its_own_words(repository: Re
 
 
 def test_a_repository_that_is_gone_is_told_in_one_line(workspace: Workspace, tmp_path: Path) -> None:
-    gone = Workspace(workspace.folder, workspace.base, str(tmp_path / "gone"), workspace.dvc)
+    gone = Workspace(workspace.folder, workspace.base, str(tmp_path / "gone"), workspace.dvc, workspace.state)
     for step in (lambda: publishing.push(gone, gone.base, "auto/1"), lambda: publishing.published_as(gone, gone.base)):
         with pytest.raises(InputError) as raised:
             step()

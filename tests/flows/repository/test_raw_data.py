@@ -14,7 +14,13 @@ pytest_plugins = ["tests.flows.repositories"]
 
 @pytest.fixture
 def workspace(repository: Repository, dvc: Dvc) -> Workspace:
-    return Workspace(repository.folder, repository.git("rev-parse", "HEAD"), str(repository.origin), dvc)
+    return Workspace(
+        repository.folder,
+        repository.git("rev-parse", "HEAD"),
+        str(repository.origin),
+        dvc,
+        repository.folder / ".rnnflow",
+    )
 
 
 def take_in(workspace: Workspace) -> str:

@@ -33,6 +33,18 @@ Dvc(Path(sys.argv[1])).reproduce("waits", lambda line: print(line, flush=True))
 """
 
 
+FAILING_DISK = """\
+import os
+import shutil
+
+def fails(*arguments, **named):
+    raise OSError(NUMBER, os.strerror(NUMBER))
+
+shutil.copyfileobj = shutil.copyfile = fails
+os.replace = os.rename = os.link = fails
+"""
+
+
 class Ended(BaseException):
     """Stands for what Prefect raises in the main thread to end a run."""
 
@@ -233,6 +245,36 @@ def test_the_death_of_the_flow_ends_the_stage(waiting: Path, number: signal.Sign
         flow.send_signal(number)
         flow.wait()
     wait_until(lambda: not at_work_in(waiting), "the end of all processes", LIMIT_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("ending", "failure"),
+    [
+        ("echo 'error: sequences: Stale file handle' >&2; exit 75", Failure.TRANSIENT),
+        ("echo 'error: sequences: Permission denied' >&2; exit 2", Failure.PERMANENT),
+        ("python -c 'raise OSError(5, \"Input/output error\")'", Failure.TRANSIENT),
+        ("python -c 'raise OSError(30, \"Read-only file system\")'", Failure.PERMANENT),
+    ],
+)
+def test_a_stage_is_tried_again_only_for_what_may_pass(
+    repository: Repository, dvc: Dvc, ending: str, failure: Failure
+) -> None:
+    with_stages(repository, fails=ending)
+    with pytest.raises(StageError) as raised:
+        dvc.reproduce("fails", print)
+    assert raised.value.failure is failure
+
+
+@pytest.mark.parametrize(("number", "failure"), [("28", Failure.TRANSIENT), ("30", Failure.PERMANENT)])
+def test_dvcs_own_error_of_the_system_is_known_by_its_number(
+    repository: Repository, dvc: Dvc, number: str, failure: Failure
+) -> None:
+    """A remote on a disk that is full, or mounted read-only, as far as DVC can tell."""
+    repository.write("sitecustomize.py", FAILING_DISK.replace("NUMBER", number))
+    dvc.environment = {"PYTHONPATH": str(repository.folder)}
+    with pytest.raises(StageError) as raised:
+        dvc.run(["push"], print)
+    assert raised.value.failure is failure
 
 
 def test_what_a_stage_leaves_behind_ends_with_it_in_whatever_session(repository: Repository, dvc: Dvc) -> None:
