@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -41,15 +42,28 @@ def supervisor_of(folder: Path) -> psutil.Process:
 
 
 def at_work_in(folder: Path) -> list[str]:
-    """Return the command lines of the living processes whose working directory this is; an idle supervisor is not."""
+    """Return the command lines of the living processes whose working directory this is; an idle supervisor is not.
+
+    A process that has ended is not at work, whether or not its parent has reaped it. That parent may be an idle
+    supervisor, which reports a command's status first and reaps what the command had left behind afterwards.
+    """
     found = []
     for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(folder):
-                command = " ".join(process.cmdline())
-                is_idle = process.pid == os.getsid(process.pid) and not process.children()
-                if "supervisor.py" not in command or not is_idle:
-                    found.append(command)
-        except psutil.Error:
-            continue
+        with suppress(psutil.Error, ProcessLookupError):  # it has ended meanwhile
+            if is_alive(process) and process.cwd() == str(folder) and not _is_idle_supervisor(process):
+                found.append(" ".join(process.cmdline()))
     return found
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process still runs; one that only waits to be reaped by its parent does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_idle_supervisor(process: psutil.Process) -> bool:
+    """Return whether this is a supervisor, and not the fork of one that became a command, with no command to run."""
+    is_supervisor = "supervisor.py" in " ".join(process.cmdline()) and process.pid == os.getsid(process.pid)
+    return is_supervisor and not any(map(is_alive, process.children()))
