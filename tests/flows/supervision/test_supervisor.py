@@ -18,7 +18,7 @@ import pytest
 
 from flows.supervision import supervisor
 from tests.flows.processes import LIMIT_SECONDS, at_work_in
-from tests.flows.services import wait_until
+from tests.flows.services import running, wait_until
 
 EXECUTES = """\
 import os
@@ -33,7 +33,7 @@ def main(command):
 class Supervised:
     """A supervisor that has been asked to run a command."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[str]
     flow: Connection
     output: TextIO
     pid: int
@@ -55,26 +55,19 @@ def start(folder: Path, *command: str, before: Sequence[str] = ()) -> Iterator[S
     flow, theirs = Pipe()
     reading, writing = os.pipe()
     with flow, os.fdopen(reading) as output, os.fdopen(writing, "wb") as printed:
-        with theirs:
-            process = subprocess.Popen(
-                [*before, sys.executable, "-P", supervisor.__file__, "executes"],
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(folder)},
-                stdin=theirs.fileno(),
-                start_new_session=True,
-            )
-        try:
-            flow.send(command)
-            send_handle(flow, printed.fileno(), None)
-            printed.close()
-            yield Supervised(process, flow, output, pid=flow.recv())
-        finally:
-            flow.close()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(2 * LIMIT_SECONDS)
-            with suppress(ProcessLookupError):  # it hangs, or was killed while its command goes on
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        program = [*before, sys.executable, "-P", supervisor.__file__, "executes"]
+        environment = {**os.environ, "PYTHONPATH": str(folder)}
+        with running(program, folder, env=environment, stdin=theirs.fileno()) as process:
+            theirs.close()
+            try:
+                flow.send(command)
+                send_handle(flow, printed.fileno(), None)
+                printed.close()
+                yield Supervised(process, flow, output, pid=flow.recv())
+            finally:
+                flow.close()
+                with suppress(subprocess.TimeoutExpired):  # it hangs
+                    process.wait(LIMIT_SECONDS)
 
 
 def close(supervised: Supervised) -> None:
