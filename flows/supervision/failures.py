@@ -65,8 +65,7 @@ class Raised:
             return self.http_status == 429 or self.http_status >= 500
         if "DependencyDoesNotExistError" in self.kinds:  # also what DVC makes of a web server that does not answer
             return "://" in self.message
-        numbers = map(int, _ERRNO.findall(self.message))
-        return bool(self.kinds & _TRANSIENT_KINDS) or any(map(is_temporary_number, numbers))
+        return bool(self.kinds & _TRANSIENT_KINDS) or _names_temporary_number(self.message)
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _explain_stage(command: str, status: int, lines: list[str], was_memory_short
         return Failure.OUT_OF_MEMORY, f"{message}; {_ADVICE}"
     if ended_by := _signal(status):
         return _explain_signal("the stage", ended_by, was_memory_short)
-    return Failure.PERMANENT, message
+    return Failure.TRANSIENT if _names_temporary_number(message) else Failure.PERMANENT, message
 
 
 def _explain_signal(who: str, ended_by: str, was_memory_short: bool) -> tuple[Failure, str]:
@@ -146,6 +145,10 @@ def _signal(status: int) -> str | None:
     """Return the name of the signal behind a status as `subprocess` (negative) or a shell (above 128) gives it."""
     number = -status if status < 0 else status - 128
     return next((member.name for member in signal.Signals if member == number), None)
+
+
+def _names_temporary_number(message: str) -> bool:
+    return any(map(is_temporary_number, map(int, _ERRNO.findall(message))))
 
 
 def _first_paragraph(text: str) -> str:
