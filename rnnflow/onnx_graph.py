@@ -15,16 +15,20 @@ from torch import nn
 from rnnflow.model import RecurrentLayer, SequenceClassifier
 from rnnflow.onnx_nodes import Nodes
 from rnnflow.onnx_preparation import prepare, refused
+from rnnflow.version import VERSION
 
 OPSET = 17
 IR_VERSION = 8
 OPERATORS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 GATE_ORDER = {"rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}
 """Place in PyTorch of each gate of ONNX: i, o, f, c of i, f, g, o; z, r, h of r, z, n."""
+SEQUENCE = "raw time steps, padded at the end; property `features` names the last axis"
+LENGTHS = "number of time steps of each sequence; padding is not read"
+PROBABILITIES = "property `classes` names the last axis"
 
 
-def build(model: SequenceClassifier, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """Return the graph of `model`, with `metadata` as its properties."""
+def build(model: SequenceClassifier, metadata: Mapping[str, str], model_version: int = 0) -> onnx.ModelProto:
+    """Return the graph of `model`, with `metadata` as its properties; `model_version` as `version_number` gives it."""
     graph = Nodes()
     _classifier(graph, model)
     num_features, num_classes = model.preparation.num_features, model.head.out_features
@@ -33,13 +37,16 @@ def build(model: SequenceClassifier, metadata: Mapping[str, str]) -> onnx.ModelP
             graph.nodes,
             "rnnflow",
             [
-                helper.make_tensor_value_info("sequence", TensorProto.FLOAT, ["batch", "time", num_features]),
-                helper.make_tensor_value_info("lengths", TensorProto.INT64, ["batch"]),
+                helper.make_tensor_value_info("sequence", TensorProto.FLOAT, ["batch", "time", num_features], SEQUENCE),
+                helper.make_tensor_value_info("lengths", TensorProto.INT64, ["batch"], LENGTHS),
             ],
-            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", num_classes])],
+            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", num_classes], PROBABILITIES)],
             graph.constants,
         ),
         producer_name="rnnflow",
+        producer_version=VERSION,
+        model_version=model_version,
+        doc_string=_description(model),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
@@ -52,6 +59,25 @@ def serialise(proto: onnx.ModelProto) -> bytes:
     """Return the bytes of a model, the same for equal models."""
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
+
+
+def version_number(md5: str) -> int:
+    """Return what the file's `model_version` says of weights with this md5: its first 15 digits, as a number.
+
+    ONNX wants an integer of 64 bits with a sign. Counting versions would need to know the versions before this one.
+    """
+    return int(md5[:15], 16)
+
+
+def _description(model: SequenceClassifier) -> str:
+    """What a viewer of ONNX files shows to somebody who knows nothing of rnnflow."""
+    params = model.params
+    direction = "bidirectional " if params.bidirectional else ""
+    return (
+        f"Sequence classifier: {direction}{params.cell.upper()}, layers: {params.num_layers}, "
+        f"hidden size: {params.hidden_size}, features: {model.preparation.num_features}, "
+        f"classes: {model.head.out_features}"
+    )
 
 
 def _classifier(graph: Nodes, model: SequenceClassifier) -> None:

@@ -32,6 +32,7 @@ def export(arguments: argparse.Namespace) -> None:
     settings = params.load(arguments.params).export
     torch.set_num_threads(1)  # their number could change the last bits of the difference
     model, description = load(arguments.checkpoint)
+    weights_md5 = provenance.file_md5(arguments.checkpoint)
     metadata = {
         "name": description.name,
         "model": description.model.model_dump(),
@@ -39,12 +40,13 @@ def export(arguments: argparse.Namespace) -> None:
         "classes": description.classes,
         "lengths": description.lengths,
         "num_parameters": description.num_parameters,
-        "md5": {**description.md5, "weights": provenance.file_md5(arguments.checkpoint)},
+        "md5": {**description.md5, "weights": weights_md5},
         "metrics": _metrics(arguments.metrics),
         "rnnflow": json.loads(METADATA_VERSION),  # last: a file cut short, at whatever byte, lacks it
     }
     properties = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
-    content = onnx_graph.serialise(onnx_graph.build(model, properties))
+    proto = onnx_graph.build(model, properties, onnx_graph.version_number(weights_md5))
+    content = onnx_graph.serialise(proto)
     with complete_file(arguments.model) as temporary:
         temporary.write_bytes(content)
         difference = largest_difference(

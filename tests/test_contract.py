@@ -49,6 +49,11 @@ def test_deps_are_exactly_the_modules_a_stage_imports(stage: str) -> None:
     assert named == {path for path in imported if not re.match("rnnflow/engines/.*/", path)}
 
 
+def test_a_new_version_exports_anew_and_trains_nothing() -> None:
+    """The version stands in each ONNX file; in code that other stages share, a release would train every model."""
+    assert [stage for stage in STAGES if "rnnflow/version.py" in paths(stage, "deps")] == ["export"]
+
+
 @pytest.mark.parametrize("name", get_args(params.Engine))
 def test_nobody_but_an_engine_itself_knows_its_modules(name: str) -> None:
     own = engines.entry(name).parent

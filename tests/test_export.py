@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -49,6 +50,18 @@ def test_the_file_alone_says_where_it_came_from(folder: Path, cell: Cell) -> Non
         **description.md5,
         "weights": provenance.file_md5(folder / "checkpoint.safetensors"),
     }
+
+
+def test_the_version_of_the_file_is_that_of_its_weights(folder: Path) -> None:
+    versions = set()
+    for seed in range(2):
+        model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4), seed=seed)
+        toys.save_checkpoint(folder / "checkpoint.safetensors", model)
+        export.main(toys.export_arguments(folder))
+        version = onnx.load(folder / "model.onnx").model_version
+        assert f"{version:015x}" == provenance.file_md5(folder / "checkpoint.safetensors")[:15]
+        versions.add(version)
+    assert len(versions) == 2
 
 
 def test_it_writes_the_same_bytes_again(folder: Path) -> None:

@@ -14,6 +14,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from rnnflow import onnx_graph
 from rnnflow.params import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
 from rnnflow.provenance import ROOT
+from rnnflow.version import VERSION
 from tests import toys
 
 LSTM = ModelParams(
@@ -130,6 +131,25 @@ def test_the_properties_come_back_as_given() -> None:
     proto = onnx_graph.build(toys.random_classifier(LSTM), properties)
     runtime = onnxruntime.InferenceSession(onnx_graph.serialise(proto), providers=["CPUExecutionProvider"])
     assert runtime.get_modelmeta().custom_metadata_map == properties
+
+
+def test_the_file_introduces_itself_to_those_who_know_nothing_of_rnnflow() -> None:
+    proto = onnx_graph.build(toys.random_classifier(LSTM), {}, model_version=7)
+    serialised = onnx_graph.serialise(proto)
+    seen = onnxruntime.InferenceSession(serialised, providers=["CPUExecutionProvider"]).get_modelmeta()
+    assert (seen.producer_name, onnx.load_from_string(serialised).producer_version) == ("rnnflow", VERSION)
+    assert seen.version == 7
+    assert seen.description == (
+        "Sequence classifier: bidirectional LSTM, layers: 2, hidden size: 4, features: 2, classes: 3"
+    )
+    assert all(value.doc_string for value in (*proto.graph.input, *proto.graph.output))
+
+
+@pytest.mark.parametrize("md5", ["0" * 32, "f" * 32])
+def test_the_number_of_any_version_fits_into_the_file(md5: str) -> None:
+    number = onnx_graph.version_number(md5)
+    assert f"{number:015x}" == md5[:15]
+    assert onnx_graph.build(toys.random_classifier(LSTM), {}, number).model_version == number
 
 
 def test_a_plain_model_has_a_graph_of_a_few_nodes() -> None:
