@@ -43,7 +43,7 @@ test: .venv/.installed  ## run the tests
 	@rnnflow warmup  # once, not in both test processes at the same time
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder  # the slow files come first
 
-endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure recovery
+endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
 	@pytest -m endurance -s
 
 check: .venv/.installed  ## check format, lint, types, and the contract between dvc.yaml, stages and params
