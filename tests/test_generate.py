@@ -15,7 +15,7 @@ from rnnflow.sources.files import KNOWN
 from rnnflow.splitting import SPLITS
 from stages.generate import main
 from tests.deliveries import columns, deliver, with_entry, without
-from tests.flows.services import wait_until
+from tests.flows.services import running, wait_until
 from tests.toys import write_params
 
 COUNTS = {"train": 50, "validation": 20, "test": 30}
@@ -134,7 +134,7 @@ def test_an_interrupt_between_two_files_leaves_what_was_there(tmp_path: Path) ->
     earlier = generate(tmp_path, num_sequences=COUNTS)
     write_params(tmp_path, generate={"num_sequences": {"train": 10**8}})
     command = [sys.executable, "-m", "stages.generate", *arguments(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    with running(command, stderr=subprocess.PIPE) as process:
         wait_until((tmp_path / "sequences/.train.tmp/part-00003.parquet").exists, "the fourth file")
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=60)

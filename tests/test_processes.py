@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ import psutil
 import pytest
 
 from rnnflow import checkpoint
-from rnnflow.provenance import ROOT, file_md5
+from rnnflow.provenance import file_md5
 from stages import train
 from tests import toys
-from tests.flows.services import wait_until
+from tests.flows.services import running, wait_for_deaths, wait_until
 
 FEATURES = ["value"]
 
@@ -47,21 +48,27 @@ def options(folder: Path, output: Path, **recipe: object) -> list[str]:
     ]
 
 
-def start(arguments: list[str], state: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "stages.train", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"RNNFLOW_STATE": str(state)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(arguments: list[str], state: Path) -> AbstractContextManager[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "stages.train", *arguments]
+    environment = os.environ | {"RNNFLOW_STATE": str(state)}
+    return running(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def run(arguments: list[str], state: Path) -> tuple[int, str, str]:
-    process = start(arguments, state)
-    printed, said = process.communicate(timeout=120)
+    with start(arguments, state) as process:
+        printed, said = process.communicate()
     return process.returncode, printed, said
+
+
+def wait_for_first_epoch(process: subprocess.Popen[str], state: Path) -> list[psutil.Process]:
+    """Return the processes that a training has started, once the first epoch is done and kept."""
+
+    def is_kept() -> bool:
+        assert process.poll() is None, "the training has ended"
+        return any(state.glob("resume/*.safetensors"))
+
+    wait_until(is_kept, "the first epoch")
+    return psutil.Process(process.pid).children(recursive=True)
 
 
 def weights(output: Path) -> np.ndarray:
@@ -96,15 +103,14 @@ def test_a_killed_process_ends_the_stage_and_a_retry_ends_with_the_same_bytes(
     folder: Path, whole: tuple[Path, str], tmp_path: Path
 ) -> None:
     arguments, state = options(folder, tmp_path / "killed"), tmp_path / "state"
-    process = start(arguments, state)
-    wait_until(lambda: any(state.glob("resume/*.safetensors")), "the first epoch")
-    members = psutil.Process(process.pid).children(recursive=True)
-    ranks = [member for member in members if "stages.train" in member.cmdline()]
-    ranks[-1].send_signal(signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    with start(arguments, state) as process:
+        members = wait_for_first_epoch(process, state)
+        ranks = [member for member in members if "stages.train" in member.cmdline()]
+        ranks[-1].send_signal(signal.SIGKILL)
+        _, said = process.communicate()
+        wait_for_deaths(members)
     assert process.returncode == 128 + signal.SIGKILL
     assert "ended with signal 9" in said.splitlines()[-1]
-    assert not psutil.wait_procs(members, timeout=10)[1]
     assert not (tmp_path / "killed/checkpoint.safetensors").exists()
     status, _, said = run(arguments, state)
     assert status == 0, said
@@ -113,12 +119,11 @@ def test_a_killed_process_ends_the_stage_and_a_retry_ends_with_the_same_bytes(
 
 
 def test_processes_whose_launcher_is_killed_end(folder: Path, tmp_path: Path) -> None:
-    process = start(options(folder, tmp_path / "orphans", epochs=100_000), tmp_path / "state")
-    wait_until(lambda: any((tmp_path / "state").glob("resume/*.safetensors")), "the first epoch")
-    members = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.communicate()
-    assert not psutil.wait_procs(members, timeout=10)[1]
+    with start(options(folder, tmp_path / "orphans", epochs=100_000), tmp_path / "state") as process:
+        members = wait_for_first_epoch(process, tmp_path / "state")
+        process.kill()
+        process.communicate()
+        wait_for_deaths(members)
 
 
 def test_a_mistake_is_said_once(folder: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from rnnflow.provenance import ROOT, file_md5
 from rnnflow.training import Training
 from stages import train
 from tests import toys
+from tests.flows.services import running
 
 MODEL = "gru"
 
@@ -53,15 +55,27 @@ def options(folder: Path, output: Path, name: str = MODEL) -> list[str]:
     ]
 
 
-def start(folder: Path, output: Path, state: Path, params: Path | None = None) -> subprocess.Popen[str]:
+def start(
+    folder: Path, output: Path, state: Path, params: Path | None = None
+) -> AbstractContextManager[subprocess.Popen[str]]:
     chosen = ["--params", str(params)] if params else []
-    return subprocess.Popen(
-        [sys.executable, "-m", "stages.train", *options(folder, output), *chosen],
-        cwd=ROOT,
-        env=os.environ | {"RNNFLOW_STATE": str(state)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-m", "stages.train", *options(folder, output), *chosen]
+    return running(command, env=os.environ | {"RNNFLOW_STATE": str(state)}, stdout=subprocess.PIPE)
+
+
+def run(folder: Path, output: Path, state: Path, params: Path | None = None) -> str:
+    """Return what an undisturbed training prints."""
+    with start(folder, output, state, params) as process:
+        printed, _ = process.communicate()
+    assert process.returncode == 0
+    return printed
+
+
+def kill_after(num_epochs: int, process: subprocess.Popen[str], state: Path) -> None:
+    wait_for_epochs(process, state, num_epochs)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
 
 
 def files(output: Path) -> dict[str, str]:
@@ -69,24 +83,16 @@ def files(output: Path) -> dict[str, str]:
 
 
 def test_a_training_killed_in_a_random_epoch_and_repeated_writes_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    whole = start(folder, tmp_path / "whole", tmp_path / "state_of_whole")
-    whole.communicate()
-    assert whole.returncode == 0
-
+    run(folder, tmp_path / "whole", tmp_path / "state_of_whole")
     seed = random.SystemRandom().randrange(10**6)
     print(f"random seed {seed}")
     state = tmp_path / "state"
-    process = start(folder, tmp_path / "killed", state)
-    wait_for_epochs(process, state, random.Random(seed).randint(1, 40))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    with start(folder, tmp_path / "killed", state) as process:
+        kill_after(random.Random(seed).randint(1, 40), process, state)
     (saved,) = (state / "resume").glob("*.safetensors")
     assert not (tmp_path / "killed/checkpoint.safetensors").exists()
 
-    again = start(folder, tmp_path / "killed", state)
-    again.communicate()
-    assert again.returncode == 0
+    run(folder, tmp_path / "killed", state)
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     assert not saved.exists()
 
@@ -103,9 +109,7 @@ def params_of_final_fit(folder: Path) -> Path:
 def final_fit(folder: Path, params_of_final_fit: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Return the folder of a final fit that was never interrupted, and what it printed."""
     output = tmp_path_factory.mktemp("final_fit")
-    whole = start(folder, output / "whole", output / "state", params_of_final_fit)
-    printed, _ = whole.communicate()
-    assert whole.returncode == 0
+    printed = run(folder, output / "whole", output / "state", params_of_final_fit)
     assert not [*output.glob("state/resume/*")]
     return output / "whole", printed
 
@@ -146,15 +150,10 @@ def test_a_final_fit_killed_in_either_phase_and_repeated_writes_the_same_bytes(
 ) -> None:
     output, _ = final_fit
     state = tmp_path / "state"
-    process = start(folder, tmp_path / "killed", state, params_of_final_fit)
-    wait_for_epochs(process, state, 40 * phase + random.SystemRandom().randint(1, 25))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    with start(folder, tmp_path / "killed", state, params_of_final_fit) as process:
+        kill_after(40 * phase + random.SystemRandom().randint(1, 25), process, state)
     assert len([*state.glob("resume/*.safetensors")]) == 1 + phase
-    again = start(folder, tmp_path / "killed", state, params_of_final_fit)
-    again.communicate()
-    assert again.returncode == 0
+    run(folder, tmp_path / "killed", state, params_of_final_fit)
     assert files(tmp_path / "killed") == files(output)
     assert not [*state.glob("resume/*")]
 
@@ -167,8 +166,7 @@ def test_a_final_fit_is_said_in_a_line_and_described_by_what_it_was_trained_on(
     content = YAML(typ="safe").load(folder / "params.yaml")
     content["train"]["epochs"] = 40
     YAML().dump(content, tmp_path / "params.yaml")
-    first = start(folder, tmp_path / "first", tmp_path / "state", tmp_path / "params.yaml")
-    assert "final fit" not in first.communicate()[0]
+    assert "final fit" not in run(folder, tmp_path / "first", tmp_path / "state", tmp_path / "params.yaml")
     assert files(tmp_path / "first/log") == files(output / "log")  # what is logged is the first fit's
     arrays, descriptions = zip(
         *(checkpoint.load(path / "checkpoint.safetensors") for path in (tmp_path / "first", output)), strict=True

@@ -3,6 +3,7 @@
 Everything random is drawn above the seam, in every process alike, so that all take the same step on the same weights.
 """
 
+import atexit
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ class DistributedEngine:
         self.engine = engine
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+            atexit.register(_part)  # an error ends the process without `leave`
         self.rank, self.num_processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
 
     def buffer(self, values: Float32[np.ndarray, "steps feature"]) -> Buffer:
@@ -78,7 +80,13 @@ class DistributedEngine:
 def leave() -> None:
     """Wait for the other processes, and part."""
     torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    _part()
+
+
+def _part() -> None:
+    """End the threads of the group: a process that exits while they run is aborted, whatever its own exit status."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def from_first(value: Any) -> Any:

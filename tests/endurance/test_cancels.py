@@ -4,15 +4,13 @@ import random
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 from prefect.client.schemas.objects import State
 
 from tests.flows.projects import Deployed
 from tests.flows.servers import Worker
-from tests.flows.services import wait_until
-from tests.flows.strikes import PATIENCE_SECONDS, cancel, find, seconds_until_gone
+from tests.flows.strikes import PATIENCE_SECONDS, cancel, find_training, seconds_until_gone
 
 pytestmark = pytest.mark.endurance
 
@@ -29,7 +27,7 @@ def test_every_cancelled_run_is_cancelled_and_gone_within_ten_seconds(
     seconds = []
     for seed in range(NUM_CANCELS):
         run = deployed.start(stages=["train"], overrides={"train.epochs": 100_000, "train.seed": seed})
-        wait_until(partial(find, run, "stage"), "the training", PATIENCE_SECONDS, worker.log)
+        find_training(run, worker.log)
         time.sleep(moments.uniform(0, LATEST_SECONDS))
         cancel(deployed, run)
         seconds.append(seconds_until_gone(deployed, run, State.is_cancelled, PATIENCE_SECONDS))

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 
 from tests.flows.projects import Deployed
 from tests.flows.servers import Worker
-from tests.flows.services import wait_until
-from tests.flows.strikes import PATIENCE_SECONDS, find, wait_for_no_processes
+from tests.flows.services import wait_for_deaths
+from tests.flows.strikes import PATIENCE_SECONDS, find_training, wait_for_no_processes
 
 pytestmark = pytest.mark.endurance
 
@@ -25,9 +24,7 @@ def test_a_timeout_fires_within_a_second_of_its_time(
     for limit in LIMITS:
         with deployed.project.changed(settings={"timeout_seconds.train": limit}):
             run = deployed.start(stages=["train"], overrides={"train.epochs": 100_000, "train.seed": limit})
-            stage = wait_until(partial(find, run, "stage"), "the training", PATIENCE_SECONDS, worker.log)
-            assert stage is not None
-            stage.wait(PATIENCE_SECONDS)
+            wait_for_deaths([find_training(run, worker.log)], PATIENCE_SECONDS)
             ended = time.time()
             wait_for_no_processes(run, END_SECONDS)
             deployed.server.wait_for_end(run, PATIENCE_SECONDS, worker.log)

@@ -111,13 +111,10 @@ def _ssh_server(keys: Path, port: int, addresses: Sequence[str]) -> Iterator[Non
     lines += [f"PidFile {keys / 'sshd.pid'}", "Subsystem sftp internal-sftp"]
     config.write_text("\n".join(lines) + "\n")
     log = keys / "sshd.log"
-    server = Background([SSHD, "-D", "-e", "-f", str(config)], log, clean_environment(), keys)
-    try:
-        wait_until(lambda: "Server listening" in server.output or not server.is_running, "the SSH server", 20, log)
+    with Background([SSHD, "-D", "-e", "-f", str(config)], log, clean_environment(), keys) as server:
+        wait_until(lambda: "Server listening" in server.output or not server.is_running, "the SSH server", log=log)
         assert server.is_running, server.output
         yield
-    finally:
-        server.stop()
 
 
 def _configure_ssh(folder: Path, keys: Path, address: str, port: int) -> dict[str, str]:
@@ -179,9 +176,6 @@ def _tunnel(host: Host, port: int) -> Iterator[None]:
     forward = ["-N", "-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{port}:127.0.0.1:{port}"]
     command = [*host.prefix, "ssh", "-v", "-F", str(host.folder / "home/.ssh/config"), *forward, HUB]
     log = host.folder / "tunnel.log"
-    tunnel = Background(command, log, clean_environment(), host.folder)
-    try:
-        wait_until(lambda: "Entering interactive session" in tunnel.output, "the tunnel", 20, log)
+    with Background(command, log, clean_environment(), host.folder) as tunnel:
+        wait_until(lambda: "Entering interactive session" in tunnel.output, "the tunnel", log=log)
         yield
-    finally:
-        tunnel.stop()

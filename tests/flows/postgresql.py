@@ -33,9 +33,8 @@ class PostgreSQL(Service):
         if self._user:
             shutil.chown(self._folder, self._user)
         options = ["--no-sync", "--auth=trust", "--username=prefect", "--encoding=UTF8", "--no-locale"]
-        assert self._background("initdb", *options, str(self._data)).process.wait(START_SECONDS) == 0, (
-            self.log.read_text()
-        )
+        with self._background("initdb", *options, str(self._data)) as initdb:
+            assert initdb.process.wait(START_SECONDS) == 0, initdb.output
         return super().__enter__()
 
     def __exit__(self, *_: object) -> None:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -138,15 +138,16 @@ class Worker(Service):
         return f"the worker {self.name}"
 
     def flow_run_processes(self) -> list[psutil.Process]:
-        """Return the processes of the flows that run now, one each; their own children are not among them."""
-        found = []
+        """Return the processes of the flows that run now, one each; their own children are not among them.
+
+        For a moment a child has its parent's command line.
+        """
+        found: dict[int, psutil.Process] = {}
         for process in self.process.descendants():
-            try:
-                if "prefect.engine" in process.cmdline() or "prefect.flow_engine" in process.cmdline():
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue
-        return found
+            with suppress(psutil.NoSuchProcess):
+                if {"prefect.engine", "prefect.flow_engine"} & {*process.cmdline()}:
+                    found[process.pid] = process
+        return [process for process in found.values() if process.ppid() not in found]
 
     def _launched(self) -> Background:
         self.state.mkdir(parents=True, exist_ok=True)

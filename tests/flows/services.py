@@ -1,4 +1,8 @@
-"""Processes that tests start and stop: each in a session of its own, on loopback, with files of its own."""
+"""Processes that tests start and stop: each in a session of its own, on loopback, with files of its own.
+
+Whatever becomes of a test, what it has started ends with it and is reaped. A process that is left open would be
+reported as a warning in whatever test comes next, and fail that one.
+"""
 
 import os
 import signal
@@ -6,11 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import psutil
+
+from rnnflow.provenance import ROOT
 
 T = TypeVar("T")
 
@@ -57,8 +64,43 @@ def free_port() -> int:
         return port
 
 
+@contextmanager
+def running(command: Sequence[str], folder: Path = ROOT, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a process with pipes, whose group ends with the block; a process that is to end by itself is waited for.
+
+    Args:
+        command: the program and its arguments.
+        folder: where it works.
+        options: more of `subprocess.Popen`, such as `stdout=subprocess.PIPE`.
+    """
+    with subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, **options) as process:
+        try:
+            yield process
+        finally:
+            kill_group(process)
+
+
+def kill_group(process: subprocess.Popen[Any]) -> None:
+    """Kill what is left of the group that a process leads or, having ended, has led."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process still runs; one that only waits to be reaped by its parent does not."""
+    try:
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for_deaths(processes: Sequence[psutil.Process], seconds: float = 60.0) -> None:
+    """Wait until none of these is alive, whoever reaps them."""
+    wait_until(lambda: not any(map(is_alive, processes)), f"the end of {processes}", seconds)
+
+
 class Background:
-    """A process in a session of its own, its output in a file.
+    """A process in a session of its own, its output in a file; `with` stops it, and what it has started.
 
     Signals that whoever started the tests ignores (`nohup`, `&` in a script) have their default effect in it.
     """
@@ -83,6 +125,12 @@ class Background:
                 start_new_session=True,
             )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     @property
     def pid(self) -> int:
         return self.process.pid
@@ -98,7 +146,7 @@ class Background:
     def descendants(self) -> list[psutil.Process]:
         """Return the living processes that it started, directly or not."""
         try:
-            return psutil.Process(self.pid).children(recursive=True)
+            return [*filter(is_alive, psutil.Process(self.pid).children(recursive=True))]
         except psutil.NoSuchProcess:
             return []
 
@@ -114,9 +162,11 @@ class Background:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        kill_group(self.process)
         for descendant in descendants:
-            if descendant.is_running():
+            with suppress(psutil.NoSuchProcess):  # it has ended by itself
                 descendant.kill()
+        wait_for_deaths(descendants)
 
     def kill(self) -> None:
         """End it without warning, alone: what it started lives on."""

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelling
 
 from tests.flows.projects import Deployed, processes
-from tests.flows.services import wait_until
+from tests.flows.services import wait_for_deaths, wait_until
 
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 300.0
@@ -38,22 +39,26 @@ def find(run: UUID, role: str) -> psutil.Process | None:
     found = processes(run)
     pids = {process.pid for process in found}
     for process in found:
-        try:
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it has ended meanwhile
             if process.ppid() not in pids if role == "flow" else ROLES[role](process):
                 return process
-        except psutil.NoSuchProcess:
-            continue
     return None
+
+
+def find_training(run: UUID, log: Path | None = None) -> psutil.Process:
+    """Return the process of a flow run that trains, as soon as there is one."""
+    stage = wait_until(lambda: find(run, "stage"), "the training", PATIENCE_SECONDS, log)
+    assert stage is not None
+    return stage
 
 
 def kill(run: UUID, role: str) -> None:
     """Kill a process of a flow run that is training, and wait until nothing of that training is left."""
-    stage = wait_until(lambda: find(run, "stage"), "the training")
+    stage = find_training(run)
     process = wait_until(lambda: find(run, role), role)
     assert process is not None
-    assert stage is not None
     process.kill()
-    stage.wait(PATIENCE_SECONDS)
+    wait_for_deaths([stage], PATIENCE_SECONDS)
 
 
 class Training:

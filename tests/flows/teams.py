@@ -3,9 +3,10 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 from uuid import UUID
 
 from prefect.client.schemas.actions import WorkPoolUpdate
@@ -14,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from ruamel.yaml import YAML
 
-from tests.flows.projects import Deployed, Project
+from tests.flows.projects import Deployed, Project, processes
 from tests.flows.servers import PrefectServer, Worker
 from tests.flows.services import Background, wait_until
 
@@ -67,15 +68,22 @@ def dvc_yaml(**sizes: object) -> str:
 class Team:
     """A deployed project with free stages, and what its workers and coordinators do.
 
+    `with` ends the coordinated runs that were started here and that a test has left.
+
     Attributes:
         deployed: the project on a server.
         meeting: folder in which the trainings on workers see each other.
-        begun: the coordinated runs that were started here.
     """
 
     deployed: Deployed
     meeting: Path
-    begun: list[Background] = field(default_factory=list)
+    _begun: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._begun.close()
 
     @property
     def project(self) -> Project:
@@ -114,14 +122,8 @@ class Team:
         environment = self.server.environment | {"RNNFLOW_STATE": str(state)}
         state.mkdir(exist_ok=True)
         log = state / f"{why.replace(' ', '-')}.log"
-        self.begun.append(Background([*command, "--why", why, *options], log, environment, self.project.folder))
-        return self.begun[-1]
-
-    def stop(self) -> None:
-        """End the coordinated runs that a test has left."""
-        for process in self.begun:
-            if process.is_running:
-                process.stop()
+        run = Background([*command, "--why", why, *options], log, environment, self.project.folder)
+        return self._begun.enter_context(run)
 
     def end(self, process: Background, expected: int = 0, seconds: float = SECONDS) -> str:
         """Wait for a coordinated run and return the line that it printed last."""
@@ -150,7 +152,11 @@ class Team:
         return [self.server.wait_for_end(sent.id).state_name or "" for sent in self.sent(run)]
 
     def ran(self, *runs: UUID) -> list[str]:
-        """Return the name of a stage for each time that one began to run, in any of the flow runs."""
+        """Return the name of a stage for each time that one began to run, in any of the flow runs.
+
+        A process sends the last lines of its log after its run has ended.
+        """
+        wait_until(lambda: not any(map(processes, runs)), "the end of all processes", SECONDS)
         lines = [line for run in runs for line in self.deployed.log(run)]
         return sorted(line.split("'")[1] for line in lines if line.startswith("Running stage '"))
 

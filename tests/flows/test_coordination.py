@@ -21,9 +21,8 @@ def team(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("team")
     (folder / "meeting").mkdir()
     project = make_project(folder, settings={"retries.delay_seconds": 0.5})
-    team = Team(deploy(project, server), folder / "meeting")
-    yield team
-    team.stop()
+    with Team(deploy(project, server), folder / "meeting") as team:
+        yield team
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ from prefect.client.schemas.objects import State
 from flows.server import watches
 from tests.flows.projects import Deployed
 from tests.flows.servers import Worker
-from tests.flows.services import wait_until
+from tests.flows.services import wait_for_deaths
 from tests.flows.strikes import (
     PATIENCE_SECONDS,
     Training,
     cancel,
-    find,
+    find_training,
     kill,
     seconds_until_gone,
     wait_for_no_processes,
@@ -32,7 +32,8 @@ DETECTION_SECONDS = 120.0
 SILENCE_SECONDS = 45
 """After which the server calls a run dead here, to wait less; `make endurance` waits as long as the project does."""
 TIMEOUT_SECONDS = 8
-SLACK_SECONDS = 5
+SLACK_SECONDS = 30
+"""On a machine that is busy with other tests; `make endurance` allows 1 s."""
 TRAIN_ONLY: dict[str, Any] = {"stages": ["train"], "update": False, "pull": False, "push": False, "publish": False}
 ENDLESS = {"train.epochs": 100_000}
 
@@ -82,9 +83,7 @@ def test_a_cancelled_run_is_cancelled_and_gone(deployed: Deployed, worker: Worke
 def test_a_timeout_fires_and_is_not_tried_again(deployed: Deployed, worker: Worker) -> None:
     with deployed.project.changed(settings={"timeout_seconds.train": TIMEOUT_SECONDS}):
         run = deployed.start(**TRAIN_ONLY, overrides=ENDLESS | {"train.seed": 3})
-        stage = wait_until(lambda: find(run, "stage"), "the training", log=worker.log)
-        assert stage is not None
-        stage.wait(60)
+        wait_for_deaths([find_training(run, worker.log)], PATIENCE_SECONDS)
         ended = time.time()
         flow_run = deployed.server.wait_for_end(run, PATIENCE_SECONDS, worker.log)
     task_run = deployed.task_runs(run)["train@rnn"]

@@ -9,7 +9,7 @@ from flows.repository import pipeline
 from flows.repository.pipeline import Source, Stage
 from rnnflow.errors import InputError
 from tests.flows.repositories import DVC_YAML, Repository
-from tests.flows.services import wait_until
+from tests.flows.services import running, wait_until
 
 pytest_plugins = ["tests.flows.repositories"]
 
@@ -184,23 +184,19 @@ def test_stages_are_stale_while_another_process_runs_one_and_nothing_fails(repos
     (repository.folder.parent / "gate").write_text("")
     gate = "touch started; while [ -e ../gate ]; do sleep 0.05; done"
     repository.write("stages/train.sh", f"{gate}; touch models/$1.txt reports/$1/metrics.json\n")
-    running = subprocess.Popen([sys.executable, "-m", "dvc", "repro", "--quiet", "train@a"], cwd=repository.folder)
-    try:
+    with running([sys.executable, "-m", "dvc", "repro", "--quiet", "train@a"], repository.folder) as other:
         wait_until((repository.folder / "started").exists, "the start of the stage")
         stages = {stage.name: stage.is_stale for stage in pipeline.read(repository.folder)}
         assert stages["train@a"]
         assert pipeline.sources(repository.folder)
-    finally:
         (repository.folder.parent / "gate").unlink()
-        assert running.wait() == 0
+        assert other.wait() == 0
 
 
 def test_stages_are_stale_while_another_process_holds_the_lock_of_the_repository(repository: Repository) -> None:
     program = "import sys\nfrom dvc.repo import Repo\nwith Repo().lock:\n print(1, flush=True)\n sys.stdin.read()\n"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=repository.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    with holder:
+    command = [sys.executable, "-c", program]
+    with running(command, repository.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
         assert stale(repository) == ["collect", "train@b", "train@a", "compare"]

@@ -3,16 +3,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.repository import pipeline
 from flows.repository.workspace import in_place, isolated, resolve, state_folder, without_password
 from rnnflow.errors import InputError
-from rnnflow.provenance import ROOT
 from tests.flows.repositories import Repository
+from tests.flows.services import is_alive, running
 
 pytest_plugins = ["tests.flows.repositories"]
 
@@ -50,10 +51,12 @@ for number in range(5):
 def process_in(program: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """Run a process that works in a workspace until its input ends, and return it with the workspace's folder."""
     command = [sys.executable, "-c", program, *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with process:
+    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         yield process, Path(process.stdout.readline().strip())
+        process.stdin.close()
+        process.wait()
 
 
 def runs() -> list[str]:
@@ -296,15 +299,13 @@ def test_the_clone_of_a_killed_run_is_removed_by_the_next_one_and_that_of_a_livi
 def test_what_a_killed_run_had_started_and_still_lives_does_not_keep_its_clone(repository: Repository) -> None:
     with process_in(WITH_A_CHILD, str(repository.folder), "killed") as (process, killed):
         assert process.stdout is not None
-        child = int(process.stdout.readline())
+        child = psutil.Process(int(process.stdout.readline()))
         process.kill()
         process.wait()
-        try:
-            assert killed.is_dir()
-            enter_isolated(repository.folder)
-            assert runs() == []
-        finally:
-            os.kill(child, signal.SIGKILL)
+        assert killed.is_dir()
+        enter_isolated(repository.folder)
+        assert runs() == []
+        assert is_alive(child)
 
 
 def test_a_run_that_is_started_again_under_its_name_begins_anew(repository: Repository) -> None:
@@ -327,9 +328,10 @@ def test_what_a_run_that_died_at_its_start_or_its_end_has_left_is_removed(reposi
 
 
 def test_runs_that_start_and_end_side_by_side_do_not_remove_each_others_clones(repository: Repository) -> None:
-    commands = [[sys.executable, "-c", MANY_RUNS, str(repository.folder), str(number)] for number in range(4)]
-    processes = [subprocess.Popen(command, cwd=ROOT) for command in commands]
-    assert [process.wait() for process in processes] == [0] * 4
+    with ExitStack() as stack:
+        commands = [[sys.executable, "-c", MANY_RUNS, str(repository.folder), str(number)] for number in range(4)]
+        processes = [stack.enter_context(running(command)) for command in commands]
+        assert [process.wait() for process in processes] == [0] * 4
     assert runs() == []
 
 

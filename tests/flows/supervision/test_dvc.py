@@ -1,6 +1,7 @@
 """Stages under the real DVC, ended in every way there is: nothing stays behind, and the next try succeeds."""
 
 import json
+import os
 import pickle
 import random
 import signal
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -18,10 +20,9 @@ import pytest
 
 from flows.supervision.dvc import Dvc, Failure, Outcome, StageError
 from flows.supervision.repair import repair
-from rnnflow.provenance import ROOT
-from tests.flows.processes import LIMIT_SECONDS, WAITS, at_work_in, supervisor_of, with_stages
+from tests.flows.processes import LIMIT_SECONDS, WAITS, at_work_in, dvc_of, supervisor_of, with_stages
 from tests.flows.repositories import Repository
-from tests.flows.services import wait_until
+from tests.flows.services import running, wait_for_deaths, wait_until
 
 pytest_plugins = ["tests.flows.repositories"]
 
@@ -144,11 +145,8 @@ def test_the_error_survives_a_pickle() -> None:
 
 
 def stage_of(supervisor: psutil.Process) -> psutil.Process:
-    return supervisor.children(recursive=True)[-1]
-
-
-def dvc_of(supervisor: psutil.Process) -> psutil.Process:
-    return supervisor.children()[0]
+    (stage,) = (child for child in supervisor.children(recursive=True) if child.cmdline()[1:2] == ["waits.py"])
+    return stage
 
 
 def itself(supervisor: psutil.Process) -> psutil.Process:
@@ -185,7 +183,7 @@ def test_a_supervisor_that_died_between_two_commands_is_replaced(repository: Rep
     assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
     dead = supervisor_of(repository.folder)
     dead.kill()
-    wait_until(lambda: dead.status() == psutil.STATUS_ZOMBIE, "its death", LIMIT_SECONDS)
+    wait_for_deaths([dead])
     assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
     dvc.close()
     assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
@@ -236,7 +234,7 @@ def test_what_the_log_raises_ends_the_stage(waiting: Path, dvc: Dvc) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_death_of_the_flow_ends_the_stage(waiting: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-c", FLOW, str(waiting)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as flow:
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as flow:
         assert flow.stdout is not None
         while flow.stdout.readline() != "began\n":
             assert flow.poll() is None
@@ -319,18 +317,27 @@ def test_endings_at_random_moments_can_all_be_repaired(
     choice = random.Random(0)
     for number in range(num_tries):
         repository.write("params.yaml", f"number: {number}")
-        with suppress(Ended, StageError), alarm(Ended) as ring_after:
-            moment = choice.uniform(0.2, 1.0) * took
-            killer = threading.Timer(moment, kill_dvc, [folder])
-            ring_after(moment) if gently else killer.start()
+        end = partial(os.kill, os.getpid(), signal.SIGALRM) if gently else partial(kill_dvc, folder)
+        with suppress(Ended, StageError), alarm(Ended), after(choice.uniform(0.2, 1.0) * took, end):
             dvc.reproduce("writes", print)
-        killer.cancel()
         assert not at_work_in(folder)
         mended = repair(folder)
         assert not (gently and any("dvc.lock" in line for line in mended))
     assert dvc.reproduce("writes", print) in Outcome
 
 
+@contextmanager
+def after(seconds: float, do: Callable[[], object]) -> Iterator[None]:
+    """Do something while the block runs, unless it ends before; nothing is left to happen afterwards."""
+    timer = threading.Timer(seconds, do)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
 def kill_dvc(folder: Path) -> None:
-    with suppress(psutil.Error, StopIteration, IndexError):
+    with suppress(psutil.Error, LookupError, ValueError):  # it has ended
         dvc_of(supervisor_of(folder)).kill()

@@ -10,6 +10,7 @@ from flows.supervision.dvc import Dvc, Outcome
 from flows.supervision.repair import repair
 from tests.flows.processes import WAITS, with_stages
 from tests.flows.repositories import Repository
+from tests.flows.services import running
 
 pytest_plugins = ["tests.flows.repositories"]
 
@@ -76,10 +77,9 @@ def test_an_rwlock_cut_short_is_removed(repository: Repository, dvc: Dvc) -> Non
 
 
 def test_an_rwlock_of_a_number_that_a_stranger_has_by_now_is_removed(repository: Repository) -> None:
-    with subprocess.Popen(["sleep", "600"]) as stranger:
+    with running(["sleep", "600"]) as stranger:
         path = rwlock(repository, stranger.pid)
         assert repair(repository.folder) == ["rwlock named processes that are not DVC's any more: removed"]
-        stranger.kill()
     assert not path.exists()
 
 
@@ -87,7 +87,7 @@ def test_an_rwlock_of_a_living_dvc_is_kept(repository: Repository) -> None:
     folder = with_stages(repository, waits=WAITS)
     command = [sys.executable, "-m", "dvc", "repro", "waits"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, env=environment, text=True) as person:
+    with running(command, folder, stdout=subprocess.PIPE, env=environment) as person:
         assert person.stdout is not None
         while person.stdout.readline() != "began\n":
             assert person.poll() is None
@@ -95,5 +95,5 @@ def test_an_rwlock_of_a_living_dvc_is_kept(repository: Repository) -> None:
         assert repair(folder) == []
         assert repository.read(".dvc/tmp/rwlock") == before
         (folder / "go").touch()
-        person.stdout.read()
+        person.communicate()
     assert person.returncode == 0
