@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numba import types
 
+from rnnflow.engines.numba.denormals import flush_denormals, restore_denormals
 from rnnflow.engines.numba.lanes import WIDTH, kernel
 
 _FLOATS = types.float32[::1]
@@ -20,6 +21,7 @@ def clipped_adamw(
 ):
     """Clip the gradient's norm and take step number `step` (from 1) of AdamW."""
     sums = np.zeros(WIDTH)
+    before = flush_denormals()
     whole = len(gradient) // WIDTH * WIDTH
     for start in range(0, whole, WIDTH):
         for lane in range(WIDTH):
@@ -44,3 +46,4 @@ def clipped_adamw(
         first_moment[index] = first
         second_moment[index] = second
         weights[index] = weights[index] * decay - step_size * first / (np.sqrt(second) * correction + small)
+    restore_denormals(before)

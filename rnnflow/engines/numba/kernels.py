@@ -7,6 +7,7 @@ on the run nor on whether the code was compiled or loaded, nor on the length of 
 from numba import types
 
 from rnnflow.engines.numba import layout
+from rnnflow.engines.numba.denormals import flush_denormals, restore_denormals
 from rnnflow.engines.numba.head import answer, answer_back, cross_entropy, drop, pool
 from rnnflow.engines.numba.lanes import WIDTH, kernel
 from rnnflow.engines.numba.layers import read_inputs, read_outputs, run_layer, run_layer_back
@@ -44,6 +45,20 @@ def run(
         head_mask: (batch, pooled) factors of what the head reads, or (0, 0).
         logits: (batch, class), is filled; or (0, 0).
     """
+    before = flush_denormals()
+    loss = _loss_and_grad(
+        plan, work, weights, gradient, inputs, order, lengths, labels,
+        class_weights, label_smoothing, total_weight, step_mask, head_mask, logits,
+    )  # fmt: skip
+    restore_denormals(before)
+    return loss
+
+
+@kernel
+def _loss_and_grad(
+    plan, work, weights, gradient, inputs, order, lengths, labels,
+    class_weights, label_smoothing, total_weight, step_mask, head_mask, logits,
+):  # fmt: skip
     trains = len(gradient) > 0
     num_directions = plan[0, layout.NUM_DIRECTIONS]
     for index in range(plan[0, layout.NUM_LAYERS]):
