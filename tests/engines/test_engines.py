@@ -128,6 +128,6 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(monkeypatch: py
         engines.device("numba")
 
 
-def test_an_engine_whose_room_is_gone_is_named() -> None:
+def test_an_engine_that_does_not_exist_is_named() -> None:
     with pytest.raises(InputError, match=r"^train\.engine: there is no engine 'abacus' here"):
         engines.device("abacus")
