@@ -1,6 +1,8 @@
 """The reference engine: forward, loss, gradient and AdamW in PyTorch, on a CPU or a GPU."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -52,6 +54,21 @@ def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) 
     return TorchEngine(task, weights, device)
 
 
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Have this thread compute with zeros instead of denormal numbers, on which a CPU is many times slower.
+
+    Gradients of long sequences are full of them. PyTorch's own threads (train.num_threads) keep the mode that they began
+    with; the first product of an engine starts them in this one.
+    """
+    is_set = sys.float_info.min / 2 == 0.0  # PyTorch can set the mode, but does not say what it is
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(is_set)
+
+
 class TorchBuffer:
     """Prepared steps in host memory or, where they fit, on the GPU."""
 
@@ -101,6 +118,7 @@ class TorchEngine:
         """Bring an array there."""
         return torch.from_numpy(values).to(self.device)
 
+    @flushed_denormals()
     def loss_and_grad(self, batch: Batch) -> Float[Tensor, ""]:
         """Return the loss of a batch; its gradient is in `gradient` afterwards."""
         optional = {"lengths": batch.lengths, "step_mask": batch.step_mask, "head_mask": batch.head_mask}
@@ -133,6 +151,7 @@ class TorchEngine:
         loss.backward()
         return loss.detach()
 
+    @flushed_denormals()
     def step(self, learning_rate: float) -> None:
         """Clip the gradient's norm and take a step of AdamW (Loshchilov and Hutter, 2019)."""
         norm = self.gradient.norm()
@@ -155,6 +174,7 @@ class TorchEngine:
             maximize=False,
         )
 
+    @flushed_denormals()
     def logits(
         self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
     ) -> Float32[np.ndarray, "batch class"]:
