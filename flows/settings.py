@@ -3,27 +3,23 @@
 from functools import cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import Field, PositiveFloat, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from rnnflow.errors import InputError
+from rnnflow.params.section import Section, in_one_line
 
 FILE = Path(__file__).with_name("settings.yaml")
 DEFAULT = "default"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Retries(_Section):
+class Retries(Section):
     max: int = Field(ge=0)
     delay_seconds: PositiveFloat
 
 
-class Settings(_Section):
+class Settings(Section):
     workers: dict[str, str]
     worker_wait_seconds: PositiveFloat
     timeout_seconds: dict[str, PositiveFloat]
@@ -33,7 +29,7 @@ class Settings(_Section):
     def _have_defaults(self) -> "Settings":
         for name in ("workers", "timeout_seconds"):
             if DEFAULT not in getattr(self, name):
-                raise PydanticCustomError("no_default", f"{name}: expected an entry '{DEFAULT}'")
+                raise ValueError(f"{name}: expected an entry '{DEFAULT}'")
         return self
 
     def pool(self, stage: str) -> str:
@@ -64,9 +60,4 @@ def load(path: Path = FILE) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path.name}: cannot be read: {error}") from None
     except ValidationError as error:
-        raise InputError(f"{path.name}: {_explanation(error.errors()[0])}") from None
-
-
-def _explanation(problem: ErrorDetails) -> str:
-    place = ".".join(map(str, problem["loc"]))
-    return f"{place}: {problem['msg']}, got {problem['input']!r}" if place else problem["msg"]
+        raise InputError(f"{path.name}: {in_one_line(error)}") from None

@@ -7,13 +7,19 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.supervision.dvc import StageError
-from flows.supervision.transcript import Failure, is_transient
+from flows.supervision.dvc import Failure, StageError
 from rnnflow.errors import InputError
 
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 """Nobody sits at a scheduled run to type a password, and messages are searched for English words."""
 
+_TRANSIENT = re.compile(
+    r"timed out|failed to connect|could(?: not|n't) connect|connection (?:refused|reset|aborted|lost|closed)|"
+    r"broken pipe|network is unreachable|no route to host|name or service not known|name resolution|"
+    r"could not resolve host|returned error: (?:429|50[0-9])|operation too slow",
+    re.IGNORECASE,
+)
+"""By words: Git ends with status 128 whatever the reason, and what ssh, curl or the other side said is all there is."""
 MAX_SECONDS = 1800.0
 """Of one command, however it gets on; the flow's runs are dropped as long as one hangs."""
 SILENCE_SECONDS = 60
@@ -23,7 +29,6 @@ _PATIENCE = {
     "GIT_HTTP_LOW_SPEED_TIME": str(SILENCE_SECONDS),
 }
 """Where the machine's own environment says otherwise, that holds."""
-_TOO_SLOW = "Operation too slow"
 _SECRET = re.compile(r"(https?://)[^/@\s]*@")
 
 _CHATTER = ("hint:", "warning:", "To ", "From ")
@@ -46,7 +51,7 @@ def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = N
         raise StageError(name, Failure.TRANSIENT, message) from None
     if status:
         message = _SECRET.sub(r"\1", f"{name}: {_reason(errors)}")
-        if is_transient(message) or _TOO_SLOW in message:
+        if _TRANSIENT.search(message):
             raise StageError(name, Failure.TRANSIENT, message)
         raise InputError(message)
     return output.strip()

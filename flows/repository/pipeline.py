@@ -15,11 +15,11 @@ from dvc.exceptions import CyclicGraphError, DvcException, OutputDuplicationErro
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
-from dvc.stage.cache import _can_hash
 from dvc.utils.serialize import modify_yaml
 from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 from ruamel.yaml.error import MarkedYAMLError
 
+from flows.repository.dvc_internals import is_in_run_cache, open_repository
 from flows.settings import group
 from rnnflow.errors import InputError
 
@@ -107,8 +107,7 @@ def has_run_before(workspace: Path, name: str) -> bool:
             stage.save_deps()
         except DvcException:  # something is missing, and whoever runs the stage will say what
             return False
-        # StageCache has no public question that asks for the present state of the dependencies.
-        return _can_hash(stage) and repo.stage_cache._load(stage) is not None
+        return is_in_run_cache(stage)
 
 
 def fingerprint(workspace: Path, name: str) -> str | None:
@@ -200,7 +199,7 @@ def _find(repo: Repo, name: str) -> PipelineStage:
 @contextmanager
 def _opened(workspace: Path, *, wait_for_lock: bool = False) -> Iterator[Repo]:
     try:
-        with Repo(str(workspace), _wait_for_lock=wait_for_lock) as repo:
+        with open_repository(workspace, wait_for_lock=wait_for_lock) as repo:
             yield repo
     except DvcException as error:
         raise InputError(_one_line(error, workspace)) from error

@@ -2,7 +2,6 @@
 
 import multiprocessing.connection
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,22 +13,20 @@ from types import TracebackType
 from typing import Self
 
 from flows.supervision import supervisor
-from flows.supervision.transcript import Failure, Outcome, Transcript, explain
-from rnnflow.errors import TEMPORARY_STATUS, is_temporary_number
+from flows.supervision.failures import Failure, LoggedError, explain
+from flows.supervision.transcript import Outcome, Transcript, readable
 
 __all__ = ["Dvc", "Failure", "Outcome", "StageError"]
 
+COMMAND = Path(__file__).with_name("dvc_command.py")
 MODULES = (
-    *("dvc.cli", "dvc.cli.parser", "dvc.cachemgr", "dvc.data_cloud", "dvc.lock", "dvc.rwlock", "dvc.scm"),
+    *("dvc.cli.parser", "dvc.cachemgr", "dvc.data_cloud", "dvc.lock", "dvc.rwlock", "dvc.scm"),
     *("dvc.repo.metrics", "dvc.repo.params", "dvc.repo.plots", "dvc.repo.stage", "pyparsing", "ruamel.yaml"),
 )
-"""DVC's command line, and what a command would load anew each time: most of the time that it takes to start."""
+"""What a command of DVC would load anew each time: most of the time that it takes to start."""
 PIPE_BYTES = 1 << 20
 """More than a pipe holds anywhere, unless root has made it larger."""
 MAX_LINE_BYTES = 65_536
-_NUMBER = re.compile(r"\[Errno (\d+)\]")
-"""How Python writes an error of the operating system, DVC's own and those that it passes on."""
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 class StageError(Exception):
@@ -109,22 +106,21 @@ class Dvc:
                 log(line)
 
         try:
-            status = self._call(["--wait-for-lock", *arguments], listen)
+            status, errors = self._call(["--wait-for-lock", *arguments], listen)
         except _SupervisorEndedError:
             ended, last_words = self._end()
-            status = ended or 1
+            status, errors = ended or 1, []
             for line in last_words.splitlines():
                 listen(line)
         except BaseException:
             self._end()
             raise
         if status:
-            failure, message = explain(status, transcript, _kills_for_memory() > kills_before)
-            raise StageError(name, _sorted(failure, message, transcript), message)
+            raise StageError(name, *explain(status, transcript, errors, _kills_for_memory() > kills_before))
         return transcript
 
-    def _call(self, arguments: Sequence[str], listen: Callable[[str], None]) -> int:
-        """Return the exit status of a command."""
+    def _call(self, arguments: Sequence[str], listen: Callable[[str], None]) -> tuple[int, list[LoggedError]]:
+        """Return the exit status of a command, and the errors that it logged."""
         self._start()
         reading, writing = os.pipe()
         with os.fdopen(reading, "rb", buffering=0) as output:
@@ -136,9 +132,9 @@ class Dvc:
             for line in _lines(output.fileno(), self._connection):
                 listen(line)
         with _noticing_its_end():
-            status: int = self._connection.recv()
+            status, report = self._connection.recv()
         self._pid = None
-        return status
+        return status, LoggedError.parse(report)
 
     def _start(self) -> None:
         """Start the supervisor if there is none, or none that is alive."""
@@ -150,7 +146,7 @@ class Dvc:
             # -P: neither DVC nor the supervisor takes modules from the workspace, which may hold any project's, or from
             # the folder of the script, where this file is called like the package.
             self._supervisor = subprocess.Popen(
-                [sys.executable, "-P", supervisor.__file__, *MODULES],
+                [sys.executable, "-P", supervisor.__file__, str(COMMAND), *MODULES],
                 cwd=self.workspace,
                 env=_environment(self.environment),
                 stdin=theirs.fileno(),
@@ -170,16 +166,6 @@ class Dvc:
         status = self._supervisor.returncode
         self._supervisor = self._pid = None
         return status, errors.decode(errors="replace")
-
-
-def _sorted(failure: Failure, message: str, transcript: Transcript) -> Failure:
-    """Return the failure, or that it may pass where the stage's status says so or the operating system's number."""
-    if failure is not Failure.PERMANENT:
-        return failure
-    numbers = map(int, _NUMBER.findall(message))
-    ending = f"exited with {TEMPORARY_STATUS}"
-    is_said = any(line.startswith("ERROR: ") and line.endswith(ending) for line in transcript.last)
-    return Failure.TRANSIENT if is_said or any(map(is_temporary_number, numbers)) else failure
 
 
 @contextmanager
@@ -215,14 +201,14 @@ def _lines(output: int, status: Connection) -> Iterator[str]:
         *lines, rest = (rest + printed).split(b"\n")
         if len(rest) > MAX_LINE_BYTES:
             lines, rest = [*lines, rest], b""
-        yield from map(_readable, lines)
+        yield from map(_shown, lines)
     if rest:
-        yield _readable(rest)
+        yield _shown(rest)
 
 
-def _readable(line: bytes) -> str:
+def _shown(line: bytes) -> str:
     """Return a line as it would stand on a terminal, without its colours."""
-    return _CONTROL.sub("", line.decode(errors="replace").rstrip().rpartition("\r")[2])
+    return readable(line.decode(errors="replace").rstrip().rpartition("\r")[2])
 
 
 def _kills_for_memory() -> int:

@@ -1,9 +1,9 @@
 """Runs DVC's commands one after another and ends each cleanly, with all it has started.
 
-`python -P supervisor.py MODULE…`, as the leader of a session of its own. A command is a call of the function `main` of
-the first module, in a fork: that starts at once, since the modules are loaded before. Standard input is a connection to
-the flow, which sends a command's arguments and the file to print to, and receives its process id, then its exit status.
-When the connection closes, because the flow is gone, or when SIGTERM comes, the session is ended; so is what a command
+`python -P supervisor.py SCRIPT MODULE…`, as the leader of a session of its own. A command is a call of the function
+`main` of the script, in a fork: that starts at once, since the modules are loaded before. Standard input is a connection to
+the flow, which sends a command's arguments and the file to print to, and receives its process id, then its exit status
+and its report. When the connection closes, because the flow is gone, or when SIGTERM comes, the session is ended; so is what a command
 that ended by itself has left of it.
 """
 
@@ -11,16 +11,19 @@ import ctypes
 import gc
 import importlib
 import os
+import runpy
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import recv_handle
-from typing import NoReturn
+from typing import IO, NoReturn, Protocol
 
 import psutil
 
@@ -35,31 +38,58 @@ PR_SET_CHILD_SUBREAPER = 36
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def main(modules: Sequence[str]) -> int:
+class _Command(Protocol):
+    def __call__(self, arguments: Sequence[str], report: IO[str]) -> int:
+        """Run with these arguments, leave more than the exit status in `report`, and return the exit status."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A command at work.
+
+    Attributes:
+        pid: its process id.
+        report: a file without a name.
+    """
+
+    pid: int
+    report: IO[str]
+
+    def read_report(self) -> str:
+        """Return what a command that has ended has left: nothing if it was killed."""
+        with self.report:
+            self.report.seek(0)
+            return self.report.read()
+
+
+def main(script: str, *modules: str) -> int:
     """Run what the flow asks for until it is gone, or a signal comes: 128 and its number are then returned."""
     wake = _woken_by_signals()
     _adopt_orphans()
     flow: Connection = Connection(sys.stdin.fileno())
-    command = importlib.import_module(modules[0])
-    for module in modules[1:]:
+    command: _Command = runpy.run_path(script)["main"]
+    for module in modules:
         with suppress(ImportError):  # another version of DVC keeps it elsewhere
             importlib.import_module(module)
     gc.freeze()  # or a command that collects garbage would copy every page that it shares with this process
-    pid, ended_by = None, 0
+    running, ended_by = None, 0
     with suppress(EOFError, OSError):  # the flow is gone
         while True:
             ready = wait([flow, wake])
-            if wake in ready and (ended_by := max({*wake.recv(64)} - {signal.SIGCHLD}, default=0)):
-                break
-            if (status := _reap(pid)) is not None:
+            if wake in ready:
+                ended_by = _ending_signal(wake.recv(64))
+                if ended_by:
+                    break
+            status = _reap(running.pid if running else None)
+            if running and status is not None:
                 end_session(os.getpid(), None)
-                pid = None
-                flow.send(status)
+                flow.send((status, running.read_report()))
+                running = None
             elif flow in ready:
                 arguments, output = flow.recv(), recv_handle(flow)
-                pid = _fork(command.main, arguments, output)
-                flow.send(pid)
-    end_session(os.getpid(), pid)
+                running = _fork(command, arguments, output)
+                flow.send(running.pid)
+    end_session(os.getpid(), running.pid if running else None)
     return 128 + ended_by if ended_by else 0
 
 
@@ -98,16 +128,25 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _fork(command: Callable[[Sequence[str]], int], arguments: Sequence[str], output: int) -> int:
-    """Call `command` in a child that prints to the file `output`, and return the child's process id."""
+def _ending_signal(numbers: bytes) -> int:
+    """Return the number of the signal, one a byte, that asks for the end, or 0: the end of a child does not."""
+    for number in numbers:
+        if number != signal.SIGCHLD:
+            return number
+    return 0
+
+
+def _fork(command: _Command, arguments: Sequence[str], output: int) -> _Running:
+    """Call `command` in a child that prints to the file `output`."""
+    report = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- open as long as the command is at work
     pid = os.fork()
     if pid == 0:
-        _become(command, arguments, output)
+        _become(command, arguments, output, report)
     os.close(output)
-    return pid
+    return _Running(pid, report)
 
 
-def _become(command: Callable[[Sequence[str]], int], arguments: Sequence[str], output: int) -> NoReturn:
+def _become(command: _Command, arguments: Sequence[str], output: int, report: IO[str]) -> NoReturn:
     signal.set_wakeup_fd(-1)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
@@ -119,9 +158,10 @@ def _become(command: Callable[[Sequence[str]], int], arguments: Sequence[str], o
     sys.argv[1:] = arguments  # by which DVC names itself to another that waits for it
     status = 1
     try:
-        status = command(arguments)
+        status = command(arguments, report)
     except Exception:
         traceback.print_exc()
+    report.flush()
     sys.exit(status)
 
 
@@ -194,4 +234,4 @@ def _send(number: signal.Signals, processes: Iterable[psutil.Process]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))

@@ -19,6 +19,7 @@ from rnnflow.inspection.guessing import DEFAULTS, Guess, Wishes, guess
 from rnnflow.inspection.locations import Location, locate
 from rnnflow.inspection.survey import Survey, survey
 from rnnflow.params import DriftParams, GenerateParams
+from rnnflow.params.section import in_one_line
 from rnnflow.sources.files import FORMATS, find, format_of
 
 MAX_CHANGES = 4
@@ -143,9 +144,7 @@ def _checked(settings: dict[str, Any]) -> GenerateParams:
     try:
         return GenerateParams.model_validate(settings)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        place = ".".join(map(str, ("generate", *problem["loc"])))
-        raise InputError(f"{place}: {problem['msg'].removeprefix('Value error, ')}") from None
+        raise InputError(in_one_line(error, within=["generate"])) from None
 
 
 def _show_section(console: Console, location: Location, findings: Findings) -> None:

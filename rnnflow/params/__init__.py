@@ -1,8 +1,7 @@
 """What `params.yaml` may say, as frozen types; `load` reads and checks the whole file."""
 
-import reprlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
@@ -22,7 +21,7 @@ from rnnflow.params.generate import (
     WindowParams,
     as_utc,
 )
-from rnnflow.params.section import Count, Section
+from rnnflow.params.section import Count, Section, in_one_line
 from rnnflow.params.train import (
     Cell,
     Engine,
@@ -130,28 +129,4 @@ def parse(content: object, place: str = "params.yaml") -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        problems = error.errors(include_url=False)
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise InputError(f"{place}: {_explanation(problems[0])}{more}") from None
-
-
-_EXPECTED = {
-    "dict_type": "expected names with values",
-    "model_type": "expected names with values",
-    "string_pattern_mismatch": "expected a name of lower-case letters, digits, '-' and '_' that begins with a letter or digit",
-    "too_short": "expected at least one entry",
-}
-
-
-def _explanation(problem: Any) -> str:
-    location = [part for part in problem["loc"] if part != "[key]"]
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    if problem["type"] == "unknown":
-        location.append(problem["ctx"]["name"])
-    elif problem["type"] == "value_error":
-        message = str(problem["ctx"]["error"])
-    elif problem["type"] == "missing":
-        message = "missing"
-    else:
-        message = f"{_EXPECTED.get(problem['type'], message)}, got {reprlib.repr(problem['input'])}"
-    return ": ".join([".".join(map(str, location)), message]) if location else message
+        raise InputError(f"{place}: {in_one_line(error)}") from None

@@ -1,9 +1,11 @@
-"""What all sections of `params.yaml` share: names are checked, values are strict, nothing changes them."""
+"""What all sections of `params.yaml` share: names are checked, values are strict, and an error is one line."""
 
 import difflib
+import reprlib
+from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(ge=1)]
@@ -27,3 +29,34 @@ class Section(BaseModel):
                 advice = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
                 raise PydanticCustomError("unknown", "unknown parameter; {advice}", {"name": name, "advice": advice})
         return content
+
+
+_EXPECTED = {
+    "dict_type": "expected names with values",
+    "model_type": "expected names with values",
+    "string_pattern_mismatch": "expected a name of lower-case letters, digits, '-' and '_' that begins with a letter or digit",
+    "too_short": "expected at least one entry",
+}
+
+
+def in_one_line(error: ValidationError, within: Sequence[str] = ()) -> str:
+    """Return the first problem of a refused section: the entry, what was expected, what came; and how many follow.
+
+    Args:
+        error: what pydantic raised.
+        within: names of the sections around the refused one.
+    """
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    location = [*within, *(str(part) for part in first["loc"] if part != "[key]")]
+    message = first["msg"][0].lower() + first["msg"][1:]
+    if first["type"] == "unknown":
+        location.append(str(first["ctx"]["name"]))
+    elif first["type"] == "value_error":
+        message = str(first["ctx"]["error"])
+    elif first["type"] == "missing":
+        message = "missing"
+    else:
+        message = f"{_EXPECTED.get(first['type'], message)}, got {reprlib.repr(first['input'])}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return ": ".join(filter(None, [".".join(location), message])) + more

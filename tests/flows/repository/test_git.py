@@ -9,8 +9,7 @@ import pytest
 
 from flows.repository import git as git_module
 from flows.repository.git import author, commit_id, git
-from flows.supervision.dvc import StageError
-from flows.supervision.transcript import Failure
+from flows.supervision.dvc import Failure, StageError
 from rnnflow.errors import InputError
 from tests.flows.repositories import Repository
 

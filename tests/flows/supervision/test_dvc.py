@@ -192,15 +192,16 @@ def test_a_supervisor_that_died_between_two_commands_is_replaced(repository: Rep
 def test_a_supervisor_that_cannot_start_says_why(
     repository: Repository, dvc: Dvc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.supervision.dvc.MODULES", ("dvc.no_such_module",))
+    repository.write("script.py", "import no_such_module")
+    monkeypatch.setattr("flows.supervision.dvc.COMMAND", repository.folder / "script.py")
     with pytest.raises(StageError) as caught:
         dvc.reproduce("train@a", print)
-    assert str(caught.value) == "ModuleNotFoundError: No module named 'dvc.no_such_module'"
+    assert str(caught.value) == "ModuleNotFoundError: No module named 'no_such_module'"
     assert caught.value.failure is Failure.PERMANENT
 
 
 def test_a_supervisor_loads_what_it_can(repository: Repository, dvc: Dvc, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.supervision.dvc.MODULES", ("dvc.cli", "dvc.no_such_module"))
+    monkeypatch.setattr("flows.supervision.dvc.MODULES", ("dvc.no_such_module",))
     assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
 
 

@@ -22,7 +22,8 @@ from tests.flows.services import running, wait_until
 
 EXECUTES = """\
 import os
-def main(command):
+def main(command, report):
+    report.write("as reported")
     if command[0] == "raise":
         raise EOFError(command[1])
     os.execvp(command[0], command)
@@ -55,9 +56,8 @@ def start(folder: Path, *command: str, before: Sequence[str] = ()) -> Iterator[S
     flow, theirs = Pipe()
     reading, writing = os.pipe()
     with flow, os.fdopen(reading) as output, os.fdopen(writing, "wb") as printed:
-        program = [*before, sys.executable, "-P", supervisor.__file__, "executes"]
-        environment = {**os.environ, "PYTHONPATH": str(folder)}
-        with running(program, folder, env=environment, stdin=theirs.fileno()) as process:
+        program = [*before, sys.executable, "-P", supervisor.__file__, str(folder / "executes.py")]
+        with running(program, folder, stdin=theirs.fileno()) as process:
             theirs.close()
             try:
                 flow.send(command)
@@ -83,13 +83,13 @@ def terminate(supervised: Supervised) -> None:
 @pytest.mark.parametrize(("command", "status"), [("exit 0", 0), ("exit 255", 255), ("kill -9 $$", 137)])
 def test_it_says_how_its_command_ended(tmp_path: Path, command: str, status: int) -> None:
     with start(tmp_path, "sh", "-c", command) as supervised:
-        assert supervised.flow.recv() == status
+        assert supervised.flow.recv() == (status, "")
         supervised.last_line()
 
 
 def test_a_command_that_raises_has_failed(tmp_path: Path) -> None:
     with start(tmp_path, "raise", "the flow's line is not meant") as supervised:
-        assert supervised.flow.recv() == 1
+        assert supervised.flow.recv() == (1, "as reported")
         assert supervised.last_line() == "EOFError: the flow's line is not meant"
 
 
@@ -116,7 +116,7 @@ def test_children_in_sessions_of_their_own_end_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("left", ["sleep 600", "setsid sleep 600"])
 def test_what_a_command_leaves_in_the_background_ends_with_it(tmp_path: Path, left: str) -> None:
     with start(tmp_path, "sh", "-c", f"{left} & exit 0") as supervised:
-        assert supervised.flow.recv() == 0
+        assert supervised.flow.recv() == (0, "")
         assert not at_work_in(tmp_path)
         supervised.last_line()
 

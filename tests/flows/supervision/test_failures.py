@@ -1,4 +1,4 @@
-"""What is made of the words of the real DVC, and of stages that end in every way."""
+"""What is made of the exceptions of the real DVC, and of stages that end in every way."""
 
 import json
 import os
@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from dvc.exceptions import ReproductionError
 from dvc.repo import Repo
+from dvc.stage.exceptions import StageCmdFailedError
 
 from flows.supervision.dvc import Dvc, Failure, StageError
-from flows.supervision.transcript import Transcript, explain
+from flows.supervision.failures import LoggedError, Raised, explain
+from flows.supervision.transcript import Transcript
 from tests.flows.processes import LIMIT_SECONDS, supervisor_of, with_stages
 from tests.flows.repositories import Repository
 from tests.flows.services import wait_until
@@ -92,15 +95,21 @@ def test_libraries_say_in_words_of_their_own_that_memory_is_short(line: str) -> 
     for printed in ("Running stage 'train':", "> train", "Traceback (most recent call last):", "  File", line):
         transcript.add(printed)
     transcript.add("ERROR: failed to reproduce 'train': failed to run: train, exited with 1")
-    assert explain(255, transcript, False) == (Failure.OUT_OF_MEMORY, f"{line}; {ADVICE}")
+    assert explain(255, transcript, stage_failed(1), False) == (Failure.OUT_OF_MEMORY, f"{line}; {ADVICE}")
+
+
+def stage_failed(status: int) -> list[LoggedError]:
+    """Return what DVC logs when the command `train` has ended with a status."""
+    raised = [StageCmdFailedError("train", status), ReproductionError("failed to reproduce 'train'")]
+    return [LoggedError("", tuple(Raised(frozenset({type(error).__name__}), str(error)) for error in raised))]
 
 
 def test_a_kill_for_want_of_memory_is_told_from_others() -> None:
     transcript = Transcript()
     transcript.add("Running stage 'train':")
     transcript.add("ERROR: failed to reproduce 'train': failed to run: train, exited with -9")
-    assert explain(255, transcript, True)[0] is Failure.OUT_OF_MEMORY
-    assert explain(255, transcript, False)[0] is Failure.TRANSIENT
+    assert explain(255, transcript, stage_failed(-9), True)[0] is Failure.OUT_OF_MEMORY
+    assert explain(255, transcript, stage_failed(-9), False)[0] is Failure.TRANSIENT
 
 
 def test_a_missing_dependency_is_permanent(repository: Repository, dvc: Dvc) -> None:
@@ -114,7 +123,7 @@ def test_a_dvc_yaml_that_cannot_be_read_is_permanent_and_named(repository: Repos
     repository.replace("dvc.yaml", "- data/raw", "- [data/raw]")
     error = failure_of(lambda: dvc.reproduce("collect", print))
     assert error.failure is Failure.PERMANENT
-    assert str(error).startswith("'./dvc.yaml' validation failed. expected str, in stages -> collect -> deps -> 1")
+    assert str(error).startswith("'./dvc.yaml' validation failed: expected str @ data['stages']['collect']['deps'][1]")
 
 
 def test_files_that_another_dvc_works_on_are_transient(repository: Repository, dvc: Dvc) -> None:
