@@ -69,7 +69,7 @@ lock: .venv/.installed  ## resolve pyproject.toml and benchmarks/requirements.in
 		--annotation-style=line --quiet --upgrade --output-file benchmarks/requirements.txt benchmarks/requirements.in
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' benchmarks/requirements.txt
 
-.venv/.installed: requirements.lock pyproject.toml rnnflow/version.py
+.venv/.installed: requirements.lock pyproject.toml rnnflow/export/version.py
 	@echo "making .venv from requirements.lock, which takes some minutes the first time"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.contest import ENVIRONMENT, MAX_ROUNDS, MIN_ROUNDS, PEERS_PYTHON, REPOSITORY
 from benchmarks.measuring import Quartiles
 from benchmarks.peers.workloads import WORKLOADS
-from rnnflow.outputs import complete_file
+from rnnflow.runtime.atomic_writes import complete_file
 
 PAGE = REPOSITORY / "docs/performance.md"
 RESULTS = REPOSITORY / "docs/performance.json"

@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks import examples
 from benchmarks.examples import Fit
 from benchmarks.measuring import Figure, console, table
-from rnnflow import dataset
+from rnnflow.sequences import dataset
 
 NUM_SEEDS = 5
 MAX_PARAMETERS = 60_000

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from rnnflow import prediction, results
-from rnnflow.errors import InputError, exit_on_input_error
-from rnnflow.inference import Predictor
-from rnnflow.version import VERSION
+from rnnflow.export.version import VERSION
+from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.serving import describe as results
+from rnnflow.serving import predict_files as prediction
+from rnnflow.serving.predictor import Predictor
 
 TAB = "\t"
 _PARTS = {

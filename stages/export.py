@@ -7,12 +7,14 @@ from pathlib import Path
 
 import torch
 
-from rnnflow import onnx_graph, params, provenance
-from rnnflow.errors import InputError, exit_on_input_error
-from rnnflow.inference import METADATA_VERSION, Predictor
-from rnnflow.model import load
-from rnnflow.outputs import complete_file, write_json
-from rnnflow.parity import largest_difference
+from rnnflow import params
+from rnnflow.classifier.model import load
+from rnnflow.export import graph as onnx_graph
+from rnnflow.export.parity import largest_difference
+from rnnflow.runtime import provenance
+from rnnflow.runtime.atomic_writes import complete_file, write_json
+from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.serving.predictor import METADATA_VERSION, Predictor
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from rnnflow.cli import main
-from rnnflow.inference import Predictor
+from rnnflow.export.version import VERSION
 from rnnflow.params import ModelParams
-from rnnflow.provenance import ROOT
-from rnnflow.version import VERSION
+from rnnflow.runtime.provenance import ROOT
+from rnnflow.serving.predictor import Predictor
 from tests import toys
 
 GRU = ModelParams(cell="gru", hidden_size=4)

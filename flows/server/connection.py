@@ -8,7 +8,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL
 
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 HOW_TO_START = "start one with `make server`"
 

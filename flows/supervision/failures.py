@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flows.supervision.transcript import TRACEBACK, Transcript, last_line, readable
-from rnnflow.errors import EXIT_STATUS as INPUT_ERROR_STATUS
-from rnnflow.errors import TEMPORARY_STATUS, is_temporary_number
+from rnnflow.runtime.errors import EXIT_STATUS as INPUT_ERROR_STATUS
+from rnnflow.runtime.errors import TEMPORARY_STATUS, is_temporary_number
 
 _TRANSIENT_KINDS = {
     "LockError",  # DVC's own lock, and files that another DVC works on

@@ -1,4 +1,4 @@
-"""What computes losses and gradients, behind one seam (`seam.py`).
+"""What computes losses and gradients, behind one interface (`interface.py`).
 
 Everything random is drawn above it, everything else of a training (order, schedule, validation, early stopping,
 state, log) is in `training.py`. Parameters are one flat vector in PyTorch's order for all engines, so that checkpoints,
@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float32
 
-from rnnflow import processes
-from rnnflow.engines.seam import Engine, Task
-from rnnflow.errors import InputError
+from rnnflow.engines.interface import Engine, EngineConfig
+from rnnflow.runtime import processes
+from rnnflow.runtime.errors import InputError
 
 T = TypeVar("T")
 
 
-def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> Engine:
+def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], device: str) -> Engine:
     """Return the engine that the recipe names; where there are several processes, one that shares their batches.
 
     Args:

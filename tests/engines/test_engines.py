@@ -7,22 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from rnnflow import engines, parameters
-from rnnflow.engines import seam
-from rnnflow.engines.seam import Batch, Task
-from rnnflow.errors import InputError
+from rnnflow import engines
+from rnnflow.classifier import parameters
+from rnnflow.engines import interface
+from rnnflow.engines.interface import Batch, EngineConfig
 from rnnflow.params import Cell, Engine, ModelParams, Pooling, TrainParams
-from tests.test_training import AUGMENTATION, toy_split, training
+from rnnflow.runtime.errors import InputError
+from tests.training.test_loop import AUGMENTATION, toy_split, training
 
 ENGINES = get_args(Engine)
 
 
-def created(name: Engine, model: ModelParams, seed: int = 0) -> seam.Engine:
-    task = Task(model, TrainParams(engine=name), 3, 2, np.ones(2))
+def created(name: Engine, model: ModelParams, seed: int = 0) -> interface.Engine:
+    task = EngineConfig(model, TrainParams(engine=name), 3, 2, np.ones(2))
     return engines.create(task, parameters.initial(model, 3, 2, np.random.default_rng(seed)), "cpu")
 
 
-def batch(made: seam.Engine, seed: int = 0) -> Batch:
+def batch(made: interface.Engine, seed: int = 0) -> Batch:
     rng = np.random.default_rng(seed)
     values = rng.standard_normal((60, 3), dtype=np.float32)
     starts, lengths = rng.integers(0, 50, 6), np.array([8, 8, 5, 3, 1, 2])
@@ -46,7 +47,7 @@ def test_engines_agree_on_a_whole_training_with_everything_on(cell: Cell, poolin
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_state_taken_and_loaded_continues_alike(name: Engine) -> None:
-    def advance(engine: seam.Engine) -> None:
+    def advance(engine: interface.Engine) -> None:
         for seed in range(3):
             engine.loss_and_grad(batch(engine, seed))
             engine.step(0.05)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from rnnflow import inference
+from rnnflow.serving import predictor as inference
 from tests.pipeline.conftest import Clone
 
 MODELS = ("rnn", "lstm", "gru")

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from rnnflow import environment
-from rnnflow.batches import windows
+from rnnflow.classifier.preparation import Lengths, Preparation
+from rnnflow.engines.interface import BETAS, EPSILON, Batch, EngineConfig
 from rnnflow.engines.numba import adamw, cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
-from rnnflow.engines.seam import BETAS, EPSILON, Batch, Task
-from rnnflow.errors import InputError
-from rnnflow.preparation import Lengths, Preparation
+from rnnflow.runtime import environment
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.batches import windows
 
 PACKAGES = ("numba", "llvmlite", "numpy")
 KERNELS = ((kernels.loss_and_grad, kernels.LOSS_AND_GRAD), (adamw.clipped_adamw, adamw.CLIPPED_ADAMW))
@@ -53,7 +53,7 @@ def warm_up() -> str:
     return str(cache.folder())
 
 
-def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> "NumbaEngine":
+def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], device: str) -> "NumbaEngine":
     """Return an engine for a task.
 
     Raises:
@@ -84,7 +84,7 @@ class HostBuffer:
 class NumbaEngine:
     """Trains a classifier by compiled calls."""
 
-    def __init__(self, task: Task, weights: Float32[np.ndarray, " parameter"]) -> None:
+    def __init__(self, task: EngineConfig, weights: Float32[np.ndarray, " parameter"]) -> None:
         self._loss_and_grad, self._clipped_adamw = (compiled(function, signature) for function, signature in KERNELS)
         self.task = task
         self.weights = weights.copy()

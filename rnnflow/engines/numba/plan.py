@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Int64
 
+from rnnflow.classifier.parameters import NUM_GATES
 from rnnflow.engines.numba import layout as k
 from rnnflow.engines.numba.simd import ROWS, WIDTH
-from rnnflow.parameters import NUM_GATES
 from rnnflow.params import ModelParams
 
 CELLS = {"rnn": k.RNN, "lstm": k.LSTM, "gru": k.GRU}

@@ -10,13 +10,13 @@ from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from rnnflow import environment, processes
-from rnnflow.batches import windows
-from rnnflow.engines.seam import BETAS, EPSILON, Batch, Task
+from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.classifier.preparation import Lengths
+from rnnflow.engines.interface import BETAS, EPSILON, Batch, EngineConfig
 from rnnflow.engines.torch.graphs import Graphs
-from rnnflow.errors import InputError
-from rnnflow.model import SequenceClassifier
-from rnnflow.preparation import Lengths
+from rnnflow.runtime import environment, processes
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.batches import windows
 
 PACKAGES = ("torch", "numpy")
 
@@ -36,7 +36,7 @@ def device() -> str:
     return "cuda" if has_gpu and wanted != "cpu" else "cpu"
 
 
-def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> "TorchEngine":
+def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], device: str) -> "TorchEngine":
     """Return an engine for a task.
 
     Raises:
@@ -91,7 +91,7 @@ class TorchBuffer:
 class TorchEngine:
     """Trains a model whose parameters it holds as one flat vector."""
 
-    def __init__(self, task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> None:
+    def __init__(self, task: EngineConfig, weights: Float32[np.ndarray, " parameter"], device: str) -> None:
         torch.set_num_threads(task.train.num_threads)
         self.recipe = task.train
         self.device = torch.device(device)
