@@ -65,8 +65,7 @@ class Raised:
             return self.http_status == 429 or self.http_status >= 500
         if "DependencyDoesNotExistError" in self.kinds:  # also what DVC makes of a web server that does not answer
             return "://" in self.message
-        numbers = map(int, _ERRNO.findall(self.message))
-        return bool(self.kinds & _TRANSIENT_KINDS) or any(map(is_temporary_number, numbers))
+        return bool(self.kinds & _TRANSIENT_KINDS) or _names_temporary_error(self.message)
 
 
 @dataclass(frozen=True)
@@ -125,13 +124,18 @@ def _explain_stage(command: str, status: int, lines: list[str], was_memory_short
     message = last_line(lines) or f"the stage ended with status {status}"
     if status == INPUT_ERROR_STATUS:
         return Failure.PERMANENT, message
-    if status == TEMPORARY_STATUS:
+    if status == TEMPORARY_STATUS or _names_temporary_error(message):
         return Failure.TRANSIENT, message
     if _OUT_OF_MEMORY.search(message):
         return Failure.OUT_OF_MEMORY, f"{message}; {_ADVICE}"
     if ended_by := _signal(status):
         return _explain_signal("the stage", ended_by, was_memory_short)
     return Failure.PERMANENT, message
+
+
+def _names_temporary_error(message: str) -> bool:
+    """Return whether a message has the number of an error of the operating system that passes by itself."""
+    return any(is_temporary_number(int(number)) for number in _ERRNO.findall(message))
 
 
 def _explain_signal(who: str, ended_by: str, was_memory_short: bool) -> tuple[Failure, str]:
