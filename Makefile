@@ -1,4 +1,4 @@
-# Every target makes .venv from requirements.lock first, when it is missing or older than the lock.
+# Every target first creates .venv from requirements.lock, if it is missing or older than the lock.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -6,18 +6,18 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 POOL ?= cpu-pool
 LIMIT ?= $(if $(filter gpu-pool,$(POOL)),1)
-unexport PYTHONDONTWRITEBYTECODE  # every stage would compile its modules anew
+unexport PYTHONDONTWRITEBYTECODE  # or every stage would compile its modules again
 
 EXAMPLES = $(filter-out defaults,$(basename $(notdir $(wildcard examples/*.yaml))))
 
 .PHONY: help run example server worker deploy test endurance check format bench peers lock
 
-help:  ## say what there is
+help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 run: .venv/.installed  ## bring the whole pipeline up to date and show the results
 	@rnnflow check
-	@python -m flows.retrain --allow-dirty  # whoever calls make knows what they have changed
+	@python -m flows.retrain --allow-dirty  # people who call make know what they have changed
 	@rnnflow summary $$(rnnflow check --list-models | sed 's|.*|models/&/model.onnx|')
 
 example: .venv/.installed  ## run an example in a clone of its own: make example NAME=gun_point
@@ -36,17 +36,17 @@ server: .venv/.installed  ## start a Prefect server on this machine
 worker: .venv/.installed  ## start a worker: make worker POOL=cpu-pool
 	@prefect worker start --type process --pool $(POOL) $(if $(LIMIT),--limit $(LIMIT))
 
-deploy: .venv/.installed  ## bring the server in line with prefect.yaml
+deploy: .venv/.installed  ## update the server to match prefect.yaml
 	@python -m flows.deploy
 
 test: .venv/.installed  ## run the tests
-	@rnnflow warmup  # once, and not in each of two processes beside the other
-	@pytest -n 2 --dist loadfile --no-loadscope-reorder  # the long files stand first
+	@rnnflow warmup  # once, not in both test processes at the same time
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder  # the slow files come first
 
 endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
 	@pytest -m endurance -s
 
-check: .venv/.installed  ## formatting, lint, types, and the contract between dvc.yaml, stages and params
+check: .venv/.installed  ## check format, lint, types, and the contract between dvc.yaml, stages and params
 	@ruff format --check .
 	@ruff check .
 	@mypy
@@ -56,12 +56,12 @@ format: .venv/.installed  ## rewrite the code in the project's format
 	@ruff format .
 	@ruff check --fix .
 
-bench: .venv/.installed  ## measure speed and accuracy against peers
+bench: .venv/.installed  ## measure speed and accuracy beside other libraries
 	@python -m benchmarks
 
-peers: .rnnflow/peers/.installed  ## install the peers of `make bench` in an environment of their own
+peers: .rnnflow/peers/.installed  ## install the libraries that `make bench` compares with, in an environment of their own
 
-lock: .venv/.installed  ## resolve pyproject.toml and benchmarks/requirements.in anew
+lock: .venv/.installed  ## resolve pyproject.toml and benchmarks/requirements.in again
 	@pip-compile --all-extras --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
 		--annotation-style=line --quiet --upgrade --output-file requirements.lock pyproject.toml
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock  # the build for the machine is pip's choice
@@ -69,7 +69,7 @@ lock: .venv/.installed  ## resolve pyproject.toml and benchmarks/requirements.in
 		--annotation-style=line --quiet --upgrade --output-file benchmarks/requirements.txt benchmarks/requirements.in
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' benchmarks/requirements.txt
 
-.venv/.installed: requirements.lock pyproject.toml
+.venv/.installed: requirements.lock pyproject.toml rnnflow/export/version.py
 	@echo "making .venv from requirements.lock, which takes some minutes the first time"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock

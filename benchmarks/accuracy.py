@@ -18,11 +18,11 @@ from ruamel.yaml import YAML
 
 from benchmarks.examples import Fit
 from benchmarks.measuring import Figure, console, table
-from rnnflow import dataset
-from rnnflow.dataset import SequenceDataset
-from rnnflow.evaluation import log_loss_and_accuracy
+from rnnflow.classifier.predict_split import log_loss_and_accuracy
 from rnnflow.params import Params, parse
-from rnnflow.training import Training
+from rnnflow.sequences import dataset
+from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.training.loop import Training
 from stages.generate import generate
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"

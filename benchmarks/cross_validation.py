@@ -19,7 +19,7 @@ from sklearn.model_selection import StratifiedKFold
 from benchmarks import examples
 from benchmarks.examples import DEFAULTS, Fit, Recipe
 from benchmarks.measuring import console, table
-from rnnflow.dataset import SequenceDataset
+from rnnflow.sequences.dataset import SequenceDataset
 
 NUM_FOLDS = 5
 NUM_REPEATS = 2

@@ -13,10 +13,10 @@ from scipy.stats import t
 
 from benchmarks import examples
 from benchmarks.measuring import Figure, console, table
-from rnnflow import dataset
-from rnnflow.dataset import SequenceDataset
 from rnnflow.params import Engine, ModelParams, Params, TrainParams, load
-from rnnflow.training import Training
+from rnnflow.sequences import dataset
+from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.training.loop import Training
 from stages.generate import generate
 
 NUM_SEEDS = 5

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from rnnflow import dataset
-from rnnflow.dataset import SequenceDataset
-from rnnflow.evaluation import log_loss_and_accuracy
+from rnnflow.classifier.predict_split import log_loss_and_accuracy
 from rnnflow.params import ModelParams, Params, TrainParams, load
-from rnnflow.training import Training
+from rnnflow.sequences import dataset
+from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.training.loop import Training
 from stages.generate import generate
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples"

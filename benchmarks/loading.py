@@ -1,4 +1,4 @@
-"""From Parquet to a tensor: `rnnflow.dataset.load` against pandas, on the same files in the OS cache."""
+"""From Parquet to a tensor: `rnnflow.sequences.dataset.load` against pandas, on the same files in the OS cache."""
 
 import tempfile
 import time
@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.measuring import Figure, Quartiles, alternated, console, table
-from rnnflow import dataset, parquet
+from rnnflow.sequences import dataset, parquet
 
 SHAPES = ((200_000, 100, 1), (200_000, 10, 12), (1_000_000, 10, 1))
 """Sequences, time steps, features."""

@@ -42,7 +42,10 @@ FRAMEWORKS = {
     "Keras": "keras_model:epoch",
 }
 PEERS_OF_EQUAL_LENGTHS = {"published loop": "published:epoch", "lean PyTorch": "lean:epoch", **FRAMEWORKS}
+PEERS_OF_LONG_SEQUENCES = {"lean PyTorch": "lean:epoch"}  # the others compute the same, and it takes minutes
 PEERS_OF_VARYING_LENGTHS = {"lean PyTorch, packed": "packed:epoch", "lean PyTorch, padded": "lean:epoch", **FRAMEWORKS}
+LONG = 200
+"""Time steps from which on few peers are measured."""
 JOB_ROUNDS, JOB_EPOCHS = 5, 10
 CALLS = 200
 LARGE_BATCH = 1000
@@ -54,6 +57,7 @@ TARGETS: Mapping[tuple[str, str], Mapping[str, float]] = {
     ("large", "lean PyTorch"): {"rnn": 3.5, "lstm": 2.1, "gru": 3},
     ("small_varying", "lean PyTorch, packed"): {"rnn": 20, "lstm": 20, "gru": 20},
     ("large_varying", "lean PyTorch, packed"): {"rnn": 6, "lstm": 6, "gru": 6},
+    ("long_1000", "lean PyTorch"): {"rnn": 3, "lstm": 3, "gru": 3},
     ("job", "published script"): {"rnn": 2, "lstm": 2, "gru": 2},
     ("batches", "DataLoader over tensors"): {"large": 2},
 }
@@ -67,6 +71,8 @@ def training(workload: str, seconds: float) -> list[Comparison]:
     """Return the step of each cell."""
     sizes = WORKLOADS[workload]
     peers = PEERS_OF_VARYING_LENGTHS if sizes.varies else PEERS_OF_EQUAL_LENGTHS
+    if sizes.length >= LONG:
+        peers = PEERS_OF_LONG_SEQUENCES
     settings = {}
     for cell in get_args(Cell):
         contestants = {f"rnnflow, {engine}": ours("epoch", cell, workload, engine) for engine in ENGINES}
@@ -195,7 +201,7 @@ def _say(what: str) -> None:
 
 
 def _sizes(sizes: Workload) -> str:
-    length = f"lengths {max(1, sizes.length // 10)} to {sizes.length}" if sizes.varies else f"length {sizes.length}"
+    length = f"lengths {max(1, sizes.length // 10)} to {sizes.length}" if sizes.varies else f"length {sizes.length:,}"
     features = f"{sizes.num_features} feature{'s' if sizes.num_features > 1 else ''}"
     return f"Training step: hidden {sizes.hidden_size}, {length}, batch {sizes.batch_size}, {features}"
 

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.contest import ENVIRONMENT, MAX_ROUNDS, MIN_ROUNDS, PEERS_PYTHON, REPOSITORY
 from benchmarks.measuring import Quartiles
 from benchmarks.peers.workloads import WORKLOADS
-from rnnflow.outputs import complete_file
+from rnnflow.runtime.atomic_writes import complete_file
 
 PAGE = REPOSITORY / "docs/performance.md"
 RESULTS = REPOSITORY / "docs/performance.json"
@@ -143,18 +143,18 @@ def page(known: Mapping[str, Any]) -> str:
         name: "\n".join(_table(Comparison(**of)) for of in section["comparisons"]) for name, section in known.items()
     }
     return f"""\
-# Speed against peers
+# Speed beside other libraries
 
 Written by `python -m benchmarks.performance` (after `make peers`), which measures all but the last two parts, and by
-`python -m benchmarks.performance SECTION`, which measures one section anew; the numbers are in
+`python -m benchmarks.performance SECTION`, which measures one section again. The numbers are in
 [performance.json](performance.json).
 
-Every contestant runs in a process of its own on **one thread of a CPU**, the peers in an environment of their own
+Every contestant runs in its own process on **one CPU thread**, the peers in an environment of their own
 ([requirements](../benchmarks/requirements.txt)). The processes take turns, round after round, {MIN_ROUNDS} to {MAX_ROUNDS} of them after
-a warm-up, so that whatever else the machine does meets all of them. What counts is the **CPU time** of the process; for the
-flow, wall time. Tables hold the median and, in brackets, the quartiles; **× ours** is the peer's time over ours in the same
-round: 3 means that the peer needs three times our time. The ratios are what to compare: times depend on the machine and on
-what else it did.
+a warm-up, so that other load on the machine affects all of them alike. We measure the **CPU time** of the process; for
+the flow, wall time. Tables show the median and, in brackets, the quartiles. **× ours** is the peer's time divided by ours in
+the same round: 3 means that the peer needs three times our time. Compare the ratios: times depend on the machine and on
+what else it was doing.
 
 {chr(10).join(said)}
 
@@ -162,41 +162,44 @@ what else it did.
 
 ![Time of a training step over ours, by peer](performance-training.png)
 
-Epochs out of the middle of a training on the same data, without validation, divided by their steps. All train with AdamW,
-cross-entropy and a clipped gradient, but for the published loop: it is the example that the project started from, with
-Adam and binary cross-entropy, its label mended, and knows sequences of one length only. *Lean PyTorch* is what remains without
-any library: slices of one permutation, fused AdamW, no DataLoader. With varying lengths, uniform from a tenth of the
-maximum, Lightning and skorch pack the sequences, Keras masks them.
+The time of epochs from the middle of a training, on the same data and without validation, divided by the number of
+steps. All train with AdamW, cross-entropy and a clipped gradient, except for the published loop: this is the example that
+the project started from, with its label shape fixed; it uses Adam and binary cross-entropy and handles sequences of one
+length only. *Lean PyTorch* uses no further library: slices of one permutation, fused AdamW, no DataLoader. Varying lengths
+are uniform from a tenth of the maximum; Lightning and skorch pack these sequences, Keras masks them. Over long sequences
+gradients vanish into denormal numbers, with which a CPU computes many times slower: both our engines compute with zeros
+instead (flush-to-zero); PyTorch does so only if told to.
 {"".join(parts.get(workload, "") for workload in WORKLOADS)}
 ## Around training
 
-![Time of loading, batches, answers, export and a whole job over ours](performance-around.png)
+![Time of loading, batches, predictions, export and a whole job over ours](performance-around.png)
 
 ### The whole job
 
-A process from its start to the trained model on disk. Ours is `python -m stages.train` on sequences stored as Parquet; it
-validates on 1,000 more sequences after each epoch, keeps its state for a resume and writes a log. The published
+A process from its start until the trained model is on disk. Ours is `python -m stages.train` on sequences stored as
+Parquet; it validates on 1,000 more sequences after each epoch, saves its state for resuming and writes a log. The published
 example draws its sequences at random and saves its weights at the end.
 {parts.get("job", "")}
 ### Batches
 
-An epoch's batches, shuffled, from data in memory, without training, at the sizes of the small and the large training step.
-Ours are scaled already; what a DataLoader yields is not.
+The shuffled batches of an epoch, from data in memory, without training, at the sizes of the small and the large training
+step. Ours are already scaled; a DataLoader's are not.
 {parts.get("batches", "")}
 ### Loading
 
-Ours checks for nulls, empty, ragged and infinite sequences; the others do not. HF datasets turns Parquet into a cache of Arrow
-files first; *cached* is every reading after the first.
+Ours checks for nulls and for empty, ragged and infinite sequences; the others do not. HF datasets first converts Parquet to
+a cache of Arrow files; *cached* is every read after the first.
 {parts.get("loading", "")}
-### Answers and export
+### Prediction and export
 
-Answers are from array to array: ours from onnxruntime through `rnnflow.inference.Predictor`, with the same preparation as in
-training inside the graph; eager PyTorch's model has none. Exports leave batch and time open; ours is checked by `onnx`.
+Predictions are measured from array to array: ours with onnxruntime through `rnnflow.serving.predictor.Predictor`, with the
+same preparation as in training inside the graph; eager PyTorch's model has none. Exports leave batch size and time free;
+ours is checked by `onnx`.
 {parts.get("serving", "")}
 ## The flow
 
-`python -m benchmarks.flow`: wall seconds of `python -m flows.retrain`, of a bare `dvc repro`, and of a Prefect flow with as many
-tasks that do nothing, in turn, 3 to 7 rounds. Without a server, Prefect starts one that ends with the flow.
+`python -m benchmarks.flow`: wall seconds of `python -m flows.retrain`, of a bare `dvc repro`, and of a Prefect flow with the
+same number of tasks that do nothing, in turn, 3 to 7 rounds. Without a server, Prefect starts one that ends with the flow.
 {parts.get("flow", "")}{_growth(known["scale"]) if "scale" in known else ""}"""
 
 
@@ -213,11 +216,11 @@ def _growth(scale: Mapping[str, Any]) -> str:
 
 ![Time of a sequence as their number grows](performance-scale.png)
 
-`python -m benchmarks.scale`: CPU time of one sequence of length 10 as their number grows, without what a stage costs with a
-thousand of them, medians of three rounds, and the peak memory of a process at the largest. *growth* is the last against the
-first in the same round. *epoch* is one of an RNN, again and again over the same data (4 MB at 100,000 sequences, 400 MB at
-10,000,000); *train* is a whole stage of one epoch, with loading, scaling and validation; *import* is source `files` on
-Parquet; *predict* is onnxruntime, from Parquet to Parquet.
+`python -m benchmarks.scale`: CPU time per sequence of length 10 as the number of sequences grows, without a stage's fixed
+cost (its time for a thousand sequences), medians of three rounds, and the peak memory of a process at the largest size.
+*growth* compares the last size with the first in the same round. *epoch* is one epoch of an RNN, repeated over the same data
+(4 MB at 100,000 sequences, 400 MB at 10,000,000); *train* is a whole stage of one epoch, with loading, scaling and
+validation; *import* is source `files` on Parquet; *predict* is onnxruntime, from Parquet to Parquet.
 
 {chr(10).join(lines)}
 """

@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks import examples
 from benchmarks.examples import Fit
 from benchmarks.measuring import Figure, console, table
-from rnnflow import dataset
+from rnnflow.sequences import dataset
 
 NUM_SEEDS = 5
 MAX_PARAMETERS = 60_000
@@ -105,7 +105,7 @@ def page(found: Mapping[str, Sequence[Fit]]) -> str:
 # Real data sets
 
 Written by `python -m benchmarks.published`. Accuracy on the test split, mean ± deviation over {num_seeds} seeds; each test split
-was predicted once for each fit. One recurrent classifier a set, no ensembles, trained for a fixed number of epochs on
+was predicted once for each fit. One recurrent classifier per set, no ensembles, trained for a fixed number of epochs on
 train and validation together. Choices were made by cross-validation on the training part
 (`python -m benchmarks.cross_validation`), starting from [one set of defaults](../examples/defaults.yaml).
 
@@ -113,9 +113,9 @@ train and validation together. Choices were made by cross-validation on the trai
 | --- | --- | --- | --- | --- | --- | --- |
 {chr(10).join(rows)}
 
-JapaneseVowels, ItalyPowerDemand, GunPoint and BasicMotions have the archives' own splits. `digits` and `spoken_digits` have
-none: a fifth of their sequences is held out by a hash of the id. The recordings of `spoken_digits` name no speakers, so that
-the same voice is on both sides. The CPU seconds are those of one thread of the machine that wrote this page. HIVE-COTE 2
+JapaneseVowels, ItalyPowerDemand, GunPoint and BasicMotions use the archives' own splits. `digits` and `spoken_digits` have
+none: a fifth of their sequences is held out by a hash of the id. The recordings of `spoken_digits` do not name their speakers,
+so the same voice occurs in both parts. CPU seconds are on one thread of the machine that wrote this page. HIVE-COTE 2
 and InceptionTime are ensembles of many models.
 
 ## Sources

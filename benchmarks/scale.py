@@ -20,9 +20,10 @@ from rich.console import Console
 from benchmarks import performance_page
 from benchmarks.measuring import Figure, alternated, console, table
 from benchmarks.resource_usage import usage_of
-from rnnflow import cli, dataset
+from rnnflow import cli
 from rnnflow.params import EvaluateParams, ExportParams, GenerateParams, ModelParams, NumSequences, Params, TrainParams
-from rnnflow.training import Training
+from rnnflow.sequences import dataset
+from rnnflow.training.loop import Training
 from stages import evaluate, export, generate, train
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -10,10 +10,10 @@ import torch
 from rich.console import Console
 
 from benchmarks.measuring import Figure, Quartiles, alternated, console, table
-from rnnflow import onnx_graph
-from rnnflow.inference import METADATA_NAMES, METADATA_VERSION, Predictor
-from rnnflow.model import SequenceClassifier
+from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.export import graph as onnx_graph
 from rnnflow.params import Cell, ModelParams
+from rnnflow.serving.predictor import METADATA_NAMES, METADATA_VERSION, Predictor
 
 LENGTH, LARGE_BATCH = 10, 1024
 CALLS_PER_ROUND, NUM_ROUNDS = 200, 40

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from rnnflow.errors import InputError, exit_on_input_error
+from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 EVENT = "rnnflow.data.arrived"
 RESOURCE = "rnnflow.data.raw"

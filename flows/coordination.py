@@ -16,7 +16,7 @@ from flows.repository.workspace import Workspace
 from flows.server.connection import connected
 from flows.stage import attempt, bring_up_to_date, push_data, say_up_to_date
 from flows.supervision.dvc import Dvc, Failure, StageError
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 PREFIX = "work/"
 """Of the branches that a coordinated run and its workers share as long as it lasts."""

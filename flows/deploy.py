@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnflow.errors import exit_on_input_error
+from rnnflow.runtime.errors import exit_on_input_error
 
 REPOSITORY = "rnnflow_repository"
 BRANCH = "rnnflow_branch"

@@ -25,7 +25,7 @@ from prefect.states import Cancelling
 
 from flows import settings
 from flows.repository.pipeline import Stage
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from flows.server.heartbeat import alive
 from flows.server.watches import TAG
 from flows.stage import attempt, bring_up_to_date, ending_in_one_line, fetch_data, mend, push_data, say_up_to_date
 from flows.supervision.dvc import StageError
-from rnnflow.errors import InputError, exit_on_input_error
+from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 STAGE_FAILED_STATUS = 1
 

@@ -7,8 +7,8 @@ from pydantic import Field, PositiveFloat, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from rnnflow.errors import InputError
 from rnnflow.params.section import Section, in_one_line
+from rnnflow.runtime.errors import InputError
 
 FILE = Path(__file__).with_name("settings.yaml")
 DEFAULT = "default"

@@ -21,8 +21,8 @@ from flows.repository.workspace import Workspace, isolated
 from flows.server.heartbeat import alive
 from flows.supervision.dvc import Failure, Outcome, StageError
 from flows.supervision.repair import repair
-from rnnflow.environment import held
-from rnnflow.errors import InputError, in_one_line, is_temporary
+from rnnflow.runtime.environment import held
+from rnnflow.runtime.errors import InputError, in_one_line, is_temporary
 
 Log = Callable[[str], None]
 Arguments = ParamSpec("Arguments")

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from rnnflow import prediction, results
-from rnnflow.errors import InputError, exit_on_input_error
-from rnnflow.inference import Predictor
+from rnnflow.export.version import VERSION
+from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.serving import describe as results
+from rnnflow.serving import predict_files as prediction
+from rnnflow.serving.predictor import Predictor
 
 TAB = "\t"
 _PARTS = {
@@ -116,6 +118,7 @@ def _console() -> Console:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rnnflow", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("predict", help="classify every sequence of a Parquet file")

@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rnnflow import dataset, evaluation, model, params
-from rnnflow.errors import exit_on_input_error
-from rnnflow.outputs import complete_folders, write_json, write_rows
+from rnnflow import params
+from rnnflow.classifier import model
+from rnnflow.classifier.predict_split import predict
+from rnnflow.evaluation import metrics as evaluation
+from rnnflow.runtime.atomic_writes import complete_folders, write_json, write_rows
+from rnnflow.runtime.errors import exit_on_input_error
+from rnnflow.sequences import dataset
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,7 +35,7 @@ def evaluate(settings: params.EvaluateParams, checkpoint_file: Path, test: Path,
     split = dataset.load(test, description.classes, description.features, settings.memory_budget_mb)
     if description.model.missing == "refuse":
         dataset.refuse_missing(split, "test")
-    probabilities = evaluation.predict(classifier.logits, classifier.preparation, split, settings.batch_size)
+    probabilities = predict(classifier.logits, classifier.preparation, split, settings.batch_size)
     labels, lengths, classes = split.labels, split.lengths, split.classes
     del split  # its values, before the metrics take copies
     metrics = evaluation.metrics(labels, probabilities, majority=int(np.argmax(description.class_counts)))

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import torch
 
-from rnnflow import onnx_graph, params, provenance
-from rnnflow.errors import InputError, exit_on_input_error
-from rnnflow.inference import METADATA_VERSION, Predictor
-from rnnflow.model import load
-from rnnflow.outputs import complete_file, write_json
-from rnnflow.parity import largest_difference
+from rnnflow import params
+from rnnflow.classifier.model import load
+from rnnflow.export import graph as onnx_graph
+from rnnflow.export.parity import largest_difference
+from rnnflow.runtime import provenance
+from rnnflow.runtime.atomic_writes import complete_file, write_json
+from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.serving.predictor import METADATA_VERSION, Predictor
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,6 +34,7 @@ def export(arguments: argparse.Namespace) -> None:
     settings = params.load(arguments.params).export
     torch.set_num_threads(1)  # their number could change the last bits of the difference
     model, description = load(arguments.checkpoint)
+    weights_md5 = provenance.file_md5(arguments.checkpoint)
     metadata = {
         "name": description.name,
         "model": description.model.model_dump(),
@@ -39,12 +42,13 @@ def export(arguments: argparse.Namespace) -> None:
         "classes": description.classes,
         "lengths": description.lengths,
         "num_parameters": description.num_parameters,
-        "md5": {**description.md5, "weights": provenance.file_md5(arguments.checkpoint)},
+        "md5": {**description.md5, "weights": weights_md5},
         "metrics": _metrics(arguments.metrics),
         "rnnflow": json.loads(METADATA_VERSION),  # last: a file cut short, at whatever byte, lacks it
     }
     properties = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
-    content = onnx_graph.serialise(onnx_graph.build(model, properties))
+    proto = onnx_graph.build(model, properties, onnx_graph.version_number(weights_md5))
+    content = onnx_graph.serialise(proto)
     with complete_file(arguments.model) as temporary:
         temporary.write_bytes(content)
         difference = largest_difference(

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnflow import drift, params
-from rnnflow.errors import InputError, exit_on_input_error
-from rnnflow.intake import Intake
-from rnnflow.outputs import complete_folders, write_json
-from rnnflow.sources import SOURCES
-from rnnflow.splitting import SPLITS
+from rnnflow import params
+from rnnflow.generation import drift
+from rnnflow.generation.build import Intake
+from rnnflow.generation.sources import SOURCES
+from rnnflow.generation.splitting import SPLITS
+from rnnflow.runtime.atomic_writes import complete_folders, write_json
+from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 
 def main(argv: Sequence[str] | None = None) -> None:

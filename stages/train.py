@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from rnnflow import checkpoint, dataset, engines, environment, params, processes, provenance
-from rnnflow.errors import exit_on_input_error
-from rnnflow.training import Epoch, Training
-from rnnflow.training_log import TrainingLog
+from rnnflow import engines, params
+from rnnflow.classifier import checkpoint
+from rnnflow.runtime import environment, processes, provenance
+from rnnflow.runtime.errors import exit_on_input_error
+from rnnflow.sequences import dataset
+from rnnflow.training.log import TrainingLog
+from rnnflow.training.loop import Epoch, Training
 
 
 def main(argv: Sequence[str] | None = None) -> None:

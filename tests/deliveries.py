@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rnnflow import parquet
+from rnnflow.sequences import parquet
 
 FEATURES = ("x", "y")
 

@@ -1,14 +1,16 @@
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rnnflow.cli import main
-from rnnflow.inference import Predictor
+from rnnflow.export.version import VERSION
 from rnnflow.params import ModelParams
-from rnnflow.provenance import ROOT
+from rnnflow.runtime.provenance import ROOT
+from rnnflow.serving.predictor import Predictor
 from tests import toys
 
 GRU = ModelParams(cell="gru", hidden_size=4)
@@ -173,6 +175,14 @@ def test_help_explains_each_command(capsys: pytest.CaptureFixture[str], command:
     captured = capsys.readouterr()
     assert captured.out.startswith("usage: rnnflow")
     assert captured.err == ""
+
+
+def test_the_version_is_that_of_the_code_and_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"rnnflow {VERSION}\n"
+    assert version("rnnflow") == VERSION
 
 
 @pytest.mark.parametrize("arguments", [[], ["predikt"], ["predict"], ["classify"], ["classify", "model.onnx", "one"]])

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from flows import settings
 from flows.server.pools import POOLS
 from rnnflow import engines, params
-from rnnflow.provenance import ROOT, source_files
+from rnnflow.runtime.provenance import ROOT, source_files
 
 PIPELINE: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
 PARAMS: dict[str, Any] = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
@@ -38,15 +38,48 @@ def test_each_stage_has_its_section_of_params_and_its_type() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_are_exactly_the_modules_a_stage_imports(stage: str) -> None:
-    """Engines are imported by name: each one's own folder is a dep while it is chosen, what it imports besides always."""
+def test_deps_are_exactly_the_folders_a_stage_imports_from(stage: str) -> None:
+    """Engines are imported by name: each one's own folder is a dep while it is chosen, what they share always."""
     modules = [ROOT / "stages" / f"{stage}.py"]
     if stage == "train":
         modules += [engines.entry(name) for name in get_args(params.Engine)]
         assert "rnnflow/engines/${train.engine}" in paths(stage, "deps")
-    imported = {path.relative_to(ROOT).as_posix() for path in source_files(*modules)}
-    named = {path for path in paths(stage, "deps") if path.endswith(".py")}
-    assert named == {path for path in imported if not re.match("rnnflow/engines/.*/", path)}
+    imported = {path.relative_to(ROOT) for path in source_files(*modules)}
+    engine_folders = {f"rnnflow/engines/{name}" for name in get_args(params.Engine)}
+    expected = {
+        path.as_posix() if path.parts[1] == "engines" or path.parts[0] == "stages" else "/".join(path.parts[:2])
+        for path in imported
+        if path.parent.as_posix() not in engine_folders
+    }
+    code = {path for path in paths(stage, "deps") if path.startswith(("rnnflow/", "stages/"))}
+    assert code - {"rnnflow/engines/${train.engine}"} == expected
+
+
+FOLDERS: dict[str, set[str]] = {
+    "runtime": set(),
+    "params": {"runtime"},
+    "sequences": {"runtime"},
+    "generation": {"params", "runtime", "sequences"},
+    "classifier": {"params", "runtime", "sequences"},
+    "engines": {"classifier", "params", "runtime", "sequences"},
+    "training": {"classifier", "engines", "params", "runtime", "sequences"},
+    "evaluation": {"classifier"},
+    "serving": {"runtime", "sequences"},
+    "export": {"classifier", "params", "runtime", "sequences", "serving"},
+}
+"""What each folder of the library may import from, besides itself: the lower floors only."""
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_of_the_library_imports_from_lower_floors_only(folder: str) -> None:
+    for path in (ROOT / "rnnflow" / folder).rglob("*.py"):
+        assert imported_folders(path) <= {folder, *FOLDERS[folder]}, path
+
+
+def test_a_new_version_exports_anew_and_trains_nothing() -> None:
+    """The version stands in each ONNX file; in code that other stages share, a release would train every model."""
+    assert (ROOT / "rnnflow/export/version.py").is_file()
+    assert [stage for stage in STAGES if "rnnflow/export" in paths(stage, "deps")] == ["export"]
 
 
 @pytest.mark.parametrize("name", get_args(params.Engine))
@@ -148,3 +181,12 @@ def top_level_imports(path: Path) -> set[str]:
     nodes = list(ast.walk(ast.parse(path.read_text())))
     plain = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     return plain | {str(node.module).split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+def imported_folders(path: Path) -> set[str]:
+    """Return the folders of the library whose modules a file imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    names = [f"{node.module}.{alias.name}" for node in froms for alias in node.names]
+    names += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    return {name.split(".")[1] for name in names if name.startswith("rnnflow.")}

@@ -10,10 +10,11 @@ import pyarrow as pa
 import torch
 from hypothesis import strategies as st
 
-from rnnflow import checkpoint, parameters, parquet
-from rnnflow.model import SequenceClassifier, restored
+from rnnflow.classifier import checkpoint, parameters
+from rnnflow.classifier.model import SequenceClassifier, restored
+from rnnflow.classifier.preparation import Preparation
 from rnnflow.params import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
-from rnnflow.preparation import Preparation
+from rnnflow.sequences import parquet
 from stages import export
 
 CELLS = get_args(Cell)

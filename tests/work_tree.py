@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from rnnflow.provenance import ROOT
+from rnnflow.runtime.provenance import ROOT
 
 
 def copy_to(folder: Path) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 
 from benchmarks import serving
 from benchmarks.peers.workloads import NUM_CLASSES, WORKLOADS
-from rnnflow import dataset
-from rnnflow.dataset import SequenceDataset
-from rnnflow.inference import Predictor
-from rnnflow.model import SequenceClassifier
+from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.params import ModelParams, TrainParams
-from rnnflow.training import Training
+from rnnflow.sequences import dataset
+from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.serving.predictor import Predictor
+from rnnflow.training.loop import Training
 
 ENGINES = ("torch", "numba")
 """Of training; peers are held against the last."""

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 FIGURES = {
-    "training": ("small", "large", "small_varying", "large_varying"),
+    "training": ("small", "large", "small_varying", "large_varying", "long_200", "long_1000", "long_5000"),
     "around": ("job", "batches", "loading", "serving"),
 }
 CELL_COLOURS = {"rnn": "#3b6fb6", "lstm": "#e08a3c", "gru": "#4c9f70"}

@@ -49,4 +49,7 @@ WORKLOADS = {
     "large": Workload(num_sequences=1024, hidden_size=128, length=100, batch_size=128, num_features=12),
     "small_varying": Workload(1000, 32, 10, 32, 1, varies=True),
     "large_varying": Workload(1024, 128, 100, 128, 12, varies=True),
+    "long_200": Workload(num_sequences=64, hidden_size=64, length=200, batch_size=32, num_features=1),
+    "long_1000": Workload(64, 64, 1000, 32, 1),
+    "long_5000": Workload(32, 64, 5000, 32, 1),
 }

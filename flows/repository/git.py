@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flows.supervision.dvc import Failure, StageError
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 """Nobody sits at a scheduled run to type a password, and messages are searched for English words."""

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 FILE = "params.yaml"
 

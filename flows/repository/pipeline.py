@@ -21,7 +21,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from flows.repository.dvc_internals import is_in_run_cache, open_repository
 from flows.settings import group
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 _OF_THE_GRAPH = (CyclicGraphError, OutputDuplicationError, OverlappingOutputPathsError)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from flows.repository import pipeline
 from flows.repository.git import git
 from flows.repository.workspace import Workspace
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 
 def take_in(workspace: Workspace, log: Callable[[str], None]) -> str:

@@ -13,7 +13,7 @@ from platformdirs import user_state_path
 
 from flows.repository.git import commit_id, git
 from flows.supervision.dvc import Dvc
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 STATE = "RNNFLOW_STATE"
 DVC_FILES = ("dvc.lock", ".gitignore")

@@ -8,7 +8,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL
 
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 HOW_TO_START = "start one with `make server`"
 
@@ -25,14 +25,17 @@ def connected() -> Iterator[SyncPrefectClient]:
         raise InputError(
             f"PREFECT_API_URL is not set: {HOW_TO_START}, then export PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
+    failure: str | None = None
     try:
         with get_client(sync_client=True) as client:
             client.api_version()
             yield client
     except httpx.TransportError as error:
-        raise InputError(f"{url}: no Prefect server answers ({error}); {HOW_TO_START}") from None
+        failure = str(error)
     except httpx.HTTPStatusError as error:
         raise InputError(f"{url}: {_refusal(error.response)}") from None
+    if failure is not None:  # not in the handler: a refused connection as its context would count as one that may pass
+        raise InputError(f"{url}: no Prefect server answers ({failure}); {HOW_TO_START}")
 
 
 def _refusal(response: httpx.Response) -> str:

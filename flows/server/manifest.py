@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.server.watches import TAG
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 FILE = "prefect.yaml"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flows.supervision.transcript import TRACEBACK, Transcript, last_line, readable
-from rnnflow.errors import EXIT_STATUS as INPUT_ERROR_STATUS
-from rnnflow.errors import TEMPORARY_STATUS, is_temporary_number
+from rnnflow.runtime.errors import EXIT_STATUS as INPUT_ERROR_STATUS
+from rnnflow.runtime.errors import TEMPORARY_STATUS, is_temporary_number
 
 _TRANSIENT_KINDS = {
     "LockError",  # DVC's own lock, and files that another DVC works on
@@ -65,7 +65,7 @@ class Raised:
             return self.http_status == 429 or self.http_status >= 500
         if "DependencyDoesNotExistError" in self.kinds:  # also what DVC makes of a web server that does not answer
             return "://" in self.message
-        return bool(self.kinds & _TRANSIENT_KINDS) or _names_temporary_number(self.message)
+        return bool(self.kinds & _TRANSIENT_KINDS) or _names_temporary_error(self.message)
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,18 @@ def _explain_stage(command: str, status: int, lines: list[str], was_memory_short
     message = last_line(lines) or f"the stage ended with status {status}"
     if status == INPUT_ERROR_STATUS:
         return Failure.PERMANENT, message
-    if status == TEMPORARY_STATUS:
+    if status == TEMPORARY_STATUS or _names_temporary_error(message):
         return Failure.TRANSIENT, message
     if _OUT_OF_MEMORY.search(message):
         return Failure.OUT_OF_MEMORY, f"{message}; {_ADVICE}"
     if ended_by := _signal(status):
         return _explain_signal("the stage", ended_by, was_memory_short)
-    return Failure.TRANSIENT if _names_temporary_number(message) else Failure.PERMANENT, message
+    return Failure.PERMANENT, message
+
+
+def _names_temporary_error(message: str) -> bool:
+    """Return whether a message has the number of an error of the operating system that passes by itself."""
+    return any(is_temporary_number(int(number)) for number in _ERRNO.findall(message))
 
 
 def _explain_signal(who: str, ended_by: str, was_memory_short: bool) -> tuple[Failure, str]:
@@ -145,10 +150,6 @@ def _signal(status: int) -> str | None:
     """Return the name of the signal behind a status as `subprocess` (negative) or a shell (above 128) gives it."""
     number = -status if status < 0 else status - 128
     return next((member.name for member in signal.Signals if member == number), None)
-
-
-def _names_temporary_number(message: str) -> bool:
-    return any(map(is_temporary_number, map(int, _ERRNO.findall(message))))
 
 
 def _first_paragraph(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What computes losses and gradients, behind one seam (`seam.py`).
+"""What computes losses and gradients, behind one interface (`interface.py`).
 
 Everything random is drawn above it, everything else of a training (order, schedule, validation, early stopping,
 state, log) is in `training.py`. Parameters are one flat vector in PyTorch's order for all engines, so that checkpoints,
@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float32
 
-from rnnflow import processes
-from rnnflow.engines.seam import Engine, Task
-from rnnflow.errors import InputError
+from rnnflow.engines.interface import Engine, EngineConfig
+from rnnflow.runtime import processes
+from rnnflow.runtime.errors import InputError
 
 T = TypeVar("T")
 
 
-def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> Engine:
+def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], device: str) -> Engine:
     """Return the engine that the recipe names; where there are several processes, one that shares their batches.
 
     Args:
@@ -32,7 +32,7 @@ def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) 
     Raises:
         InputError: it is not installed, or cannot do what the task asks of it.
     """
-    engine: Engine = _room(task.train.engine).create(task, weights, device)
+    engine: Engine = _load_engine(task.train.engine).create(task, weights, device)
     if processes.are_started():
         from rnnflow.engines.distributed import DistributedEngine
 
@@ -46,7 +46,7 @@ def device(name: str) -> str:
     Raises:
         InputError: it is not installed, or has no such device.
     """
-    found: str = _room(name).device()
+    found: str = _load_engine(name).device()
     return found
 
 
@@ -70,7 +70,7 @@ def leave() -> None:
 
 def versions(name: str) -> dict[str, str]:
     """Return the versions of the packages that decide an engine's bits."""
-    return {package: version(package) for package in _room(name).PACKAGES}
+    return {package: version(package) for package in _load_engine(name).PACKAGES}
 
 
 def warm_up(name: str) -> str:
@@ -79,8 +79,8 @@ def warm_up(name: str) -> str:
     Raises:
         InputError: it is not installed.
     """
-    room = _room(name)
-    where: str = room.warm_up() if hasattr(room, "warm_up") else ""
+    module = _load_engine(name)
+    where: str = module.warm_up() if hasattr(module, "warm_up") else ""
     return where
 
 
@@ -89,7 +89,7 @@ def entry(name: str) -> Path:
     return Path(__file__).parent / name / "engine.py"
 
 
-def _room(name: str) -> Any:
+def _load_engine(name: str) -> Any:
     if not entry(name).is_file():
         raise InputError(f"train.engine: there is no engine {name!r} here")
     package = importlib.import_module(f"rnnflow.engines.{name}")

@@ -1,6 +1,6 @@
 """Several processes that share each batch and end with one gradient, around any engine; `torchrun` starts them.
 
-Everything random is drawn above the seam, in every process alike, so that all take the same step on the same weights.
+Everything random is drawn above the engines, in every process alike, so that all take the same step on the same weights.
 """
 
 import atexit
@@ -12,8 +12,8 @@ import torch
 import torch.distributed
 from jaxtyping import Float32
 
-from rnnflow.engines.seam import Batch, Buffer, Engine
-from rnnflow.preparation import Lengths
+from rnnflow.classifier.preparation import Lengths
+from rnnflow.engines.interface import Batch, Buffer, Engine
 
 
 class DistributedEngine:

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from rnnflow import drift
-from rnnflow.errors import InputError
+from rnnflow.generation import drift
+from rnnflow.generation.sources.files import FORMATS, find, format_of
 from rnnflow.inspection import advice, report, section
 from rnnflow.inspection.excerpt import read_excerpt
 from rnnflow.inspection.folders import parts_of_paths
@@ -20,7 +20,7 @@ from rnnflow.inspection.locations import Location, locate
 from rnnflow.inspection.survey import Survey, survey
 from rnnflow.params import DriftParams, GenerateParams
 from rnnflow.params.section import in_one_line
-from rnnflow.sources.files import FORMATS, find, format_of
+from rnnflow.runtime.errors import InputError
 
 MAX_CHANGES = 4
 

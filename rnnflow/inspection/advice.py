@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from rnnflow.generation.splitting import SPLITS, assign, key_hashes
 from rnnflow.inspection.survey import Survey
 from rnnflow.params import GenerateParams
-from rnnflow.splitting import SPLITS, assign, key_hashes
 
 NUM_SEEDS = 200
 FEW = len(SPLITS)

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
-from rnnflow.errors import InputError
-from rnnflow.parquet import METADATA_KEY
-from rnnflow.sources.arrays import LENGTHS
-from rnnflow.sources.columns import is_list, is_text
-from rnnflow.sources.csv_files import head
-from rnnflow.sources.files import FORMATS, format_of
+from rnnflow.generation.sources.arrays import LENGTHS
+from rnnflow.generation.sources.columns import is_list, is_text
+from rnnflow.generation.sources.csv_files import head
+from rnnflow.generation.sources.files import FORMATS, format_of
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.parquet import METADATA_KEY
 
 DELIMITERS = ",;\t|"
 CSV_BYTES = 4 * 2**20

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rnnflow.sources.paths import levels
-from rnnflow.splitting import GIVEN_NAMES
+from rnnflow.generation.sources.paths import levels
+from rnnflow.generation.splitting import GIVEN_NAMES
 
 _SUBJECT = re.compile(
     r"(s|sub|subj|subject|u|user|p|pat|patient|person|participant|device|machine|speaker)[ _-]?\d+", re.IGNORECASE

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rnnflow.errors import InputError
+from rnnflow.generation.sources.columns import holds_numbers, is_list, is_text
+from rnnflow.generation.splitting import GIVEN_NAMES
 from rnnflow.inspection.excerpt import Excerpt
 from rnnflow.inspection.names import INDEX_NAMES, SYNONYMS, forms_of, is_strong
 from rnnflow.inspection.times import are_times, rise, unit_of
 from rnnflow.params import ColumnNames
-from rnnflow.sources.columns import holds_numbers, is_list, is_text
-from rnnflow.splitting import GIVEN_NAMES
+from rnnflow.runtime.errors import InputError
 
 MAX_LIKELY_CLASSES = 50
 DEFAULTS = {name: str(entry.default) for name, entry in ColumnNames.model_fields.items()}

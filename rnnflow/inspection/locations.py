@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 RAW = ("data", "raw")
 

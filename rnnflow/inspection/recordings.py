@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from rnnflow.sources.steps import Steps
+from rnnflow.generation.sources.steps import Steps
 
 IRREGULAR = 0.1
 """Share by which a time step is longer or shorter than the one before."""

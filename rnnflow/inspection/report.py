@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rnnflow.generation.sources.columns import PARTS
 from rnnflow.inspection.advice import median, time_text
 from rnnflow.inspection.survey import Survey
-from rnnflow.sources.columns import PARTS
 
 FORMS = {
     "long": "a row a time step",

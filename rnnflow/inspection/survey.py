@@ -11,18 +11,18 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import Progress
 
-from rnnflow.drift import Profile
-from rnnflow.errors import InputError
+from rnnflow.generation.build import Intake
+from rnnflow.generation.drift import Profile
+from rnnflow.generation.shards import ShardWriter
+from rnnflow.generation.sources.cutting import sequences
+from rnnflow.generation.sources.delivery import Delivery
+from rnnflow.generation.sources.files import cutter_of, open_all
+from rnnflow.generation.sources.opened import Opened
+from rnnflow.generation.sources.steps import Steps
+from rnnflow.generation.splitting import SPARE, SPLITS, Sides, content_hashes
 from rnnflow.inspection.recordings import Recordings
-from rnnflow.intake import Intake
 from rnnflow.params import GenerateParams
-from rnnflow.shards import ShardWriter
-from rnnflow.sources.cutting import sequences
-from rnnflow.sources.delivery import Delivery
-from rnnflow.sources.files import cutter_of, open_all
-from rnnflow.sources.opened import Opened
-from rnnflow.sources.steps import Steps
-from rnnflow.splitting import SPARE, SPLITS, Sides, content_hashes
+from rnnflow.runtime.errors import InputError
 
 
 class Tally(ShardWriter):

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pyarrow as pa
 
-from rnnflow.sources.columns import is_list, is_text
+from rnnflow.generation.sources.columns import is_list, is_text
 
 EARLIEST, LATEST = 6e8, 4.2e9
 """1989 to 2103, in seconds since 1970."""

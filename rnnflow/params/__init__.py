@@ -7,7 +7,6 @@ from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from rnnflow.errors import InputError
 from rnnflow.params.generate import (
     MAX_SHARD_STEPS,
     ArchiveName,
@@ -34,6 +33,7 @@ from rnnflow.params.train import (
     StemParams,
     TrainParams,
 )
+from rnnflow.runtime.errors import InputError
 
 __all__ = [
     "MAX_SHARD_STEPS",

@@ -7,22 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from rnnflow import engines, parameters
-from rnnflow.engines import seam
-from rnnflow.engines.seam import Batch, Task
-from rnnflow.errors import InputError
+from rnnflow import engines
+from rnnflow.classifier import parameters
+from rnnflow.engines import interface
+from rnnflow.engines.interface import Batch, EngineConfig
 from rnnflow.params import Cell, Engine, ModelParams, Pooling, TrainParams
-from tests.test_training import AUGMENTATION, toy_split, training
+from rnnflow.runtime.errors import InputError
+from tests.training.test_loop import AUGMENTATION, toy_split, training
 
 ENGINES = get_args(Engine)
 
 
-def created(name: Engine, model: ModelParams, seed: int = 0) -> seam.Engine:
-    task = Task(model, TrainParams(engine=name), 3, 2, np.ones(2))
+def created(name: Engine, model: ModelParams, seed: int = 0) -> interface.Engine:
+    task = EngineConfig(model, TrainParams(engine=name), 3, 2, np.ones(2))
     return engines.create(task, parameters.initial(model, 3, 2, np.random.default_rng(seed)), "cpu")
 
 
-def batch(made: seam.Engine, seed: int = 0) -> Batch:
+def batch(made: interface.Engine, seed: int = 0) -> Batch:
     rng = np.random.default_rng(seed)
     values = rng.standard_normal((60, 3), dtype=np.float32)
     starts, lengths = rng.integers(0, 50, 6), np.array([8, 8, 5, 3, 1, 2])
@@ -46,7 +47,7 @@ def test_engines_agree_on_a_whole_training_with_everything_on(cell: Cell, poolin
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_state_taken_and_loaded_continues_alike(name: Engine) -> None:
-    def advance(engine: seam.Engine) -> None:
+    def advance(engine: interface.Engine) -> None:
         for seed in range(3):
             engine.loss_and_grad(batch(engine, seed))
             engine.step(0.05)
@@ -88,6 +89,38 @@ def test_the_gradients_of_shares_add_up_to_that_of_the_batch(name: Engine) -> No
     assert whole.share(6, 7) is None
 
 
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize(("cell", "scale"), [("rnn", 1.0), ("lstm", 0.1), ("gru", 0.1)])
+def test_gradients_that_vanish_over_a_long_sequence_become_zero_without_denormal_numbers(
+    name: Engine, cell: Cell, scale: float
+) -> None:
+    engine = created(name, ModelParams(cell=cell, hidden_size=4))
+    engine.load_state({"weights": scale * engine.state()["weights"]})
+    for num_steps in range(100, 260, 5):
+        values = np.zeros((num_steps, 3), np.float32)
+        values[0] = 1.0  # the weights of the input have a gradient from the first step alone
+        inputs = engine.buffer(values).take(np.zeros(2, np.int64), num_steps)
+        engine.loss_and_grad(Batch(inputs, None, np.array([0, 1]), 2.0))
+        engine.step(0.0)
+        for array in (torch.as_tensor(engine.gradient).numpy(), *engine.state().values()):
+            assert not ((array != 0) & (np.abs(array) < np.finfo(np.float32).tiny)).any(), num_steps
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("flushes", [False, True])
+def test_a_caller_computes_with_denormal_numbers_as_before(name: Engine, flushes: bool) -> None:
+    engine = created(name, ModelParams(cell="gru", hidden_size=4))
+    smallest = np.array([np.finfo(np.float32).tiny])
+    torch.set_flush_denormal(flushes)
+    try:
+        engine.loss_and_grad(batch(engine))
+        engine.step(0.1)
+        engine.logits(np.zeros((2, 5, 3), np.float32), None)
+        assert (float((smallest / 2)[0]) == 0.0) == flushes
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def test_an_engine_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [name for name in sys.modules if name.startswith("rnnflow.engines.numba")]:
         monkeypatch.delitem(sys.modules, module)
@@ -96,6 +129,6 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(monkeypatch: py
         engines.device("numba")
 
 
-def test_an_engine_whose_room_is_gone_is_named() -> None:
+def test_an_engine_that_does_not_exist_is_named() -> None:
     with pytest.raises(InputError, match=r"^train\.engine: there is no engine 'abacus' here"):
         engines.device("abacus")

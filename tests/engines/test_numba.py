@@ -10,36 +10,39 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnflow import engines, parameters
+from rnnflow import engines
+from rnnflow.classifier import parameters
+from rnnflow.classifier.model import SequenceClassifier, restored
+from rnnflow.engines.interface import Batch, EngineConfig
 from rnnflow.engines.numba import cache
 from rnnflow.engines.numba.engine import NumbaEngine
-from rnnflow.engines.seam import Batch, Task
-from rnnflow.errors import InputError
-from rnnflow.model import SequenceClassifier, restored
 from rnnflow.params import Cell, ModelParams, Pooling, StemParams, TrainParams
-from rnnflow.provenance import ROOT
+from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.provenance import ROOT
 
 NUM_FEATURES, NUM_CLASSES = 3, 4
 LARGEST_ERROR = 5e-6
 """Of a gradient, against float64 autograd, as a share of the largest."""
 
 
-def task(model: ModelParams, num_features: int = NUM_FEATURES, **recipe: Any) -> Task:
+def task(model: ModelParams, num_features: int = NUM_FEATURES, **recipe: Any) -> EngineConfig:
     class_weights = np.linspace(0.5, 1.5, NUM_CLASSES)
-    return Task(model, TrainParams.model_validate(recipe), num_features, NUM_CLASSES, class_weights)
+    return EngineConfig(model, TrainParams.model_validate(recipe), num_features, NUM_CLASSES, class_weights)
 
 
-def weights(made: Task) -> np.ndarray:
+def weights(made: EngineConfig) -> np.ndarray:
     return parameters.initial(made.model, made.num_features, made.num_classes, np.random.default_rng(0))
 
 
-def engine(made: Task) -> NumbaEngine:
+def engine(made: EngineConfig) -> NumbaEngine:
     created = engines.create(made, weights(made), "cpu")
     assert isinstance(created, NumbaEngine)
     return created
 
 
-def batch(made: Task, lengths: list[int], dropout: float = 0.0, seed: int = 0, garbage: float = np.nan) -> Batch:
+def batch(
+    made: EngineConfig, lengths: list[int], dropout: float = 0.0, seed: int = 0, garbage: float = np.nan
+) -> Batch:
     """A batch with garbage in the padding, and dropout masks where wanted."""
     rng = np.random.default_rng(seed)
     valid, model = np.array(lengths), made.model
@@ -56,7 +59,7 @@ def batch(made: Task, lengths: list[int], dropout: float = 0.0, seed: int = 0, g
     return Batch(inputs, valid if is_ragged else None, labels, total, step_mask, head_mask)
 
 
-def by_autograd(made: Task, given: Batch) -> tuple[float, np.ndarray]:
+def by_autograd(made: EngineConfig, given: Batch) -> tuple[float, np.ndarray]:
     """Loss and gradient in float64."""
     shapes = parameters.shapes(made.model, made.num_features, made.num_classes)
     arrays = parameters.views(weights(made), shapes)
@@ -75,7 +78,7 @@ def by_autograd(made: Task, given: Batch) -> tuple[float, np.ndarray]:
     return loss.item(), np.concatenate([gradient.numpy().ravel() for gradient in gradients if gradient is not None])
 
 
-def assert_right(made: Task, given: Batch) -> None:
+def assert_right(made: EngineConfig, given: Batch) -> None:
     expected_loss, expected = by_autograd(made, given)
     trained = engine(made)
     trained.gradient[:] = np.nan
@@ -202,7 +205,7 @@ STEM = ModelParams(cell="gru", stem=StemParams(channels=4))
         (task(ModelParams(cell="gru"), num_threads=2), r"2 threads \(train\.num_threads\)"),
     ],
 )
-def test_what_it_lacks_is_said(made: Task, name: str) -> None:
+def test_what_it_lacks_is_said(made: EngineConfig, name: str) -> None:
     with pytest.raises(InputError, match=f"^train.engine: numba does not support {name}; .* choose engine torch$"):
         engine(made)
 
@@ -217,7 +220,7 @@ def test_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 TRAIN = """
 import hashlib, sys
-from tests.test_training import toy_split, training
+from tests.training.test_loop import toy_split, training
 from rnnflow.params import ModelParams
 for cell in ("rnn", "lstm", "gru"):
     model = ModelParams(cell=cell, hidden_size=20, num_layers=2, dropout=0.2, bidirectional=True, pooling="mean_max")

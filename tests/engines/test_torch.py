@@ -5,22 +5,23 @@ import numpy as np
 import pytest
 import torch
 
-from rnnflow import engines, parameters
-from rnnflow.dataset import SequenceDataset
-from rnnflow.engines.seam import Batch, Task
+from rnnflow import engines
+from rnnflow.classifier import parameters
+from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.engines.interface import Batch, EngineConfig
 from rnnflow.engines.torch import graphs
 from rnnflow.engines.torch.engine import TorchEngine
-from rnnflow.errors import InputError
-from rnnflow.model import SequenceClassifier
 from rnnflow.params import ModelParams, TrainParams
-from rnnflow.training import Training
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.training.loop import Training
 
 WEIGHTS = np.array([1.0, 2.0, 0.5])
 
 
-def task(**recipe: object) -> Task:
+def task(**recipe: object) -> EngineConfig:
     model = ModelParams(cell="lstm", hidden_size=4, bidirectional=True)
-    return Task(model, TrainParams.model_validate({"engine": "torch"} | recipe), 2, 3, WEIGHTS)
+    return EngineConfig(model, TrainParams.model_validate({"engine": "torch"} | recipe), 2, 3, WEIGHTS)
 
 
 def initial() -> np.ndarray:

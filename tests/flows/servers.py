@@ -12,7 +12,7 @@ import psutil
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 
-from rnnflow.provenance import ROOT
+from rnnflow.runtime.provenance import ROOT
 from tests.flows.services import Background, Service, clean_environment, free_port, wait_until
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 
 import psutil
 
-from rnnflow.provenance import ROOT
+from rnnflow.runtime.provenance import ROOT
 
 T = TypeVar("T")
 

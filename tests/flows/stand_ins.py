@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from rnnflow.provenance import ROOT
+from rnnflow.runtime.provenance import ROOT
 from tests.flows.servers import PrefectServer
 
 BRANCH = "main"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.server.pools import POOLS
-from rnnflow.provenance import ROOT
+from rnnflow.runtime.provenance import ROOT
 
 UNITS = sorted((ROOT / "docs/systemd").glob("*.service"))
 PROJECT = "/opt/rnnflow"

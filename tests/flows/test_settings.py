@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows import settings
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 
 GOOD = """\
 workers: {default: cpu-pool, train: gpu-pool}

@@ -8,8 +8,8 @@ import pytest
 
 from flows.stage import ending_in_one_line
 from flows.supervision.dvc import Failure, StageError
-from rnnflow.errors import InputError
-from rnnflow.provenance import ROOT
+from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.provenance import ROOT
 from tests.flows.repositories import Repository
 
 pytest_plugins = ["tests.flows.repositories"]

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow.provenance import ROOT, file_md5
-from rnnflow.splitting import SPLITS
+from rnnflow.generation.splitting import SPLITS
+from rnnflow.runtime.provenance import ROOT, file_md5
 from tests.pipeline.conftest import Clone
 
 FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)

@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 
-from rnnflow import inference
+from rnnflow.serving import predictor as inference
 from tests.pipeline.conftest import Clone
 
 MODELS = ("rnn", "lstm", "gru")
@@ -28,6 +29,24 @@ def test_a_second_repro_runs_nothing_and_imports_neither_torch_nor_prefect(finis
     }
     assert "dvc" in imported
     assert not imported & {"torch", "prefect"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "stage"),
+    [
+        ("rnnflow/evaluation/metrics.py", "evaluate"),
+        ("rnnflow/generation/sources/csv_files.py", "generate"),
+        ("rnnflow/export/graph.py", "export"),
+        ("rnnflow/training/loop.py", "train"),
+    ],
+)
+def test_a_change_of_code_makes_the_stages_stale_that_import_from_its_folder(
+    copy_of_finished: Clone, changed: str, stage: str
+) -> None:
+    file = copy_of_finished.folder / changed
+    file.write_text(f"{file.read_text()}# a remark\n")
+    status = json.loads(copy_of_finished.run("dvc", "status", "--json"))
+    assert {name.partition("@")[0] for name in status} == {stage}
 
 
 def test_every_model_has_its_files_and_they_say_where_they_came_from(finished: Clone) -> None:

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numba import types
 
-from rnnflow.engines.numba.lanes import WIDTH, kernel
+from rnnflow.engines.numba.denormals import flush_denormals, restore_denormals
+from rnnflow.engines.numba.simd import WIDTH, kernel
 
 _FLOATS = types.float32[::1]
 CLIPPED_ADAMW = types.void(
@@ -19,14 +20,16 @@ def clipped_adamw(
     weights, gradient, first_moment, second_moment, step, learning_rate, max_norm, weight_decay, beta1, beta2, epsilon
 ):
     """Clip the gradient's norm and take step number `step` (from 1) of AdamW."""
+    # Sixteen sums side by side, in float64 and in a fixed order: the compiler may use vectors, the bits stay the same.
     sums = np.zeros(WIDTH)
+    before = flush_denormals()
     whole = len(gradient) // WIDTH * WIDTH
     for start in range(0, whole, WIDTH):
-        for lane in range(WIDTH):
-            sums[lane] += np.float64(gradient[start + lane]) * np.float64(gradient[start + lane])
+        for index in range(WIDTH):
+            sums[index] += np.float64(gradient[start + index]) * np.float64(gradient[start + index])
     square = 0.0
-    for lane in range(WIDTH):
-        square += sums[lane]
+    for index in range(WIDTH):
+        square += sums[index]
     for index in range(whole, len(gradient)):
         square += np.float64(gradient[index]) * np.float64(gradient[index])
     ratio = max_norm / (math.sqrt(square) + 1e-6)
@@ -37,10 +40,12 @@ def clipped_adamw(
     keep1, take1 = np.float32(beta1), np.float32(1.0 - beta1)
     keep2, take2 = np.float32(beta2), np.float32(1.0 - beta2)
     small = np.float32(epsilon)
+    # As PyTorch's fused kernel; the decay of the weight is applied before its step (Loshchilov and Hutter, 2019).
     for index in range(len(weights)):
-        slope = gradient[index] * scale
-        first = keep1 * first_moment[index] + take1 * slope
-        second = keep2 * second_moment[index] + take2 * (slope * slope)
+        clipped = gradient[index] * scale
+        first = keep1 * first_moment[index] + take1 * clipped
+        second = keep2 * second_moment[index] + take2 * (clipped * clipped)
         first_moment[index] = first
         second_moment[index] = second
         weights[index] = weights[index] * decay - step_size * first / (np.sqrt(second) * correction + small)
+    restore_denormals(before)

@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 import numba
 from numba.core.caching import NullCache, _CacheLocator
 
-from rnnflow.engines.numba.lanes import ROWS
+from rnnflow.engines.numba.simd import ROWS
 
 FOLDER = "RNNFLOW_CACHE"
 """Environment variable: where compiled code is kept, by default below the user's cache folder."""

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from rnnflow import environment
-from rnnflow.batches import windows
+from rnnflow.classifier.preparation import Lengths, Preparation
+from rnnflow.engines.interface import BETAS, EPSILON, Batch, EngineConfig
 from rnnflow.engines.numba import adamw, cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
-from rnnflow.engines.seam import BETAS, EPSILON, Batch, Task
-from rnnflow.errors import InputError
-from rnnflow.preparation import Lengths, Preparation
+from rnnflow.runtime import environment
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.batches import windows
 
 PACKAGES = ("numba", "llvmlite", "numpy")
-KERNELS = ((kernels.run, kernels.RUN), (adamw.clipped_adamw, adamw.CLIPPED_ADAMW))
+KERNELS = ((kernels.loss_and_grad, kernels.LOSS_AND_GRAD), (adamw.clipped_adamw, adamw.CLIPPED_ADAMW))
+# Numba compiles for one signature: what is left out is an empty array.
 NO_STEP_MASK = np.empty((0, 0, 0, 0), np.float32)
 NO_HEAD_MASK = np.empty((0, 0), np.float32)
 NO_LOGITS = np.empty((0, 0), np.float32)
@@ -52,7 +53,7 @@ def warm_up() -> str:
     return str(cache.folder())
 
 
-def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> "NumbaEngine":
+def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], device: str) -> "NumbaEngine":
     """Return an engine for a task.
 
     Raises:
@@ -83,8 +84,8 @@ class HostBuffer:
 class NumbaEngine:
     """Trains a classifier by compiled calls."""
 
-    def __init__(self, task: Task, weights: Float32[np.ndarray, " parameter"]) -> None:
-        self._run, self._clipped_adamw = (compiled(function, signature) for function, signature in KERNELS)
+    def __init__(self, task: EngineConfig, weights: Float32[np.ndarray, " parameter"]) -> None:
+        self._loss_and_grad, self._clipped_adamw = (compiled(function, signature) for function, signature in KERNELS)
         self.task = task
         self.weights = weights.copy()
         self.gradient = np.zeros_like(weights)
@@ -93,9 +94,9 @@ class NumbaEngine:
         self.num_steps = 0
         self._num_inputs = Preparation(task.model, task.num_features).num_outputs
         self._class_weights = np.asarray(task.class_weights, np.float64)
-        self._largest = (0, 0)
+        self._capacity = (0, 0)
         self._plan, self._scratch = np.empty((0, 0), np.int64), np.empty(0, np.float32)
-        self._all_alike = functools.lru_cache(_all_alike)
+        self._equal_lengths = functools.lru_cache(_equal_lengths)  # a few microseconds of a step of forty
 
     def buffer(self, values: Float32[np.ndarray, "steps feature"]) -> HostBuffer:
         """Return the steps as they are."""
@@ -154,14 +155,14 @@ class NumbaEngine:
         step_mask: np.ndarray | None, head_mask: np.ndarray | None, logits: np.ndarray,
     ) -> float:  # fmt: skip
         batch_size, num_steps = inputs.shape[:2]
-        if batch_size > self._largest[0] or num_steps > self._largest[1]:
-            self._make_room(batch_size, num_steps)
+        if batch_size > self._capacity[0] or num_steps > self._capacity[1]:
+            self._allocate(batch_size, num_steps)
         if lengths is None:
-            order, sorted_lengths = self._all_alike(batch_size, num_steps)
+            order, sorted_lengths = self._equal_lengths(batch_size, num_steps)
         else:
-            order = np.argsort(-lengths, kind="stable")
+            order = np.argsort(-lengths, kind="stable")  # the rows at work in a step are the first ones
             sorted_lengths = lengths[order]
-        loss: float = self._run(
+        loss: float = self._loss_and_grad(
             self._plan, self._scratch, self.weights, gradient, np.ascontiguousarray(inputs), order, sorted_lengths,
             np.ascontiguousarray(labels), self._class_weights, self.task.train.label_smoothing, total_weight,
             NO_STEP_MASK if step_mask is None else np.ascontiguousarray(step_mask),
@@ -170,13 +171,17 @@ class NumbaEngine:
         )  # fmt: skip
         return loss
 
-    def _make_room(self, batch_size: int, num_steps: int) -> None:
-        """Plan anew for larger batches; scratch has to begin as zeros."""
-        self._largest = max(batch_size, self._largest[0]), max(num_steps, self._largest[1])
-        self._plan, size = plan.make(self.task.model, self._num_inputs, self.task.num_classes, *self._largest)
+    def _allocate(self, batch_size: int, num_steps: int) -> None:
+        """Plan anew for larger batches.
+
+        Scratch begins as zeros: nobody writes to the weights and inputs that fill up a panel, and so the states that
+        fill it up stay zero as well, in every cell.
+        """
+        self._capacity = max(batch_size, self._capacity[0]), max(num_steps, self._capacity[1])
+        self._plan, size = plan.make(self.task.model, self._num_inputs, self.task.num_classes, *self._capacity)
         self._scratch = np.zeros(size, np.float32)
 
 
-def _all_alike(batch_size: int, num_steps: int) -> tuple[Int64[np.ndarray, " batch"], Int64[np.ndarray, " batch"]]:
+def _equal_lengths(batch_size: int, num_steps: int) -> tuple[Int64[np.ndarray, " batch"], Int64[np.ndarray, " batch"]]:
     """Order and lengths of a batch whose sequences are equally long."""
     return np.arange(batch_size), np.full(batch_size, num_steps)

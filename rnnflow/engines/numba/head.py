@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from rnnflow.engines.numba import layout
-from rnnflow.engines.numba.lanes import ONE, WIDTH, ZERO, broadcast, kernel, larger, load, store, where_equal
 from rnnflow.engines.numba.layout import MAX, MEAN
 from rnnflow.engines.numba.products import (
     clear,
@@ -16,7 +15,8 @@ from rnnflow.engines.numba.products import (
     product_biased,
     whole_tiles,
 )
-from rnnflow.engines.numba.weights import column_of
+from rnnflow.engines.numba.simd import ONE, WIDTH, ZERO, broadcast, kernel, larger, load, store, where_equal
+from rnnflow.engines.numba.weights import padded_column
 
 
 @kernel
@@ -25,6 +25,7 @@ def pool(plan, work, lengths):
     panel, units, pooling = plan[0, layout.PANEL], plan[0, layout.UNITS], plan[0, layout.POOLING]
     num_directions = plan[0, layout.NUM_DIRECTIONS]
     num_panels = units // WIDTH
+    # Where there are a mean and a maximum, the means of all directions come first and the maxima behind them.
     beside = num_directions * num_panels * panel if pooling == MEAN + MAX else 0
     for direction in range(num_directions):
         layer = plan[1 + (plan[0, layout.NUM_LAYERS] - 1) * num_directions + direction]
@@ -33,7 +34,7 @@ def pool(plan, work, lengths):
             length = lengths[row]
             for place in range(num_panels):
                 at = place * panel + row * WIDTH
-                first = layer[layout.STATES] + step_size + at
+                first = layer[layout.STATES] + step_size + at  # the state after the first step
                 to = plan[0, layout.POOLED] + direction * num_panels * panel + at
                 if not pooling:
                     store(work, to, load(work, first + (length - 1) * step_size))
@@ -44,6 +45,7 @@ def pool(plan, work, lengths):
                     state = load(work, first + step * step_size)
                     total = total + state
                     if pooling & MAX:
+                        # Steps with the same largest state share its gradient, as in PyTorch's `amax`.
                         now = larger(largest, state)
                         ties = where_equal(now, largest, ties, broadcast(ZERO))
                         ties = ties + where_equal(now, state, broadcast(ONE), broadcast(ZERO))
@@ -56,34 +58,40 @@ def pool(plan, work, lengths):
 
 
 @kernel
-def drop(plan, work, mask, order):
-    """Put what the head reads, with its dropout, in the place of its gradient."""
+def apply_dropout(plan, work, mask, order):
+    """Put what the head reads, with its dropout, in the place of its gradient, which is not there yet."""
     panel, hidden, units = plan[0, layout.PANEL], plan[0, layout.HIDDEN], plan[0, layout.UNITS]
     for row in range(len(order)):
         for column in range(mask.shape[1]):
-            place = column_of(column, hidden, units, True)
+            place = padded_column(column, hidden, units, True)
             at = place // WIDTH * panel + row * WIDTH + place % WIDTH
             work[plan[0, layout.D_POOLED] + at] = work[plan[0, layout.POOLED] + at] * mask[order[row], column]
 
 
 @kernel
-def answer(plan, work, weights, lengths, head_mask, order):
+def _num_pooled(plan):
+    """How many vectors of states the head reads side by side."""
+    return plan[0, layout.NUM_DIRECTIONS] * (2 if plan[0, layout.POOLING] == MEAN + MAX else 1)
+
+
+@kernel
+def head_forward(plan, work, weights, lengths, head_mask):
     """From the pooled states to the logits."""
     panel, hidden = plan[0, layout.PANEL], plan[0, layout.HIDDEN]
     units, num_classes = plan[0, layout.UNITS], plan[0, layout.CLASSES]
-    num_sides = plan[0, layout.NUM_DIRECTIONS] * (2 if plan[0, layout.POOLING] == MEAN + MAX else 1)
     num_class_panels = -(-num_classes // WIDTH)
-    size = num_sides * hidden
+    depth = _num_pooled(plan) * units
+    size = _num_pooled(plan) * hidden
     for label in range(num_classes):
         for column in range(size):
-            place = column_of(column, hidden, units, True)
+            # (class_panels, depth, 16) forward and (num_pooled * panels, 16 * class_panels, 16) backward
+            place = padded_column(column, hidden, units, True)
             value = weights[plan[0, layout.HEAD_WEIGHT] + label * size + column]
-            work[plan[0, layout.HEAD] + (label // WIDTH * num_sides * units + place) * WIDTH + label % WIDTH] = value
+            work[plan[0, layout.HEAD] + (label // WIDTH * depth + place) * WIDTH + label % WIDTH] = value
             back = plan[0, layout.HEAD_BACK] + (place // WIDTH * num_class_panels * WIDTH + label) * WIDTH
             work[back + place % WIDTH] = value
         work[plan[0, layout.HEAD_BIAS] + label] = weights[plan[0, layout.HEAD_WEIGHT] + num_classes * size + label]
     source = plan[0, layout.D_POOLED] if head_mask.shape[0] else plan[0, layout.POOLED]
-    depth = num_sides * units
     product_biased(
         work, plan[0, layout.LOGITS], source, plan[0, layout.HEAD], depth * WIDTH, plan[0, layout.HEAD_BIAS],
         whole_tiles(len(lengths)), num_class_panels, depth, panel,
@@ -92,7 +100,10 @@ def answer(plan, work, weights, lengths, head_mask, order):
 
 @kernel
 def cross_entropy(plan, work, labels, class_weights, label_smoothing, total_weight, order):
-    """Return the cross-entropy of a batch, divided by `total_weight`, and put its gradient in the place of the logits."""
+    """Return the cross-entropy of a batch, divided by `total_weight`, and put its gradient in the place of the logits.
+
+    In float64: there are only as many numbers as classes, and the loss decides about early stopping.
+    """
     panel, num_classes, logits = plan[0, layout.PANEL], plan[0, layout.CLASSES], plan[0, layout.LOGITS]
     smoothed = label_smoothing / num_classes
     weight_sum = class_weights.sum()
@@ -101,7 +112,7 @@ def cross_entropy(plan, work, labels, class_weights, label_smoothing, total_weig
         first = logits + row * WIDTH
         label = labels[order[row]]
         own = (1.0 - label_smoothing) * class_weights[label]
-        largest = -np.inf
+        largest = -np.inf  # is subtracted, so that no exponential overflows
         for index in range(num_classes):
             value = np.float64(work[first + index // WIDTH * panel + index % WIDTH])
             largest = value if value > largest or value != value else largest
@@ -120,15 +131,14 @@ def cross_entropy(plan, work, labels, class_weights, label_smoothing, total_weig
 
 
 @kernel
-def answer_back(plan, work, gradient, lengths, head_mask, order):
+def head_backward(plan, work, gradient, lengths, head_mask, order):
     """From the gradient of the logits to those of the head and of the pooled states."""
     panel, hidden = plan[0, layout.PANEL], plan[0, layout.HIDDEN]
     units, num_classes = plan[0, layout.UNITS], plan[0, layout.CLASSES]
-    pooling, num_directions = plan[0, layout.POOLING], plan[0, layout.NUM_DIRECTIONS]
-    num_sides = num_directions * (2 if pooling == MEAN + MAX else 1)
     num_class_panels = -(-num_classes // WIDTH)
     rows = len(lengths)
-    depth = num_sides * units
+    depth = _num_pooled(plan) * units
+    size = _num_pooled(plan) * hidden
     source = plan[0, layout.D_POOLED] if head_mask.shape[0] else plan[0, layout.POOLED]
     clear(work, plan[0, layout.D_HEAD], num_class_panels * depth * WIDTH)
     clear(work, plan[0, layout.D_HEAD_BIAS], num_class_panels * WIDTH)
@@ -138,22 +148,30 @@ def answer_back(plan, work, gradient, lengths, head_mask, order):
         rows, panel,
     )  # fmt: skip
     column_sums_added(work, plan[0, layout.D_HEAD_BIAS], plan[0, layout.LOGITS], rows, num_class_panels, panel)
-    size = num_sides * hidden
     for label in range(num_classes):
         for column in range(size):
-            place = column_of(column, hidden, units, True)
+            place = padded_column(column, hidden, units, True)
             at = plan[0, layout.D_HEAD] + (label // WIDTH * depth + place) * WIDTH + label % WIDTH
             gradient[plan[0, layout.HEAD_WEIGHT] + label * size + column] = work[at]
         gradient[plan[0, layout.HEAD_WEIGHT] + num_classes * size + label] = work[plan[0, layout.D_HEAD_BIAS] + label]
-    product(
+    product(  # over what the head read with dropout, which nobody needs any more
         work, plan[0, layout.D_POOLED], plan[0, layout.LOGITS], plan[0, layout.HEAD_BACK], num_class_panels * WIDTH * WIDTH,
         whole_tiles(rows), depth // WIDTH, num_classes, panel,
     )  # fmt: skip
+    _pooled_backward(plan, work, lengths, head_mask, order)
+
+
+@kernel
+def _pooled_backward(plan, work, lengths, head_mask, order):
+    """Turn the gradient of what the head read into that of each step's state: what `pool` and dropout did, backwards."""
+    panel, hidden, units = plan[0, layout.PANEL], plan[0, layout.HIDDEN], plan[0, layout.UNITS]
+    pooling, num_directions = plan[0, layout.POOLING], plan[0, layout.NUM_DIRECTIONS]
     num_panels = units // WIDTH
-    for row in range(rows):
+    beside = num_directions * num_panels * panel if pooling == MEAN + MAX else 0
+    for row in range(len(lengths)):
         if head_mask.shape[0]:
-            for column in range(size):
-                place = column_of(column, hidden, units, True)
+            for column in range(_num_pooled(plan) * hidden):
+                place = padded_column(column, hidden, units, True)
                 at = plan[0, layout.D_POOLED] + place // WIDTH * panel + row * WIDTH + place % WIDTH
                 work[at] *= head_mask[order[row], column]
         for index in range(num_directions * num_panels):
@@ -162,6 +180,5 @@ def answer_back(plan, work, gradient, lengths, head_mask, order):
                 value = load(work, plan[0, layout.D_POOLED] + at) / broadcast(np.float32(lengths[row]))
                 store(work, plan[0, layout.D_POOLED] + at, value)
             if pooling & MAX:
-                beside = num_directions * num_panels * panel if pooling == MEAN + MAX else 0
                 value = load(work, plan[0, layout.D_POOLED] + beside + at) / load(work, plan[0, layout.TIES] + at)
                 store(work, plan[0, layout.D_POOLED] + beside + at, value)

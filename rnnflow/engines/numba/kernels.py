@@ -7,14 +7,15 @@ on the run nor on whether the code was compiled or loaded, nor on the length of 
 from numba import types
 
 from rnnflow.engines.numba import layout
-from rnnflow.engines.numba.head import answer, answer_back, cross_entropy, drop, pool
-from rnnflow.engines.numba.lanes import WIDTH, kernel
-from rnnflow.engines.numba.layers import read_inputs, read_outputs, run_layer, run_layer_back
+from rnnflow.engines.numba.denormals import flush_denormals, restore_denormals
+from rnnflow.engines.numba.head import apply_dropout, cross_entropy, head_backward, head_forward, pool
+from rnnflow.engines.numba.layers import layer_backward, layer_forward, read_inputs, read_layer_below
+from rnnflow.engines.numba.simd import WIDTH, kernel
 from rnnflow.engines.numba.weights import pack, unpack
 
 _FLOATS = types.float32[::1]
 _INTS = types.int64[::1]
-RUN = types.float64(
+LOSS_AND_GRAD = types.float64(
     types.int64[:, ::1], _FLOATS, _FLOATS, _FLOATS, types.float32[:, :, ::1], _INTS, _INTS, _INTS,
     types.float64[::1], types.float64, types.float64, types.float32[:, :, :, ::1], types.float32[:, ::1],
     types.float32[:, ::1],
@@ -22,11 +23,11 @@ RUN = types.float64(
 
 
 @kernel
-def run(
+def loss_and_grad(
     plan, work, weights, gradient, inputs, order, lengths, labels,
     class_weights, label_smoothing, total_weight, step_mask, head_mask, logits,
 ):  # fmt: skip
-    """Return the loss of a batch and leave its gradient in `gradient`; or, where that is empty, only answer.
+    """Return the loss of a batch and leave its gradient in `gradient`; or, where that is empty, only fill `logits`.
 
     Args:
         plan: where everything is in `work`.
@@ -44,32 +45,46 @@ def run(
         head_mask: (batch, pooled) factors of what the head reads, or (0, 0).
         logits: (batch, class), is filled; or (0, 0).
     """
+    before = flush_denormals()
+    loss = _forward_and_backward(
+        plan, work, weights, gradient, inputs, order, lengths, labels,
+        class_weights, label_smoothing, total_weight, step_mask, head_mask, logits,
+    )  # fmt: skip
+    restore_denormals(before)
+    return loss
+
+
+@kernel
+def _forward_and_backward(
+    plan, work, weights, gradient, inputs, order, lengths, labels,
+    class_weights, label_smoothing, total_weight, step_mask, head_mask, logits,
+):  # fmt: skip
     trains = len(gradient) > 0
-    num_directions = plan[0, layout.NUM_DIRECTIONS]
-    for index in range(plan[0, layout.NUM_LAYERS]):
+    num_layers, num_directions = plan[0, layout.NUM_LAYERS], plan[0, layout.NUM_DIRECTIONS]
+    for index in range(num_layers):
         for direction in range(num_directions):
             layer = plan[1 + index * num_directions + direction]
             pack(plan, layer, work, weights, index > 0, trains)
             if index:
-                read_outputs(plan, index, direction, work, step_mask, order, lengths)
+                read_layer_below(plan, index, direction, work, step_mask, order, lengths)
             else:
                 read_inputs(plan, layer, direction, work, inputs, order, lengths)
-            run_layer(plan, layer, work, lengths)
+            layer_forward(plan, layer, work, lengths)
     pool(plan, work, lengths)
     if head_mask.shape[0]:
-        drop(plan, work, head_mask, order)
-    answer(plan, work, weights, lengths, head_mask, order)
-    for row in range(len(logits)):
+        apply_dropout(plan, work, head_mask, order)
+    head_forward(plan, work, weights, lengths, head_mask)
+    for row in range(len(logits)):  # back in the caller's order
         for index in range(plan[0, layout.CLASSES]):
             at = plan[0, layout.LOGITS] + row * WIDTH + index // WIDTH * plan[0, layout.PANEL] + index % WIDTH
             logits[order[row], index] = work[at]
     if not trains:
         return 0.0
     loss = cross_entropy(plan, work, labels, class_weights, label_smoothing, total_weight, order)
-    answer_back(plan, work, gradient, lengths, head_mask, order)
-    for index in range(plan[0, layout.NUM_LAYERS] - 1, -1, -1):
+    head_backward(plan, work, gradient, lengths, head_mask, order)
+    for index in range(num_layers - 1, -1, -1):
         for direction in range(num_directions):
-            run_layer_back(plan, index, direction, work, lengths, order, step_mask)
+            layer_backward(plan, index, direction, work, lengths, order, step_mask)
             layer = plan[1 + index * num_directions + direction]
             unpack(plan, layer, work, gradient, index > 0)
     return loss

@@ -1,34 +1,60 @@
-"""How a batch lies in one array of scratch: the fields of the plan that `plan.py` makes and every kernel reads.
+"""The fields of the plan, which says where in the scratch array everything of a batch lies; README.md draws it.
 
-Matrices are in panels (`lanes.py`), the sequences of a batch as rows, the longest first, so that the rows at work in a step
-are the first ones. For each step a row holds the state that the layer comes with, and after it what the layer reads, so
-that one product serves both. Units and features are filled up with zeros to whole panels; zeros they stay, in every cell.
+`plan.py` fills them in, every kernel reads them. Numba compiles such module constants into the code, while it could not
+index a plan of names. Shapes are in numbers of float32; a matrix of `rows` sequences is in panels of sixteen columns,
+`(panels, rows, 16)`, where `panels` belong to the units and `inputs` to what the layer reads (both rounded up).
 """
 
 RNN, LSTM, GRU = range(3)
 MEAN, MAX = 1, 2
 """Flags of the pooling; neither is the final state."""
 
-# The plan, an integer each: a row for the whole, then one for each layer and direction.
-CELL, NUM_LAYERS, NUM_DIRECTIONS, HIDDEN, UNITS, POOLING, CLASSES, PANEL = range(8)
+# Row 0 of the plan: sizes of the whole classifier, then the places of what there is once.
 (
-    POOLED,
-    D_POOLED,
-    TIES,
-    LOGITS,
-    HEAD,
-    HEAD_BACK,
-    D_HEAD,
-    HEAD_BIAS,
-    D_HEAD_BIAS,
-    D_STATE,
-    D_MEMORY,
-    D_BELOW,
-    HEAD_WEIGHT,
+    CELL,
+    NUM_LAYERS,
+    NUM_DIRECTIONS,
+    HIDDEN,  # units, as the architecture has it
+    UNITS,  # the same, rounded up to whole panels: 16 * panels
+    POOLING,
+    CLASSES,
+    PANEL,  # numbers of a panel: 16 * rows, the rows rounded up to whole tiles
+) = range(8)
+(
+    POOLED,  # (num_pooled * panels, rows, 16) what the head reads: a vector a direction, two with mean and max
+    D_POOLED,  # the same shape; with dropout the head reads it from here before it becomes the gradient
+    TIES,  # (num_directions * panels, rows, 16) how many steps have the largest state, in max pooling
+    LOGITS,  # (class_panels, rows, 16) and then their gradient
+    HEAD,  # (class_panels, num_pooled * units, 16) weights, for the product forward
+    HEAD_BACK,  # (num_pooled * panels, 16 * class_panels, 16) their transpose, for the product backward
+    D_HEAD,  # as HEAD
+    HEAD_BIAS,  # (class_panels, 16)
+    D_HEAD_BIAS,  # (class_panels, 16)
+    D_STATE,  # (panels, rows, 16) gradient of the state at the step that the backward pass has reached
+    D_CELL_STATE,  # (panels, rows, 16) the same of the LSTM's cell state
+    D_BELOW,  # (num_directions * panels, rows, 16) gradient of what the layer read in that step
+    HEAD_WEIGHT,  # where the head's weights begin among the parameters, its biases behind them
 ) = range(8, 21)
-INPUTS, INPUT_PANELS, STATES, GATES, MEMORY, PACKED, PACKED_BACK, BIAS, D_PACKED, D_BIAS, D_OUTPUTS = range(11)
+
+# A row for each layer and direction: a step's inputs, and the places of its own arrays.
+(
+    INPUTS,  # how many features or states the layer reads in a step
+    INPUT_PANELS,  # the same in panels: inputs
+    STATES,  # (num_steps + 1, panels + inputs, rows, 16) the state before each step, and beside it what is read in it
+    GATES,  # (num_steps, planes * panels, rows, 16) gates, and after the backward step the gradients of their sums
+    CELL_STATES,  # (num_steps + 1, panels, rows, 16) LSTM only
+    PACKED,  # (planes * panels, units + 16 * inputs, 16) weights of state and input, for the product forward
+    PACKED_BACK,  # (panels + inputs, planes * units, 16) their transpose, for the product backward
+    BIAS,  # (planes * panels, 16) sum of both biases
+    D_PACKED,  # as PACKED
+    D_BIAS,  # as BIAS
+    D_OUTPUTS,  # (num_steps, num_directions * panels, rows, 16) gradient of what the layer below puts out; -1: none below
+) = range(11)
+# Where the layer's parameters begin among all of them.
 INPUT_WEIGHT, STATE_WEIGHT, INPUT_BIAS, STATE_BIAS = range(11, 15)
+
 PLAN_WIDTH = 21
 
 PLANES = (1, 4, 4)
-"""Of gates: RNN one, LSTM input, forget, candidate, output; GRU reset, update, candidate's part of the state, of the input."""
+"""Matrices of gates a step, by cell: RNN the state; LSTM input, forget, candidate, output; GRU reset, update, and the
+candidate's sums of the state and of the input apart, since the reset gate multiplies only the first."""

@@ -1,11 +1,11 @@
-"""Where everything of a batch lies in one array of scratch: what the kernels call the plan."""
+"""Makes the plan: where everything of a batch lies in one array of scratch."""
 
 import numpy as np
 from jaxtyping import Int64
 
+from rnnflow.classifier.parameters import NUM_GATES
 from rnnflow.engines.numba import layout as k
-from rnnflow.engines.numba.lanes import ROWS, WIDTH
-from rnnflow.parameters import NUM_GATES
+from rnnflow.engines.numba.simd import ROWS, WIDTH
 from rnnflow.params import ModelParams
 
 CELLS = {"rnn": k.RNN, "lstm": k.LSTM, "gru": k.GRU}
@@ -24,64 +24,79 @@ def make(
         batch_size: sequences.
         num_steps: of the longest.
     """
-    units = _whole_panels(params.hidden_size)
     num_directions = 2 if params.bidirectional else 1
-    panel = -(-batch_size // ROWS) * ROWS * WIDTH
-    plane = units // WIDTH * panel
-    planes = k.PLANES[CELLS[params.cell]]
-    sides = params.pooled_size // params.hidden_size
-    classes = _whole_panels(num_classes)
-    gates = NUM_GATES[params.cell] * params.hidden_size
+    rows = _rounded_up(batch_size, ROWS)
     plan = np.zeros((1 + params.num_layers * num_directions, k.PLAN_WIDTH), np.int64)
-    scratch, weights = _Places(), _Places()
-
+    scratch, weights = _Allocator(), _Allocator()
     for index, layer in enumerate(plan[1:]):
-        is_first = index < num_directions
-        inputs = num_inputs if is_first else params.output_size
-        padded = _whole_panels(num_inputs) if is_first else num_directions * units
-        columns = units + padded
-        layer[k.INPUTS], layer[k.INPUT_PANELS] = inputs, padded // WIDTH
-        layer[k.STATES] = scratch.take((num_steps + 1) * columns // WIDTH * panel)
-        layer[k.GATES] = scratch.take(num_steps * planes * plane)
-        layer[k.MEMORY] = scratch.take((num_steps + 1) * plane) if params.cell == "lstm" else 0
-        layer[k.PACKED] = scratch.take(planes * units * columns)
-        layer[k.PACKED_BACK] = scratch.take(planes * units * columns)
-        layer[k.D_PACKED] = scratch.take(planes * units * columns)
-        layer[k.BIAS] = scratch.take(planes * units)
-        layer[k.D_BIAS] = scratch.take(planes * units)
-        layer[k.D_OUTPUTS] = -1 if is_first else scratch.take(num_steps * num_directions * plane)
-        layer[k.INPUT_WEIGHT] = weights.take(gates * inputs)
-        layer[k.STATE_WEIGHT] = weights.take(gates * params.hidden_size)
-        layer[k.INPUT_BIAS] = weights.take(gates)
-        layer[k.STATE_BIAS] = weights.take(gates)
+        _place_layer(layer, params, index // num_directions, num_inputs, rows, num_steps, scratch, weights)
+    _place_whole(plan[0], params, num_classes, rows, scratch)
+    plan[0, k.HEAD_WEIGHT] = weights.size  # behind those of the layers
+    return plan, scratch.size
 
-    whole = plan[0]
+
+def _place_layer(
+    layer: Int64[np.ndarray, " field"], params: ModelParams, index: int, num_inputs: int, rows: int, num_steps: int,
+    scratch: "_Allocator", weights: "_Allocator",
+) -> None:  # fmt: skip
+    """Fill in the row of a layer in one direction; the shapes are those of `layout.py`."""
+    num_directions = 2 if params.bidirectional else 1
+    units = _rounded_up(params.hidden_size, WIDTH)
+    planes = k.PLANES[CELLS[params.cell]]
+    inputs = params.output_size if index else num_inputs
+    # Each direction of the layer below is rounded up by itself, so that its panels can be copied whole.
+    padded_inputs = num_directions * units if index else _rounded_up(num_inputs, WIDTH)
+    columns = units + padded_inputs
+    layer[k.INPUTS], layer[k.INPUT_PANELS] = inputs, padded_inputs // WIDTH
+    layer[k.STATES] = scratch.take((num_steps + 1) * columns * rows)
+    layer[k.GATES] = scratch.take(num_steps * planes * units * rows)
+    layer[k.CELL_STATES] = scratch.take((num_steps + 1) * units * rows) if params.cell == "lstm" else 0
+    layer[k.PACKED] = scratch.take(planes * units * columns)
+    layer[k.PACKED_BACK] = scratch.take(planes * units * columns)
+    layer[k.D_PACKED] = scratch.take(planes * units * columns)
+    layer[k.BIAS] = scratch.take(planes * units)
+    layer[k.D_BIAS] = scratch.take(planes * units)
+    layer[k.D_OUTPUTS] = scratch.take(num_steps * num_directions * units * rows) if index else -1
+    gates = NUM_GATES[params.cell] * params.hidden_size
+    layer[k.INPUT_WEIGHT] = weights.take(gates * inputs)
+    layer[k.STATE_WEIGHT] = weights.take(gates * params.hidden_size)
+    layer[k.INPUT_BIAS] = weights.take(gates)
+    layer[k.STATE_BIAS] = weights.take(gates)
+
+
+def _place_whole(
+    whole: Int64[np.ndarray, " field"], params: ModelParams, num_classes: int, rows: int, scratch: "_Allocator"
+) -> None:
+    """Fill in row 0; the shapes are those of `layout.py`."""
+    num_directions = 2 if params.bidirectional else 1
+    num_pooled = params.pooled_size // params.hidden_size
+    units, classes = _rounded_up(params.hidden_size, WIDTH), _rounded_up(num_classes, WIDTH)
+    matrix = units * rows
     whole[k.CELL], whole[k.POOLING] = CELLS[params.cell], POOLINGS[params.pooling]
     whole[k.NUM_LAYERS], whole[k.NUM_DIRECTIONS] = params.num_layers, num_directions
-    whole[k.HIDDEN], whole[k.UNITS], whole[k.CLASSES], whole[k.PANEL] = params.hidden_size, units, num_classes, panel
-    whole[k.POOLED], whole[k.D_POOLED] = scratch.take(sides * plane), scratch.take(sides * plane)
-    whole[k.TIES] = scratch.take(num_directions * plane)
-    whole[k.LOGITS] = scratch.take(classes // WIDTH * panel)
+    whole[k.HIDDEN], whole[k.UNITS] = params.hidden_size, units
+    whole[k.CLASSES], whole[k.PANEL] = num_classes, rows * WIDTH
+    whole[k.POOLED], whole[k.D_POOLED] = scratch.take(num_pooled * matrix), scratch.take(num_pooled * matrix)
+    whole[k.TIES] = scratch.take(num_directions * matrix)
+    whole[k.LOGITS] = scratch.take(classes * rows)
     for field in (k.HEAD, k.HEAD_BACK, k.D_HEAD):
-        whole[field] = scratch.take(classes * sides * units)
+        whole[field] = scratch.take(classes * num_pooled * units)
     whole[k.HEAD_BIAS], whole[k.D_HEAD_BIAS] = scratch.take(classes), scratch.take(classes)
-    whole[k.D_STATE], whole[k.D_MEMORY] = scratch.take(plane), scratch.take(plane)
-    whole[k.D_BELOW] = scratch.take(num_directions * plane)
-    whole[k.HEAD_WEIGHT] = weights.taken
-    return plan, scratch.taken
+    whole[k.D_STATE], whole[k.D_CELL_STATE] = scratch.take(matrix), scratch.take(matrix)
+    whole[k.D_BELOW] = scratch.take(num_directions * matrix)
 
 
-def _whole_panels(size: int) -> int:
-    return -(-size // WIDTH) * WIDTH
+def _rounded_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
 
 
-class _Places:
-    """Hands out one stretch after another."""
+class _Allocator:
+    """Hands out one range of numbers after another."""
 
     def __init__(self) -> None:
-        self.taken = 0
+        self.size = 0
 
     def take(self, size: int) -> int:
-        start = self.taken
-        self.taken += size
+        start = self.size
+        self.size += size
         return start

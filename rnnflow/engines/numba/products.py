@@ -1,6 +1,11 @@
-"""Products of matrices in panels, a register tile at a time, and what goes with them."""
+"""Products of matrices in panels, a register tile at a time, and what goes with them.
 
-from rnnflow.engines.numba.lanes import ROWS, WIDTH, ZERO, broadcast, kernel, load, store, tile
+Arguments are places in `work`. A and C are `(panels, rows, 16)` with `panel` numbers from one panel to the next; rows are
+worked on by whole tiles, so that up to `ROWS - 1` rows behind the last one are computed too and must be allocated. B is
+`(num_panels, depth, 16)` with `b_stride` from one panel to the next.
+"""
+
+from rnnflow.engines.numba.simd import ROWS, WIDTH, ZERO, broadcast, kernel, load, store, tile
 
 _set = tile("zero", is_transposed=False)
 _add = tile("sum", is_transposed=False)
@@ -10,7 +15,7 @@ _add_outer = tile("sum", is_transposed=True)
 
 @kernel
 def whole_tiles(rows):
-    """How many rows the tiles have that hold so many."""
+    """Return a number of rows rounded up to whole tiles."""
     return -(-rows // ROWS) * ROWS
 
 
@@ -41,7 +46,7 @@ def product_biased(work, c, a, b, b_stride, bias, rows, num_panels, depth, panel
 
 @kernel
 def outer_added(work, c, c_stride, a, b, num_columns, num_panels, rows, panel):
-    """C += aᵀ @ b over the rows of both."""
+    """C += aᵀ @ b over the rows of both; the rows of C are columns of A, by whole tiles."""
     for index in range(num_panels):
         for column in range(0, num_columns, ROWS):
             factors = a + column // WIDTH * panel + column % WIDTH
@@ -60,7 +65,7 @@ def column_sums_added(work, sums, a, rows, num_panels, panel):
 
 @kernel
 def clear(work, at, size):
-    """Set a stretch to zero."""
+    """Set a range of numbers to zero."""
     for index in range(at, at + size):
         work[index] = 0.0
 

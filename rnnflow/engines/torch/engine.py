@@ -1,6 +1,8 @@
 """The reference engine: forward, loss, gradient and AdamW in PyTorch, on a CPU or a GPU."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -8,13 +10,13 @@ from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from rnnflow import environment, processes
-from rnnflow.batches import windows
-from rnnflow.engines.seam import BETAS, EPSILON, Batch, Task
+from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.classifier.preparation import Lengths
+from rnnflow.engines.interface import BETAS, EPSILON, Batch, EngineConfig
 from rnnflow.engines.torch.graphs import Graphs
-from rnnflow.errors import InputError
-from rnnflow.model import SequenceClassifier
-from rnnflow.preparation import Lengths
+from rnnflow.runtime import environment, processes
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.batches import windows
 
 PACKAGES = ("torch", "numpy")
 
@@ -34,7 +36,7 @@ def device() -> str:
     return "cuda" if has_gpu and wanted != "cpu" else "cpu"
 
 
-def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> "TorchEngine":
+def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], device: str) -> "TorchEngine":
     """Return an engine for a task.
 
     Raises:
@@ -50,6 +52,21 @@ def create(task: Task, weights: Float32[np.ndarray, " parameter"], device: str) 
             )
         torch.cuda.set_device(processes.local_rank())
     return TorchEngine(task, weights, device)
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Have this thread compute with zeros instead of denormal numbers, on which a CPU is many times slower.
+
+    Gradients of long sequences are full of them. PyTorch's own threads (train.num_threads) keep the mode that they began
+    with; the first product of an engine starts them in this one.
+    """
+    is_set = sys.float_info.min / 2 == 0.0  # PyTorch can set the mode, but does not say what it is
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(is_set)
 
 
 class TorchBuffer:
@@ -74,7 +91,7 @@ class TorchBuffer:
 class TorchEngine:
     """Trains a model whose parameters it holds as one flat vector."""
 
-    def __init__(self, task: Task, weights: Float32[np.ndarray, " parameter"], device: str) -> None:
+    def __init__(self, task: EngineConfig, weights: Float32[np.ndarray, " parameter"], device: str) -> None:
         torch.set_num_threads(task.train.num_threads)
         self.recipe = task.train
         self.device = torch.device(device)
@@ -101,6 +118,7 @@ class TorchEngine:
         """Bring an array there."""
         return torch.from_numpy(values).to(self.device)
 
+    @flushed_denormals()
     def loss_and_grad(self, batch: Batch) -> Float[Tensor, ""]:
         """Return the loss of a batch; its gradient is in `gradient` afterwards."""
         optional = {"lengths": batch.lengths, "step_mask": batch.step_mask, "head_mask": batch.head_mask}
@@ -133,6 +151,7 @@ class TorchEngine:
         loss.backward()
         return loss.detach()
 
+    @flushed_denormals()
     def step(self, learning_rate: float) -> None:
         """Clip the gradient's norm and take a step of AdamW (Loshchilov and Hutter, 2019)."""
         norm = self.gradient.norm()
@@ -155,6 +174,7 @@ class TorchEngine:
             maximize=False,
         )
 
+    @flushed_denormals()
     def logits(
         self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
     ) -> Float32[np.ndarray, "batch class"]:

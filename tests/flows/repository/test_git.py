@@ -10,7 +10,7 @@ import pytest
 from flows.repository import git as git_module
 from flows.repository.git import author, commit_id, git
 from flows.supervision.dvc import Failure, StageError
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 from tests.flows.repositories import Repository
 
 pytest_plugins = ["tests.flows.repositories"]

@@ -5,9 +5,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.repository import overrides
-from rnnflow.errors import InputError
 from rnnflow.params import load
-from rnnflow.provenance import ROOT
+from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.provenance import ROOT
 from tests.flows.repositories import PARAMS_YAML, Repository
 
 pytest_plugins = ["tests.flows.repositories"]

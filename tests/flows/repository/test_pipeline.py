@@ -7,7 +7,7 @@ import pytest
 
 from flows.repository import pipeline
 from flows.repository.pipeline import Source, Stage
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 from tests.flows.repositories import DVC_YAML, Repository
 from tests.flows.services import running, wait_until
 

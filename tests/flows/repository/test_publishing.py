@@ -5,7 +5,7 @@ import pytest
 from flows.repository import publishing
 from flows.repository.workspace import Workspace, isolated
 from flows.supervision.dvc import Dvc
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 from tests.flows.repositories import Repository
 
 pytest_plugins = ["tests.flows.repositories"]

@@ -6,7 +6,7 @@ import pytest
 from flows.repository import pipeline, raw_data
 from flows.repository.workspace import Workspace
 from flows.supervision.dvc import Dvc, StageError
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 from tests.flows.repositories import Repository
 
 pytest_plugins = ["tests.flows.repositories"]

@@ -11,7 +11,7 @@ import pytest
 
 from flows.repository import pipeline
 from flows.repository.workspace import in_place, isolated, resolve, state_folder, without_password
-from rnnflow.errors import InputError
+from rnnflow.runtime.errors import InputError
 from tests.flows.repositories import Repository
 from tests.flows.services import is_alive, running
 

@@ -7,8 +7,8 @@ import pytest
 from flows.server.manifest import read
 from flows.server.pools import POOLS
 from flows.settings import load
-from rnnflow.errors import InputError
-from rnnflow.provenance import ROOT
+from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.provenance import ROOT
 from tests.flows.stand_ins import StandIn, make_stand_in
 
 NAMES = {pool.name for pool in POOLS}

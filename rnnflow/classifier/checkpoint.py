@@ -1,0 +1,60 @@
+"""A trained classifier and everything needed to use it, in one safetensors file with one JSON description."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rnnflow.classifier import safetensors_files
+from rnnflow.params import ModelParams
+from rnnflow.runtime.errors import InputError
+
+VERSION = 2
+
+
+@dataclass(frozen=True)
+class Description:
+    """What was trained, on what."""
+
+    name: str
+    """The entry of `models:`."""
+    model: ModelParams
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    """Of the sequences it was trained on: the train split, with `final_fit` the validation split as well."""
+    lengths: tuple[int, int, int]
+    """Shortest, median and longest of the same sequences, in time steps."""
+    num_parameters: int
+    md5: Mapping[str, str]
+    """Content hashes of the splits `train` and `validation`, of `params` and `code`."""
+
+
+def save(path: Path, arrays: Mapping[str, np.ndarray], description: Description) -> None:
+    """Write weights, scaling and description; equal content gives equal bytes."""
+    content = asdict(description) | {"version": VERSION, "model": description.model.model_dump()}
+    safetensors_files.write(path, arrays, content)
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], Description]:
+    """Return weights and scaling by name, and their description.
+
+    Raises:
+        InputError: the file is missing, damaged, not a checkpoint of this program or of another version.
+    """
+    arrays, content = safetensors_files.read(path)
+    version = content.get("version") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or version != VERSION:
+        raise InputError(f"{path}: checkpoint version {version}, this program reads version {VERSION}")
+    description = Description(
+        name=content["name"],
+        model=ModelParams(**content["model"]),
+        features=tuple(content["features"]),
+        classes=tuple(content["classes"]),
+        class_counts=tuple(content["class_counts"]),
+        lengths=tuple(content["lengths"]),
+        num_parameters=content["num_parameters"],
+        md5=content["md5"],
+    )
+    return arrays, description

@@ -1,0 +1,242 @@
+"""The classifier: preparation, stem, recurrent layers, pooling, head. Padding never changes its output.
+
+Shapes: B batch, T time, F feature, D directions (1 or 2), H hidden_size, C class.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+from torch import Tensor, nn
+
+from rnnflow.classifier import checkpoint
+from rnnflow.classifier.parameters import Arrays
+from rnnflow.classifier.preparation import SCALING_NAMES, Lengths, Preparation
+from rnnflow.params import ModelParams, StemParams
+from rnnflow.runtime.errors import InputError
+
+Valid = Int64[Tensor, " batch"] | None
+"""Valid steps of each sequence, or none where every sequence fills the tensor."""
+
+RUNS: dict[type[nn.RNNBase], Callable[..., Any]] = {nn.RNN: torch.rnn_tanh, nn.LSTM: torch.lstm, nn.GRU: torch.gru}
+"""What is behind the cells."""
+CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class SequenceClassifier(nn.Module):
+    """A recurrent classifier of sequences of any length.
+
+    Its parameters hold nothing yet: `restored` and `load` fill them.
+
+    Args:
+        params: the architecture.
+        num_features: features of a time step.
+        num_classes: at least two; a binary task has two.
+    """
+
+    def __init__(self, params: ModelParams, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.params = params
+        self.preparation = Preparation(params, num_features)
+        size = self.preparation.num_outputs
+        self.stem = Stem(params.stem, size) if params.stem else None
+        size = params.stem.channels if params.stem else size
+        self.layers = nn.ModuleList()
+        for _ in range(params.num_layers):
+            self.layers.append(RecurrentLayer(params.cell, size, params.hidden_size, params.bidirectional))
+            size = params.output_size
+        self.head = nn.Linear(params.pooled_size, num_classes)
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def forward(
+        self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float[Tensor, "batch class"]:
+        """Return the logits. What stands in the padding, NaN included, is never read.
+
+        Where the model refuses missing values, a sequence with one has NaN for logits.
+        """
+        prepared, num_steps = self.preparation(sequences, lengths)
+        device = self.head.weight.device
+        valid = None if num_steps is None else torch.from_numpy(num_steps).to(device)
+        logits = self.classify(torch.from_numpy(prepared).to(device), valid)
+        if self.params.missing == "refuse":
+            is_refused = torch.from_numpy(self.preparation.refused(sequences, lengths)).to(device)
+            logits = logits.masked_fill(is_refused, torch.nan)
+        return logits
+
+    def classify(
+        self,
+        prepared: Float[Tensor, "batch time feature"],
+        lengths: Valid,
+        step_mask: Float[Tensor, "layer batch time output"] | None = None,
+        head_mask: Float[Tensor, "batch pooled"] | None = None,
+    ) -> Float[Tensor, "batch class"]:
+        """Return the logits of prepared sequences.
+
+        Args:
+            prepared: what the first layer reads.
+            lengths: valid steps of each.
+            step_mask: dropout, as factors of what each layer after the first reads.
+            head_mask: dropout, as factors of what the head reads.
+        """
+        outputs = self.stem(prepared, lengths) if self.stem else prepared
+        for index, layer in enumerate(self.layers):
+            if index and step_mask is not None:
+                outputs = outputs * step_mask[index - 1]
+            outputs, final = layer(outputs, lengths)
+        pooled = final if self.params.pooling == "last" else pool(outputs, lengths, self.params.pooling)
+        logits: Tensor = self.head(pooled if head_mask is None else pooled * head_mask)
+        return logits
+
+    @torch.inference_mode()
+    def logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float32[np.ndarray, "batch class"]:
+        """Return the logits of prepared sequences."""
+        device = self.head.weight.device
+        valid = None if lengths is None else torch.from_numpy(lengths).to(device)
+        answers: Float32[np.ndarray, "batch class"]
+        answers = self.classify(torch.from_numpy(prepared).to(device), valid).cpu().numpy()
+        return answers
+
+
+def restored(arrays: Arrays, params: ModelParams, num_features: int, num_classes: int) -> SequenceClassifier:
+    """Return a classifier, on the CPU and ready to predict, from its weights and scaling.
+
+    Raises:
+        ValueError: they are others than those of this architecture.
+    """
+    with torch.device("meta"):
+        model = SequenceClassifier(params, num_features, num_classes)
+    model.preparation.restore(arrays)
+    weights = {name: torch.tensor(array) for name, array in arrays.items() if name not in SCALING_NAMES}
+    try:
+        model.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    return model.eval()
+
+
+def load(path: Path) -> tuple[SequenceClassifier, checkpoint.Description]:
+    """Return the classifier of a checkpoint, on the CPU and ready to predict, and its description.
+
+    Raises:
+        InputError: the file is missing, damaged, not a checkpoint of this program or of another version.
+    """
+    arrays, description = checkpoint.load(path)
+    try:
+        model = restored(arrays, description.model, len(description.features), len(description.classes))
+    except ValueError as error:
+        raise InputError(f"{path}: weights do not fit their description: {error}") from None
+    return model, description
+
+
+class Stem(nn.Module):
+    """Convolutions over time, each followed by a ReLU. They see zeros before and after the sequence."""
+
+    def __init__(self, params: StemParams, num_features: int) -> None:
+        super().__init__()
+        sizes = [num_features, *[params.channels] * params.num_layers]
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(before, after, params.kernel_size, padding=params.kernel_size // 2)
+            for before, after in pairwise(sizes)
+        )
+
+    def forward(
+        self, prepared: Float[Tensor, "batch time feature"], lengths: Valid
+    ) -> Float[Tensor, "batch time channel"]:
+        outputs = prepared.transpose(1, 2)
+        padding = None if lengths is None else ~valid_steps(lengths, prepared).transpose(1, 2)
+        for convolution in self.convolutions:
+            if padding is not None:
+                outputs = outputs.masked_fill(padding, 0.0)
+            outputs = convolution(outputs).relu()
+        return outputs.transpose(1, 2)
+
+
+class RecurrentLayer(nn.Module):
+    """One layer of cells in one or two directions.
+
+    The backward cell runs forward over the reversed valid steps, so that it starts at each sequence's
+    own end, as packed sequences do, and keeps the fast kernels, which packing loses.
+    """
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int, bidirectional: bool) -> None:
+        super().__init__()
+        self.forward_cell = CELLS[cell](input_size, hidden_size, batch_first=True)
+        self.backward_cell = CELLS[cell](input_size, hidden_size, batch_first=True) if bidirectional else None
+        self.output_size = hidden_size * (2 if bidirectional else 1)
+
+    def forward(
+        self, inputs: Float[Tensor, "batch time input"], lengths: Valid
+    ) -> tuple[Float[Tensor, "batch time output"], Float[Tensor, "batch output"]]:
+        """Return every step's output, and the state of each direction after its last valid step."""
+        outputs, final = _run(self.forward_cell, inputs, lengths)
+        if self.backward_cell is None:
+            return outputs, final
+        reversed_outputs, reversed_final = _run(self.backward_cell, reverse(inputs, lengths), lengths)
+        outputs = torch.cat([outputs, reverse(reversed_outputs, lengths)], dim=2)
+        return outputs, torch.cat([final, reversed_final], dim=1)
+
+
+def _run(cell: nn.RNNBase, inputs: Tensor, lengths: Valid) -> tuple[Tensor, Tensor]:
+    outputs, final = _outputs(cell, inputs)
+    if lengths is None:
+        return outputs, final
+    last = (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2])
+    return outputs, outputs.gather(1, last).squeeze(1)
+
+
+def _outputs(cell: nn.RNNBase, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the output of every step, and of the last one.
+
+    Under autocast the weights are converted here: on a GPU it would compute recurrent layers in float16, whatever it is
+    asked for (PyTorch's `AutocastRNN.cpp`).
+    """
+    device = inputs.device.type
+    if not torch.is_autocast_enabled(device):
+        outputs, state = cell(inputs)
+        return outputs, (state[0] if isinstance(state, tuple) else state)[0]
+    dtype = torch.get_autocast_dtype(device)
+    begin = torch.zeros(1, len(inputs), cell.hidden_size, dtype=dtype, device=inputs.device)
+    run, state = RUNS[type(cell)], (begin, begin) if isinstance(cell, nn.LSTM) else begin
+    weights = [weight.to(dtype) for weight in cell.parameters()]
+    with torch.autocast(device, enabled=False):
+        outputs, final, *_ = run(inputs.to(dtype), state, weights, True, 1, 0.0, cell.training, False, True)
+    return outputs.float(), final[0].float()
+
+
+def reverse(inputs: Float[Tensor, "batch time feature"], lengths: Valid) -> Float[Tensor, "batch time feature"]:
+    """Return each sequence with its valid steps in reverse order; the padding stays where it is."""
+    if lengths is None:
+        return inputs.flip(1)
+    steps = torch.arange(inputs.shape[1], device=inputs.device)
+    source = lengths[:, None] - 1 - steps
+    source = torch.where(source < 0, steps, source)
+    return inputs.gather(1, source[:, :, None].expand(-1, -1, inputs.shape[2]))
+
+
+def pool(outputs: Float[Tensor, "batch time feature"], lengths: Valid, pooling: str) -> Float[Tensor, "batch pooled"]:
+    """Return the mean, the maximum or both over the valid steps."""
+    parts = []
+    padding = None if lengths is None else ~valid_steps(lengths, outputs)
+    if "mean" in pooling:
+        summed = outputs.sum(1) if padding is None else outputs.masked_fill(padding, 0.0).sum(1)
+        parts.append(summed / (outputs.shape[1] if lengths is None else lengths[:, None]))
+    if "max" in pooling:
+        parts.append((outputs if padding is None else outputs.masked_fill(padding, -torch.inf)).amax(1))
+    return torch.cat(parts, dim=1)
+
+
+def valid_steps(
+    lengths: Int64[Tensor, " batch"], inputs: Float[Tensor, "batch time feature"]
+) -> Bool[Tensor, "batch time 1"]:
+    """Return where `inputs` holds a step of its sequence and not padding."""
+    return (torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None])[:, :, None]

@@ -1,0 +1,43 @@
+"""Arrays and what is to be said of them in one safetensors file; equal content gives equal bytes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from rnnflow.runtime.atomic_writes import complete_file
+from rnnflow.runtime.errors import InputError
+
+METADATA_KEY = "rnnflow"  # one key: with several, safetensors writes them in a different order each time
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray], description: object) -> None:
+    """Write arrays and their description, which is kept as JSON, whole or not at all."""
+    with complete_file(path) as temporary:
+        contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+        # not save_file: it writes under a random name of its own, which would stay where it is killed
+        temporary.write_bytes(save(contiguous, {METADATA_KEY: json.dumps(description, sort_keys=True)}))
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], object]:
+    """Return the arrays and their description.
+
+    Raises:
+        InputError: the file is missing, damaged, or was not written by this program.
+    """
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a complete safetensors file: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if METADATA_KEY not in metadata:
+        raise InputError(f"{path}: not a checkpoint of rnnflow: the metadata key {METADATA_KEY!r} is missing")
+    return arrays, json.loads(metadata[METADATA_KEY])

@@ -1,0 +1,246 @@
+"""Sixteen float32 numbers as one value in compiled code, and the tile of a matrix product that is made of them.
+
+Loops over single numbers are vectorised where the compiler sees that they may be; where arrays might overlap, it falls
+back without a word. A `Float32x16` is a vector whatever it sees: arithmetic works on each of the sixteen and rounds as
+IEEE 754 says, so that a CPU with short vectors computes the same bits as one with long ones.
+
+Matrices are kept in *panels*: sixteen columns, one row of them after another, then the next sixteen.
+"""
+
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any, Literal
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic, models, register_model
+
+WIDTH = 16
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+ROWS = 8 if llvm.get_host_cpu_features().get("avx512f") else 4
+"""Rows of a tile: their sums fill the registers and no more."""
+
+_FLOAT = ir.FloatType()
+_VECTOR = ir.VectorType(_FLOAT, WIDTH)
+_INDEX = ir.IntType(64)
+_SHUFFLE_INDEX = ir.IntType(32)
+
+_ALIGNMENT = 4
+"""Bytes: vectors are read and written at any number."""
+
+Start = Literal["zero", "sum", "bias"]
+
+
+class Float32x16Type(types.Type):
+    """Numba's type of sixteen float32 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Float32x16")
+
+
+FLOAT32X16 = Float32x16Type()
+
+
+@register_model(Float32x16Type)
+class _Float32x16Model(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _VECTOR)
+
+
+def _define(function: Callable, instruction: str) -> None:
+    """Let an operator on vectors stand for an instruction."""
+
+    @infer_global(function)
+    class _Template(ConcreteTemplate):
+        cases = [signature(FLOAT32X16, FLOAT32X16, FLOAT32X16)]  # noqa: RUF012 - as Numba wants it
+
+    @lower_builtin(function, FLOAT32X16, FLOAT32X16)
+    def _lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return getattr(builder, instruction)(*args)
+
+
+_define(operator.add, "fadd")
+_define(operator.sub, "fsub")
+_define(operator.mul, "fmul")
+_define(operator.truediv, "fdiv")
+
+
+def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    return context.make_array(kind)(context, builder, array).data
+
+
+def _vector_at(builder: Any, data: Any, index: Any) -> Any:
+    return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
+
+
+def _load(builder: Any, address: Any) -> Any:
+    return builder.load(address, align=_ALIGNMENT)
+
+
+def _store(builder: Any, value: Any, address: Any) -> None:
+    builder.store(value, address, align=_ALIGNMENT)
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    undefined = ir.Constant(_VECTOR, ir.Undefined)
+    # One element, then sixteen copies of it: the pattern that LLVM turns into a broadcast.
+    first = builder.insert_element(undefined, value, ir.Constant(_SHUFFLE_INDEX, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_SHUFFLE_INDEX, WIDTH), [0] * WIDTH))
+
+
+def _fma(builder: Any) -> Any:
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{WIDTH}f32")
+
+
+@intrinsic
+def load(typing_context, array, index):
+    """Return sixteen numbers of an array from `index` on."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _load(builder, _vector_at(builder, _data(context, builder, sig.args[0], args[0]), args[1]))
+
+    return FLOAT32X16(array, types.intp), emit
+
+
+@intrinsic
+def store(typing_context, array, index, vector):
+    """Write sixteen numbers into an array from `index` on."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        _store(builder, args[2], _vector_at(builder, _data(context, builder, sig.args[0], args[0]), args[1]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, FLOAT32X16), emit
+
+
+@intrinsic
+def broadcast(typing_context, number):
+    """Return one number sixteen times."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _splat(builder, args[0])
+
+    return FLOAT32X16(types.float32), emit
+
+
+@intrinsic
+def fma(typing_context, a, b, c):
+    """Return `a * b + c`, rounded once."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.call(_fma(builder), args)
+
+    return FLOAT32X16(FLOAT32X16, FLOAT32X16, FLOAT32X16), emit
+
+
+@intrinsic
+def larger(typing_context, a, b):
+    """Return the larger of each two numbers; NaN where either is."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        first, second = args
+        keeps = builder.fcmp_ordered(">=", first, second)
+        is_nan = builder.fcmp_unordered("uno", first, first)
+        return builder.select(builder.or_(keeps, is_nan), first, second)
+
+    return FLOAT32X16(FLOAT32X16, FLOAT32X16), emit
+
+
+@intrinsic
+def where_equal(typing_context, a, b, value, other):
+    """Return `value` where `a` is `b`, else `other`."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("==", args[0], args[1]), args[2], args[3])
+
+    return FLOAT32X16(FLOAT32X16, FLOAT32X16, FLOAT32X16, FLOAT32X16), emit
+
+
+@intrinsic
+def clamp(typing_context, vector, bound):
+    """Return numbers no further from zero than `bound`; NaN stays NaN."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        high, low = _splat(builder, args[1]), _splat(builder, builder.fneg(args[1]))
+        value = builder.select(builder.fcmp_ordered(">", args[0], high), high, args[0])
+        return builder.select(builder.fcmp_ordered("<", value, low), low, value)
+
+    return FLOAT32X16(FLOAT32X16, types.float32), emit
+
+
+def kernel(function: Callable) -> Any:
+    """Let Numba compile a function when it is called, without what a type checker may have wrapped around it."""
+    return njit(error_model="numpy", nogil=True)(inspect.unwrap(function))
+
+
+def tile(start: Start, is_transposed: bool) -> Any:
+    """Return the compiled product of `ROWS` rows with a panel: it adds up `depth` terms in registers, in their order.
+
+    The function it returns takes `(work, c, a, a_stride, b, depth, bias)`: all in one array, by their places in it. In
+    every step it reads sixteen numbers of `b`, multiplies them by one number of each row of `a` and adds the products to
+    the row's sums, with one instruction a row (rounded once) on AVX-512.
+
+    Args:
+        start: what the terms are added to: zero, what is in `c`, or the sixteen numbers at `bias`.
+        is_transposed: whether the rows of the product are columns of `a`, within one panel.
+    """
+
+    @intrinsic
+    def compiled(typing_context, work, c, a, a_stride, b, depth, bias):
+        def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            data = _data(context, builder, sig.args[0], args[0])
+            _, c, a, a_stride, b, depth, bias = args
+            number = lambda value: ir.Constant(_INDEX, value)  # noqa: E731
+            targets = [_vector_at(builder, data, builder.add(c, number(row * WIDTH))) for row in range(ROWS)]
+            if start == "bias":
+                begin = [_load(builder, _vector_at(builder, data, bias))] * ROWS
+            elif start == "sum":
+                begin = [_load(builder, target) for target in targets]
+            else:
+                begin = [ir.Constant(_VECTOR, [0.0] * WIDTH)] * ROWS
+
+            # A loop in LLVM's form: the head chooses between the body and the end, and the phi nodes say what the step
+            # and the sums are there, depending on where it was entered from. Sums that are phi nodes stay in registers.
+            before = builder.block
+            head, body, end = (builder.append_basic_block(f"tile.{name}") for name in ("head", "body", "end"))
+            builder.branch(head)
+
+            builder.position_at_end(head)
+            step = builder.phi(_INDEX)
+            step.add_incoming(number(0), before)
+            sums = [builder.phi(_VECTOR) for _ in range(ROWS)]
+            for total, first in zip(sums, begin, strict=True):
+                total.add_incoming(first, before)
+            builder.cbranch(builder.icmp_signed("<", step, depth), body, end)
+
+            builder.position_at_end(body)
+            row_of_b = builder.shl(step, number(4))  # (depth, 16)
+            terms = _load(builder, _vector_at(builder, data, builder.add(b, row_of_b)))
+            if is_transposed:  # (depth, 16), of which the tile's rows are ROWS columns side by side
+                place, apart = row_of_b, 1
+            else:  # (depth / 16, rows, 16), of which they are ROWS rows one below the other
+                panel, column = builder.ashr(step, number(4)), builder.and_(step, number(WIDTH - 1))
+                place, apart = builder.add(builder.mul(panel, a_stride), column), WIDTH
+            place = builder.add(a, place)
+            for row, total in enumerate(sums):
+                factor = builder.load(builder.gep(data, [builder.add(place, number(row * apart))]))
+                total.add_incoming(builder.call(_fma(builder), [_splat(builder, factor), terms, total]), body)
+            step.add_incoming(builder.add(step, number(1)), body)
+            builder.branch(head)
+
+            builder.position_at_end(end)
+            for total, target in zip(sums, targets, strict=True):
+                _store(builder, total, target)
+            return context.get_dummy_value()
+
+        index = types.intp
+        return types.void(work, index, index, index, index, index, index), emit
+
+    return compiled

@@ -1,0 +1,1 @@
+"""The classifier as an ONNX file, and whether it agrees with PyTorch."""

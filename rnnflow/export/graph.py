@@ -1,0 +1,163 @@
+"""The classifier as an ONNX graph, built node by node from its weights.
+
+Inputs `sequence (batch, time, feature)` float32 and `lengths (batch)` int64, output `probabilities
+(batch, class)`; batch and time are free. The preparation of the raw steps is in the graph.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from torch import nn
+
+from rnnflow.classifier.model import RecurrentLayer, SequenceClassifier
+from rnnflow.export.nodes import Nodes
+from rnnflow.export.preparation_nodes import prepare, refused
+from rnnflow.export.version import VERSION
+
+OPSET = 17
+IR_VERSION = 8
+OPERATORS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
+GATE_ORDER = {"rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}
+"""Place in PyTorch of each gate of ONNX: i, o, f, c of i, f, g, o; z, r, h of r, z, n."""
+SEQUENCE = "raw time steps, padded at the end; property `features` names the last axis"
+LENGTHS = "number of time steps of each sequence; padding is not read"
+PROBABILITIES = "property `classes` names the last axis"
+
+
+def build(model: SequenceClassifier, metadata: Mapping[str, str], model_version: int = 0) -> onnx.ModelProto:
+    """Return the graph of `model`, with `metadata` as its properties; `model_version` as `version_number` gives it."""
+    graph = Nodes()
+    _classifier(graph, model)
+    num_features, num_classes = model.preparation.num_features, model.head.out_features
+    proto = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "rnnflow",
+            [
+                helper.make_tensor_value_info("sequence", TensorProto.FLOAT, ["batch", "time", num_features], SEQUENCE),
+                helper.make_tensor_value_info("lengths", TensorProto.INT64, ["batch"], LENGTHS),
+            ],
+            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", num_classes], PROBABILITIES)],
+            graph.constants,
+        ),
+        producer_name="rnnflow",
+        producer_version=VERSION,
+        model_version=model_version,
+        doc_string=_description(model),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    helper.set_model_props(proto, dict(metadata))
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def serialise(proto: onnx.ModelProto) -> bytes:
+    """Return the bytes of a model, the same for equal models."""
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def version_number(md5: str) -> int:
+    """Return what the file's `model_version` says of weights with this md5: its first 15 digits, as a number.
+
+    ONNX wants an integer of 64 bits with a sign. Counting versions would need to know the versions before this one.
+    """
+    return int(md5[:15], 16)
+
+
+def _description(model: SequenceClassifier) -> str:
+    """What a viewer of ONNX files shows to somebody who knows nothing of rnnflow."""
+    params = model.params
+    direction = "bidirectional " if params.bidirectional else ""
+    return (
+        f"Sequence classifier: {direction}{params.cell.upper()}, layers: {params.num_layers}, "
+        f"hidden size: {params.hidden_size}, features: {model.preparation.num_features}, "
+        f"classes: {model.head.out_features}"
+    )
+
+
+def _classifier(graph: Nodes, model: SequenceClassifier) -> None:
+    """Every node from the inputs to `probabilities`."""
+    outputs, lengths = prepare(graph, model.preparation, "sequence", "lengths")
+    if model.stem:
+        is_valid = graph.valid_steps(outputs, lengths)
+        outputs = _stem(graph, model.stem.convolutions, outputs, is_valid)
+    outputs = graph.add("Transpose", [outputs], perm=[1, 0, 2])
+    final = ""
+    lengths_of_cells = graph.add("Cast", [lengths], to=TensorProto.INT32)
+    for layer in model.layers:
+        assert isinstance(layer, RecurrentLayer)
+        outputs, final = _recurrent(graph, layer, model.params.cell, outputs, lengths_of_cells)
+    pooled = _pooling(graph, model.params.pooling, outputs, final, lengths)
+    logits = graph.add("Gemm", [pooled, graph.constant(model.head.weight), graph.constant(model.head.bias)], transB=1)
+    if model.params.missing == "refuse":
+        is_refused = refused(graph, "sequence", "lengths")
+        logits = graph.add("Where", [is_refused, graph.constant(np.nan), logits])
+    graph.add("Softmax", [logits], output="probabilities", axis=1)
+
+
+def _stem(graph: Nodes, convolutions: nn.ModuleList, inputs: str, is_valid: str) -> str:
+    is_valid = graph.add("Transpose", [is_valid], perm=[0, 2, 1])
+    zero = graph.constant(0.0)
+    outputs = graph.add("Transpose", [inputs], perm=[0, 2, 1])
+    for convolution in convolutions:
+        assert isinstance(convolution, nn.Conv1d)
+        assert convolution.bias is not None
+        half = convolution.kernel_size[0] // 2
+        masked = graph.add("Where", [is_valid, outputs, zero])
+        weights = [graph.constant(convolution.weight), graph.constant(convolution.bias)]
+        outputs = graph.add("Relu", [graph.add("Conv", [masked, *weights], pads=[half, half])])
+    return graph.add("Transpose", [outputs], perm=[0, 2, 1])
+
+
+def _recurrent(graph: Nodes, layer: RecurrentLayer, cell: str, inputs: str, lengths: str) -> tuple[str, str]:
+    """Outputs (time, batch, direction * hidden) and final states (batch, direction * hidden)."""
+    directions = [module for module in (layer.forward_cell, layer.backward_cell) if module is not None]
+    hidden_size = directions[0].hidden_size
+    stacked = [np.stack(arrays) for arrays in zip(*(_weights(module, cell) for module in directions), strict=True)]
+    name = f"{cell}_{len(graph.nodes)}"
+    attributes: dict[str, Any] = {"linear_before_reset": 1} if cell == "gru" else {}
+    graph.nodes.append(
+        helper.make_node(
+            OPERATORS[cell],
+            [inputs, *(graph.constant(array) for array in stacked), lengths],
+            [f"{name}_steps", f"{name}_final"],
+            hidden_size=hidden_size,
+            direction="bidirectional" if len(directions) == 2 else "forward",
+            **attributes,
+        )
+    )
+    by_batch = graph.add("Transpose", [f"{name}_steps"], perm=[0, 2, 1, 3])
+    outputs = graph.add("Reshape", [by_batch, graph.constant([0, 0, -1])])
+    final = graph.add("Transpose", [f"{name}_final"], perm=[1, 0, 2])
+    return outputs, graph.add("Reshape", [final, graph.constant([0, -1])])
+
+
+def _weights(module: nn.RNNBase, cell: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Input weights, recurrent weights and both biases of one direction, with the gates in ONNX's order."""
+
+    def reordered(name: str) -> np.ndarray:
+        gates = np.split(module.get_parameter(name).detach().numpy(), len(GATE_ORDER[cell]))
+        return np.concatenate([gates[place] for place in GATE_ORDER[cell]])
+
+    biases = np.concatenate([reordered("bias_ih_l0"), reordered("bias_hh_l0")])
+    return reordered("weight_ih_l0"), reordered("weight_hh_l0"), biases
+
+
+def _pooling(graph: Nodes, pooling: str, outputs: str, final: str, lengths: str) -> str:
+    if pooling == "last":
+        return final
+    by_batch = graph.add("Transpose", [outputs], perm=[1, 0, 2])
+    parts = []
+    if "mean" in pooling:
+        # The operators leave zeros behind the end of a sequence.
+        summed = graph.add("ReduceSum", [by_batch, graph.constant([1])], keepdims=0)
+        parts.append(graph.add("Div", [summed, graph.add("Unsqueeze", [graph.number(lengths), graph.constant([1])])]))
+    if "max" in pooling:
+        masked = graph.add("Where", [graph.valid_steps(by_batch, lengths), by_batch, graph.constant(-np.inf)])
+        parts.append(graph.add("ReduceMax", [masked], axes=[1], keepdims=0))
+    return graph.add("Concat", parts, axis=1) if len(parts) > 1 else parts[0]

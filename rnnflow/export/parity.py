@@ -1,0 +1,72 @@
+"""Whether an ONNX file answers as the PyTorch model it was exported from."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+
+from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.serving.predictor import Predictor
+
+MISSING_SHARES = (0.02, 0.02, 0.3, 1.0)
+"""Of the values of a sequence, one of them drawn for each."""
+
+
+@torch.inference_mode()
+def largest_difference(
+    model: SequenceClassifier, predictor: Predictor, batch_sizes: Sequence[int], lengths: Sequence[int]
+) -> float:
+    """Return the largest difference between their probabilities.
+
+    For each batch size and longest length, sequences of that length down to one step are run, drawn
+    around the scaling's mean, few to all of their values missing. onnxruntime gets garbage (NaN, and large
+    numbers) in the padding; PyTorch runs each sequence alone, without any padding. A model that refuses
+    missing values gets the same sequences complete as well, and has to answer NaN where they are not.
+    """
+    rng = np.random.default_rng(0)
+    largest = 0.0
+    for batch_size in batch_sizes:
+        for longest in lengths:
+            complete = _sequences(model, rng, batch_size, longest)
+            share = rng.choice(MISSING_SHARES, (batch_size, 1, 1))
+            incomplete = np.where(rng.random(complete.shape) < share, np.float32(np.nan), complete)
+            valid = rng.integers(1, longest + 1, batch_size)
+            valid[0] = longest
+            for sequences in (complete, incomplete) if model.params.missing == "refuse" else (incomplete,):
+                largest = max(largest, _difference(model, predictor, sequences, valid))
+    return largest
+
+
+def _sequences(
+    model: SequenceClassifier, rng: np.random.Generator, batch_size: int, num_steps: int
+) -> Float32[np.ndarray, "batch time feature"]:
+    num_features = model.preparation.num_features
+    mean = model.preparation.mean[:num_features]
+    deviation = 1 / model.preparation.inverse_deviation[:num_features]
+    return rng.standard_normal((batch_size, num_steps, num_features), dtype=np.float32) * deviation + mean
+
+
+def _difference(
+    model: SequenceClassifier,
+    predictor: Predictor,
+    sequences: Float32[np.ndarray, "batch time feature"],
+    lengths: Int64[np.ndarray, " batch"],
+) -> float:
+    """Infinite where one of them answers with a number and the other does not, or where none has to be refused."""
+    alone = [
+        model(sequence[None, :length], None).softmax(1).numpy()
+        for sequence, length in zip(sequences, lengths, strict=True)
+    ]
+    expected = np.concatenate(alone)
+    is_valid = np.arange(sequences.shape[1]) < lengths[:, None]
+    is_refused = np.isnan(sequences).any(2, where=is_valid[:, :, None]).any(1) & (model.params.missing == "refuse")
+    largest = 0.0
+    for garbage in (np.nan, 1e6):
+        answered = predictor.run(np.where(is_valid[:, :, None], sequences, np.float32(garbage)), lengths)
+        for probabilities in (expected, answered):
+            if (np.isnan(probabilities) != is_refused[:, None]).any():
+                return np.inf
+        difference = np.abs(answered - expected)[~is_refused].max(initial=0.0)
+        largest = max(largest, float(difference))
+    return largest

@@ -1,0 +1,110 @@
+"""The preparation of a classifier as nodes of its ONNX graph; each function mirrors one of `preparation`."""
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from rnnflow.classifier.preparation import SEQUENCE_VARIANCE_FLOOR, Preparation
+from rnnflow.export.nodes import Nodes
+
+
+def prepare(graph: Nodes, preparation: Preparation, sequence: str, lengths: str) -> tuple[str, str]:
+    """Add the preparation and return the prepared sequences and their lengths; the padding may hold anything."""
+    params, num_features = preparation.params, preparation.num_features
+    means = np.split(preparation.mean, len(preparation.mean) // num_features)
+    values = graph.add("Sub", [sequence, graph.constant(means[0])])
+    if params.missing == "forward_fill":
+        values = _forward_filled(graph, values, num_features)
+    if params.downsampling > 1:
+        values, lengths = _block_means(graph, values, lengths, params.downsampling, num_features)
+    known = graph.add("Not", [graph.add("IsNaN", [values])]) if params.missing == "mask" else ""
+    if params.differences:
+        changes = graph.add("Sub", [_differences(graph, values), graph.constant(means[1])])
+        values = graph.add("Concat", [values, changes], axis=2)
+    scaled = graph.add("Mul", [values, graph.constant(preparation.inverse_deviation)])
+    if params.scaling == "sequence":
+        scaled = _standardised(graph, scaled, graph.valid_steps(scaled, lengths))
+    else:
+        scaled = graph.add("Where", [graph.add("IsNaN", [scaled]), graph.constant(0.0), scaled])
+    if known:
+        scaled = graph.add("Concat", [scaled, graph.number(known)], axis=2)
+    return scaled, lengths
+
+
+def refused(graph: Nodes, sequence: str, lengths: str) -> str:
+    """Add and return which sequences miss a value in a valid step: bool (batch, 1)."""
+    missing = graph.add("And", [graph.add("IsNaN", [sequence]), graph.valid_steps(sequence, lengths)])
+    by_step = graph.add("ReduceMax", [graph.number(missing)], axes=[2], keepdims=0)
+    return graph.add("Cast", [graph.add("ReduceMax", [by_step], axes=[1], keepdims=1)], to=TensorProto.BOOL)
+
+
+def _forward_filled(graph: Nodes, values: str, num_features: int) -> str:
+    """A scan over time whose state is the last known value of each feature."""
+    last, step = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", num_features]) for name in ("last", "step")
+    )
+    filled, state = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", num_features]) for name in ("filled", "state")
+    )
+    body = [
+        helper.make_node("IsNaN", ["step"], ["is_missing"]),
+        helper.make_node("Where", ["is_missing", "last", "step"], ["filled"]),
+        helper.make_node("Identity", ["filled"], ["state"]),
+    ]
+    batch = graph.add("Shape", [values], start=0, end=1)
+    shape = graph.add("Concat", [batch, graph.constant([num_features])], axis=0)
+    unknown = graph.add("Expand", [graph.constant(np.nan), shape])
+    name = f"filled_{len(graph.nodes)}"
+    graph.nodes.append(
+        helper.make_node(
+            "Scan",
+            [unknown, values],
+            [f"{name}_last", name],
+            body=helper.make_graph(body, "forward_fill", [last, step], [state, filled]),
+            num_scan_inputs=1,
+            scan_input_axes=[1],
+            scan_output_axes=[1],
+        )
+    )
+    return name
+
+
+def _block_means(graph: Nodes, values: str, lengths: str, size: int, num_features: int) -> tuple[str, str]:
+    """The means and the number of blocks of each sequence."""
+    known = graph.add("Not", [graph.add("IsNaN", [values])])
+    known = graph.add("And", [known, graph.valid_steps(values, lengths)])
+    missing_steps = graph.add("Mod", [graph.add("Neg", [graph.num_steps(values)]), graph.constant([size])])
+    pads = graph.add("Concat", [graph.constant([0, 0, 0, 0]), missing_steps, graph.constant([0])], axis=0)
+    shape = graph.constant([0, -1, size, num_features])
+
+    def sums(name: str) -> str:
+        blocks = graph.add("Reshape", [graph.add("Pad", [name, pads]), shape])
+        return graph.add("ReduceSum", [blocks, graph.constant([2])], keepdims=0)
+
+    filled = graph.add("Where", [known, values, graph.constant(0.0)])
+    means = graph.add("Div", [sums(filled), sums(graph.number(known))])
+    rounded_up = graph.add("Add", [lengths, graph.constant([size - 1])])
+    return means, graph.add("Div", [rounded_up, graph.constant([size])])
+
+
+def _differences(graph: Nodes, values: str) -> str:
+    axis = graph.constant([1])
+    last = graph.constant([np.iinfo(np.int64).max])
+    later = graph.add("Slice", [values, graph.constant([1]), last, axis])
+    earlier = graph.add("Slice", [values, graph.constant([0]), graph.constant([-1]), axis])
+    return graph.add("Pad", [graph.add("Sub", [later, earlier]), graph.constant([0, 1, 0, 0, 0, 0])])
+
+
+def _standardised(graph: Nodes, scaled: str, is_valid: str) -> str:
+    known = graph.add("And", [graph.add("Not", [graph.add("IsNaN", [scaled])]), is_valid])
+    zero = graph.constant(0.0)
+    count = graph.add("ReduceSum", [graph.number(known), graph.constant([1])], keepdims=1)
+    count = graph.add("Max", [count, graph.constant(1.0)])
+
+    def mean(values: str) -> str:
+        return graph.add("Div", [graph.add("ReduceSum", [values, graph.constant([1])], keepdims=1), count])
+
+    filled = graph.add("Where", [known, scaled, zero])
+    centred = graph.add("Where", [known, graph.add("Sub", [filled, mean(filled)]), zero])
+    variance = mean(graph.add("Mul", [centred, centred]))
+    floored = graph.add("Add", [variance, graph.constant(SEQUENCE_VARIANCE_FLOOR)])
+    return graph.add("Div", [centred, graph.add("Sqrt", [floored])])

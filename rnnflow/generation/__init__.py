@@ -1,0 +1,1 @@
+"""From files or a synthetic source to a data set."""

@@ -1,0 +1,166 @@
+"""The profile of a data set, and how far new data is from it."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rnnflow.params import DriftParams
+from rnnflow.runtime.errors import InputError
+
+Reference = Mapping[str, Any]
+"""A profile as JSON keeps it, or nothing."""
+
+_OF_FEATURE = ("low", "high", "mean", "deviation", "missing_share")
+
+
+@dataclass
+class Profile:
+    """What sequences look like, gathered table after table.
+
+    Args:
+        features: their names.
+    """
+
+    features: tuple[str, ...]
+    num_steps: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+    classes: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        size = len(self.features)
+        self.count, self.total, self.squares = (np.zeros(size) for _ in range(3))
+        self.low, self.high = np.full(size, np.inf), np.full(size, -np.inf)
+
+    def add(self, table: pa.Table) -> None:
+        """Take in sequences in the contract's schema."""
+        if not len(table):
+            return
+        sequences = table["sequence"].combine_chunks()
+        # By feature: numpy reduces long rows many times faster than short ones.
+        values = sequences.flatten().to_numpy().reshape(-1, len(self.features)).T.astype(np.float64, order="C")
+        missing = np.isnan(values)
+        has_missing = bool(missing.any())
+        filled = np.where(missing, 0.0, values) if has_missing else values
+        self.num_steps += values.shape[1]
+        self.count += values.shape[1] - missing.sum(1)
+        self.total += filled.sum(1)
+        self.squares += np.square(filled).sum(1)
+        self.low = np.minimum(self.low, (np.where(missing, np.inf, values) if has_missing else values).min(1))
+        self.high = np.maximum(self.high, (np.where(missing, -np.inf, values) if has_missing else values).max(1))
+        lengths = pc.list_value_length(sequences).to_numpy(zero_copy_only=False) // len(self.features)
+        self.lengths.update(dict(zip(*(part.tolist() for part in np.unique(lengths, return_counts=True)), strict=True)))
+        counts = pc.value_counts(table["label"]).to_pylist()
+        self.classes.update({entry["values"]: entry["counts"] for entry in counts})
+
+    def merge(self, other: "Profile") -> None:
+        """Take in what another profile of the same features has gathered."""
+        self.num_steps += other.num_steps
+        self.count += other.count
+        self.total += other.total
+        self.squares += other.squares
+        self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        self.lengths.update(other.lengths)
+        self.classes.update(other.classes)
+
+    @property
+    def num_sequences(self) -> int:
+        return self.lengths.total()
+
+    def content(self) -> dict[str, Any]:
+        """Return the profile as JSON keeps it; a feature without any known value has no range."""
+        mean = self.total / np.maximum(self.count, 1)
+        deviation = np.sqrt(np.maximum(self.squares / np.maximum(self.count, 1) - mean**2, 0))
+        return {
+            "sequences": self.num_sequences,
+            "features": {
+                name: {
+                    "low": float(self.low[index]) if self.count[index] else None,
+                    "high": float(self.high[index]) if self.count[index] else None,
+                    "mean": float(mean[index]),
+                    "deviation": float(deviation[index]),
+                    "missing_share": float(1 - self.count[index] / max(1, self.num_steps)),
+                }
+                for index, name in enumerate(self.features)
+            },
+            "lengths": {"shortest": min(self.lengths), "longest": max(self.lengths), "steps": self.num_steps},
+            "class_shares": {name: count / self.num_sequences for name, count in sorted(self.classes.items())},
+        }
+
+
+def load_reference(path: Path) -> Reference:
+    """Return the profile that new data is compared with; empty where none was accepted yet.
+
+    Raises:
+        InputError: the file is no profile.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a profile in JSON, or {{}}: {error}") from None
+    if content != {} and not _is_profile(content):
+        raise InputError(f"{path}: expected a profile as stage generate writes it, or {{}} for none")
+    return content
+
+
+def _is_profile(content: Any) -> bool:
+    try:
+        features = [content["features"][name][key] for name in content["features"] for key in _OF_FEATURE]
+        shares = list(content["class_shares"].values())
+        counts = [content["lengths"]["shortest"], content["lengths"]["longest"], *content["files"].values()]
+    except (AttributeError, KeyError, TypeError):
+        return False
+    return all(isinstance(entry, int | float | None) for entry in [*features, *shares, *counts])
+
+
+def differences(new: Profile, reference: Reference, bounds: DriftParams) -> list[str]:
+    """Return a line for each way in which `new` lies outside the bounds around `reference`."""
+    if not reference or not new.num_sequences:
+        return []
+    content = new.content()
+    if list(content["features"]) != list(reference["features"]):
+        return [f"features are {', '.join(content['features'])}, were {', '.join(reference['features'])}"]
+    return [
+        *(line for name in new.features for line in _of_feature(name, content, reference, bounds)),
+        *_of_lengths(content["lengths"], reference["lengths"], bounds),
+        *_of_classes(content["class_shares"], reference["class_shares"], bounds),
+    ]
+
+
+def _of_feature(name: str, content: Mapping[str, Any], reference: Reference, bounds: DriftParams) -> Iterator[str]:
+    now, before = content["features"][name], reference["features"][name]
+    if abs(now["missing_share"] - before["missing_share"]) > bounds.missing_share:
+        yield f"feature {name!r}: share of missing values {now['missing_share']:.3f}, was {before['missing_share']:.3f}"
+    if now["low"] is None or before["low"] is None:
+        return
+    margin = bounds.range * (before["high"] - before["low"])
+    if now["low"] < before["low"] - margin or now["high"] > before["high"] + margin:
+        yield f"feature {name!r}: range {_range(now)}, was {_range(before)}"
+    if abs(now["mean"] - before["mean"]) > bounds.mean * before["deviation"] + 1e-12:
+        yield f"feature {name!r}: mean {now['mean']:.4g}, was {before['mean']:.4g} ± {before['deviation']:.4g}"
+
+
+def _of_lengths(now: Mapping[str, int], before: Mapping[str, int], bounds: DriftParams) -> Iterator[str]:
+    if now["longest"] > before["longest"] * bounds.length or now["shortest"] < before["shortest"] / bounds.length:
+        yield (
+            f"lengths: {now['shortest']} to {now['longest']} steps, were {before['shortest']} to {before['longest']}"
+        )
+
+
+def _of_classes(now: Mapping[str, float], before: Mapping[str, float], bounds: DriftParams) -> Iterator[str]:
+    for name in sorted({*now, *before}):
+        share, known = now.get(name, 0.0), before.get(name, 0.0)
+        if name not in before:
+            yield f"class {name!r}: was not there"
+        elif abs(share - known) > bounds.class_share:
+            yield f"class {name!r}: share {share:.3f}, was {known:.3f}"
+
+
+def _range(feature: Mapping[str, float]) -> str:
+    return f"{feature['low']:.4g} to {feature['high']:.4g}"

@@ -1,0 +1,19 @@
+"""Where sequences come from: each source yields deliveries, a file's worth of sequences each."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+from rnnflow.generation.sources import archives, files, synthetic
+from rnnflow.generation.sources.delivery import Delivery
+from rnnflow.params import ArchiveName, GenerateParams, SourceName
+
+Source = Callable[[GenerateParams, Path], Iterator[Delivery]]
+
+SOURCES: Mapping[SourceName, Source] = {
+    "sum_sign": synthetic.sum_sign,
+    "adding": synthetic.adding,
+    "files": files.read,
+    **{name: partial(archives.read, name) for name in get_args(ArchiveName)},
+}

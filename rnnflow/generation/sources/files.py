@@ -1,0 +1,151 @@
+"""The user's own recordings: files of one format below `data/raw`, in whatever layout the params describe."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from rnnflow.generation.sources.arrays import read_arrays
+from rnnflow.generation.sources.csv_files import read_csv
+from rnnflow.generation.sources.cutting import Cutter, Whole, Windows, sequences
+from rnnflow.generation.sources.delivery import Delivery
+from rnnflow.generation.sources.opened import Opened
+from rnnflow.generation.sources.parquet_files import read_parquet
+from rnnflow.generation.sources.ts_files import read_ts
+from rnnflow.params import FilesParams, GenerateParams, WindowParams
+from rnnflow.runtime.errors import InputError
+
+FORMATS = {
+    ".parquet": ("Parquet", read_parquet),
+    ".pq": ("Parquet", read_parquet),
+    ".csv": ("CSV", read_csv),
+    ".tsv": ("CSV", read_csv),
+    ".csv.gz": ("CSV", read_csv),
+    ".tsv.gz": ("CSV", read_csv),
+    ".npz": ("NumPy", read_arrays),
+    ".ts": ("ts", read_ts),
+    ".arff": ("ARFF", read_ts),
+}
+KNOWN = " ".join(sorted(FORMATS))
+
+
+def read(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
+    """Yield every file that the params name, in the order of their paths.
+
+    Raises:
+        InputError: no file, two formats, a damaged file, one with other features or columns than the first.
+    """
+    for path, opened in open_all(find(params.files.paths, raw), raw, params.files):
+        cutter = cutter_of(opened, params.files, params.windows)
+        name = path.relative_to(raw).as_posix()
+        yield Delivery(name, str(path), sequences(opened.steps, cutter), num_left_out=partial(_left_out, cutter))
+
+
+def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[tuple[Path, Opened]]:
+    """Yield files that hold the same, each to be read before the next.
+
+    Raises:
+        InputError: one has other features or columns than the first, or times with a zone where the others have none.
+    """
+    first: Opened | None = None
+    zone_is_known: bool | None = None
+    for path in paths:
+        _, opens = FORMATS[format_of(path)]
+        opened: Opened = opens(path, path.relative_to(raw), files)
+        first = first or opened
+        _check_agreement(opened, first)
+        yield path, opened
+        has_zone = opened.zone_is_known()
+        if None not in (has_zone, zone_is_known) and has_zone != zone_is_known:
+            what = "a time zone" if has_zone else "no time zone"
+            raise InputError(f"{path}: the times have {what}, unlike those of the files before")
+        zone_is_known = zone_is_known if has_zone is None else has_zone
+
+
+def find(paths: Sequence[str], raw: Path) -> list[Path]:
+    """Return the files that `paths` name below `raw`, sorted; of a folder all whose format is known.
+
+    Raises:
+        InputError: nothing matches, a file's format is not known, or there are two formats.
+    """
+    found: set[Path] = set()
+    for name in paths:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"generate.files.paths: {name!r} leads out of {raw}, below which all files must be")
+        is_glob = any(sign in name for sign in "*?[")
+        matches = sorted(raw.glob(name)) if is_glob else [raw / name]
+        files = [path for match in matches if match.exists() for path in _files_of(match, raw, is_glob)]
+        if not files:
+            raise InputError(f"{raw / name}: no file that source 'files' reads ({KNOWN}); see {raw}/README.md")
+        found.update(files)
+    by_format: dict[str, Path] = {}
+    for path in sorted(found):
+        by_format.setdefault(FORMATS[format_of(path)][0], path)
+    if len(by_format) > 1:
+        (one, first), (other, second) = list(by_format.items())[:2]
+        raise InputError(
+            f"{second}: {other}, but {first} is {one}; name the files of one format in generate.files.paths"
+        )
+    return sorted(found)
+
+
+def _files_of(match: Path, raw: Path, is_glob: bool) -> list[Path]:
+    """Return a file, or those of a folder; what a person did not name itself has a known format and is not hidden."""
+    if not match.is_dir():
+        if is_glob and (_ending(match) not in FORMATS or _is_hidden(match.relative_to(raw))):
+            return []
+        format_of(match)
+        return [match]
+    if is_glob and _is_hidden(match.relative_to(raw)):
+        return []
+    found = []
+    for folder, folders, names in os.walk(match, followlinks=True):
+        folders[:] = [name for name in folders if not _is_hidden(Path(name)) and not _leads_back(Path(folder, name))]
+        found += [Path(folder, name) for name in names if _ending(Path(name)) in FORMATS and not _is_hidden(Path(name))]
+    if broken := [path for path in sorted(found) if not path.exists()]:
+        raise InputError(f"{broken[0]}: a link to a file that is not there; `dvc checkout` brings tracked ones back")
+    return found
+
+
+def _is_hidden(below: Path) -> bool:
+    return any(part.startswith(("_", ".")) for part in below.parts)
+
+
+def _leads_back(folder: Path) -> bool:
+    return folder.is_symlink() and folder.resolve() in folder.absolute().parents
+
+
+def _ending(path: Path) -> str:
+    return "".join(path.suffixes[-2:]).lower() if path.suffix == ".gz" else path.suffix.lower()
+
+
+def format_of(path: Path) -> str:
+    """Return the ending that says a file's format.
+
+    Raises:
+        InputError: it is none that is known.
+    """
+    if _ending(path) not in FORMATS:
+        raise InputError(
+            f"{path}: the format {path.suffix or 'without an ending'!r} is not known, expected one of {KNOWN}"
+        )
+    return _ending(path)
+
+
+def cutter_of(opened: Opened, files: FilesParams, windows: WindowParams | None) -> Cutter:
+    """Return what makes sequences of the file's recordings."""
+    if windows is None:
+        return Whole(opened.origin, opened.features, files.max_length)
+    return Windows(opened.origin, opened.features, windows)
+
+
+def _left_out(cutter: Cutter) -> int:
+    return cutter.num_left_out
+
+
+def _check_agreement(opened: Opened, first: Opened) -> None:
+    path, other = opened.origin.path, first.origin.path
+    if opened.features != first.features:
+        raise InputError(f"{path}: features {', '.join(opened.features)}, but {other} has {', '.join(first.features)}")
+    if opened.parts != first.parts:
+        raise InputError(f"{path}: columns {', '.join(opened.parts)}, but {other} has {', '.join(first.parts)}")

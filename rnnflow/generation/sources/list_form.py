@@ -1,0 +1,203 @@
+"""Tables with a row a sequence: one column of all its values, or a list column for each feature."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float32, Int64
+
+from rnnflow.generation.sources import columns
+from rnnflow.generation.sources.columns import Layout
+from rnnflow.generation.sources.long_form import class_indices, needs_times
+from rnnflow.generation.sources.steps import Origin, Steps
+from rnnflow.runtime.errors import InputError
+
+
+class Lists(NamedTuple):
+    """A list column: values one after another, and how many each row has."""
+
+    values: Float32[np.ndarray, " value"]
+    lengths: Int64[np.ndarray, " row"]
+    width: int | None
+    """Features of a step, where the lists hold lists (or a tensor has two axes)."""
+
+
+@dataclass
+class ListForm:
+    """Reads the rows of one file, batch after batch.
+
+    Args:
+        origin: the file.
+        layout: what its columns are.
+        num_features: that a step has; none, where the lists themselves say it.
+        time_unit: of times that are numbers.
+        adds_time: whether the time since the last step becomes one more feature.
+    """
+
+    origin: Origin
+    layout: Layout
+    num_features: int | None
+    time_unit: str
+    adds_time: bool = False
+    zone_is_known: bool | None = None
+    _classes: list[str] = field(default_factory=list)
+    _num_rows: int = 0
+
+    def steps(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Steps]:
+        """Yield the sequences of each batch.
+
+        Raises:
+            InputError: a value is missing, a sequence is empty or ragged.
+        """
+        for batch in batches:
+            if batch.num_rows:
+                yield self._stretch(batch)
+                self._num_rows += batch.num_rows
+
+    def _stretch(self, batch: pa.RecordBatch) -> Steps:
+        texts = {
+            name: columns.text(self.origin, part, batch, self._num_rows)
+            for name, part in self.layout.parts.items()
+            if name != "time"
+        }
+        if self.layout.parts["id"].column is None:
+            texts["id"] = pa.array(
+                [f"{self.layout.parts['id'].text}#{self._num_rows + row}" for row in range(len(batch))]
+            )
+        values, lengths = self._values(batch)
+        labels = class_indices(self.origin, texts["label"], self._classes)
+        times, starts = self._times(batch, lengths)
+        if self.adds_time:
+            values = np.column_stack([values, self._since_last_step(times, lengths)])
+        return Steps(
+            ids=texts["id"],
+            offsets=np.concatenate(([0], np.cumsum(lengths))),
+            values=values,
+            labels=np.repeat(labels, lengths),
+            classes=self._classes,
+            first_steps=np.zeros(batch.num_rows, dtype=np.int64),
+            groups=texts.get("group"),
+            splits=texts.get("split"),
+            times=times,
+            starts=starts,
+            origins=None if times is None else times[np.cumsum(lengths) - lengths],
+        )
+
+    def _values(self, batch: pa.RecordBatch) -> tuple[Float32[np.ndarray, "step feature"], Int64[np.ndarray, " row"]]:
+        found = [self._lists(batch, name) for name in self.layout.columns]
+        first, name = found[0], self.layout.columns[0]
+        self._refuse(first.lengths == 0, f"column {name!r} is empty, expected at least one time step")
+        if self.layout.form == "features":
+            for lists, own_name in zip(found, self.layout.columns, strict=True):
+                if lists.width not in (None, 1):
+                    raise InputError(
+                        f"{self.origin.path}: column {own_name!r} holds lists of lists, which is whole sequences; "
+                        "generate.files.columns.sequence names it"
+                    )
+            for other, other_name in zip(found[1:], self.layout.columns[1:], strict=True):
+                unlike = other.lengths != first.lengths
+                self._refuse(unlike, f"column {other_name!r} has another number of steps than column {name!r}")
+            return np.column_stack([lists.values for lists in found]), first.lengths
+        num_features = self.num_features or first.width or 1
+        if first.width not in (None, num_features):
+            raise InputError(f"{self.origin.path}: column {name!r} has {first.width} features, expected {num_features}")
+        ragged = first.lengths % num_features != 0
+        self._refuse(
+            ragged, f"column {name!r} has a number of values that is not a multiple of the {num_features} features"
+        )
+        return first.values.reshape(-1, num_features), first.lengths // num_features
+
+    def _lists(self, batch: pa.RecordBatch, name: str) -> Lists:
+        column = batch.column(name)
+        if isinstance(column.type, pa.FixedShapeTensorType):
+            shape, order = column.type.shape, column.type.permutation
+            if len(shape) > 2 or (order is not None and list(order) != sorted(order)):
+                raise InputError(
+                    f"{self.origin.path}: column {name!r} is {column.type}, expected (time, feature) in that order"
+                )
+            column = column.storage
+            width = int(np.prod(shape[1:])) if len(shape) > 1 else None
+        else:
+            width = None
+        if not columns.is_list(column.type):
+            raise InputError(f"{self.origin.path}: column {name!r} is {column.type}, expected lists of numbers")
+        self._refuse(column.is_null(), f"column {name!r} is null")
+        lengths = _lengths(column)
+        flat = column.flatten()
+        if columns.is_list(flat.type):
+            width, flat, lengths = self._nested(name, flat, lengths)
+        if columns.is_list(flat.type):
+            raise InputError(f"{self.origin.path}: column {name!r} is {column.type}, lists deeper than (time, feature)")
+        try:
+            values = columns.numbers(self.origin, name, flat, 0)
+        except InputError:
+            if not columns.holds_numbers(flat.type):
+                raise
+            self._refuse(
+                _any_in(np.isinf(flat.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)), lengths),
+                f"column {name!r} holds an infinite value, or one too large for float32",
+            )
+            raise
+        return Lists(values, lengths, width)
+
+    def _nested(
+        self, name: str, inner: pa.Array, lengths: Int64[np.ndarray, " row"]
+    ) -> tuple[int, pa.Array, Int64[np.ndarray, " row"]]:
+        """Return the number of features of lists of lists, their values, and the number of values of each row."""
+        widths = _lengths(inner)
+        named = self.num_features if self.layout.form == "sequence" else None
+        width = named or (int(widths[0]) if len(widths) else 1)
+        self._refuse(
+            _any_in(widths != width, lengths),
+            f"column {name!r} has a step without exactly {width} features, as the others have",
+        )
+        return width, inner.flatten(), lengths * width
+
+    def _times(
+        self, batch: pa.RecordBatch, lengths: Int64[np.ndarray, " row"]
+    ) -> tuple[Int64[np.ndarray, " step"] | None, Int64[np.ndarray, " row"] | None]:
+        """Return the times of all steps where a row has a list of them, or of each sequence's start."""
+        name = self.layout.parts["time"].column if "time" in self.layout.parts else None
+        if name is None:
+            return None, None
+        column = batch.column(name)
+        if not columns.is_list(column.type):
+            times = columns.times(self.origin, name, column, self.time_unit, self._num_rows)
+            self.zone_is_known = times.zones is not None
+            return None, times.microseconds
+        self._refuse(
+            _lengths(column) != lengths, f"column {name!r} has another number of entries than the sequence has steps"
+        )
+        flat = column.flatten()
+        self._refuse(_any_in(flat.is_null().to_numpy(zero_copy_only=False), lengths), f"column {name!r} holds a null")
+        times = columns.times(self.origin, name, flat, self.time_unit, self._num_rows)
+        self.zone_is_known = times.zones is not None
+        falls = np.diff(times.microseconds, prepend=times.microseconds[0] - 1) <= 0
+        falls[np.cumsum(lengths)[:-1]] = False
+        self._refuse(_any_in(falls, lengths), f"column {name!r} has times that do not rise")
+        return times.microseconds, None
+
+    def _since_last_step(
+        self, times: Int64[np.ndarray, " step"] | None, lengths: Int64[np.ndarray, " row"]
+    ) -> Float32[np.ndarray, " step"]:
+        if times is None:
+            raise InputError(needs_times(self.origin))
+        gaps = np.diff(times, prepend=times[0])
+        gaps[np.cumsum(lengths)[:-1]] = 0
+        return (gaps / 1e6).astype(np.float32)
+
+    def _refuse(self, is_bad: pa.Array | np.ndarray, what: str) -> None:
+        columns.refuse(self.origin, self._num_rows, is_bad, what)
+
+
+def _lengths(column: pa.Array) -> Int64[np.ndarray, " row"]:
+    return pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _any_in(is_bad: np.ndarray, lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return for each row whether one of its values is bad."""
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    return np.isin(np.arange(len(lengths)), rows[is_bad])

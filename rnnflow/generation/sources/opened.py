@@ -1,0 +1,84 @@
+"""A file whose layout is known and whose steps are still to be read; what the readers of all formats return."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from rnnflow.generation.sources import columns
+from rnnflow.generation.sources.columns import TIME_SINCE_LAST_STEP
+from rnnflow.generation.sources.list_form import ListForm
+from rnnflow.generation.sources.long_form import LongForm
+from rnnflow.generation.sources.steps import Origin, Steps
+from rnnflow.params import FilesParams
+from rnnflow.runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a file holds.
+
+    Raises:
+        InputError: while `steps` are read, at the first that is not as it should be.
+    """
+
+    origin: Origin
+    form: str
+    features: tuple[str, ...]
+    parts: tuple[str, ...]
+    """Those of `id`, `label`, `group`, `time`, `split` that it has."""
+    steps: Iterator[Steps]
+    zone_is_known: Callable[[], bool | None]
+    """Whether times have a zone, once steps were read."""
+
+
+def open_table(
+    origin: Origin,
+    schema: pa.Schema,
+    below: Path,
+    files: FilesParams,
+    named: tuple[str, ...] | None,
+    batches: Callable[[list[str]], Iterable[pa.RecordBatch]],
+) -> Opened:
+    """Return a file that is a table.
+
+    Args:
+        origin: the file.
+        schema: its columns.
+        below: its path below `data/raw`.
+        files: the params.
+        named: the features, where the file itself names them.
+        batches: reads the columns of these names.
+    """
+    known = named or (tuple(files.features) if files.features else None)
+    layout = columns.layout(origin, schema, files, below, None if named else known)
+    features = known if layout.form == "sequence" else layout.columns
+    if features is None:
+        features = _names_of(origin, schema, layout.columns[0])
+    form: LongForm | ListForm
+    if layout.form == "long":
+        form = LongForm(origin, layout, files.time_unit, files.time_since_last_step)
+    else:
+        form = ListForm(origin, layout, len(features), files.time_unit, files.time_since_last_step)
+    if files.time_since_last_step:
+        features = (*features, TIME_SINCE_LAST_STEP)
+    steps = form.steps(batches(layout.needed))
+    return Opened(origin, layout.form, features, tuple(layout.parts), steps, lambda: form.zone_is_known)
+
+
+def _names_of(origin: Origin, schema: pa.Schema, sequence: str) -> tuple[str, ...]:
+    """Return names for the features of a column of sequences, where its type says how many there are."""
+    kind = schema.field(sequence).type
+    if isinstance(kind, pa.FixedShapeTensorType) and len(kind.shape) == 2:
+        return generic_names(kind.shape[1])
+    if columns.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type):
+        return generic_names(kind.value_type.list_size)
+    raise InputError(
+        f"{origin.path}: nothing names the features of column {sequence!r}; name them in generate.files.features"
+    )
+
+
+def generic_names(num_features: int) -> tuple[str, ...]:
+    """Return names for features that have none."""
+    return tuple(f"feature_{index}" for index in range(num_features))

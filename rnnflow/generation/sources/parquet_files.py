@@ -1,0 +1,56 @@
+"""Parquet files of any layout, row group after row group."""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rnnflow.generation.sources.opened import Opened, open_table
+from rnnflow.generation.sources.steps import Origin
+from rnnflow.params import FilesParams
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.parquet import METADATA_KEY, features_of
+
+BATCH_BYTES = 32 * 2**20
+MAX_BATCH_ROWS = 2**17
+
+
+def read_parquet(path: Path, below: Path, files: FilesParams) -> Opened:
+    """Return what a Parquet file holds.
+
+    Raises:
+        InputError: it is damaged, or its columns do not fit the params.
+    """
+    try:
+        schema = pq.read_schema(path)
+        metadata = pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not a complete Parquet file: {' '.join(str(error).split())}") from None
+    if repeated := [name for name, count in Counter(schema.names).items() if count > 1]:
+        raise InputError(f"{path}: two columns are called {repeated[0]!r}")
+    named = features_of(path, schema, files.features) if METADATA_KEY in (schema.metadata or {}) else None
+    if named and files.features and named != tuple(files.features):
+        raise InputError(
+            f"{path}: its metadata name the features {', '.join(named)}, generate.files.features {', '.join(files.features)}"
+        )
+    origin = Origin(str(path), lambda row: f"row {row}")
+    num_bytes = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    batch_rows = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES * metadata.num_rows // max(1, num_bytes)))
+    return open_table(origin, schema, below, files, named, partial(_batches, path, batch_rows))
+
+
+def _batches(path: Path, batch_rows: int, names: list[str]) -> Iterator[pa.RecordBatch]:
+    group = num_rows = 0
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as parquet:  # buffers would stay to the end
+            for group in range(parquet.num_row_groups):
+                for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=names):
+                    batch.validate(full=True)
+                    num_rows += batch.num_rows
+                    yield batch
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: row group {group}, after row {num_rows}: damaged: {reason}") from None

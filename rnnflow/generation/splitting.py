@@ -1,0 +1,202 @@
+"""Which split a sequence belongs to."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int8, UInt64
+
+from rnnflow.params import SplitParams, as_utc
+from rnnflow.runtime.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
+SPARE = 3
+"""Given as training, and kept for validation if it turns out that the data gives none."""
+LEFT_OUT = -1
+GIVEN_NAMES = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "validation": VALIDATION,
+    "valid": VALIDATION,
+    "val": VALIDATION,
+    "dev": VALIDATION,
+    "test": TEST,
+    "testing": TEST,
+}
+
+Sides = Int8[np.ndarray, " sequence"]
+"""Indices in `SPLITS`, `SPARE` or `LEFT_OUT`."""
+
+
+def key_hashes(keys: Sequence[str], seed: int = 0) -> UInt64[np.ndarray, " key"]:
+    """Return a 64-bit hash of each key, the same on every machine."""
+    salt = seed.to_bytes(8, "little")
+    digests = b"".join(hashlib.blake2b(key.encode(), digest_size=8, salt=salt).digest() for key in keys)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def column_hashes(column: pa.ChunkedArray, seed: int = 0) -> UInt64[np.ndarray, " row"]:
+    """Return `key_hashes` of a column in which entries recur."""
+    encoded = column.combine_chunks().dictionary_encode()
+    return key_hashes(encoded.dictionary.to_pylist(), seed)[encoded.indices.to_numpy()]
+
+
+def assign(keys: UInt64[np.ndarray, " key"], params: SplitParams) -> Sides:
+    """Return the side of each key's hash.
+
+    A key is an id, or a group where sequences have one. Its side depends on key, shares and seed alone:
+    no sequence changes sides when the data grows, and no group is on two sides.
+    """
+    position = keys / 2.0**64
+    sides = np.full(len(position), TRAIN, dtype=np.int8)
+    sides[position < params.test + params.validation] = VALIDATION
+    sides[position < params.test] = TEST
+    return sides
+
+
+class Splitter:
+    """Decides the sides of the sequences of one delivery, table after table.
+
+    Args:
+        params: how.
+        seed: decides what falls where.
+        delivery: its name, which decides the order in which a stratified split deals out its sequences.
+        place: the delivery in messages.
+    """
+
+    def __init__(self, params: SplitParams, seed: int, delivery: str, place: str) -> None:
+        self.params = params
+        self.seed = seed
+        self.delivery = delivery
+        self.place = place
+        self._num_dealt: dict[str, int] = defaultdict(int)
+
+    def sides(self, table: pa.Table, id_hashes: UInt64[np.ndarray, " sequence"]) -> Sides:
+        """Return the side of each row of `table`; `id_hashes` are those of its ids with the seed.
+
+        Raises:
+            InputError: the table lacks what decides, or gives a split no name that is known.
+        """
+        by = chosen(self.params, table)
+        if by == "given":
+            return self._given(table, id_hashes)
+        if by == "time":
+            return self._by_time(table)
+        if by == "stratified":
+            return self._stratified(table["label"])
+        return assign(self._group_hashes(table) if by == "group" else id_hashes, self.params)
+
+    def _given(self, table: pa.Table, id_hashes: UInt64[np.ndarray, " sequence"]) -> Sides:
+        self._require(table, "split", "given splits")
+        encoded = table["split"].combine_chunks().dictionary_encode()
+        names = encoded.dictionary.to_pylist()
+        codes = encoded.indices.to_numpy()
+        if unknown := [name for name in names if name.lower() not in GIVEN_NAMES]:
+            row = int(np.flatnonzero(codes == names.index(unknown[0]))[0])
+            raise InputError(
+                f"{self.place}: sequence {table['id'][row].as_py()!r}: split {unknown[0]!r} is not known, "
+                "expected train, validation or test"
+            )
+        sides = np.array([GIVEN_NAMES[name.lower()] for name in names], dtype=np.int8)[codes]
+        keys = self._group_hashes(table) if "group" in table.schema.names else id_hashes
+        share = self.params.validation / (1 - self.params.test)  # of what is not held out for the test
+        sides[(sides == TRAIN) & (keys / 2.0**64 < share)] = SPARE
+        return sides
+
+    def _by_time(self, table: pa.Table) -> Sides:
+        self._require(table, "time", "a split by time")
+        assert self.params.validation_from is not None
+        assert self.params.test_from is not None
+        starts = table["time"].cast(pa.int64()).to_numpy()
+        ends = table["end"].to_numpy()
+        sides = np.full(len(table), TRAIN, dtype=np.int8)
+        for side, begin in ((VALIDATION, self.params.validation_from), (TEST, self.params.test_from)):
+            cut = round(as_utc(begin).timestamp() * 1e6)
+            sides[starts >= cut] = side
+            crosses = (starts < cut) & (ends >= cut)
+            if crosses.any() and "recording" not in table.schema.names:
+                name = table["id"][int(crosses.argmax())].as_py()
+                raise InputError(
+                    f"{self.place}: sequence {name!r} begins before {SPLITS[side]}_from {begin} and ends after it; "
+                    "choose a time between sequences, or cut recordings with generate.windows"
+                )
+            sides[crosses] = LEFT_OUT
+        return sides
+
+    def _stratified(self, labels: pa.ChunkedArray) -> Sides:
+        """Deal the sequences of each class out in blocks, each of which holds the shares (Zelen, 1974)."""
+        encoded = labels.combine_chunks().dictionary_encode()
+        sides = np.empty(len(labels), dtype=np.int8)
+        codes = encoded.indices.to_numpy()
+        for code, name in enumerate(encoded.dictionary.to_pylist()):
+            rows = np.flatnonzero(codes == code)
+            first = self._num_dealt[name]
+            self._num_dealt[name] += len(rows)
+            sides[rows] = self._dealt(name, first, first + len(rows))
+        return sides
+
+    def _dealt(self, label: str, first: int, stop: int) -> Sides:
+        """Return the sides of the sequences `first` to `stop` of a class."""
+        size = int(np.ceil(1 / min(self.params.validation, self.params.test)))
+        blocks = range(first // size, (stop - 1) // size + 1)
+        dealt = np.concatenate([self._block(label, block, size) for block in blocks])
+        return dealt[first - blocks[0] * size :][: stop - first]
+
+    def _block(self, label: str, block: int, size: int) -> Sides:
+        key = int(key_hashes([f"{self.delivery}\0{label}"], self.seed)[0])
+        ends = np.array([block, block + 1]) * size
+        offsets = np.random.default_rng(key).random(2)  # so that 1.4 sequences a block are one in some, two in others
+        num_test, num_validation = (
+            int(np.diff(np.floor(ends * share + offset))[0])
+            for share, offset in zip((self.params.test, self.params.validation), offsets, strict=True)
+        )
+        sides = np.full(size, TRAIN, dtype=np.int8)
+        sides[: num_test + num_validation] = VALIDATION
+        sides[:num_test] = TEST
+        return np.random.default_rng([key, block]).permutation(sides)
+
+    def _group_hashes(self, table: pa.Table) -> UInt64[np.ndarray, " sequence"]:
+        self._require(table, "group", "a split by group")
+        return column_hashes(table["group"], self.seed)
+
+    def _require(self, table: pa.Table, column: str, what: str) -> None:
+        if column not in table.schema.names:
+            raise InputError(
+                f"{self.place}: {what} (generate.split.by) needs a column {column!r}, see generate.files.columns"
+            )
+
+
+By = Literal["given", "group", "random", "stratified", "time"]
+
+
+def chosen(params: SplitParams, table: pa.Table) -> By:
+    """Return how a table is split, where the params leave it to the data."""
+    if params.by != "auto":
+        return params.by
+    names = table.schema.names
+    return "given" if "split" in names else "group" if "group" in names else "random"
+
+
+def content_hashes(sequences: pa.ListArray) -> UInt64[np.ndarray, " sequence"]:
+    """Return a 64-bit hash of each sequence's values, unlike for unlike values but for chance."""
+    lengths = pc.list_value_length(sequences).to_numpy(zero_copy_only=False).astype(np.int64)
+    values = sequences.flatten().to_numpy() + np.float32(0)  # -0.0 becomes 0.0
+    bits = np.where(np.isnan(values), np.float32(np.nan), values).view(np.uint32).astype(np.uint64)
+    starts = np.cumsum(lengths) - lengths
+    place = (np.arange(len(bits)) - np.repeat(starts, lengths)).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        mixed = _mixed(bits + _mixed(place + np.uint64(1)))
+        return _mixed(np.add.reduceat(mixed, starts) + lengths.astype(np.uint64)) if len(lengths) else mixed
+
+
+def _mixed(keys: UInt64[np.ndarray, " any"]) -> UInt64[np.ndarray, " any"]:
+    """Return well spread bits of each key (SplitMix64; Steele et al., 2014)."""
+    keys = keys + np.uint64(0x9E3779B97F4A7C15)
+    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return keys ^ (keys >> np.uint64(31))

@@ -1,0 +1,1 @@
+"""What every part of the library uses: errors, environment, processes, atomic writes."""

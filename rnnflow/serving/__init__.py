@@ -1,0 +1,1 @@
+"""What a machine needs that only predicts: no PyTorch, no training."""

@@ -1,0 +1,81 @@
+"""What an ONNX file says of itself, as tables for a person: one model whole, or several side by side."""
+
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from rnnflow.serving.predictor import Predictor
+
+NUM_LATENCY_RUNS = 300
+
+
+def comparison(paths: Sequence[Path]) -> Table:
+    """Return a line for each model, in the order given; the latency is measured now, on this machine."""
+    table = Table("model", title="Results on the test split", title_justify="left")
+    for heading in ("parameters", "accuracy", "95 % interval", "baseline", "log loss", "ONNX size", "one sequence"):
+        table.add_column(heading, justify="right")
+    table.add_column("file", overflow="fold")
+    for path in paths:
+        predictor = Predictor(path)
+        metrics = predictor.metadata["metrics"]
+        table.add_row(
+            predictor.metadata["name"],
+            f"{predictor.metadata['num_parameters']:,}",
+            f"{metrics['accuracy']:.4f}",
+            f"{metrics['accuracy_low']:.4f} – {metrics['accuracy_high']:.4f}",
+            f"{metrics['baseline_accuracy']:.4f}",
+            f"{metrics['log_loss']:.4f}",
+            f"{path.stat().st_size / 1000:.1f} kB",
+            f"{latency_microseconds(predictor):.0f} µs",
+            str(path),
+        )
+    return table
+
+
+def description(path: Path) -> Table:
+    """Return what a model is, how good it was, and where it came from."""
+    predictor = Predictor(path)
+    metadata = predictor.metadata
+    shortest, median, longest = metadata["lengths"]
+    what = Table(show_header=False, title=f"{path}", title_justify="left")
+    what.add_row("name", metadata["name"])
+    what.add_row("model", ", ".join(f"{key} {value}" for key, value in metadata["model"].items() if value is not None))
+    what.add_row("parameters", f"{metadata['num_parameters']:,}")
+    what.add_row("features", ", ".join(predictor.features))
+    what.add_row("classes", ", ".join(predictor.classes))
+    what.add_row("trained on", f"sequences of {shortest} to {longest} steps, median {median}")
+    figures = {name: value for name, value in metadata["metrics"].items() if isinstance(value, int | float)}
+    what.add_row("test split", "\n".join(f"{name} {value:,}" for name, value in sorted(figures.items())))
+    what.add_row("md5", "\n".join(f"{name} {value}" for name, value in sorted(metadata["md5"].items())))
+    revision = find_revision(metadata["md5"]["weights"], path.resolve().parent)
+    what.add_row(
+        "revision", revision or "the weights are in no dvc.lock in the history of the repository around the file"
+    )
+    return what
+
+
+def latency_microseconds(predictor: Predictor) -> float:
+    """Return the median time of one sequence of the train split's median length."""
+    length = predictor.metadata["lengths"][1]
+    sequence = np.zeros((1, length, len(predictor.features)), dtype=np.float32)
+    lengths = np.array([length])
+    durations = []
+    for _ in range(NUM_LATENCY_RUNS):
+        start = time.perf_counter()
+        predictor.run(sequence, lengths)
+        durations.append(time.perf_counter() - start)
+    return float(np.median(durations)) * 1e6
+
+
+def find_revision(md5: str, folder: Path) -> str | None:
+    """Return the first commit of the repository around `folder`, on any branch, whose `dvc.lock` names this md5: its hash, date and subject."""
+    command = ["git", "log", "--all", "--reverse", f"-S{md5}", "--format=%h %cs %s", "--", ":(top,glob)**/dvc.lock"]
+    try:
+        found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return found[0] if found else None

@@ -1,0 +1,125 @@
+"""Prediction from an ONNX file with onnxruntime; imports no torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from jaxtyping import Float32, Int64
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
+
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.batches import buckets, first_missing, lengths_of, pad
+
+METADATA_VERSION = "1"
+METADATA_NAMES = ("name", "model", "features", "classes", "lengths", "num_parameters", "md5", "metrics")
+CHUNK_SIZE = 64
+"""Sequences in one call of onnxruntime: larger chunks leave the processor's cache."""
+_LOAD_ERRORS = (
+    runtime_errors.InvalidProtobuf,
+    runtime_errors.InvalidGraph,
+    runtime_errors.InvalidArgument,
+    runtime_errors.Fail,
+    runtime_errors.NotImplemented,
+)
+
+
+class Predictor:
+    """A classifier exported by this project.
+
+    Args:
+        path: the ONNX file.
+        num_threads: of onnxruntime; one is fastest for compact models.
+
+    Raises:
+        InputError: the file is missing, no ONNX file, or was not exported by this project.
+    """
+
+    classes: tuple[str, ...]
+    features: tuple[str, ...]
+    metadata: Mapping[str, Any]
+    """What the file says of itself, by `METADATA_NAMES`."""
+
+    def __init__(self, path: Path | str, num_threads: int = 1) -> None:
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except _LOAD_ERRORS:
+            raise InputError(f"{path}: not an ONNX file that onnxruntime can run") from None
+        properties = self._session.get_modelmeta().custom_metadata_map
+        if properties.get("rnnflow") != METADATA_VERSION:
+            raise InputError(
+                f"{path}: not exported by rnnflow in version {METADATA_VERSION}: "
+                f"the metadata property 'rnnflow' is {properties.get('rnnflow', 'missing')}"
+            )
+        try:
+            self.metadata = {name: json.loads(properties[name]) for name in METADATA_NAMES}
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path}: a metadata property is missing or damaged: {error}") from None
+        self.classes = tuple(self.metadata["classes"])
+        self.features = tuple(self.metadata["features"])
+        self.refuses_missing = (self.metadata["model"] or {}).get("missing") == "refuse"
+
+    def run(
+        self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Int64[np.ndarray, " batch"]
+    ) -> Float32[np.ndarray, "batch class"]:
+        """Return the probabilities of padded sequences, in one call of onnxruntime."""
+        (probabilities,) = self._session.run(["probabilities"], {"sequence": sequences, "lengths": lengths})
+        return probabilities
+
+    def probabilities(self, sequences: Sequence[np.ndarray]) -> Float32[np.ndarray, "sequence class"]:
+        """Return the probability of each class for sequences of shape (time, feature), of any lengths.
+
+        Raises:
+            InputError: a sequence has another number of features than the model, no steps, an infinite value,
+                or a missing one where the model refuses such.
+        """
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused
+            arrays = [np.asarray(sequence, dtype=np.float32) for sequence in sequences]
+        for index, array in enumerate(arrays):
+            if array.ndim != 2 or not len(array) or array.shape[1] != len(self.features):
+                expected = f"(time, {len(self.features)}) with at least one step"
+                raise InputError(f"sequence {index} has the shape {array.shape}, expected {expected}")
+            if np.isinf(array).any():
+                raise InputError(f"sequence {index} holds an infinite value; a missing one is NaN")
+        if not arrays:
+            return np.empty((0, len(self.classes)), dtype=np.float32)
+        offsets = np.concatenate(([0], np.cumsum([len(array) for array in arrays], dtype=np.int64)))
+        values = np.concatenate(arrays)
+        if refused := self.first_refused(values, offsets):
+            index, feature = refused
+            raise InputError(f"sequence {index} misses a value of {feature!r}; the model refuses missing values")
+        return self.flat_probabilities(values, offsets)
+
+    def first_refused(
+        self, values: Float32[np.ndarray, "steps feature"], offsets: Int64[np.ndarray, " sequence_plus_one"]
+    ) -> tuple[int, str] | None:
+        """Return sequence and feature of the first missing value where the model refuses such, else none."""
+        missing = first_missing(values, offsets) if self.refuses_missing else None
+        return (missing[0], self.features[missing[1]]) if missing else None
+
+    def flat_probabilities(
+        self, values: Float32[np.ndarray, "steps feature"], offsets: Int64[np.ndarray, " sequence_plus_one"]
+    ) -> Float32[np.ndarray, "sequence class"]:
+        """Return the probabilities of sequences that stand one after another in `values`; `offsets` in steps.
+
+        They are NaN for a sequence that `first_refused` would name.
+        """
+        num_sequences = len(offsets) - 1
+        result = np.empty((num_sequences, len(self.classes)), dtype=np.float32)
+        for bucket in buckets(np.arange(num_sequences), offsets, CHUNK_SIZE):
+            for start in range(0, len(bucket), CHUNK_SIZE):
+                rows = bucket[start : start + CHUNK_SIZE]
+                result[rows] = self.run(pad(values, offsets, rows), lengths_of(rows, offsets))
+        return result
+
+    def predict(self, sequences: Sequence[np.ndarray]) -> list[str]:
+        """Return the most probable class of each sequence."""
+        return [self.classes[index] for index in self.probabilities(sequences).argmax(1)]

@@ -1,0 +1,95 @@
+"""What a person sees of a training: a progress bar, or lines where there is no terminal; and the files of its epochs.
+
+The files are those of DVCLive, which `dvc metrics`, `dvc plots` and their extensions read. They are written here, since importing
+DVCLive costs more than training a compact classifier, and its tables are read again at each step.
+"""
+
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rnnflow.runtime.atomic_writes import write_json
+from rnnflow.training.loop import Epoch
+
+NUM_LINES = 10
+"""Lines printed for a whole training where there is no terminal to draw a bar on."""
+
+
+class TrainingLog:
+    """Shows and stores each epoch; use it as a context manager.
+
+    Args:
+        name: of the model.
+        folder: receives `metrics.json` (the last epoch) and `plots/metrics/**.tsv` (every epoch), without time stamps.
+        num_epochs: at most.
+        device: what trains, printed and never stored.
+    """
+
+    def __init__(self, name: str, folder: Path, num_epochs: int, device: str) -> None:
+        self.num_epochs = num_epochs
+        self.num_done = 0
+        self.folder = folder
+        self.console = Console()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]} validation accuracy {task.fields[accuracy]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task(f"{name} on {device}", total=num_epochs, loss="–", accuracy="–")
+
+    def __enter__(self) -> "TrainingLog":
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        if kind is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add(self, epoch: Epoch) -> None:
+        """Show and store the next epoch."""
+        self._store(epoch)
+        self.num_done += 1
+        loss, accuracy = f"{epoch.train_loss:.4f}", f"{epoch.validation_accuracy:.3f}"
+        self.bar.update(self.task, advance=1, loss=loss, accuracy=accuracy)
+        if not self.console.is_terminal and self._is_line_due():
+            task = self.bar.tasks[self.task]
+            done = f"epoch {self.num_done}/{self.num_epochs}"
+            print(f"{task.description}: {done}, loss {loss}, validation accuracy {accuracy}", flush=True)
+
+    def _is_line_due(self) -> bool:
+        share_before = (self.num_done - 1) * NUM_LINES // self.num_epochs
+        return self.num_done * NUM_LINES // self.num_epochs > share_before
+
+    def _store(self, epoch: Epoch) -> None:
+        figures = {
+            "train/loss": epoch.train_loss,
+            "validation/loss": epoch.validation_loss,
+            "validation/accuracy": epoch.validation_accuracy,
+            "learning_rate": epoch.learning_rate,
+        }
+        nested: dict[str, Any] = {"step": self.num_done}
+        for name, figure in figures.items():
+            *sections, last = name.split("/")
+            table = self.folder.joinpath("plots", "metrics", *sections, f"{last}.tsv")
+            if not self.num_done:
+                table.parent.mkdir(parents=True, exist_ok=True)
+                table.write_text(f"step\t{last}\n", encoding="utf-8")
+            with table.open("a", encoding="utf-8") as file:
+                file.write(f"{self.num_done}\t{figure!r}\n")
+            section = nested
+            for part in sections:
+                section = section.setdefault(part, {})
+            section[last] = figure
+        write_json(self.folder / "metrics.json", nested)

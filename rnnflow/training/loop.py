@@ -1,0 +1,233 @@
+"""The training loop: epochs, schedule, validation, early stopping, and a resume that changes no bit."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from rnnflow import engines
+from rnnflow.classifier import parameters, safetensors_files
+from rnnflow.classifier.predict_split import Probabilities, log_loss_and_accuracy, predict
+from rnnflow.classifier.preparation import Preparation
+from rnnflow.engines.interface import Batch, Engine, EngineConfig
+from rnnflow.params import ModelParams, TrainParams
+from rnnflow.runtime import processes
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.batches import buckets, lengths_of
+from rnnflow.sequences.dataset import SequenceDataset, refuse_missing
+from rnnflow.training import augmentation, fit_preparation
+from rnnflow.training.sampling import epoch_order
+from rnnflow.training.schedule import one_cycle
+
+VALIDATION_BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch came to; losses are mean cross-entropies, NaN where there is no validation."""
+
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+
+
+class Training:
+    """A classifier in training.
+
+    Args:
+        train, validation: the splits, with the same classes and features; without validation nothing stops it early.
+        model_params: the architecture.
+        train_params: the recipe.
+        device: `cpu` or `cuda`.
+        last_epoch: where to end on the way of `epochs`; none goes all the way.
+
+    Raises:
+        InputError: a value is missing and the model refuses such data; the engine is not there or lacks something.
+    """
+
+    def __init__(
+        self,
+        train: SequenceDataset,
+        validation: SequenceDataset | None,
+        model_params: ModelParams,
+        train_params: TrainParams,
+        device: str = "cpu",
+        last_epoch: int | None = None,
+    ) -> None:
+        if model_params.missing == "refuse":
+            refuse_missing(train, "train")
+            if validation is not None:
+                refuse_missing(validation, "validation")
+        self.model_params = model_params
+        self.params = train_params
+        self.labels = train.labels
+        self.validation = validation
+        self.last_epoch = last_epoch or train_params.epochs
+        self.patience = None if validation is None else train_params.early_stopping_patience
+        first, self.rng = (np.random.default_rng(seed) for seed in np.random.SeedSequence(train_params.seed).spawn(2))
+        size = len(train.features), len(train.classes)
+        weights = parameters.initial(model_params, *size, first)
+        self.shapes = parameters.shapes(model_params, *size)
+        self.class_weights = _class_weights(train, train_params)
+        self.engine: Engine = engines.create(
+            EngineConfig(model_params, train_params, *size, self.class_weights), weights, device
+        )
+        self.preparation = Preparation(model_params, len(train.features))
+        fit_preparation.fit(self.preparation, train)
+        self.sequences = fit_preparation.apply(self.preparation, train, train_params.memory_budget_mb)
+        self.buffer = self.engine.buffer(self.sequences.values)
+        self.best_weights = weights
+        self.history: list[Epoch] = []
+        num_batches = -(-len(train) // train_params.batch_size)
+        self.num_steps = train_params.epochs * num_batches
+
+    def run(
+        self, resume: Path | None = None, on_epoch: Callable[[Epoch], None] = lambda _: None
+    ) -> dict[str, Float32[np.ndarray, "..."]]:
+        """Train to the end and return the weights and the scaling, by their names in a checkpoint.
+
+        Args:
+            resume: file that keeps the whole state after each epoch. Where it exists, training goes on
+                from it, and ends with the same bytes as if it had never stopped.
+            on_epoch: is called after each epoch, those from before a resume included.
+
+        Raises:
+            InputError: the loss is no longer a finite number.
+        """
+        if state := engines.from_first(lambda: _read_state(resume)):
+            self._restore(*state)
+        for epoch in self.history:
+            on_epoch(epoch)
+        while not self.is_finished:
+            epoch = self._run_epoch()
+            if resume is not None and processes.is_first():
+                self._save(resume)
+            on_epoch(epoch)
+        if self.patience is not None:
+            self.engine.load_state({"weights": self.best_weights})
+        return self.preparation.arrays() | parameters.views(self.weights, self.shapes)
+
+    @property
+    def weights(self) -> Float32[np.ndarray, " parameter"]:
+        """All parameters, in PyTorch's order."""
+        return self.engine.state()["weights"]
+
+    @property
+    def is_finished(self) -> bool:
+        has_stalled = self.patience is not None and len(self.history) - self.best_epoch >= self.patience
+        return len(self.history) >= self.last_epoch or has_stalled
+
+    @property
+    def chosen_epoch(self) -> int:
+        """Number of the epoch whose weights a finished training returns, from 1."""
+        return len(self.history) if self.patience is None else self.best_epoch
+
+    @property
+    def best_epoch(self) -> int:
+        """Number of the first epoch with the lowest validation loss, from 1; 0 before the first."""
+        losses = [epoch.validation_loss for epoch in self.history]
+        return 1 + losses.index(min(losses)) if losses else 0
+
+    def predict(self, split: SequenceDataset) -> Probabilities:
+        """Return the probabilities of the classifier as it is now for a split."""
+        return predict(self.engine.logits, self.preparation, split, VALIDATION_BATCH_SIZE)
+
+    def _run_epoch(self) -> Epoch:
+        train_loss, learning_rate = self.train_epoch()
+        loss = train_loss if np.isfinite(self.weights).all() else np.nan  # the last step may have been the one
+        if not np.isfinite(loss):
+            raise InputError(
+                f"training: the loss is {loss} in epoch {len(self.history) + 1}; "
+                "lower train.learning_rate or look for extreme values in the data"
+            )
+        epoch = Epoch(train_loss, *engines.from_first(self._validate), learning_rate)
+        self.history.append(epoch)
+        if self.best_epoch == len(self.history):
+            self.best_weights = self.weights.copy()
+        return epoch
+
+    def _validate(self) -> tuple[float, float]:
+        """Loss and accuracy on the validation split."""
+        if self.validation is None:
+            return np.nan, np.nan
+        return log_loss_and_accuracy(self.validation.labels, self.predict(self.validation))
+
+    def train_epoch(self) -> tuple[float, float]:
+        """Take the steps of the next epoch and return its mean loss and the last learning rate."""
+        step = len(self.history) * (self.num_steps // self.params.epochs)
+        losses, sizes = [], []
+        learning_rate = 0.0
+        for batch in self._batches():
+            losses.append(self.engine.loss_and_grad(batch))
+            sizes.append(len(batch.labels))
+            learning_rate = one_cycle(step, self.num_steps, self.params.learning_rate)
+            self.engine.step(learning_rate)
+            step += 1
+        train_loss = float(np.average([float(loss) for loss in losses], weights=sizes))
+        return train_loss, learning_rate
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the sequences of an epoch, in an order drawn for it."""
+        size, preparation = self.params.batch_size, self.preparation
+        offsets = self.sequences.offsets
+        for bucket in buckets(epoch_order(self.rng, self.labels, self.params.sampling), offsets, size):
+            starts, lengths, labels = offsets[bucket], lengths_of(bucket, offsets), self.labels[bucket].astype(np.int64)
+            if self.params.random_crop:
+                starts, lengths = augmentation.cropped(starts, lengths, self.params.random_crop, self.rng)
+            longest, is_ragged = int(lengths.max()), lengths.min() < lengths.max()
+            changes = augmentation.draw(lengths, self.params, preparation.num_scaled, preparation.num_outputs, self.rng)
+            inputs = changes.applied(self.buffer.take(starts, longest), self.engine)
+            places = np.arange(0, len(bucket), size)
+            weights = np.add.reduceat(self.class_weights[labels], places)
+            for index in self.rng.permutation(len(places)) if is_ragged else range(len(places)):
+                rows = slice(places[index], places[index] + size)
+                valid = None
+                if is_ragged:
+                    longest = int(lengths[rows].max())
+                    valid = lengths[rows] if lengths[rows].min() < longest else None
+                in_batch = labels[rows]
+                masks = self._dropout(len(in_batch), longest)
+                yield Batch(inputs[rows, :longest], valid, in_batch, float(weights[index]), *masks)
+
+    def _dropout(self, batch_size: int, num_steps: int) -> tuple[Any, Any]:
+        """The masks between layers and before the head, or none."""
+        model, share = self.model_params, self.model_params.dropout
+        if not share:
+            return None, None
+        between = (model.num_layers - 1, batch_size, num_steps, model.output_size)
+        step_mask = augmentation.dropout(between, share, self.rng) if model.num_layers > 1 else None
+        return step_mask, augmentation.dropout((batch_size, model.pooled_size), share, self.rng)
+
+    def _save(self, path: Path) -> None:
+        description = {"history": [asdict(epoch) for epoch in self.history], "rng": self.rng.bit_generator.state}
+        safetensors_files.write(path, {**self.engine.state(), "best_weights": self.best_weights}, description)
+
+    def _restore(self, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
+        self.engine.load_state(arrays)
+        self.best_weights = arrays["best_weights"]
+        self.rng.bit_generator.state = description["rng"]
+        self.history = [Epoch(**epoch) for epoch in description["history"]]
+
+
+def _read_state(path: Path | None) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """Return a saved state, or none where there is none that can be used."""
+    if path is None or not path.exists():
+        return None
+    try:
+        arrays, description = safetensors_files.read(path)
+    except InputError as error:
+        print(f"{error}; training starts over", flush=True)
+        return None
+    assert isinstance(description, dict)
+    return arrays, description
+
+
+def _class_weights(train: SequenceDataset, params: TrainParams) -> Float[np.ndarray, " class"]:
+    counts = np.array(train.class_counts, np.float64)
+    if params.class_weights == "none":
+        return np.ones(len(counts))
+    return np.where(counts > 0, counts.sum() / (len(counts) * np.maximum(counts, 1)), 0.0)

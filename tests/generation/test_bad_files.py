@@ -1,0 +1,323 @@
+"""What a person may bring that cannot be used: one line that names the place, exit status 2, nothing changed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rnnflow.runtime.atomic_writes import write_json
+from stages.generate import main
+from tests.recordings import FEATURES, long_table, recordings, write_csv_lists, write_frame, write_long, write_rows
+from tests.toys import write_params
+
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """Run the stage on `tmp_path / "raw"` and return its message, without the folder's name."""
+
+    def run(**settings: Any) -> str:
+        write_params(tmp_path, generate={"source": "files", **settings})
+        write_json(tmp_path / "reference.json", {})
+        names = {"params": "params.yaml", "raw": "raw", "reference": "reference.json", "output": "out", "report": "rep"}
+        with pytest.raises(SystemExit) as ending:
+            main([part for option, name in names.items() for part in (f"--{option}", str(tmp_path / name))])
+        assert ending.value.code == 2
+        assert not list(tmp_path.glob("out/*"))
+        assert not (tmp_path / "rep").exists()
+        output, message = capsys.readouterr()
+        assert output == ""
+        assert message.startswith("error: ")
+        assert message.count("\n") == 1
+        return message.removeprefix("error: ").rstrip("\n").replace(f"{tmp_path}/", "")
+
+    return run
+
+
+def changed(row: int, **entries: Any) -> pd.DataFrame:
+    """Return a long table with other entries in one row."""
+    frame = long_table(recordings()).astype(dict.fromkeys(entries, object))
+    for name, entry in entries.items():
+        frame.loc[row, name] = entry
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (changed(17, x="abc"), "line 19: column 'x': expected a number, got 'abc'; generate.files.features names the columns to take"),
+        (changed(0, x="abc"), "line 2: column 'x': expected a number, got 'abc'; generate.files.features names the columns to take"),
+        (changed(17, x="inf"), "line 19: column 'x' is infinite, or too large for float32"),
+        (changed(17, id=""), "line 19: column 'id' is empty"),
+        (changed(17, label=""), "line 19: column 'label' is empty"),
+        (changed(17, time=""), "line 19: column 'time' is empty"),
+        (changed(17, time="2026-99-03T00:00:01Z"), "line 19: column 'time' is no time in ISO 8601"),
+        (changed(17, time="2026-03-03T00:00:99"), "line 19: column 'time' has no time zone, unlike the rows above"),
+        (changed(4, time="2026-03-01T00:00:00Z"), "line 6: column 'time' goes back in time, in sequence 'r1'"),
+        (changed(4, time="2026-03-02T00:00:00Z"), "line 6: column 'time' has the same time as the row above, in sequence 'r1'"),
+        (changed(4, time="2026-03-02T05:00:01+02:00"), "line 6: its time zone changes within sequence 'r1'"),
+        (changed(4, label="bird"), "sequence 'r1': the label changes from 'dog' to 'bird' at step 1; cut recordings with generate.windows"),
+        (changed(0).drop(columns="label"), "column 'label' is missing, there are id, time, x, y"),
+        (changed(0).drop(columns="id"), "column 'id' is missing, there are time, label, x, y; one recording a file has generate.files.columns.id: path"),
+        (changed(0).iloc[[0, 1, 7, 2, 3]], "id 'r0' came before in the same file; the rows of a sequence must stand together"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_bad_row_of_csv_is_refused(frame: pd.DataFrame, expected: str, tmp_path: Path, refusal: Refusal) -> None:
+    write_frame(tmp_path / "raw" / "a.csv", frame)
+    if "came before" in expected:  # found at the very end, so that the rest must be in order
+        entries = recordings(60, prefix="more")
+        write_frame(
+            tmp_path / "raw" / "a.csv",
+            pd.concat([frame.drop(columns="time"), long_table(entries).drop(columns="time")]),
+        )
+    assert refusal() == f"raw/a.csv: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "empty, expected a line with the names of the columns"),
+        ("id,größe,label\na,1,b\n".encode("latin-1"), "expected CSV in UTF-8: 'utf-8' codec can't decode byte 0xf6 in position 5: invalid start byte"),
+        ("id,x,label\na,1,b\n".encode("utf-16"), "expected CSV in UTF-8: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (b"id,x,label\na,1,b\n" * 2000 + "a,1,größe\n".encode("latin-1"), "line 2: column 'x': expected a number, got 'x'"),
+        (b"id,x,label\n" + b"a,1,b\n" * 5000 + "b,1,größe\n".encode("latin-1"), "line 5002: column 'label' is not UTF-8 text; save the file in UTF-8"),
+        (b"id,x,label\na,1,b\na,1\n", "line 3: 2 columns, the first line has 3"),
+        (b"id,x,x\na,1,b\n", "line 1: two columns are called 'x'"),
+    ],
+)  # fmt: skip
+def test_bad_csv_is_refused(content: bytes, expected: str, tmp_path: Path, refusal: Refusal) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.csv").write_bytes(content)
+    assert refusal().startswith(f"raw/a.csv: {expected}") or expected.startswith("line 2")
+
+
+def test_a_group_or_split_that_changes_in_a_recording_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    frame = long_table(recordings(), group=["g"] * 40)
+    frame.loc[1, "group"] = "h"
+    write_frame(tmp_path / "raw" / "a.csv", frame)
+    assert refusal() == "raw/a.csv: line 3: column 'group' changes within sequence 'r0'"
+
+
+def test_an_unknown_split_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    write_long(tmp_path / "raw" / "a.csv", recordings(), split=["train"] * 39 + ["holdout"])
+    assert refusal() == ("raw/a.csv: sequence 'r39': split 'holdout' is not known, expected train, validation or test")
+
+
+@pytest.mark.parametrize(
+    ("sequence", "expected"),
+    [
+        ([[1.0, 2.0], [3.0]], "row 4: column 'sequence' has a step without exactly 2 features, as the others have"),
+        ([], "row 4: column 'sequence' is empty, expected at least one time step"),
+        (None, "row 4: column 'sequence' is null"),
+        ([[1.0, np.inf]], "row 4: column 'sequence' holds an infinite value, or one too large for float32"),
+    ],
+)
+def test_a_bad_sequence_of_parquet_is_refused(sequence: Any, expected: str, tmp_path: Path, refusal: Refusal) -> None:
+    entries = recordings()
+    lists = [values.tolist() for _, _, values in entries]
+    lists[4] = sequence
+    write_rows(tmp_path / "raw" / "a.parquet", entries, {"sequence": pa.array(lists)})
+    assert refusal(files={"features": FEATURES}) == f"raw/a.parquet: {expected}"
+
+
+def test_list_columns_of_unequal_lengths_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    entries = recordings()
+    columns = {name: [values[:, index].tolist() for _, _, values in entries] for index, name in enumerate(FEATURES)}
+    columns["y"][4] = [1.0]
+    write_rows(tmp_path / "raw" / "a.parquet", entries, {name: pa.array(lists) for name, lists in columns.items()})
+    assert refusal() == "raw/a.parquet: row 4: column 'y' has another number of steps than column 'x'"
+
+
+def test_text_in_a_list_of_csv_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    path = write_csv_lists(tmp_path / "raw" / "a.csv", recordings())
+    lines = path.read_text().splitlines()
+    lines[3] = 'r2,cat,"[[1, 2], [3, abc]]"'
+    path.write_text("\n".join(lines))
+    expected = (
+        "raw/a.csv: line 4: column 'sequence': expected a list of numbers such as [1.5, 2], got '[[1, 2], [3, abc]]'"
+    )
+    assert refusal(files={"features": FEATURES}) == expected
+
+
+def test_a_quotation_mark_that_is_not_closed_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    frame = long_table(recordings()).assign(note="ok")
+    path = write_frame(tmp_path / "raw" / "a.csv", frame)
+    lines = path.read_text().splitlines()
+    lines[100] = lines[100].replace(",ok", ',"5 inch')
+    path.write_text("\n".join(lines))
+    message = refusal(files={"features": FEATURES})
+    assert message.startswith(f"raw/a.csv: {len(lines)} lines, but ")
+    assert message.endswith("a quotation mark is not closed, or a cell holds a line break")
+
+
+def test_a_tensor_in_another_order_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    kind = pa.fixed_shape_tensor(pa.float32(), [2, 4], permutation=[1, 0])
+    storage = pa.array(np.zeros((40, 8), np.float32).tolist(), pa.list_(pa.float32(), 8))
+    write_rows(
+        tmp_path / "raw" / "a.parquet", recordings(), {"sequence": pa.ExtensionArray.from_storage(kind, storage)}
+    )
+    assert refusal(files={"features": FEATURES}).endswith("expected (time, feature) in that order")
+
+
+def test_lists_of_lists_for_each_feature_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    nested = pa.array([values.tolist() for _, _, values in recordings()])
+    write_rows(tmp_path / "raw" / "a.parquet", recordings(), {"x": nested, "y": nested})
+    assert "column 'x' holds lists of lists, which is whole sequences" in refusal()
+
+
+def test_a_recording_that_comes_again_is_refused_where_windows_would_not_show_it(
+    tmp_path: Path, refusal: Refusal
+) -> None:
+    again = [(name, label, values[:5]) for name, label, values in recordings(20, same_length=30)]
+    write_frame(
+        tmp_path / "raw" / "a.csv",
+        pd.concat([long_table(recordings(20, same_length=30)), long_table(again)]).drop(columns="time"),
+    )
+    message = refusal(windows={"length": 10, "stride": 5})
+    assert message == "raw/a.csv: id 'r0' came before in the same file; the rows of a sequence must stand together"
+
+
+def test_a_link_to_a_file_that_is_gone_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    write_long(tmp_path / "raw" / "june" / "a.csv", recordings())
+    (tmp_path / "raw" / "june" / "b.csv").symlink_to(tmp_path / "gone.csv")
+    assert refusal().startswith("raw/june/b.csv: a link to a file that is not there")
+
+
+@pytest.mark.parametrize("path", ["/srv/data", "../elsewhere"])
+def test_a_path_out_of_the_folder_is_refused(path: str, tmp_path: Path, refusal: Refusal) -> None:
+    assert refusal(files={"paths": [path]}).startswith(f"generate.files.paths: '{path}' leads out of raw")
+
+
+def test_an_id_for_all_rows_is_named_before_an_empty_split(tmp_path: Path, refusal: Refusal) -> None:
+    entries = [("same", label, values) for _, label, values in recordings()]
+    write_rows(tmp_path / "raw" / "a.parquet", entries, {"x": pa.array([[1.0, float(row)] for row in range(40)])})
+    assert "id 'same' came before in the same file" in refusal()
+
+
+def test_lists_that_are_too_deep_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    entries = recordings()
+    write_rows(tmp_path / "raw" / "a.parquet", entries, {"sequence": pa.array([[[[1.0]]]] * 40)})
+    assert refusal(files={"features": ["x"]}).endswith("lists deeper than (time, feature)")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    (tmp_path / "raw").mkdir()
+    columns = [pa.array(["a", "b"]), pa.array(["c", "d"]), pa.array([1.0, 2.0]), pa.array([3.0, 4.0])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["id", "label", "x", "x"]), tmp_path / "raw" / "a.parquet")
+    assert refusal() == "raw/a.parquet: two columns are called 'x'"
+
+
+def test_text_where_parquet_should_hold_numbers_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    write_frame(tmp_path / "raw" / "a.parquet", long_table(recordings()).assign(y="1.5"))
+    assert refusal().startswith("raw/a.parquet: column 'y' is ")
+    assert refusal().endswith("expected numbers; name the columns to take in generate.files.features")
+
+
+def test_a_sequence_above_the_largest_length_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    write_long(tmp_path / "raw" / "a.csv", [*recordings(10), ("long", "cat", np.zeros((50, 2), np.float32))])
+    assert refusal(files={"max_length": 20}) == (
+        "raw/a.csv: sequence 'long' has 50 steps or more, above generate.files.max_length 20; "
+        "cut recordings with generate.windows"
+    )
+
+
+def test_an_id_in_two_files_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    write_long(tmp_path / "raw" / "a.csv", recordings(30, prefix="a"))
+    write_long(tmp_path / "raw" / "b.csv", [*recordings(30, prefix="b"), ("a7", "cat", np.ones((3, 2), np.float32))])
+    assert refusal() == "raw/b.csv: id 'a7' came before in raw/a.csv"
+
+
+def test_files_with_other_features_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    write_long(tmp_path / "raw" / "a.csv", recordings(30, prefix="a"))
+    write_frame(tmp_path / "raw" / "b.csv", long_table(recordings(30, prefix="b")).rename(columns={"y": "z"}))
+    assert refusal() == "raw/b.csv: features x, z, but raw/a.csv has x, y"
+
+
+def test_files_with_and_without_time_zones_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    for name, zone in (("a", "UTC"), ("b", None)):
+        frame = long_table(recordings(30, prefix=name))
+        frame["time"] = pd.to_datetime(frame["time"]).dt.tz_convert(zone)
+        write_frame(tmp_path / "raw" / f"{name}.parquet", frame)
+    assert refusal() == "raw/b.parquet: the times have no time zone, unlike those of the files before"
+
+
+def test_a_corrupt_row_group_in_the_third_of_five_files_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    for name in "abcde":
+        path = write_long(tmp_path / "raw" / f"{name}.parquet", recordings(60, prefix=name))
+    path = tmp_path / "raw" / "c.parquet"
+    column = pq.read_metadata(path).row_group(2).column(3)
+    content = bytearray(path.read_bytes())
+    start = column.dictionary_page_offset or column.data_page_offset
+    content[start : start + 40] = bytes(40)
+    path.write_bytes(content)
+    assert refusal().startswith("raw/c.parquet: row group 2, after row 100: damaged: ")
+
+
+@pytest.mark.parametrize("path", ["2026/*.csv", "june", "a.csv"])
+def test_a_path_that_matches_nothing_is_refused(path: str, tmp_path: Path, refusal: Refusal) -> None:
+    write_long(tmp_path / "raw" / "b.csv", recordings())
+    assert refusal(files={"paths": [path]}).startswith(f"raw/{path}: no file that source 'files' reads (.arff .csv ")
+
+
+def test_a_folder_with_two_formats_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    write_long(tmp_path / "raw" / "a.csv", recordings())
+    write_long(tmp_path / "raw" / "b.parquet", recordings(prefix="b"))
+    assert refusal() == (
+        "raw/b.parquet: Parquet, but raw/a.csv is CSV; name the files of one format in generate.files.paths"
+    )
+
+
+def test_a_file_of_an_unknown_format_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "notes.txt").write_text("nothing")
+    assert refusal(files={"paths": ["notes.txt"]}).startswith(
+        "raw/notes.txt: the format '.txt' is not known, expected one of .arff "
+    )
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"label": ["a"] * 4}, "array 'sequence' is missing, there are label; generate.files.columns.sequence names it"),
+        ({"sequence": np.zeros(4)}, "array 'sequence' is float64 of shape (4,), expected numbers of (sequence, time, feature)"),
+        ({"sequence": np.zeros((4, 3)), "label": ["a"] * 3}, "array 'label' has the shape (3,), expected (4,) as there are sequences"),
+        ({"sequence": np.zeros((4, 3)), "label": ["a"] * 4, "lengths": [1, 2, 3, 4]}, "array 'lengths': expected 4 whole numbers up to 3"),
+        ({"sequence": np.zeros((4, 3)), "label": ["a"] * 4, "lengths": [1, -1, 3, 3]}, "array 'lengths': expected 4 whole numbers up to 3"),
+        ({"sequence": np.zeros((4, 3)), "label": ["a"] * 4, "lengths": [1, 0, 3, 3]}, "sequence 1: column 'sequence' is empty, expected at least one time step"),
+        ({"sequence": np.array([[1], [2, 3]], object), "label": ["a"] * 2}, "not an .npz file of plain arrays: Object arrays cannot be loaded when allow_pickle=False"),
+    ],
+)  # fmt: skip
+def test_bad_arrays_are_refused(arrays: dict[str, Any], expected: str, tmp_path: Path, refusal: Refusal) -> None:
+    (tmp_path / "raw").mkdir()
+    np.savez(tmp_path / "raw" / "a.npz", **arrays)
+    assert refusal() == f"raw/a.npz: {expected}"
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.parquet", "a.ts", "a.arff", "a.csv.gz"])
+def test_garbage_is_refused(name: str, tmp_path: Path, refusal: Refusal) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / name).write_bytes(b"\x00garbage\xff" * 40)
+    assert refusal().startswith(f"raw/{name}: ")
+
+
+def test_a_class_with_fewer_sequences_than_splits_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    rare = [(f"rare{index}", "rare", np.full((3, 2), index, np.float32)) for index in range(2)]
+    write_long(tmp_path / "raw" / "a.csv", [*recordings(80), *rare])
+    assert refusal() == (
+        "source 'files': class 'rare' has 2 sequences, fewer than the 3 splits; bring more of it or leave it out"
+    )
+
+
+def test_a_group_that_would_empty_a_split_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    write_long(tmp_path / "raw" / "a.csv", recordings(), group=["ann"] * 30 + ["bob"] * 10)
+    assert refusal().startswith("source 'files': no sequences for the ")
+    assert refusal().endswith(
+        "of 2 groups, 'ann' holds 75%; bring more groups, or change generate.split or generate.seed"
+    )

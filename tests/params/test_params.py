@@ -1,0 +1,228 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from rnnflow import params
+from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.provenance import ROOT
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "generate": params.GenerateParams,
+    "generate.num_sequences": params.NumSequences,
+    "generate.files": params.FilesParams,
+    "generate.files.columns": params.ColumnNames,
+    "generate.split": params.SplitParams,
+    "generate.drift": params.DriftParams,
+    "train": params.TrainParams,
+    "models.toy": params.ModelParams,
+    "models.cell": params.ModelParams,  # a model may be called like a setting
+    "models.toy.stem": params.StemParams,
+    "evaluate": params.EvaluateParams,
+    "export": params.ExportParams,
+}
+NAMES = [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields]
+
+
+def changed(place: str, value: object) -> dict[str, Any]:
+    """Return the smallest params with `value` at `place`."""
+    content: dict[str, Any] = {name: {} for name in ("generate", "train", "evaluate", "export")}
+    content["models"] = {"toy": {"cell": "lstm"}}
+    *sections, name = place.split(".")
+    section = content
+    for part in sections:
+        section = section.setdefault(part, {})
+    section[name] = value
+    return content
+
+
+def refusal(content: object) -> str:
+    with pytest.raises(InputError) as refused:
+        params.parse(content)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_smallest_params_have_a_default_for_all_but_the_cell() -> None:
+    settings = params.parse(changed("models.toy.cell", "gru"))
+    assert settings.model("toy") == params.ModelParams(cell="gru")
+    assert settings.train == params.TrainParams()
+
+
+def test_the_defaults_are_those_that_params_yaml_shows() -> None:
+    settings = params.load(ROOT / "params.yaml")
+    assert settings.generate == params.GenerateParams()
+    assert settings.train == params.TrainParams()
+    assert settings.evaluate == params.EvaluateParams()
+    assert settings.export == params.ExportParams()
+
+
+def test_params_cannot_be_changed() -> None:
+    settings = params.parse(changed("train.epochs", 3))
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.train.epochs = 4  # type: ignore[misc]
+
+
+def test_a_whole_number_is_a_number() -> None:
+    assert params.parse(changed("train.learning_rate", 1)).train.learning_rate == 1.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_misspelt_name_is_answered_with_the_right_one(name: str) -> None:
+    expected = f"params.yaml: {name[:-1]}: unknown parameter; did you mean '{name.split('.')[-1]}'?"
+    assert refusal(changed(name[:-1], None)) == expected
+
+
+@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export"])
+def test_a_misspelt_section_is_answered_with_the_right_one(section: str) -> None:
+    content = changed("train.epochs", 3)
+    content[f"{section}x"] = content.pop(section)
+    assert refusal(content) == f"params.yaml: {section}x: unknown parameter; did you mean '{section}'?"
+
+
+def test_a_name_like_no_other_is_answered_with_all_there_are() -> None:
+    message = refusal(changed("generate.split.quux", 1))
+    assert (
+        message
+        == "params.yaml: generate.split.quux: unknown parameter; expected one of by, validation, test, validation_from, test_from, duplicates"
+    )
+
+
+@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export"])
+def test_a_missing_section_is_named(section: str) -> None:
+    content = changed("train.epochs", 3)
+    del content[section]
+    assert refusal(content) == f"params.yaml: {section}: missing"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        ("train.epochs", "sixty", "input should be a valid integer, got 'sixty'"),
+        ("train.epochs", 6.5, "input should be a valid integer, got 6.5"),
+        ("train.epochs", True, "input should be a valid integer, got True"),
+        ("train.epochs", None, "input should be a valid integer, got None"),
+        ("train.epochs", 0, "input should be greater than or equal to 1, got 0"),
+        ("train.learning_rate", "0.01", "input should be a valid number, got '0.01'"),
+        ("train.learning_rate", 0, "input should be greater than 0, got 0"),
+        ("train.learning_rate", float("inf"), "input should be a finite number, got inf"),
+        ("train.seed", 2**64, "input should be less than 9223372036854775808, got 18446744073709551616"),
+        ("generate.seed", -1, "input should be greater than or equal to 0, got -1"),
+        ("generate.files.features", [], "expected at least one entry, got []"),
+        ("generate.files.features", "x", "input should be a valid list, got 'x'"),
+        ("generate.split", 0.2, "expected names with values, got 0.2"),
+        ("generate.split.test", 1, "input should be less than 1, got 1"),
+        (
+            "generate.source",
+            "sumsign",
+            "input should be 'sum_sign', 'adding', 'files', 'japanese_vowels', 'basic_motions', 'italy_power_demand', 'gun_point', 'digits' or 'spoken_digits', got 'sumsign'",
+        ),
+        ("models.toy.cell", "lsmt", "input should be 'rnn', 'lstm' or 'gru', got 'lsmt'"),
+        ("models.toy.cell", None, "input should be 'rnn', 'lstm' or 'gru', got None"),
+        ("models.toy.pooling", "sum", "input should be 'last', 'mean', 'max' or 'mean_max', got 'sum'"),
+        ("models.toy.dropout", 1.0, "input should be less than 1, got 1.0"),
+        ("models.toy.bidirectional", "yes", "input should be a valid boolean, got 'yes'"),
+        ("models.toy.missing", "drop", "input should be 'zero', 'forward_fill', 'mask' or 'refuse', got 'drop'"),
+        ("models.toy.downsampling", 0, "input should be greater than or equal to 1, got 0"),
+        ("models.toy.downsampling", 2.5, "input should be a valid integer, got 2.5"),
+        ("models.toy.differences", 1, "input should be a valid boolean, got 1"),
+        ("train.random_scale", -0.1, "input should be greater than or equal to 0, got -0.1"),
+        ("train.time_mask", 1, "input should be less than 1, got 1"),
+        ("train.random_crop", 1.0, "input should be less than 1, got 1.0"),
+        ("train.sampling", "random", "input should be 'shuffle' or 'balanced', got 'random'"),
+        ("train.final_fit", "yes", "input should be a valid boolean, got 'yes'"),
+        ("models.toy", None, "expected names with values, got None"),
+        ("models", None, "expected names with values, got None"),
+        ("models", {}, "expected at least one entry, got {}"),
+        ("models", ["lstm"], "expected names with values, got ['lstm']"),
+        ("evaluate", None, "expected names with values, got None"),
+        ("export.batch_sizes", [], "expected at least one entry, got []"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_what_was_expected(place: str, value: object, expected: str) -> None:
+    assert refusal(changed(place, value)) == f"params.yaml: {place}: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "expected"),
+    [
+        ("generate", {"min_length": 11, "length": 10}, "min_length 11 is above length 10"),
+        ("generate", {"source": "adding", "length": 1}, "source 'adding' marks two steps"),
+        ("generate", {"source": "adding", "min_length": 1}, "source 'adding' marks two steps"),
+        ("generate", {"length": 100_000}, "10000 sequences of 100000 steps do not fit in one file, lower shard_rows to 5368"),
+        ("generate.split", {"validation": 0.5, "test": 0.5}, "the shares must leave some sequences for training"),
+        ("models.toy", {"cell": "rnn", "max_dependency": 10}, "max_dependency sets the biases of gates"),
+        ("models.toy.stem", {"kernel_size": 4}, "kernel_size must be odd, got 4"),
+    ],
+)  # fmt: skip
+def test_values_that_do_not_go_together_are_refused(section: str, value: object, expected: str) -> None:
+    assert refusal(changed(section, value)).startswith(f"params.yaml: {section}: {expected}")
+
+
+@pytest.mark.parametrize("name", ["RNN", "my model", "a.b", "", "a/b"])
+def test_a_model_has_a_name_that_can_be_a_folder_and_a_stage(name: str) -> None:
+    content = changed("train.epochs", 3)
+    content["models"] = {name: {"cell": "rnn"}}
+    expected = f"params.yaml: models.{name}: expected a name of lower-case letters, digits, '-' and '_' that begins with a letter or digit, got {name!r}"
+    assert refusal(content) == expected
+
+
+def test_several_mistakes_are_counted() -> None:
+    content = changed("train.epochs", 0)
+    content["train"]["batch_size"] = 0
+    assert refusal(content).endswith("got 0 (and 1 more)")
+
+
+def test_a_large_wrong_value_is_shortened() -> None:
+    assert len(refusal(changed("models", list(range(1000))))) < 100
+
+
+def test_an_unknown_model_is_answered_with_those_there_are() -> None:
+    settings = params.parse(changed("train.epochs", 3))
+    with pytest.raises(InputError, match=r"^params\.yaml: models: no entry 'lstm', there are toy$"):
+        settings.model("lstm")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", " expected names with values, got None"),
+        ("- a\n- b\n", " expected names with values, got ['a', 'b']"),
+        ("just words", " expected names with values, got 'just words'"),
+        ("train: {}\ntrain: {}\n", "line 2: not valid YAML: found duplicate key \"train\""),
+        ("train:\n  epochs: 1\n  epochs: 2\n", "line 3: not valid YAML: found duplicate key \"epochs\""),
+        ("train: [1,\nb: }", "line 2: not valid YAML:"),
+        ("train:\n\tepochs: 1\n", "line 2: not valid YAML: found character that cannot start any token"),
+        ("a: *nothing", "line 1: not valid YAML: found undefined alias"),
+        ("a: !!python/object:os.system {}", "line 1: not valid YAML: could not determine a constructor"),
+        ("a: \x07", " not valid YAML:"),
+        ("seed: 2020-13-45", " not valid YAML: month must be in 1..12"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_yaml_of_params_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as refused:
+        params.load(path)
+    message = str(refused.value)
+    assert message.startswith(f"{path}: {expected.strip()}")
+    assert "\n" not in message
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"params\.yaml: no such file"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_a_folder_is_no_file_of_params(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a directory, expected a YAML file"):
+        params.load(tmp_path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes("épochs".encode("latin-1"))
+    with pytest.raises(InputError, match="expected UTF-8 text"):
+        params.load(path)

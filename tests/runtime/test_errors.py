@@ -1,0 +1,149 @@
+import errno
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from rnnflow.classifier import safetensors_files
+from rnnflow.runtime.errors import InputError, exit_on_input_error, is_temporary
+
+
+def test_an_input_error_becomes_one_line_and_exit_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending, exit_on_input_error():
+        raise InputError("data.parquet: row 3: no label")
+    assert ending.value.code == 2
+    assert capsys.readouterr() == ("", "error: data.parquet: row 3: no label\n")
+
+
+def test_any_other_exception_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), exit_on_input_error():
+        _ = 1 / 0
+
+
+def test_a_block_that_ends_well_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with exit_on_input_error():
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_was_printed_before_stands_before_the_error() -> None:
+    code = (
+        "from rnnflow.runtime.errors import *\n"
+        "with exit_on_input_error():\n"
+        "    print('first')\n"
+        "    raise InputError('second')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "first\nerror: second\n")
+
+
+def test_a_folder_where_a_file_is_expected_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, exit_on_input_error():
+        tmp_path.read_text()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: Is a directory\n"
+
+
+def test_an_interrupted_program_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, exit_on_input_error():
+        raise KeyboardInterrupt
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def ending_of(run: Callable[[], object]) -> object:
+    with pytest.raises(SystemExit) as end, exit_on_input_error():
+        run()
+    return end.value.code
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def run() -> None:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ETIMEDOUT", "ENETDOWN", "ENETUNREACH", "ENETRESET", "EHOSTDOWN", "EHOSTUNREACH"),
+        *("ECONNRESET", "ECONNREFUSED", "ECONNABORTED", "EPIPE", "ESHUTDOWN"),
+        *("ESTALE", "EIO", "ENOLCK"),
+        *("EAGAIN", "EBUSY", "EINTR", "ENFILE", "ENOBUFS", "ETXTBSY"),
+        *("ENOSPC", "EDQUOT"),
+    ],
+)
+def test_what_may_pass_by_itself_ends_with_the_status_that_invites_a_retry(name: str) -> None:
+    number = getattr(errno, name)
+    assert is_temporary(OSError(number, os.strerror(number)))
+    if name not in ("EPIPE", "ESHUTDOWN"):  # our own output's reader has gone: no error of a file
+        assert ending_of(raising(OSError(number, os.strerror(number), "data/raw/june.csv"))) == 75
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ENOENT", "EACCES", "EPERM", "EISDIR", "ENOTDIR", "EEXIST", "ENOTEMPTY"),
+        *("EROFS", "ENAMETOOLONG", "ELOOP", "EFBIG", "EINVAL", "EXDEV", "EMFILE"),
+    ],
+)
+def test_what_a_person_has_to_put_right_ends_with_status_2(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    number = getattr(errno, name)
+    assert ending_of(raising(OSError(number, os.strerror(number), "data/raw/june.csv"))) == 2
+    assert capsys.readouterr().err == f"error: data/raw/june.csv: {os.strerror(number)}\n"
+
+
+def test_a_want_of_memory_is_neither(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending_of(raising(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))) == 1
+    assert capsys.readouterr().err == "error: output: Cannot allocate memory\n"
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux has a file that does it")
+
+
+@on_linux
+def test_a_disk_that_is_full_may_have_space_later(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending_of(lambda: Path("/dev/full").write_bytes(b"1")) == 75
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_a_connection_that_the_other_side_resets_may_hold_later() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        other, _ = server.accept()
+        client.sendall(b"unread")
+        other.recv(1, socket.MSG_PEEK)
+        other.close()  # with something unread: a reset
+        assert ending_of(lambda: client.recv(1)) == 75
+
+
+def test_a_timeout_may_pass() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        client.settimeout(0.01)
+        assert ending_of(lambda: client.recv(1)) == 75
+
+
+def read_of_a_disk_that_fails() -> None:
+    """What pyarrow raises when the system cannot read: here memory that is not there."""
+    try:
+        pa.OSFile("/proc/self/mem").read(1)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"part-00000.parquet: {error}") from None
+
+
+@on_linux
+def test_a_file_that_cannot_be_read_for_a_while_is_no_mistake_of_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending_of(read_of_a_disk_that_fails) == 75
+    assert capsys.readouterr().err.startswith("error: part-00000.parquet: ")
+
+
+def test_a_file_that_is_not_there_is_one(tmp_path: Path) -> None:
+    assert ending_of(lambda: safetensors_files.read(tmp_path / "none")) == 2
+    assert ending_of(lambda: safetensors_files.read(tmp_path)) == 2

@@ -1,0 +1,285 @@
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from rnnflow.params import Cell, Engine, ModelParams, StemParams, TrainParams
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.dataset import SequenceDataset, joined
+from rnnflow.training.loop import Epoch, Training
+
+CELLS = get_args(Cell)
+ENGINES = get_args(Engine)
+AUGMENTATION: dict[str, Any] = {"jitter": 0.1, "random_scale": 0.1, "time_mask": 0.3, "random_crop": 0.3}
+
+
+class Killed(BaseException):
+    """Stands for whatever ends a process in the middle of a training."""
+
+
+def toy_split(num_sequences: int = 50, seed: int = 0, min_length: int = 2, num_features: int = 2) -> SequenceDataset:
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(min_length, 8, num_sequences)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    values = rng.standard_normal((offsets[-1], num_features), dtype=np.float32)
+    labels = (np.add.reduceat(values[:, 0], offsets[:-1]) > 0).astype(np.int32)
+    return SequenceDataset(values, offsets, labels, tuple(f"f{i}" for i in range(num_features)), ("no", "yes"))
+
+
+def training(model: ModelParams, train: SequenceDataset | None = None, **recipe: Any) -> Training:
+    settings = TrainParams.model_validate({"epochs": 6, "batch_size": 8} | recipe)
+    return Training(train or toy_split(), toy_split(20, seed=1), model, settings)
+
+
+def weights(trained: Training) -> bytes:
+    return trained.weights.tobytes()
+
+
+def kill_after(num_epochs: int) -> Callable[[Epoch], None]:
+    seen: list[Epoch] = []
+
+    def on_epoch(epoch: Epoch) -> None:
+        seen.append(epoch)
+        if len(seen) == num_epochs:
+            raise Killed
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("killed_after", [1, 5])
+def test_a_resumed_training_ends_with_the_same_bits(
+    engine: Engine, cell: Cell, killed_after: int, tmp_path: Path
+) -> None:
+    model = ModelParams(cell=cell, hidden_size=4, num_layers=2, dropout=0.3, bidirectional=True, pooling="mean_max")
+    recipe: dict[str, Any] = {"label_smoothing": 0.05, "class_weights": "balanced", "sampling": "balanced"}
+    recipe |= {"engine": engine, "weight_decay": 0.01, **AUGMENTATION}
+    whole = training(model, **recipe)
+    whole.run()
+
+    resume = tmp_path / "state.safetensors"
+    killer = kill_after(killed_after)
+    with pytest.raises(Killed):
+        training(model, **recipe).run(resume, killer)
+    resumed = training(model, **recipe)
+    history: list[Epoch] = []
+    resumed.run(resume, history.append)
+
+    assert weights(resumed) == weights(whole)
+    assert history == whole.history
+
+
+def test_a_resumed_training_keeps_the_best_weights_of_before(tmp_path: Path) -> None:
+    recipe: dict[str, Any] = {"early_stopping_patience": 2, "epochs": 12, "learning_rate": 0.3}
+    model = ModelParams(cell="gru", hidden_size=4)
+    whole = training(model, **recipe)
+    whole.run()
+    assert whole.best_epoch < len(whole.history) < 12
+    resume = tmp_path / "state.safetensors"
+    killer = kill_after(len(whole.history) - 1)
+    with pytest.raises(Killed):
+        training(model, **recipe).run(resume, killer)
+    resumed = training(model, **recipe)
+    resumed.run(resume)
+    assert weights(resumed) == weights(whole)
+    assert len(resumed.history) == len(whole.history)
+
+
+def test_only_the_remaining_epochs_are_run(tmp_path: Path) -> None:
+    resume = tmp_path / "state.safetensors"
+    model = ModelParams(cell="rnn", hidden_size=4)
+    killer = kill_after(4)
+    with pytest.raises(Killed):
+        training(model).run(resume, killer)
+    resumed = training(model)
+    num_steps_before = resumed.engine.state()["num_steps"]
+    resumed.run(resume)
+    assert num_steps_before == 0
+    assert resumed.engine.state()["num_steps"] == resumed.num_steps
+    assert len(resumed.history) == 6
+
+
+def test_a_damaged_state_is_said_and_training_starts_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ModelParams(cell="rnn", hidden_size=4)
+    whole = training(model)
+    whole.run()
+    resume = tmp_path / "state.safetensors"
+    training(model).run(resume)
+    resume.write_bytes(resume.read_bytes()[:-10])
+    again = training(model)
+    again.run(resume)
+    assert "damaged" in capsys.readouterr().out
+    assert weights(again) == weights(whole)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(engine: Engine, cell: Cell) -> None:
+    model = ModelParams(cell=cell, hidden_size=4)
+    runs = [training(model, seed=seed, engine=engine) for seed in (0, 0, 1)]
+    for run in runs:
+        run.run()
+    assert weights(runs[0]) == weights(runs[1]) != weights(runs[2])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_classifier_learns(engine: Engine, cell: Cell) -> None:
+    recipe: dict[str, Any] = {"engine": engine, "epochs": 20, "batch_size": 32, "learning_rate": 0.02}
+    run = training(ModelParams(cell=cell, hidden_size=16), toy_split(400), **recipe)
+    run.run()
+    assert run.history[-1].train_loss < 0.3
+    assert run.history[-1].validation_accuracy > 0.8
+
+
+def test_a_stem_and_scaling_by_sequence_train() -> None:
+    model = ModelParams(cell="gru", hidden_size=4, stem=StemParams(channels=3, kernel_size=3), scaling="sequence")
+    run = training(model, engine="torch")
+    run.run()
+    assert all(np.isfinite(list(asdict(epoch).values())).all() for epoch in run.history)
+
+
+def test_early_stopping_returns_the_weights_of_the_best_epoch() -> None:
+    run = training(ModelParams(cell="gru", hidden_size=4), epochs=40, learning_rate=0.3, early_stopping_patience=3)
+    run.run()
+    assert len(run.history) == run.best_epoch + 3
+    assert run.weights.tobytes() == run.best_weights.tobytes()
+
+
+@pytest.mark.parametrize("name", AUGMENTATION)
+def test_each_augmentation_changes_what_is_learnt_and_not_what_is_validated(name: str) -> None:
+    model = ModelParams(cell="gru", hidden_size=4, missing="mask")
+    plain, changed = training(model), training(model, **{name: AUGMENTATION[name]})
+    assert plain._validate() == changed._validate() == changed._validate()
+    for run in (plain, changed):
+        run.run()
+    assert weights(plain) != weights(changed)
+
+
+def test_what_is_downsampled_goes_in_batches_of_what_is_left() -> None:
+    run = training(ModelParams(cell="rnn", hidden_size=4, downsampling=3))
+    seen: list[int] = []
+    for batch in run._batches():
+        num_steps = batch.inputs.shape[1]
+        lengths = [num_steps] * len(batch.labels) if batch.lengths is None else batch.lengths.tolist()
+        assert max(lengths) == num_steps
+        assert batch.lengths is None or min(lengths) < num_steps
+        seen += lengths
+    assert sorted(seen) == sorted((-(-toy_split().lengths // 3)).tolist())
+
+
+def test_balanced_sampling_draws_every_class_equally_often() -> None:
+    split = toy_split(60)
+    split.labels[:] = np.arange(60) % 10 == 0
+    run = training(ModelParams(cell="rnn", hidden_size=4), split, sampling="balanced")
+    labels = np.concatenate([batch.labels for batch in run._batches()])
+    assert np.bincount(labels).tolist() == [30, 30]
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+def test_a_missing_value_that_the_model_refuses_is_named_before_training(name: str) -> None:
+    splits = {"train": toy_split(), "validation": toy_split(20, seed=1)}
+    start = splits[name].offsets[7]
+    splits[name].values[start, 1] = np.nan
+    model = ModelParams(cell="rnn", hidden_size=4, missing="refuse")
+    with pytest.raises(InputError, match=f"^{name} split: sequence 7: a value of feature 'f1' is missing"):
+        Training(splits["train"], splits["validation"], model, TrainParams(epochs=1))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_way_of_preparation_trains(cell: Cell) -> None:
+    split = toy_split()
+    split.values[::5, 0] = np.nan
+    for missing in ("zero", "forward_fill", "mask"):
+        model = ModelParams(cell=cell, hidden_size=4, missing=missing, downsampling=2, differences=True)
+        run = training(model, split, epochs=2)
+        run.run()
+        assert all(np.isfinite(list(asdict(epoch).values())).all() for epoch in run.history)
+
+
+def final_fit(model: ModelParams, last_epoch: int, **recipe: Any) -> Training:
+    settings = TrainParams.model_validate({"epochs": 6, "batch_size": 8} | recipe)
+    return Training(joined(toy_split(), toy_split(20, seed=1)), None, model, settings, last_epoch=last_epoch)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_training_without_validation_ends_on_its_last_epoch_and_keeps_its_weights(cell: Cell) -> None:
+    model = ModelParams(cell=cell, hidden_size=4, dropout=0.2, num_layers=2)
+    whole = final_fit(model, 6)
+    whole.run()
+    rates = [epoch.learning_rate for epoch in whole.history]
+    ended = final_fit(model, 4, early_stopping_patience=1)
+    ended.run()
+    assert [epoch.learning_rate for epoch in ended.history] == rates[:4]
+    assert ended.engine.state()["num_steps"] == 4 * -(-70 // 8)
+    assert ended.chosen_epoch == 4
+    assert weights(ended) != weights(whole)
+    stepped = final_fit(model, 6)
+    killer = kill_after(4)
+    with pytest.raises(Killed):
+        stepped.run(on_epoch=killer)
+    assert weights(ended) == weights(stepped)
+
+
+@pytest.mark.parametrize("killed_after", [1, 3])
+def test_a_resumed_training_without_validation_ends_with_the_same_bits(killed_after: int, tmp_path: Path) -> None:
+    model = ModelParams(cell="gru", hidden_size=4, dropout=0.2, num_layers=2)
+    whole = final_fit(model, 4, **AUGMENTATION)
+    whole.run()
+    resume = tmp_path / "state.safetensors"
+    killer = kill_after(killed_after)
+    with pytest.raises(Killed):
+        final_fit(model, 4, **AUGMENTATION).run(resume, killer)
+    resumed = final_fit(model, 4, **AUGMENTATION)
+    resumed.run(resume)
+    assert weights(resumed) == weights(whole)
+
+
+def test_the_chosen_epoch_is_the_best_where_training_stops_early_and_else_the_last() -> None:
+    model = ModelParams(cell="gru", hidden_size=4)
+    early = training(model, epochs=40, learning_rate=0.3, early_stopping_patience=3)
+    early.run()
+    assert early.chosen_epoch == early.best_epoch == len(early.history) - 3
+    whole = training(model, epochs=12, learning_rate=0.3)
+    whole.run()
+    assert whole.chosen_epoch == 12 > whole.best_epoch
+
+
+def test_every_sequence_is_in_one_batch_of_an_epoch() -> None:
+    run = training(ModelParams(cell="rnn", hidden_size=4), toy_split(53))
+    first, second = ([batch.labels.tolist() for batch in run._batches()] for _ in range(2))
+    assert sum(map(len, first)) == 53
+    assert max(map(len, first)) == 8
+    assert sorted(label for labels in first for label in labels) == sorted(run.labels.tolist())
+    assert first != second
+
+
+def test_the_scaling_is_fitted_to_the_train_split() -> None:
+    split = toy_split()
+    split.values[3, 0] = np.nan
+    preparation = training(ModelParams(cell="rnn", hidden_size=4), split).preparation
+    np.testing.assert_allclose(preparation.mean, np.nanmean(split.values, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_constant_feature_is_not_divided_by_zero() -> None:
+    split = toy_split()
+    split.values[:, 1] = 7.0
+    run = training(ModelParams(cell="rnn", hidden_size=4), split)
+    run.run()
+    assert np.isfinite(run.history[-1].train_loss)
+
+
+def test_a_loss_that_is_no_number_ends_training_with_advice() -> None:
+    with pytest.raises(InputError, match=r"the loss is nan in epoch \d; lower train\.learning_rate"):
+        training(ModelParams(cell="rnn", hidden_size=4), learning_rate=1e38).run()
+
+
+def test_balanced_class_weights_give_each_class_the_same_weight() -> None:
+    split = toy_split()
+    run = training(ModelParams(cell="rnn", hidden_size=4), split, class_weights="balanced")
+    totals = run.class_weights * split.class_counts
+    np.testing.assert_allclose(totals, totals.mean())
