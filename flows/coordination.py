@@ -1,4 +1,4 @@
-"""Stages on the workers they need: each is sent to its work pool, and its result comes home through DVC's remote."""
+"""Stages on the workers they need: each is sent to its work pool, and its result is fetched from DVC's remote."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -8,13 +8,13 @@ from uuid import UUID
 
 from prefect import get_run_logger
 
-from flows.dispatch import Dispatcher, Sent
+from flows.dispatch import DispatchedStage, Dispatcher
 from flows.outcomes import Outcomes
 from flows.repository import pipeline, publishing
 from flows.repository.pipeline import Stage
 from flows.repository.workspace import Workspace
 from flows.server.connection import connected
-from flows.stage import attempt, bring_up_to_date, push_data, say_up_to_date
+from flows.stage import attempt, bring_up_to_date, push_data, record_up_to_date
 from flows.supervision.dvc import Dvc, Failure, StageError
 from rnnflow.runtime.errors import InputError
 
@@ -32,20 +32,20 @@ def run_on_workers(plan: Sequence[Stage], workspace: Workspace) -> Outcomes:
     outcomes = Outcomes()
     waiting = list(plan)
     with _coordinator(plan, workspace) as coordinator:
-        while waiting or coordinator.dispatcher.sent:
+        while waiting or coordinator.dispatcher.dispatched:
             for stage in [stage for stage in waiting if stage.upstream <= outcomes.known()]:
                 waiting.remove(stage)
                 if outcomes.is_blocked(stage):
                     continue
                 if outcomes.is_settled(stage):
-                    outcomes.done[stage.name] = say_up_to_date(stage, workspace)
+                    outcomes.done[stage.name] = record_up_to_date(stage, workspace)
                 elif restored := coordinator.restore_or_send(stage):
                     outcomes.done[stage.name] = restored
-            for sent in coordinator.dispatcher.returned():
+            for dispatched in coordinator.dispatcher.returned():
                 try:
-                    outcomes.done[sent.stage.name] = coordinator.bring_home(sent)
+                    outcomes.done[dispatched.stage.name] = coordinator.fetch_result(dispatched)
                 except StageError as error:
-                    outcomes.failed[sent.stage.name] = error
+                    outcomes.failed[dispatched.stage.name] = error
     pipeline.put_in_order(workspace.folder, [stage.name for stage in plan if stage.is_new])
     return outcomes
 
@@ -77,17 +77,17 @@ class _Coordinator:
         self.dispatcher.send(stage, self.commit, self.branch)
         return None
 
-    def bring_home(self, sent: Sent) -> str:
+    def fetch_result(self, dispatched: DispatchedStage) -> str:
         """Restore a finished stage from the run cache of the remote, and return how its worker brought it up to date.
 
         Raises:
             StageError: its worker's, or DVC's here.
         """
-        name = sent.stage.name
-        if sent.failure:
-            attempt(name, self.workspace, _raising(StageError(name, Failure.PERMANENT, sent.failure)))
-        self._restore(sent.stage)
-        return f"{sent.outcome} on {sent.pool}"
+        name = dispatched.stage.name
+        if dispatched.failure:
+            attempt(name, self.workspace, _raising(StageError(name, Failure.PERMANENT, dispatched.failure)))
+        self._restore(dispatched.stage)
+        return f"{dispatched.outcome} on {dispatched.pool}"
 
     def remove_abandoned(self) -> None:
         """Remove what coordinated runs that died have left: their branches, and what workers still do for them."""
@@ -147,7 +147,7 @@ def _require_run_cache(workspace: Workspace) -> None:
     url = pipeline.default_remote(workspace.folder) or ""
     if url.startswith(("http://", "https://")):
         raise InputError(
-            f"{url}: DVC keeps no run cache on a remote of type HTTP, and a coordinated run brings its results home "
+            f"{url}: DVC keeps no run cache on a remote of type HTTP, and a coordinated run fetches its results "
             "through it; take another type, such as ssh:// or webdavs://, or run on one machine"
         )
 

@@ -25,8 +25,8 @@ def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
     # Prefect takes a second to import, which --help and a mistyped option need not wait for.
     from flows.server import manifest, registration
     from flows.server.connection import connected
+    from flows.server.dead_run_automations import automations
     from flows.server.pools import POOLS
-    from flows.server.watches import automations
 
     deployments = manifest.read(folder, {pool.name for pool in POOLS})
     own_repository = repository or _own_repository(folder)

@@ -40,7 +40,7 @@ _NOT_ENDED = FlowRunFilterState(type=FlowRunFilterStateType(not_any_=[StateType.
 
 
 @dataclass
-class Sent:
+class DispatchedStage:
     """A stage that is with a worker, waits for one, or has come back.
 
     Attributes:
@@ -69,16 +69,17 @@ class Dispatcher:
 
     Attributes:
         id: of the current flow run.
-        sent: what is away, by the names of the stages.
+        dispatched: what is away, by the names of the stages.
+        pools_without_worker: pools in which nobody took a stage in time.
     """
 
     def __init__(self, client: SyncPrefectClient) -> None:
         self.client = client
         self.id = UUID(str(flow_run.id))
-        self.sent: dict[str, Sent] = {}
+        self.dispatched: dict[str, DispatchedStage] = {}
         self.settings = settings.load()
         self.default_pool = self.settings.workers[settings.DEFAULT]
-        self.deserted: set[str] = set()  # pools that were found without a worker
+        self.pools_without_worker: set[str] = set()
         self.logger = get_run_logger()
 
     def require_deployments(self, stages: Iterable[Stage]) -> None:
@@ -97,13 +98,15 @@ class Dispatcher:
         """Let a worker of the stage's pool run it, as it is at `commit`, which is to be had on `ref`."""
         pool = self.settings.pool(stage.name)
         parameters = {"stage": stage.name, "commit": commit, "ref": ref, "run": str(flow_run.name)}
-        self._send(stage, parameters, self.default_pool if pool in self.deserted else pool)
+        self._send(stage, parameters, self.default_pool if pool in self.pools_without_worker else pool)
 
-    def returned(self) -> list[Sent]:
+    def returned(self) -> list[DispatchedStage]:
         """Wait a moment for what is away, and return what is done, well or not."""
-        if self.sent:
+        if self.dispatched:
             time.sleep(POLL_SECONDS)
-        return [self.sent.pop(sent.stage.name) for sent in list(self.sent.values()) if self._has_returned(sent)]
+        return [
+            self.dispatched.pop(each.stage.name) for each in [*self.dispatched.values()] if self._has_returned(each)
+        ]
 
     def has_ended(self, run: UUID) -> bool:
         """Return whether the server knows a flow run, and knows that it has ended."""
@@ -128,44 +131,44 @@ class Dispatcher:
             assert isinstance(run, FlowRun)
             return run
 
-        self.sent[stage.name] = Sent(stage, parameters, pool, self._answer(ask).id, num_deaths)
+        self.dispatched[stage.name] = DispatchedStage(stage, parameters, pool, self._answer(ask).id, num_deaths)
         self.logger.info("%s sent to %s", stage.name, pool)
 
-    def _has_returned(self, sent: Sent) -> bool:
-        state = self._answer(lambda: self.client.read_flow_run(sent.run)).state
+    def _has_returned(self, dispatched: DispatchedStage) -> bool:
+        state = self._answer(lambda: self.client.read_flow_run(dispatched.run)).state
         if state is None or state.is_scheduled():
-            return self._is_given_up(sent)
+            return self._is_given_up(dispatched)
         if not state.is_final():
             return False
         said = state.message or state.name or ""
         if state.is_completed():
-            sent.outcome = said
-        elif state.is_crashed() and sent.num_deaths < self.settings.retries.max:
-            self.logger.warning("%s: %s; sent again", sent.stage.name, said)
-            self._send(sent.stage, sent.parameters, sent.pool, sent.num_deaths + 1)
+            dispatched.outcome = said
+        elif state.is_crashed() and dispatched.num_deaths < self.settings.retries.max:
+            self.logger.warning("%s: %s; sent again", dispatched.stage.name, said)
+            self._send(dispatched.stage, dispatched.parameters, dispatched.pool, dispatched.num_deaths + 1)
             return False
         else:
-            sent.failure = said
+            dispatched.failure = said
         return True
 
-    def _is_given_up(self, sent: Sent) -> bool:
+    def _is_given_up(self, dispatched: DispatchedStage) -> bool:
         """Send a stage that nobody takes to the default pool, or give it up when that is the one without a worker."""
         now = time.monotonic()
-        if now - sent.waits_since < self.settings.worker_wait_seconds:
+        if now - dispatched.waits_since < self.settings.worker_wait_seconds:
             return False
-        if self._is_busy(sent.pool):
-            sent.waits_since = now
+        if self._is_busy(dispatched.pool):
+            dispatched.waits_since = now
             return False
-        self.deserted.add(sent.pool)
-        reason = f"no worker of pool '{sent.pool}' took it within {self.settings.worker_wait_seconds:g} s"
-        self._answer(lambda: self.client.set_flow_run_state(sent.run, Cancelling(message=reason)))
-        if sent.pool == self.default_pool:
+        self.pools_without_worker.add(dispatched.pool)
+        reason = f"no worker of pool '{dispatched.pool}' took it within {self.settings.worker_wait_seconds:g} s"
+        self._answer(lambda: self.client.set_flow_run_state(dispatched.run, Cancelling(message=reason)))
+        if dispatched.pool == self.default_pool:
             own_pool = self._answer(lambda: self.client.read_flow_run(self.id)).work_pool_name
-            own = " (this run holds one of its workers' places itself)" if sent.pool == own_pool else ""
-            sent.failure = f"{reason}{own}; start one with `make worker POOL={sent.pool}`"
+            own = " (this run holds one of its workers' places itself)" if dispatched.pool == own_pool else ""
+            dispatched.failure = f"{reason}{own}; start one with `make worker POOL={dispatched.pool}`"
             return True
-        self.logger.warning("%s: %s; sent to %s", sent.stage.name, reason, self.default_pool)
-        self._send(sent.stage, sent.parameters, self.default_pool)
+        self.logger.warning("%s: %s; sent to %s", dispatched.stage.name, reason, self.default_pool)
+        self._send(dispatched.stage, dispatched.parameters, self.default_pool)
         return False
 
     def _is_busy(self, pool: str) -> bool:

@@ -20,9 +20,17 @@ from flows.repository import overrides as params_overrides
 from flows.repository import pipeline, publishing, raw_data
 from flows.repository.workspace import Workspace, in_place, isolated, state_folder
 from flows.server.connection import connected
+from flows.server.dead_run_automations import TAG
 from flows.server.heartbeat import alive
-from flows.server.watches import TAG
-from flows.stage import attempt, bring_up_to_date, ending_in_one_line, fetch_data, mend, push_data, say_up_to_date
+from flows.stage import (
+    attempt,
+    bring_up_to_date,
+    ending_in_one_line,
+    fetch_data,
+    push_data,
+    record_up_to_date,
+    repair_workspace,
+)
 from flows.supervision.dvc import StageError
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 
@@ -53,7 +61,7 @@ def retrain(
         stages: which, with all they depend on; `train` stands for all its models. Default: all.
         isolated: work in a clone of its own instead of the current folder.
         coordinated: send the stages to the work pools of `flows/settings.yaml`; isolated, with pull and push.
-        update: bring imports up to date and take in new files of the input folders first.
+        update: bring imports up to date and track new files of the input folders first.
         pull: fetch data and earlier results from DVC's remote first.
         push: send data, results and run cache to DVC's remote.
         publish: push, and commit the results on the branch `auto/<id of the flow run>` if there are new ones.
@@ -62,7 +70,7 @@ def retrain(
         why: for the run's name.
     """
     with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository) as workspace:
-        mend(workspace.folder)
+        repair_workspace(workspace.folder)
         _require_remote(workspace, pull or push or publish or coordinated)
         params_overrides.apply(workspace.folder, overrides or {})
         _bring_data(workspace, pull or coordinated, update)
@@ -107,7 +115,7 @@ def _bring_data(workspace: Workspace, pull: bool, update: bool) -> None:
     elif workspace.is_clone:
         fetch_data(workspace, "checkout")
     if update:
-        attempt("take in data", workspace, lambda log: raw_data.take_in(workspace, log))
+        attempt("track new data", workspace, lambda log: raw_data.track_new_data(workspace, log))
 
 
 def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) -> Outcomes:
@@ -117,7 +125,7 @@ def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) 
             continue
         try:
             if outcomes.is_settled(stage):
-                outcomes.done[stage.name] = say_up_to_date(stage, workspace)
+                outcomes.done[stage.name] = record_up_to_date(stage, workspace)
             else:
                 outcomes.done[stage.name] = bring_up_to_date(stage, workspace, pull=pull)
         except StageError as error:

@@ -57,15 +57,15 @@ def _is_transient(task: Task[..., State[None]], run: TaskRun, state: State[None]
 def _attempt(step: Callable[[Log], str], folder: Path) -> str:
     try:
         return step(functools.partial(get_run_logger().info, "%s"))
-    except BaseException:  # then mended for the next try, and for stages that do not depend on this one
+    except BaseException:  # then repaired for the next try, and for stages that do not depend on this one
         try:
-            mend(folder)
+            repair_workspace(folder)
         except Exception as error:
-            get_run_logger().warning("not mended: %s", error)
+            get_run_logger().warning("not repaired: %s", error)
         raise
 
 
-def mend(folder: Path) -> None:
+def repair_workspace(folder: Path) -> None:
     """Put right what a run or a DVC that died has left in a workspace, and log what it was."""
     for line in repair(folder):
         get_run_logger().warning("%s", line)
@@ -78,7 +78,7 @@ def attempt(name: str, workspace: Workspace, step: Callable[[Log], str], timeout
 
     Args:
         name: of the task run.
-        workspace: mended after a try that fails.
+        workspace: repaired after a try that fails.
         step: gets a function that logs a line, and returns the message.
         timeout_seconds: of one try.
 
@@ -134,7 +134,7 @@ def _alone_at(stage: pipeline.Stage, workspace: Workspace, log: Log) -> Iterator
         yield
 
 
-def say_up_to_date(stage: pipeline.Stage, workspace: Workspace) -> str:
+def record_up_to_date(stage: pipeline.Stage, workspace: Workspace) -> str:
     """Let a task of the stage's name say that DVC would skip it, without asking DVC again."""
     return attempt(stage.name, workspace, lambda _: Outcome.UP_TO_DATE)
 

@@ -8,7 +8,7 @@ from flows.repository.workspace import Workspace
 from rnnflow.runtime.errors import InputError
 
 
-def take_in(workspace: Workspace, log: Callable[[str], None]) -> str:
+def track_new_data(workspace: Workspace, log: Callable[[str], None]) -> str:
     """Bring imports up to date, put new and changed files of the input folders under DVC's control, and say which."""
     found = pipeline.sources(workspace.folder)
     imports = {source.file: source.path for source in found if source.is_import}

@@ -1,4 +1,4 @@
-"""The line between a flow run and the server while the run is at work: signs of life one way, the verdict the other.
+"""The line between a flow run and the server while the run is at work: signs of life one way, its state the other.
 
 Prefect's own heartbeats are at least 30 seconds apart. A silence short enough to find a death within 90 seconds is then
 too short for a server that is away for a minute; with heartbeats in between, the first reaches the server as soon as it
@@ -46,20 +46,20 @@ def alive() -> Iterator[None]:
             yield
     except TerminationSignal:
         with get_client(sync_client=True) as client:
-            _Verdict(client, run).obey()
+            _RunState(client, run).apply()
         raise
 
 
 @contextmanager
 def _in_touch(run: UUID) -> Iterator[None]:
-    """Send signs of life and look for the verdict, each in a thread: the client tries again while the server is away."""
+    """Send signs of life and look at the run's state, each in a thread: the client tries again while the server is away."""
     resource = {"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.name": flow_run.name or ""}
     ended = threading.Event()
     with get_client(sync_client=True) as client:
-        verdict = _Verdict(client, run)
+        run_state = _RunState(client, run)
 
         def look() -> None:
-            if verdict.is_to_end() and not ended.is_set():
+            if run_state.is_to_end() and not ended.is_set():
                 ended.set()
                 os.kill(os.getpid(), signal.SIGTERM)  # as a worker would: the flow ends its stage, then itself
 
@@ -71,7 +71,7 @@ def _in_touch(run: UUID) -> Iterator[None]:
             ended.set()
 
 
-class _Verdict:
+class _RunState:
     """What the server says about a flow run."""
 
     def __init__(self, client: SyncPrefectClient, run: UUID) -> None:
@@ -87,7 +87,7 @@ class _Verdict:
         self.cancelling_since = self.cancelling_since or time.monotonic()
         return time.monotonic() - self.cancelling_since > WORKER_SECONDS
 
-    def obey(self) -> None:
+    def apply(self) -> None:
         """Leave a run that was told to end in the state it was told to, where Prefect would call it crashed."""
         state = self._ask()
         if state and state.is_cancelling():

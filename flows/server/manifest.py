@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.server.watches import TAG
+from flows.server.dead_run_automations import TAG
 from rnnflow.runtime.errors import InputError
 
 FILE = "prefect.yaml"

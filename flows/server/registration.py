@@ -15,9 +15,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.utilities.templating import resolve_variables
 from prefect.workers.process import ProcessWorker
 
+from flows.server.dead_run_automations import TAG
 from flows.server.manifest import Deployment
 from flows.server.pools import TYPE, Pool, job_template
-from flows.server.watches import TAG
 
 
 class Change(StrEnum):

@@ -1,4 +1,4 @@
-"""Puts right what a run or a DVC that died may have left in a workspace, before DVC is called again."""
+"""Repairs what a run or a DVC that died may have left in a workspace, before DVC is called again."""
 
 import json
 import subprocess
@@ -12,14 +12,14 @@ from ruamel.yaml.error import YAMLError
 
 
 def repair(workspace: Path) -> list[str]:
-    """Mend what blocks or misleads DVC: `dvc.lock`, `.dvc` files, the rwlock. Return what was done, a line each.
+    """Repair what blocks or misleads DVC: `dvc.lock`, `.dvc` files, the rwlock. Return what was done, a line each.
 
     The caller holds the workspace's own lock, so that no other run of this project is at work in it.
     """
-    return [*_mend_files(workspace), *_mend_rwlock(workspace)]
+    return [*_repair_files(workspace), *_repair_rwlock(workspace)]
 
 
-def _mend_files(workspace: Path) -> list[str]:
+def _repair_files(workspace: Path) -> list[str]:
     """DVC truncates its files while it writes them; ended then, it leaves one that names no data or is no YAML."""
     done = []
     changed = _git(workspace, "diff", "--name-only", "-z", "--", "dvc.lock", "*.dvc").split("\0")
@@ -50,7 +50,7 @@ def _is_damaged(path: Path) -> bool:
     return False
 
 
-def _mend_rwlock(workspace: Path) -> list[str]:
+def _repair_rwlock(workspace: Path) -> list[str]:
     """DVC clears entries of dead processes, but not those whose number a living stranger has by now."""
     path = workspace / ".dvc/tmp/rwlock"
     try:

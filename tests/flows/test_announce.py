@@ -56,9 +56,9 @@ def test_the_reason_can_be_put_in_words(
     deployed: StandIn, server: PrefectServer, started: list[FlowRun], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with temporary_settings({PREFECT_API_URL: server.api_url}):
-        main(["--why", "{{ labels }} mended"])
-    assert capsys.readouterr().out.startswith("announced: {{ labels }} mended (")
-    started.append(wait_for_run(server, "{{ labels }} mended"))
+        main(["--why", "{{ labels }} fixed"])
+    assert capsys.readouterr().out.startswith("announced: {{ labels }} fixed (")
+    started.append(wait_for_run(server, "{{ labels }} fixed"))
 
 
 def test_a_server_on_which_nothing_listens_is_one_line(

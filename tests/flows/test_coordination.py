@@ -57,7 +57,7 @@ def test_two_workers_run_each_stage_once_side_by_side_and_make_the_lock_of_a_sin
     team: Team, cpu_worker: Worker, gpu_worker: Worker
 ) -> None:
     commit = team.push("together", a=1, b=1)
-    team.hold("a", until="ended-b")  # it ends only if b runs beside it, and comes home after b
+    team.hold("a", until="ended-b")  # it ends only if b runs beside it, and its result is fetched after b's
     line = team.end(team.begin("together", "--publish"))
     run = team.run_called("together").id
     assert line == f"Completed: 4 stages: 2 ran on cpu-pool, 2 ran on gpu-pool; published as auto/{run}"

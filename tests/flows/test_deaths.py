@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State
 
-from flows.server import watches
+from flows.server import dead_run_automations
 from tests.flows.projects import Deployed
 from tests.flows.servers import Worker
 from tests.flows.services import wait_for_deaths
@@ -50,7 +50,7 @@ def deployed(deploy_project: Callable[..., Deployed]) -> Deployed:
 @pytest.fixture
 def short_silence(deployed: Deployed) -> Iterator[None]:
     """Lets the server wait less for a sign of life."""
-    (own,) = [automation for automation in watches.automations() if "silent" in automation.name]
+    (own,) = [automation for automation in dead_run_automations.automations() if "silent" in automation.name]
     short = own.model_copy(
         update={"trigger": own.trigger.model_copy(update={"within": timedelta(seconds=SILENCE_SECONDS)})}
     )

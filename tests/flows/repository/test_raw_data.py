@@ -23,9 +23,9 @@ def workspace(repository: Repository, dvc: Dvc) -> Workspace:
     )
 
 
-def take_in(workspace: Workspace) -> str:
+def track_new_data(workspace: Workspace) -> str:
     lines: list[str] = []
-    return raw_data.take_in(workspace, lines.append)
+    return raw_data.track_new_data(workspace, lines.append)
 
 
 def changed(repository: Repository) -> list[str]:
@@ -37,7 +37,7 @@ def is_stale(repository: Repository) -> bool:
 
 
 def test_nothing_new_changes_nothing(repository: Repository, workspace: Workspace) -> None:
-    assert take_in(workspace) == "0 imports looked at, nothing new"
+    assert track_new_data(workspace) == "0 imports looked at, nothing new"
     assert changed(repository) == []
     assert not is_stale(repository)
 
@@ -55,7 +55,7 @@ def test_new_files_and_folders_and_changed_ones_are_taken_in_and_the_rest_left_a
     repository.write(".dvcignore", "*.tmp\n")
     repository.write("elsewhere.txt", "x")
     (repository.folder / "data/raw/void").mkdir()
-    assert take_in(workspace) == "new: data/raw/first.txt, data/raw/a line, ü [1].txt, data/raw/june"
+    assert track_new_data(workspace) == "new: data/raw/first.txt, data/raw/a line, ü [1].txt, data/raw/june"
     tracked = {source.path for source in pipeline.sources(repository.folder)}
     assert tracked == {"data/raw/first.txt", "data/raw/june", "data/raw/a line, ü [1].txt"}
     repository.git("add", "--all")
@@ -73,7 +73,7 @@ def test_new_files_and_folders_and_changed_ones_are_taken_in_and_the_rest_left_a
     assert pipeline.changed_data(repository.folder) == []
     assert repository.read("data/raw/README.md") == "changed by hand\n"
     assert is_stale(repository)
-    assert take_in(workspace) == "0 imports looked at, nothing new"
+    assert track_new_data(workspace) == "0 imports looked at, nothing new"
 
 
 def test_a_new_file_beside_what_is_tracked_already_is_taken_in_alone(
@@ -83,7 +83,7 @@ def test_a_new_file_beside_what_is_tracked_already_is_taken_in_alone(
     repository.write("data/raw/2026/june/a.txt", "6\n")
     repository.dvc("add", "--quiet", "data/raw/2026/may.txt", "data/raw/2026/june")  # and committed by nobody yet
     repository.write("data/raw/2026/july.txt", "7\n")
-    assert take_in(workspace) == "new: data/raw/2026/july.txt"
+    assert track_new_data(workspace) == "new: data/raw/2026/july.txt"
     assert {source.path for source in pipeline.sources(repository.folder)} == {
         "data/raw/first.txt",
         "data/raw/2026/may.txt",
@@ -93,7 +93,7 @@ def test_a_new_file_beside_what_is_tracked_already_is_taken_in_alone(
     repository.commit("deliveries")
     repository.write("data/raw/2026/august/a.txt", "8\n")
     repository.write("data/raw/2026/june/b.txt", "9\n")
-    assert take_in(workspace) == "new: data/raw/2026/june, data/raw/2026/august"
+    assert track_new_data(workspace) == "new: data/raw/2026/june, data/raw/2026/august"
 
 
 def test_a_folder_that_grows_elsewhere_is_brought_up_to_date(
@@ -104,16 +104,16 @@ def test_a_folder_that_grows_elsewhere_is_brought_up_to_date(
     (archive / "one.txt").write_text("11\n")
     repository.dvc("import-url", "--quiet", str(archive), "data/raw/archive")
     repository.commit("import")
-    assert take_in(workspace) == "1 imports looked at, nothing new"
+    assert track_new_data(workspace) == "1 imports looked at, nothing new"
     assert changed(repository) == []
     (archive / "two.txt").write_text("12\n")
-    assert take_in(workspace) == "new: data/raw/archive"
+    assert track_new_data(workspace) == "new: data/raw/archive"
     assert changed(repository) == ["M data/raw/archive.dvc"]
     assert repository.read("data/raw/archive/two.txt") == "12\n"
     assert is_stale(repository)
     shutil.rmtree(archive)
     with pytest.raises(StageError, match=f"dependency '{archive}' does not exist"):
-        take_in(workspace)
+        track_new_data(workspace)
 
 
 def test_data_that_is_here_is_enough(workspace: Workspace) -> None:

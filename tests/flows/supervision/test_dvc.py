@@ -322,8 +322,8 @@ def test_endings_at_random_moments_can_all_be_repaired(
         with suppress(Ended, StageError), alarm(Ended), after(choice.uniform(0.2, 1.0) * took, end):
             dvc.reproduce("writes", print)
         assert not at_work_in(folder)
-        mended = repair(folder)
-        assert not (gently and any("dvc.lock" in line for line in mended))
+        repaired = repair(folder)
+        assert not (gently and any("dvc.lock" in line for line in repaired))
     assert dvc.reproduce("writes", print) in Outcome
 
 
