@@ -1,13 +1,21 @@
 """Brings a Prefect server in line with this project: work pools, variables, deployments, schedules, automations.
 
-What is already as it should be is left alone, so it can be run any number of times.
+The deployments are Prefect's own part, `prefect deploy --all`. Before and after it comes what that does not do: the
+pools' environment, the automations that find dead runs, and what `prefect.yaml` does not name any more. It can be run any
+number of times.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rnnflow.runtime.errors import exit_on_input_error
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from flows.server.manifest import Deployment
 
 REPOSITORY = "rnnflow_repository"
 BRANCH = "rnnflow_branch"
@@ -28,7 +36,7 @@ def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
     from flows.server.dead_run_automations import automations
     from flows.server.pools import POOLS
 
-    deployments = manifest.read(folder, {pool.name for pool in POOLS})
+    deployments = manifest.read(folder)
     own_repository = repository or _own_repository(folder)
     with connected() as client:
         for pool in POOLS:
@@ -36,19 +44,29 @@ def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
         for name, default, given in ((REPOSITORY, own_repository, repository), (BRANCH, DEFAULT_BRANCH, branch)):
             value, change = registration.ensure_variable(client, name, default, given)
             _say("variable", f"{name} = {value}", change)
-        for deployment in registration.with_variables(deployments):
-            change, triggers = registration.ensure_deployment(client, deployment)
-            _say("deployment", deployment.full_name, change)
-            for name, change in triggers.items():
-                _say("automation", name, change)
+        names = _deploy_flows(client, folder, deployments)
         for automation in automations():
             _say("automation", automation.name, registration.ensure_automation(client, automation))
-        for name in registration.left_over(client, deployments):
-            _say(
-                "deployment", name, f"not in {manifest.FILE} any more; if it is to go, prefect deployment delete {name}"
-            )
         url = str(client.api_url)
-    _say_what_next(sorted({deployment.pool for deployment in deployments}), deployments[0].full_name, url)
+    _say_what_next([pool.name for pool in POOLS], names[0], url)
+
+
+def _deploy_flows(client: "SyncPrefectClient", folder: Path, deployments: Sequence["Deployment"]) -> list[str]:
+    """Let Prefect deploy the flows, remove what it leaves, and return the full names of the deployments."""
+    from flows.server import manifest, prefect_deploy
+
+    with prefect_deploy.keeping_paused(client):
+        prefect_deploy.deploy_all(client, folder)
+    on_server = prefect_deploy.on_server(client)
+    names = {(each.entrypoint, each.name): name for name, each in on_server.items()}
+    deployed = [names[deployment.identity] for deployment in deployments]
+    for name, deployment in zip(deployed, deployments, strict=True):
+        prefect_deploy.check_parameters(name, on_server[name])
+        removed = prefect_deploy.remove_unnamed(client, deployment, on_server[name])
+        _say("deployment", name, ", ".join(["deployed", *(f"{each} removed" for each in removed)]))
+    for name in sorted(on_server.keys() - set(deployed)):  # their schedules go on
+        _say("deployment", name, f"not in {manifest.FILE} any more; if it is to go, prefect deployment delete {name}")
+    return deployed
 
 
 def _own_repository(folder: Path) -> str:

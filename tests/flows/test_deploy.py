@@ -1,6 +1,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,33 +86,29 @@ def test_deploying_again_doubles_nothing_and_leaves_alone_what_somebody_set(
     before = things(client)
     outcomes = [line for line in deployed.deploy(server).splitlines() if ": " in line]
     (still,) = client.read_automations_by_name("rnnflow data arrived")
-    client.resume_automation(automation.id)
+    client.resume_automation(still.id)
     assert things(client) == before
-    assert (still.id, still.enabled) == (automation.id, False)
+    assert not still.enabled
     assert f"variable {BRANCH} = next: unchanged" in outcomes
-    # The parameter `revision` is the branch.
+    assert client.read_deployment_by_name("retrain/cpu").parameters["revision"] == "next"
     changed = [line for line in outcomes if not line.endswith(": unchanged")]
-    assert changed == [f"deployment {name}: updated" for name in NAMES if name.startswith("retrain")]
+    assert changed == [f"deployment {name}: deployed" for name in NAMES]
 
 
 def test_what_is_gone_from_the_file_is_gone_from_the_server_and_what_is_changed_there_is_changed(
     deployed: StandIn, server: PrefectServer, client: SyncPrefectClient
 ) -> None:
-    original = (deployed.folder / "prefect.yaml").read_bytes()
-    manifest = deployed.read()
-    cpu, gpu, coordinated = manifest["deployments"][:3]
-    coordinated["name"] = "together"
-    del cpu["schedules"], cpu["triggers"], cpu["concurrency_limit"]
-    gpu["schedules"][0]["cron"] = "30 4 * * *"
-    deployed.write(manifest)
-    said = deployed.deploy_own(server)
-    (deployed.folder / "prefect.yaml").write_bytes(original)
+    with changed_manifest(deployed) as manifest:
+        cpu, gpu, coordinated = manifest["deployments"][:3]
+        coordinated["name"] = "together"
+        del cpu["schedules"], cpu["triggers"], cpu["concurrency_limit"]
+        gpu["schedules"][0]["cron"] = "30 4 * * *"
+        deployed.write(manifest)
+        said = deployed.deploy_own(server)
     client.delete_deployment(client.read_deployment_by_name("retrain/together").id)
-    assert "deployment retrain/together: created\n" in said
-    assert (
-        "deployment retrain/coordinated: not in prefect.yaml any more; if it is to go, prefect deployment del" in said
-    )
-    assert "automation rnnflow data arrived: removed\n" in said
+    assert "deployment retrain/together: deployed\n" in said
+    assert "deployment retrain/coordinated: not in prefect.yaml any more; if it is to go, prefect deployment" in said
+    assert "deployment retrain/cpu: deployed, schedule nightly removed" in said
     assert not client.read_automations_by_name("rnnflow data arrived")
     changed = client.read_deployment_by_name("retrain/cpu")
     assert changed.schedules == []
@@ -121,18 +118,44 @@ def test_what_is_gone_from_the_file_is_gone_from_the_server_and_what_is_changed_
     assert schedule.schedule.model_dump()["cron"] == "30 4 * * *"
 
 
-def test_what_the_server_refuses_is_one_line(
-    deployed: StandIn, server: PrefectServer, client: SyncPrefectClient
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"work_pool": {}}, "A work pool is required to deploy this flow."),
+        ({"work_pool": {"name": "tpu"}}, "references work pool 'tpu' which does not exist."),
+        ({"work_pool": {"name": "cpu-pool", "job_variables": {"stream_output": "maybe"}}}, "is not of type"),
+        ({"entrypoint": "flows/gone.py:retrain"}, "No such file or directory: 'flows/gone.py'"),
+        ({"entrypoint": "flows/retrain.py:gone"}, "Flow function with name 'gone' not found in 'flows/retrain.py'"),
+        ({"parameters": {"isolated": "maybe"}}, "'maybe' is not of type 'boolean'"),
+        ({"parameters": {"epochs": 3}}, "its runs would fail: the flow has no parameter 'epochs'; expected some of re"),
+        ({"triggers": [{"expect": ["a"], "within": "often"}]}, "event.within Input should be a valid timedelta"),
+        ({"schedules": [{"slug": "a", "cron": "99 * * * *"}]}, 'cron Value error, Invalid cron string: "99 * * * *"'),
+        ({"schedules": [{"slug": "a"}]}, "Invalid fields in deployments: • cpu: schedules"),
+        ({"schedules": [{"cron": "0 3 * * *"}]}, "Please provide a slug for each schedule"),
+    ],
+)
+def test_what_prefect_or_its_server_refuses_is_one_line(
+    deployed: StandIn, server: PrefectServer, values: dict[str, Any], expected: str
 ) -> None:
-    original = (deployed.folder / "prefect.yaml").read_bytes()
-    manifest = deployed.read()
-    manifest["deployments"][0]["work_pool"]["job_variables"] = {"stream_output": "maybe"}
-    deployed.write(manifest)
-    said = server.run(sys.executable, "-m", "flows.deploy", folder=deployed.folder, expected=2)
-    (deployed.folder / "prefect.yaml").write_bytes(original)
+    with changed_manifest(deployed) as manifest:
+        manifest["deployments"][0].update(values)
+        deployed.write(manifest)
+        said = server.run(sys.executable, "-m", "flows.deploy", folder=deployed.folder, expected=2)
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
     assert said.endswith(f"{line}\n")
-    assert "stream_output" in line
+    assert line.startswith("error: prefect.yaml: ")
+    assert "cpu" in line
+    assert expected in line
+
+
+@contextmanager
+def changed_manifest(stand_in: StandIn) -> Iterator[Any]:
+    """Yield what `prefect.yaml` says, to be changed and written; afterwards the file is as it was."""
+    original = (stand_in.folder / "prefect.yaml").read_bytes()
+    try:
+        yield stand_in.read()
+    finally:
+        (stand_in.folder / "prefect.yaml").write_bytes(original)
 
 
 @pytest.fixture
@@ -180,9 +203,9 @@ def test_a_bad_manifest_is_refused_before_the_server_is_asked(
 ) -> None:
     stand_in = make_stand_in(tmp_path / "project")
     manifest = stand_in.read()
-    manifest["deployments"][0]["work_pool"] = {}
+    manifest["deployments"][0]["tags"] = []
     stand_in.write(manifest)
-    assert refusal(stand_in, None).startswith("error: prefect.yaml: deployment 'cpu': no work pool")
+    assert refusal(stand_in, None).startswith("error: prefect.yaml: deployment 'cpu': no tag 'rnnflow'")
 
 
 def test_help_needs_no_prefect(deployed: StandIn, server: PrefectServer) -> None:
