@@ -11,18 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
+import llvmlite
 import numba
 from numba.core.caching import NullCache, _CacheLocator
 
-from rnnflow.engines.numba.simd import ROWS
+from rnnflow.engines.numba.simd import TARGET
 
 FOLDER = "RNNFLOW_CACHE"
 """Environment variable: where compiled code is kept, by default below the user's cache folder."""
 
 
 class ContentLocator(_CacheLocator):
-    """Names the folder by the content of this package, not by its place, and by the CPU and Numba's version."""
+    """Names the folder by the content of this package, not by its place, and by the CPU and the compiler's versions."""
 
     def __init__(self) -> None:
         self.key = _key()
@@ -49,7 +49,7 @@ class ContentLocator(_CacheLocator):
 def _key() -> str:
     """What the compiled code depends on."""
     source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    machine = f"{numba.__version__} {llvm.get_host_cpu_name()} {ROWS}"
+    machine = repr((numba.__version__, llvmlite.__version__, TARGET))
     return hashlib.sha256(source + machine.encode()).hexdigest()[:16]
 
 
