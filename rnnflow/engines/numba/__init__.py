@@ -1,4 +1,7 @@
-"""Training compiled to machine code by Numba: forward pass, loss and gradient of a batch in one call."""
+"""Training compiled to machine code by Numba: forward pass, loss and gradient of a batch in one call.
+
+README.md explains it: the way of a batch, the layout of its memory, and why it is built like this.
+"""
 
 EXTRA = "fast"
 """What installs it."""

@@ -1,28 +1,33 @@
 """Compiled code, kept on disk for every clone and version of the project that has the same source.
 
-Numba itself keeps it beside the source or by the source's path, and would compile anew in each clone.
+Numba itself keeps it beside the source or by the source's path, and would compile anew in each clone. What it keeps are
+pickles of machine code: whoever can write them decides what runs here, and a damaged one would end the process without a
+word. So the folder must be the user's own, and every file begins with a digest of the rest.
 """
 
+import errno
 import functools
 import hashlib
 import os
 import pickle
+import stat
 import sys
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
+import llvmlite
 import numba
-from numba.core.caching import NullCache, _CacheLocator
+from numba.core.caching import IndexDataCacheFile, NullCache, _CacheLocator
 
-from rnnflow.engines.numba.simd import ROWS
+from rnnflow.engines.numba.simd import TARGET
 
 FOLDER = "RNNFLOW_CACHE"
 """Environment variable: where compiled code is kept, by default below the user's cache folder."""
+DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 class ContentLocator(_CacheLocator):
-    """Names the folder by the content of this package, not by its place, and by the CPU and Numba's version."""
+    """Names the folder by the content of this package, not by its place, and by the CPU and the compiler's versions."""
 
     def __init__(self) -> None:
         self.key = _key()
@@ -30,6 +35,18 @@ class ContentLocator(_CacheLocator):
     def get_cache_path(self) -> str:
         """Return the folder."""
         return str(folder() / self.key)
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder, for this user alone.
+
+        Raises:
+            OSError: it cannot be written, or others could write to it.
+        """
+        path = Path(self.get_cache_path())
+        path.mkdir(0o700, parents=True, exist_ok=True)
+        if not _is_own(path):
+            raise PermissionError(errno.EPERM, f"{path.name} in it belongs to another user, or others may write to it")
+        super().ensure_cache_path()
 
     def get_source_stamp(self) -> str:
         """Return what has to be the same for code to be used again."""
@@ -45,11 +62,40 @@ class ContentLocator(_CacheLocator):
         return cls()
 
 
+class CheckedFiles(IndexDataCacheFile):
+    """The files of a function; one that is damaged is said, removed, and counts as missing."""
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            index: dict[Any, str] = self._load_data(self._index_name)
+        except FileNotFoundError:
+            return {}
+        return index
+
+    def _save_index(self, overloads: dict[Any, str]) -> None:
+        self._save_data(self._index_name, overloads)
+
+    def _load_data(self, name: str) -> Any:
+        path = Path(self._data_path(name))
+        content = path.read_bytes()
+        digest, payload = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
+        if hashlib.sha256(payload).digest() != digest:
+            print(f"{path}: the file is damaged; compiling anew", file=sys.stderr, flush=True)
+            path.unlink(missing_ok=True)
+            raise FileNotFoundError(path)
+        return pickle.loads(payload)  # noqa: S301 - from a folder of this user
+
+    def _save_data(self, name: str, data: Any) -> None:
+        payload = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(hashlib.sha256(payload).digest() + payload)
+
+
 @functools.cache
 def _key() -> str:
     """What the compiled code depends on."""
     source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    machine = f"{numba.__version__} {llvm.get_host_cpu_name()} {ROWS}"
+    machine = repr((numba.__version__, llvmlite.__version__, TARGET))
     return hashlib.sha256(source + machine.encode()).hexdigest()[:16]
 
 
@@ -70,9 +116,11 @@ def compiled(function: Any, signature: Any) -> Any:
             function.enable_caching()
         finally:
             numba.config.CACHE_LOCATOR_CLASSES = before
+        kept = function._cache
+        kept._cache_file = CheckedFiles(kept.cache_path, kept._impl.filename_base, _key())
     try:
         function.compile(signature)
-    except (OSError, EOFError, pickle.UnpicklingError) as error:  # a full disk, a file that was cut short
+    except OSError as error:  # a full disk, say
         print(f"{folder()}: {error}; compiling without it", file=sys.stderr, flush=True)
         function._cache = NullCache()
         function.compile(signature)
@@ -82,7 +130,13 @@ def compiled(function: Any, signature: Any) -> Any:
 def _is_kept() -> bool:
     """Whether something was compiled before, for an image say, in a folder that need not be writable."""
     path = Path(ContentLocator().get_cache_path())
-    return any(path.glob("*.nbi"))
+    return any(path.glob("*.nbi")) and _is_own(path)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether nobody but this user or root can have written what is in a folder."""
+    status = path.stat()
+    return status.st_uid in (os.getuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 @functools.cache

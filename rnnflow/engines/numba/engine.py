@@ -179,7 +179,8 @@ class NumbaEngine:
         """
         self._capacity = max(batch_size, self._capacity[0]), max(num_steps, self._capacity[1])
         self._plan, size = plan.make(self.task.model, self._num_inputs, self.task.num_classes, *self._capacity)
-        self._scratch = np.zeros(size, np.float32)
+        scratch = np.zeros(size + plan.ALIGNMENT, np.float32)
+        self._scratch = scratch[-scratch.ctypes.data // scratch.itemsize % plan.ALIGNMENT :]
 
 
 def _equal_lengths(batch_size: int, num_steps: int) -> tuple[Int64[np.ndarray, " batch"], Int64[np.ndarray, " batch"]]:

@@ -9,6 +9,8 @@ from rnnflow.engines.numba.simd import ROWS, WIDTH
 from rnnflow.params import ModelParams
 
 CELLS = {"rnn": k.RNN, "lstm": k.LSTM, "gru": k.GRU}
+ALIGNMENT = WIDTH
+"""In numbers: every size here is a multiple, so that no vector lies across two lines of the CPU's cache, 64 bytes each."""
 POOLINGS = {"last": 0, "mean": k.MEAN, "max": k.MAX, "mean_max": k.MEAN + k.MAX}
 
 

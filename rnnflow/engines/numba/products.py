@@ -5,12 +5,9 @@ worked on by whole tiles, so that up to `ROWS - 1` rows behind the last one are 
 `(num_panels, depth, 16)` with `b_stride` from one panel to the next.
 """
 
-from rnnflow.engines.numba.simd import ROWS, WIDTH, ZERO, broadcast, kernel, load, store, tile
+from typing import Any
 
-_set = tile("zero", is_transposed=False)
-_add = tile("sum", is_transposed=False)
-_set_biased = tile("bias", is_transposed=False)
-_add_outer = tile("sum", is_transposed=True)
+from rnnflow.engines.numba.simd import PANELS, ROWS, WIDTH, ZERO, Start, broadcast, kernel, load, store, tile
 
 
 @kernel
@@ -19,38 +16,57 @@ def whole_tiles(rows):
     return -(-rows // ROWS) * ROWS
 
 
+def _product(start: Start) -> Any:
+    """Return the kernel of a product by tiles of several panels, and of one for those that are left over."""
+    several, single = (
+        tile(start, is_transposed=False, num_panels=PANELS),
+        tile(start, is_transposed=False, num_panels=1),
+    )
+
+    @kernel
+    def product(work, c, a, b, b_stride, bias, rows, num_panels, depth, panel):
+        whole = num_panels // PANELS * PANELS
+        for index in range(0, whole, PANELS):
+            to, of_b, bias_at = c + index * panel, b + index * b_stride, bias + index * WIDTH
+            for row in range(0, rows * WIDTH, ROWS * WIDTH):
+                several(work, to + row, panel, a + row, panel, of_b, b_stride, depth, bias_at)
+        for index in range(whole, num_panels):
+            to, of_b, bias_at = c + index * panel, b + index * b_stride, bias + index * WIDTH
+            for row in range(0, rows * WIDTH, ROWS * WIDTH):
+                single(work, to + row, panel, a + row, panel, of_b, b_stride, depth, bias_at)
+
+    return product
+
+
+_set, _add, product_biased = _product("zero"), _product("sum"), _product("bias")
+"""C = a @ b, C += a @ b, C = a @ b + bias; only the last reads a bias."""
+
+
 @kernel
 def product(work, c, a, b, b_stride, rows, num_panels, depth, panel):
     """C = a @ b."""
-    for index in range(num_panels):
-        for row in range(0, rows, ROWS):
-            _set(work, c + index * panel + row * WIDTH, a + row * WIDTH, panel, b + index * b_stride, depth, 0)
+    _set(work, c, a, b, b_stride, 0, rows, num_panels, depth, panel)
 
 
 @kernel
 def product_added(work, c, a, b, b_stride, rows, num_panels, depth, panel):
     """C += a @ b."""
-    for index in range(num_panels):
-        for row in range(0, rows, ROWS):
-            _add(work, c + index * panel + row * WIDTH, a + row * WIDTH, panel, b + index * b_stride, depth, 0)
+    _add(work, c, a, b, b_stride, 0, rows, num_panels, depth, panel)
 
 
-@kernel
-def product_biased(work, c, a, b, b_stride, bias, rows, num_panels, depth, panel):
-    """C = a @ b + bias."""
-    for index in range(num_panels):
-        for row in range(0, rows, ROWS):
-            at = c + index * panel + row * WIDTH
-            _set_biased(work, at, a + row * WIDTH, panel, b + index * b_stride, depth, bias + index * WIDTH)
+_outer, _outer_single = (tile("sum", is_transposed=True, num_panels=num_panels) for num_panels in (PANELS, 1))
 
 
 @kernel
 def outer_added(work, c, c_stride, a, b, num_columns, num_panels, rows, panel):
     """C += aᵀ @ b over the rows of both; the rows of C are columns of A, by whole tiles."""
-    for index in range(num_panels):
-        for column in range(0, num_columns, ROWS):
-            factors = a + column // WIDTH * panel + column % WIDTH
-            _add_outer(work, c + index * c_stride + column * WIDTH, factors, 0, b + index * panel, rows, 0)
+    whole = num_panels // PANELS * PANELS
+    for column in range(0, num_columns, ROWS):
+        factors, to = a + column // WIDTH * panel + column % WIDTH, c + column * WIDTH
+        for index in range(0, whole, PANELS):
+            _outer(work, to + index * c_stride, c_stride, factors, 0, b + index * panel, panel, rows, 0)
+        for index in range(whole, num_panels):
+            _outer_single(work, to + index * c_stride, c_stride, factors, 0, b + index * panel, panel, rows, 0)
 
 
 @kernel

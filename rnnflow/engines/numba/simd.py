@@ -7,24 +7,30 @@ IEEE 754 says, so that a CPU with short vectors computes the same bits as one wi
 Matrices are kept in *panels*: sixteen columns, one row of them after another, then the next sixteen.
 """
 
+import functools
 import inspect
 import operator
 from collections.abc import Callable
 from typing import Any, Literal
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
+from numba.core.registry import cpu_target
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
 WIDTH = 16
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
-ROWS = 8 if llvm.get_host_cpu_features().get("avx512f") else 4
-"""Rows of a tile: their sums fill the registers and no more."""
+TARGET = cpu_target.target_context.codegen().magic_tuple()
+"""What Numba compiles for: triple, processor and features; NUMBA_CPU_NAME and NUMBA_CPU_FEATURES change it."""
+ROWS, PANELS = (8, 2) if "+avx512f" in TARGET[2].split(",") else (4, 1)
+"""Of a tile. Its sums stay in registers: 16 of the 32 that AVX-512 has, 8 of 16 with AVX2, where sixteen numbers fill two.
+
+Two panels share the numbers of A that a step reads: with one, reading them takes as long as the arithmetic.
+"""
 
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
@@ -180,31 +186,37 @@ def kernel(function: Callable) -> Any:
     return njit(error_model="numpy", nogil=True)(inspect.unwrap(function))
 
 
-def tile(start: Start, is_transposed: bool) -> Any:
-    """Return the compiled product of `ROWS` rows with a panel: it adds up `depth` terms in registers, in their order.
+def tile(start: Start, is_transposed: bool, num_panels: int) -> Any:
+    """Return the compiled product of `ROWS` rows with panels of B: it adds up `depth` terms in registers, in their order.
 
-    The function it returns takes `(work, c, a, a_stride, b, depth, bias)`: all in one array, by their places in it. In
-    every step it reads sixteen numbers of `b`, multiplies them by one number of each row of `a` and adds the products to
-    the row's sums, with one instruction a row (rounded once) on AVX-512.
+    The function it returns takes `(work, c, c_stride, a, a_stride, b, b_stride, depth, bias)`: all in one array, by their
+    places in it, strides from one panel to the next. In every step it reads sixteen numbers of each panel of B, multiplies
+    them by one number of each row of A and adds the products to the row's sums, rounding once.
 
     Args:
-        start: what the terms are added to: zero, what is in `c`, or the sixteen numbers at `bias`.
-        is_transposed: whether the rows of the product are columns of `a`, within one panel.
+        start: what the terms are added to: zero, what is in C, or the sixteen numbers a panel from `bias` on.
+        is_transposed: whether the rows of the product are columns of A, within one panel.
+        num_panels: of B and C.
     """
+    places = [(row, panel) for row in range(ROWS) for panel in range(num_panels)]
 
     @intrinsic
-    def compiled(typing_context, work, c, a, a_stride, b, depth, bias):
+    def compiled(typing_context, work, c, c_stride, a, a_stride, b, b_stride, depth, bias):
         def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             data = _data(context, builder, sig.args[0], args[0])
-            _, c, a, a_stride, b, depth, bias = args
+            _, c, c_stride, a, a_stride, b, b_stride, depth, bias = args
             number = lambda value: ir.Constant(_INDEX, value)  # noqa: E731
-            targets = [_vector_at(builder, data, builder.add(c, number(row * WIDTH))) for row in range(ROWS)]
+            at = lambda *terms: _vector_at(builder, data, functools.reduce(builder.add, terms))  # noqa: E731
+            c_panels = [builder.add(c, builder.mul(c_stride, number(panel))) for panel in range(num_panels)]
+            b_panels = [builder.add(b, builder.mul(b_stride, number(panel))) for panel in range(num_panels)]
+            targets = [at(c_panels[panel], number(row * WIDTH)) for row, panel in places]
             if start == "bias":
-                begin = [_load(builder, _vector_at(builder, data, bias))] * ROWS
+                biases = [_load(builder, at(bias, number(panel * WIDTH))) for panel in range(num_panels)]
+                begin = [biases[panel] for _, panel in places]
             elif start == "sum":
                 begin = [_load(builder, target) for target in targets]
             else:
-                begin = [ir.Constant(_VECTOR, [0.0] * WIDTH)] * ROWS
+                begin = [ir.Constant(_VECTOR, [0.0] * WIDTH)] * len(places)
 
             # A loop in LLVM's form: the head chooses between the body and the end, and the phi nodes say what the step
             # and the sums are there, depending on where it was entered from. Sums that are phi nodes stay in registers.
@@ -215,23 +227,25 @@ def tile(start: Start, is_transposed: bool) -> Any:
             builder.position_at_end(head)
             step = builder.phi(_INDEX)
             step.add_incoming(number(0), before)
-            sums = [builder.phi(_VECTOR) for _ in range(ROWS)]
+            sums = [builder.phi(_VECTOR) for _ in places]
             for total, first in zip(sums, begin, strict=True):
                 total.add_incoming(first, before)
             builder.cbranch(builder.icmp_signed("<", step, depth), body, end)
 
             builder.position_at_end(body)
             row_of_b = builder.shl(step, number(4))  # (depth, 16)
-            terms = _load(builder, _vector_at(builder, data, builder.add(b, row_of_b)))
+            terms = [_load(builder, at(panel, row_of_b)) for panel in b_panels]
             if is_transposed:  # (depth, 16), of which the tile's rows are ROWS columns side by side
-                place, apart = row_of_b, 1
+                first, apart = builder.add(a, row_of_b), 1
             else:  # (depth / 16, rows, 16), of which they are ROWS rows one below the other
-                panel, column = builder.ashr(step, number(4)), builder.and_(step, number(WIDTH - 1))
-                place, apart = builder.add(builder.mul(panel, a_stride), column), WIDTH
-            place = builder.add(a, place)
-            for row, total in enumerate(sums):
-                factor = builder.load(builder.gep(data, [builder.add(place, number(row * apart))]))
-                total.add_incoming(builder.call(_fma(builder), [_splat(builder, factor), terms, total]), body)
+                panel_of_a, column = builder.ashr(step, number(4)), builder.and_(step, number(WIDTH - 1))
+                first, apart = builder.add(a, builder.add(builder.mul(panel_of_a, a_stride), column)), WIDTH
+            factors = [
+                _splat(builder, builder.load(builder.gep(data, [builder.add(first, number(row * apart))])))
+                for row in range(ROWS)
+            ]
+            for (row, panel), total in zip(places, sums, strict=True):
+                total.add_incoming(builder.call(_fma(builder), [factors[row], terms[panel], total]), body)
             step.add_incoming(builder.add(step, number(1)), body)
             builder.branch(head)
 
@@ -241,6 +255,6 @@ def tile(start: Start, is_transposed: bool) -> Any:
             return context.get_dummy_value()
 
         index = types.intp
-        return types.void(work, index, index, index, index, index, index), emit
+        return types.void(work, *[index] * 8), emit
 
     return compiled
