@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE  # every stage would compile its modules anew
 
 EXAMPLES = $(filter-out defaults,$(basename $(notdir $(wildcard examples/*.yaml))))
 
-.PHONY: help run example server worker deploy test endurance check format bench peers lock
+.PHONY: help run example server worker deploy test slow endurance check format bench peers lock
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -42,6 +42,10 @@ deploy: .venv/.installed  ## bring the server in line with prefect.yaml
 test: .venv/.installed  ## run the tests
 	@rnnflow warmup  # once, and not in each of two processes beside the other
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder  # the long files stand first
+
+slow: .venv/.installed  ## run the long proofs, which `make test` leaves out
+	@rnnflow warmup
+	@pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder
 
 endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
 	@pytest -m endurance -s

@@ -199,6 +199,7 @@ def test_a_failed_stage_leaves_its_own_line_and_nothing_is_published(person: Per
     assert person.clones == []
 
 
+@pytest.mark.slow
 def test_new_files_and_newer_imports_are_taken_in_and_published(person: Person, tmp_path: Path) -> None:
     landing = tmp_path / "landing"
     deliver(landing / "a.parquet", columns(60, "april"))

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 
 from rnnflow import inference
@@ -13,6 +14,7 @@ from tests.pipeline.conftest import Clone
 MODELS = ("rnn", "lstm", "gru")
 
 
+@pytest.mark.slow
 def test_two_fresh_clones_give_the_same_lock(finished: Clone, fresh_clone: Callable[[], Clone]) -> None:
     second = fresh_clone()
     second.run("dvc", "repro")
