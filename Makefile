@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE  # or every stage would compile its modules aga
 
 EXAMPLES = $(filter-out defaults,$(basename $(notdir $(wildcard examples/*.yaml))))
 
-.PHONY: help run example server worker deploy test endurance check format bench peers lock
+.PHONY: help run example server worker deploy test slow endurance check format bench peers lock
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -42,6 +42,10 @@ deploy: .venv/.installed  ## update the server to match prefect.yaml
 test: .venv/.installed  ## run the tests
 	@rnnflow warmup  # once, not in both test processes at the same time
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder  # the slow files come first
+
+slow: .venv/.installed  ## run the long proofs, which `make test` leaves out
+	@rnnflow warmup
+	@pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder
 
 endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
 	@pytest -m endurance -s

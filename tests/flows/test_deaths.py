@@ -117,6 +117,7 @@ def test_a_stage_that_refuses_gives_its_own_line_and_is_not_tried_again(deployed
     assert not clones(worker)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_silence")
 def test_a_run_goes_on_after_the_deaths_of_its_processes_and_the_next_one_after_its_own(
     deployed: Deployed, worker: Worker

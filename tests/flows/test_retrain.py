@@ -225,6 +225,7 @@ def test_when_one_model_fails_the_others_are_pushed_published_and_said(server: P
     assert (person.project.folder / "models/rnn/model.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_new_files_and_newer_imports_are_taken_in_and_published(person: Person, tmp_path: Path) -> None:
     landing = tmp_path / "landing"
     deliver(landing / "a.parquet", columns(60, "april"))

@@ -15,6 +15,8 @@ from rnnflow.generation.splitting import SPLITS
 from rnnflow.runtime.provenance import ROOT, file_md5
 from tests.pipeline.conftest import Clone
 
+pytestmark = pytest.mark.slow
+
 FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 DVC_FAILED = 255
 

@@ -14,6 +14,7 @@ from tests.pipeline.conftest import Clone
 MODELS = ("rnn", "lstm", "gru")
 
 
+@pytest.mark.slow
 def test_two_fresh_clones_give_the_same_lock(finished: Clone, fresh_clone: Callable[[], Clone]) -> None:
     second = fresh_clone()
     second.run("dvc", "repro")
