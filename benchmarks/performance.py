@@ -23,16 +23,12 @@ from benchmarks.peers.ours import ENGINES
 from benchmarks.peers.workloads import WORKLOADS, Workload
 from benchmarks.performance_page import Comparison, number
 from benchmarks.resource_usage import usage_of
-from rnnflow.params import (
-    Cell,
-    EvaluateParams,
-    ExportParams,
-    GenerateParams,
-    ModelParams,
-    NumSequences,
-    Params,
-    TrainParams,
-)
+from rnnflow.params.evaluate import EvaluateParams
+from rnnflow.params.export import ExportParams
+from rnnflow.params.generate import GenerateParams, NumSequences
+from rnnflow.params.models import Cell, ModelParams
+from rnnflow.params.train import TrainParams
+from rnnflow.params.whole import Params
 from stages.generate import generate
 
 OURS = f"rnnflow, {ENGINES[-1]}"

@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmarks.measuring import Figure, Quartiles, alternated, console, table
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.export import graph as onnx_graph
-from rnnflow.params import Cell, ModelParams
+from rnnflow.params.models import Cell, ModelParams
 from rnnflow.serving.predictor import METADATA_NAMES, METADATA_VERSION, Predictor
 
 LENGTH, LARGE_BATCH = 10, 1024

@@ -9,7 +9,7 @@ from rich.console import Console
 from benchmarks.measuring import Figure, Quartiles, alternated, console, table
 from benchmarks.peers import ours, published
 from benchmarks.peers.workloads import WORKLOADS
-from rnnflow.params import Cell
+from rnnflow.params.models import Cell
 
 WORKLOAD = "small"
 NUM_ROUNDS = 120

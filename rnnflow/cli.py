@@ -14,8 +14,8 @@ from rich.console import Console
 
 from rnnflow.export.version import VERSION
 from rnnflow.runtime.errors import InputError, exit_on_input_error
-from rnnflow.serving import describe as results
-from rnnflow.serving import predict_files as prediction
+from rnnflow.serving.describe import comparison, description
+from rnnflow.serving.predict_files import STANDARD_OUTPUT, predict_file
 from rnnflow.serving.predictor import Predictor
 
 TAB = "\t"
@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    num_rows = prediction.predict_file(Predictor(arguments.model), arguments.input, arguments.output)
-    if arguments.output != prediction.STANDARD_OUTPUT:
+    num_rows = predict_file(Predictor(arguments.model), arguments.input, arguments.output)
+    if arguments.output != STANDARD_OUTPUT:
         print(f"{num_rows:,} sequences predicted, written to {arguments.output}")
 
 
@@ -60,19 +60,19 @@ def classify(arguments: argparse.Namespace) -> None:
 
 
 def describe(arguments: argparse.Namespace) -> None:
-    _console().print(results.description(arguments.model))
+    _console().print(description(arguments.model))
 
 
 def summary(arguments: argparse.Namespace) -> None:
-    _console().print(results.comparison(arguments.models))
+    _console().print(comparison(arguments.models))
     print("rnnflow describe FILE tells where a model came from, rnnflow predict FILE INPUT OUTPUT uses it.")
 
 
 def check(arguments: argparse.Namespace) -> None:
     with _extra():
-        from rnnflow import params
+        from rnnflow.params import whole
 
-    settings = params.load(arguments.params)
+    settings = whole.load(arguments.params)
     if arguments.list_models:
         print(*settings.models, sep="\n")
     else:
@@ -82,7 +82,7 @@ def check(arguments: argparse.Namespace) -> None:
 def warmup(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow import engines
-        from rnnflow.params import TrainParams
+        from rnnflow.params.train import TrainParams
     start = time.monotonic()
     where = engines.warm_up(arguments.engine or TrainParams().engine)
     print(f"ready after {time.monotonic() - start:.1f} s, kept in {where}" if where else "there is nothing to compile")

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rnnflow import params
 from rnnflow.classifier import model
 from rnnflow.classifier.predict_split import predict
 from rnnflow.evaluation import metrics as evaluation
+from rnnflow.params.evaluate import EvaluateParams
+from rnnflow.params.section import load as load_section
 from rnnflow.runtime.atomic_writes import complete_folders, write_json, write_rows
 from rnnflow.runtime.errors import exit_on_input_error
 from rnnflow.sequences import dataset
@@ -24,11 +25,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for metrics and tables, to be written")
     arguments = parser.parse_args(argv)
     with exit_on_input_error():
-        settings = params.load(arguments.params).evaluate
+        settings = load_section(arguments.params, EvaluateParams, "evaluate")
         evaluate(settings, arguments.checkpoint, arguments.test, arguments.output)
 
 
-def evaluate(settings: params.EvaluateParams, checkpoint_file: Path, test: Path, output: Path) -> None:
+def evaluate(settings: EvaluateParams, checkpoint_file: Path, test: Path, output: Path) -> None:
     """Write `metrics.json`, `classes.csv`, `confusion.csv`, `calibration.csv` and `lengths.csv`."""
     torch.set_num_threads(1)  # their number could change the last bits of the metrics
     classifier, description = model.load(checkpoint_file)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rnnflow.classifier import checkpoint, parameters
 from rnnflow.classifier.model import SequenceClassifier, restored
 from rnnflow.classifier.preparation import Preparation
-from rnnflow.params import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
+from rnnflow.params.models import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
 from rnnflow.sequences import parquet
 from stages import export
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnflow.classifier import safetensors_files
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 from rnnflow.runtime.errors import InputError
 
 VERSION = 2

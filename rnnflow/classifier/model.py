@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rnnflow.classifier import checkpoint
 from rnnflow.classifier.parameters import Arrays
 from rnnflow.classifier.preparation import SCALING_NAMES, Lengths, Preparation
-from rnnflow.params import ModelParams, StemParams
+from rnnflow.params.models import ModelParams, StemParams
 from rnnflow.runtime.errors import InputError
 
 Valid = Int64[Tensor, " batch"] | None

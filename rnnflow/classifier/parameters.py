@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from rnnflow.classifier.preparation import Preparation
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 
 Shapes = dict[str, tuple[int, ...]]
 Arrays = Mapping[str, Float[np.ndarray, "..."]]

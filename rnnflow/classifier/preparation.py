@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 
 Lengths = Int64[np.ndarray, " batch"] | None
 """Valid steps of each sequence, or none where every sequence fills the array."""

@@ -22,7 +22,7 @@ from rnnflow.generation.splitting import (
     Splitter,
     key_hashes,
 )
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 

@@ -18,7 +18,7 @@ from rnnflow.inspection.folders import parts_of_paths
 from rnnflow.inspection.guessing import DEFAULTS, Guess, Wishes, guess
 from rnnflow.inspection.locations import Location, locate
 from rnnflow.inspection.survey import Survey, survey
-from rnnflow.params import DriftParams, GenerateParams
+from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.params.section import in_one_line
 from rnnflow.runtime.errors import InputError
 

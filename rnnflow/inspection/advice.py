@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnflow.generation.splitting import SPLITS, assign, key_hashes
 from rnnflow.inspection.survey import Survey
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 
 NUM_SEEDS = 200
 FEW = len(SPLITS)

@@ -14,7 +14,7 @@ from rnnflow.generation.splitting import GIVEN_NAMES
 from rnnflow.inspection.excerpt import Excerpt
 from rnnflow.inspection.names import INDEX_NAMES, SYNONYMS, forms_of, is_strong
 from rnnflow.inspection.times import are_times, rise, unit_of
-from rnnflow.params import ColumnNames
+from rnnflow.params.generate import ColumnNames
 from rnnflow.runtime.errors import InputError
 
 MAX_LIKELY_CLASSES = 50

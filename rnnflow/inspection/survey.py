@@ -21,7 +21,7 @@ from rnnflow.generation.sources.opened import Opened
 from rnnflow.generation.sources.steps import Steps
 from rnnflow.generation.splitting import SPARE, SPLITS, Sides, content_hashes
 from rnnflow.inspection.recordings import Recordings
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
 
 

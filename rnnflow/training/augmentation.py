@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from rnnflow.engines.interface import Engine
-from rnnflow.params import TrainParams
+from rnnflow.params.train import TrainParams
 
 Counts = Int64[np.ndarray, " batch"]
 

@@ -13,7 +13,8 @@ from rnnflow.classifier import parameters, safetensors_files
 from rnnflow.classifier.predict_split import Probabilities, log_loss_and_accuracy, predict
 from rnnflow.classifier.preparation import Preparation
 from rnnflow.engines.interface import Batch, Engine, EngineConfig
-from rnnflow.params import ModelParams, TrainParams
+from rnnflow.params.models import ModelParams
+from rnnflow.params.train import TrainParams
 from rnnflow.runtime import processes
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.batches import buckets, lengths_of

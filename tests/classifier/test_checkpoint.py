@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from rnnflow.classifier import checkpoint
 from rnnflow.classifier.model import load
-from rnnflow.params import Cell, ModelParams, StemParams
+from rnnflow.params.models import Cell, ModelParams, StemParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 from stages import evaluate, export

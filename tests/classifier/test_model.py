@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnflow.classifier.model import CELLS, RecurrentLayer, SequenceClassifier, load, pool, restored, reverse
-from rnnflow.params import Cell, ModelParams, Pooling, StemParams
+from rnnflow.params.models import Cell, ModelParams, Pooling, StemParams
 from rnnflow.runtime.errors import InputError
 from tests import toys
 

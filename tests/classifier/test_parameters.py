@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rnnflow.classifier import parameters
 from rnnflow.classifier.model import CELLS, SequenceClassifier
-from rnnflow.params import Cell, ModelParams, StemParams
+from rnnflow.params.models import Cell, ModelParams, StemParams
 from tests import toys
 
 NUM_FEATURES, NUM_CLASSES = 3, 2

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnflow.classifier.preparation import SCALING_NAMES, Lengths, Preparation, block_means, forward_filled
-from rnnflow.params import ModelParams, Scaling
+from rnnflow.params.models import ModelParams, Scaling
 from tests import toys
 
 NAN = math.nan

@@ -11,7 +11,7 @@ from rnnflow.classifier import predict_split
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.classifier.preparation import Preparation
 from rnnflow.evaluation import metrics as evaluation
-from rnnflow.params import Cell, ModelParams
+from rnnflow.params.models import Cell, ModelParams
 from rnnflow.sequences.dataset import SequenceDataset
 from tests import toys
 

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.export import graph as onnx_graph
 from rnnflow.export.parity import largest_difference
-from rnnflow.params import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
+from rnnflow.params.models import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
 from rnnflow.serving.predictor import METADATA_NAMES, Predictor
 from tests import toys
 

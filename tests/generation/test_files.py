@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rnnflow.generation.splitting import SPLITS
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.provenance import ROOT
 from rnnflow.sequences import dataset
 from stages.generate import generate

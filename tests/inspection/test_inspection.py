@@ -21,7 +21,7 @@ from rnnflow.cli import main
 from rnnflow.generation.sources.files import open_all
 from rnnflow.inspection import windows_of
 from rnnflow.inspection.recordings import Recordings
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 from stages.generate import generate

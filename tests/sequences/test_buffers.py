@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 from rnnflow.sequences import buffers, dataset

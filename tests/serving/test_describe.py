@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 from rnnflow.serving import describe as results
 from rnnflow.serving.predictor import Predictor
 from tests import toys

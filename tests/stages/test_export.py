@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rnnflow.export import graph as onnx_graph
-from rnnflow.params import Cell, ModelParams
+from rnnflow.params.models import Cell, ModelParams
 from rnnflow.runtime import provenance
 from rnnflow.serving.predictor import Predictor
 from stages import export

@@ -4,7 +4,8 @@ import pytest
 from rnnflow import engines
 from rnnflow.classifier import parameters
 from rnnflow.engines.interface import Engine, EngineConfig
-from rnnflow.params import ModelParams, TrainParams
+from rnnflow.params.models import ModelParams
+from rnnflow.params.train import TrainParams
 from rnnflow.training.augmentation import Changes, cropped, draw, dropout
 
 LENGTHS = [10, 7, 4, 1]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnflow.classifier.preparation import Preparation
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 from rnnflow.sequences.batches import pad
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training import fit_preparation

@@ -6,7 +6,8 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from rnnflow.params import Cell, Engine, ModelParams, StemParams, TrainParams
+from rnnflow.params.models import Cell, ModelParams, StemParams
+from rnnflow.params.train import Engine, TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset, joined
 from rnnflow.training.loop import Epoch, Training

@@ -6,7 +6,7 @@ from jaxtyping import Int64
 from rnnflow.classifier.parameters import NUM_GATES
 from rnnflow.engines.numba import layout as k
 from rnnflow.engines.numba.simd import ROWS, WIDTH
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 
 CELLS = {"rnn": k.RNN, "lstm": k.LSTM, "gru": k.GRU}
 ALIGNMENT = WIDTH

@@ -11,7 +11,7 @@ import pyarrow as pa
 from rnnflow.generation.sources.columns import PARTS
 from rnnflow.generation.sources.opened import Opened, generic_names, open_table
 from rnnflow.generation.sources.steps import Origin
-from rnnflow.params import FilesParams
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 LENGTHS = "lengths"

@@ -12,7 +12,7 @@ from jaxtyping import Int64
 
 from rnnflow.generation.sources.paths import levels
 from rnnflow.generation.sources.steps import Origin
-from rnnflow.params import ColumnNames, FilesParams
+from rnnflow.params.generate import ColumnNames, FilesParams
 from rnnflow.runtime.errors import InputError
 
 PARTS = ("id", "label", "group", "time", "split")

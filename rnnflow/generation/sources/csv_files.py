@@ -16,7 +16,7 @@ import pyarrow.csv as arrow_csv
 
 from rnnflow.generation.sources.opened import Opened, open_table
 from rnnflow.generation.sources.steps import Origin
-from rnnflow.params import FilesParams
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 BLOCK_BYTES = 16 * 2**20

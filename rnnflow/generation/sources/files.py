@@ -12,7 +12,7 @@ from rnnflow.generation.sources.delivery import Delivery
 from rnnflow.generation.sources.opened import Opened
 from rnnflow.generation.sources.parquet_files import read_parquet
 from rnnflow.generation.sources.ts_files import read_ts
-from rnnflow.params import FilesParams, GenerateParams, WindowParams
+from rnnflow.params.generate import FilesParams, GenerateParams, WindowParams
 from rnnflow.runtime.errors import InputError
 
 FORMATS = {

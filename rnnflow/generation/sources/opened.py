@@ -11,7 +11,7 @@ from rnnflow.generation.sources.columns import TIME_SINCE_LAST_STEP
 from rnnflow.generation.sources.list_form import ListForm
 from rnnflow.generation.sources.long_form import LongForm
 from rnnflow.generation.sources.steps import Origin, Steps
-from rnnflow.params import FilesParams
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 

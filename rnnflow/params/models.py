@@ -1,0 +1,83 @@
+"""Section `models`: what is trained, an entry for each classifier."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from rnnflow.params.section import Count, Probability, Section, load
+from rnnflow.runtime.errors import InputError
+
+Cell = Literal["rnn", "lstm", "gru"]
+Pooling = Literal["last", "mean", "max", "mean_max"]
+Scaling = Literal["none", "global", "sequence"]
+Missing = Literal["zero", "forward_fill", "mask", "refuse"]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
+"""Of a model: it names a folder and a stage, and stands in a command."""
+
+
+class StemParams(Section):
+    """Convolutions over time before the recurrent layers; they keep the number of steps."""
+
+    channels: Count = 16
+    kernel_size: Count = 5
+    """Time steps, odd."""
+    num_layers: Count = 1
+
+    @model_validator(mode="after")
+    def _kernel_has_a_centre(self) -> "StemParams":
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
+        return self
+
+
+class ModelParams(Section):
+    """An entry of `models`: the architecture of one classifier."""
+
+    cell: Cell
+    hidden_size: Annotated[int, Field(ge=1, le=65536)] = 32
+    num_layers: Count = 1
+    bidirectional: bool = False
+    dropout: Probability = 0.0
+    """Between recurrent layers and before the head."""
+    pooling: Pooling = "last"
+    """How the steps become one vector: the final state of each direction, or the mean and maximum over valid steps."""
+    scaling: Scaling = "global"
+    """Standardisation of each feature over the train split; `sequence`: then over the steps of each sequence as well."""
+    missing: Missing = "zero"
+    """What a missing value (NaN) becomes: the mean, the last known value, the mean and a feature that says so, an error."""
+    downsampling: Count = 1
+    """Steps whose mean becomes one step."""
+    differences: bool = False
+    """Whether each feature's change since the last step is a feature too."""
+    stem: StemParams | None = None
+    max_dependency: Annotated[int, Field(ge=3)] | None = None
+    """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM and GRU."""
+
+    @property
+    def output_size(self) -> int:
+        """Numbers that a layer gives for a step: the state of each direction."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
+    @property
+    def pooled_size(self) -> int:
+        """Numbers that the head reads."""
+        return self.output_size * (2 if self.pooling == "mean_max" else 1)
+
+    @model_validator(mode="after")
+    def _chrono_needs_gates(self) -> "ModelParams":
+        if self.cell == "rnn" and self.max_dependency is not None:
+            raise ValueError("max_dependency sets the biases of gates, which cell 'rnn' lacks; use lstm or gru")
+        return self
+
+
+def load_model(path: Path, name: str) -> ModelParams:
+    """Return the entry `name` of section `models`, and read nothing else.
+
+    Raises:
+        InputError: the file cannot be read, there is no such entry, or it says something that is not allowed.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise InputError(f"{path}: models: {name!r} is no name of lower-case letters, digits, '-' and '_'")
+    return load(path, ModelParams, "models", name)
