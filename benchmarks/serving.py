@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks.measuring import Figure, Quartiles, alternated, console, table
 from rnnflow.classifier.model import SequenceClassifier
-from rnnflow.export import graph as onnx_graph
+from rnnflow.export.graph import build, serialise
 from rnnflow.params.models import Cell, ModelParams
 from rnnflow.serving.predictor import METADATA_NAMES, METADATA_VERSION, Predictor
 
@@ -61,7 +61,7 @@ def times_of(cell: Cell, folder: Path) -> tuple[Milliseconds, np.ndarray]:
 
 def export(model: SequenceClassifier) -> bytes:
     """Return the ONNX file of a model whose weights are loaded, checked by onnx as the stage's is."""
-    return onnx_graph.serialise(onnx_graph.build(model, PROPERTIES))
+    return serialise(build(model, PROPERTIES))
 
 
 @torch.inference_mode()

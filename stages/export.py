@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from rnnflow.classifier.model import load
-from rnnflow.export import graph as onnx_graph
+from rnnflow.export.graph import build, serialise, version_number
 from rnnflow.export.parity import largest_difference
 from rnnflow.params.export import ExportParams
 from rnnflow.params.section import load as load_section
@@ -48,8 +48,8 @@ def export(arguments: argparse.Namespace) -> None:
         "rnnflow": json.loads(METADATA_VERSION),  # last: a file cut short, at whatever byte, lacks it
     }
     properties = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
-    proto = onnx_graph.build(model, properties, onnx_graph.version_number(weights_md5))
-    content = onnx_graph.serialise(proto)
+    proto = build(model, properties, version_number(weights_md5))
+    content = serialise(proto)
     with complete_file(arguments.model) as temporary:
         temporary.write_bytes(content)
         difference = largest_difference(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from rnnflow.classifier.model import SequenceClassifier
-from rnnflow.export import graph as onnx_graph
+from rnnflow.export.graph import build, serialise
 from rnnflow.export.parity import largest_difference
 from rnnflow.params.models import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
 from rnnflow.serving.predictor import METADATA_NAMES, Predictor
@@ -28,7 +28,7 @@ LENGTHS = (6,)
 
 def predictor(model: SequenceClassifier, folder: Path) -> Predictor:
     path = folder / "model.onnx"
-    path.write_bytes(onnx_graph.serialise(onnx_graph.build(model, PROPERTIES)))
+    path.write_bytes(serialise(build(model, PROPERTIES)))
     return Predictor(path)
 
 
@@ -90,7 +90,7 @@ def test_any_constant_that_is_changed_shows(tmp_path: Path, cell: Cell) -> None:
     with torch.no_grad():
         for parameter in model.parameters():  # so that gates in a wrong order show as well
             parameter.normal_()
-    original = onnx_graph.build(model, PROPERTIES)
+    original = build(model, PROPERTIES)
     num_changed = 0
     for index, constant in enumerate(original.graph.initializer):
         array = numpy_helper.to_array(constant)
@@ -99,7 +99,7 @@ def test_any_constant_that_is_changed_shows(tmp_path: Path, cell: Cell) -> None:
         proto = onnx.ModelProto()
         proto.CopyFrom(original)
         proto.graph.initializer[index].CopyFrom(numpy_helper.from_array(np.flip(array).copy(), constant.name))
-        (tmp_path / "model.onnx").write_bytes(onnx_graph.serialise(proto))
+        (tmp_path / "model.onnx").write_bytes(serialise(proto))
         difference = largest_difference(model, Predictor(tmp_path / "model.onnx"), BATCH_SIZES, LENGTHS)
         assert difference > 1e-4, constant.name
         num_changed += 1
@@ -115,10 +115,10 @@ def test_a_model_that_answers_nan_is_infinitely_far(tmp_path: Path) -> None:
 
 def test_a_backward_direction_that_starts_in_the_padding_shows(tmp_path: Path) -> None:
     model = toys.random_classifier(ModelParams(cell="gru", hidden_size=5, bidirectional=True))
-    proto = onnx_graph.build(model, PROPERTIES)
+    proto = build(model, PROPERTIES)
     (node,) = (node for node in proto.graph.node if node.op_type == "GRU")
     node.input[4] = ""  # its lengths
-    (tmp_path / "model.onnx").write_bytes(onnx_graph.serialise(proto))
+    (tmp_path / "model.onnx").write_bytes(serialise(proto))
     broken = Predictor(tmp_path / "model.onnx")
     assert largest_difference(model, broken, [1], [5]) <= 1e-5  # one sequence has no padding
     assert largest_difference(model, broken, [7], [5]) > 1e-3
@@ -146,7 +146,7 @@ def test_an_onnx_file_of_another_policy_shows(tmp_path: Path, missing: Missing) 
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_()
-    proto = onnx_graph.build(model, PROPERTIES)
+    proto = build(model, PROPERTIES)
     if missing == "forward_fill":
         (scan,) = (node for node in proto.graph.node if node.op_type == "Scan")
         fill = scan.attribute[0].g.node[1]
@@ -155,5 +155,5 @@ def test_an_onnx_file_of_another_policy_shows(tmp_path: Path, missing: Missing) 
     else:
         (flag,) = (node for node in proto.graph.node if node.op_type == "Not")
         flag.op_type = "Identity"
-    (tmp_path / "model.onnx").write_bytes(onnx_graph.serialise(proto))
+    (tmp_path / "model.onnx").write_bytes(serialise(proto))
     assert largest_difference(model, Predictor(tmp_path / "model.onnx"), [7], [6]) > 1e-3
