@@ -1,4 +1,4 @@
-"""Stage export: a checkpoint as an ONNX file that answers as PyTorch does, or none."""
+"""Stage export: a checkpoint becomes an ONNX file, if its predictions agree with PyTorch's."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""Section `generate`: where sequences come from, how they are split, and what they are held against."""
+"""Section `generate`: where sequences come from, how they are split, and what new files are compared with."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
@@ -32,7 +32,7 @@ class ColumnNames(Section):
     """The sequence or recording. A CSV or Parquet file of one recording has `path`."""
     label: str = "label"
     sequence: str = "sequence"
-    """Where a row is a sequence: all its values. A list column for each feature, or a row a time step, needs none."""
+    """Where a row is a sequence: all its values. A list column for each feature, or one row per time step, needs none."""
     group: str = "group"
     """Subject, device, machine."""
     time: str = "time"
@@ -94,7 +94,7 @@ class SplitParams(Section):
     test_from: datetime | None = None
     """Split by time: sequences that start at this time or later."""
     duplicates: Literal["fail", "allow"] = "fail"
-    """Whether two sequences with the same values may be on two sides."""
+    """Whether sequences with the same values may be in two splits."""
 
     @model_validator(mode="after")
     def _leave_some_for_training(self) -> "SplitParams":

@@ -46,7 +46,7 @@ class ModelParams(Section):
     scaling: Scaling = "global"
     """Standardisation of each feature over the train split; `sequence`: then over the steps of each sequence as well."""
     missing: Missing = "zero"
-    """What a missing value (NaN) becomes: the mean, the last known value, the mean and a feature that says so, an error."""
+    """What a missing value (NaN) becomes: the mean, the last known value, the mean and an indicator feature, an error."""
     downsampling: Count = 1
     """Steps whose mean becomes one step."""
     differences: bool = False
@@ -76,7 +76,7 @@ def load_model(path: Path, name: str) -> ModelParams:
     """Return the entry `name` of section `models`, and read nothing else.
 
     Raises:
-        InputError: the file cannot be read, there is no such entry, or it says something that is not allowed.
+        InputError: the file cannot be read, there is no such entry, or a value is not allowed.
     """
     if not re.fullmatch(NAME_PATTERN, name):
         raise InputError(f"{path}: models: {name!r} is no name of lower-case letters, digits, '-' and '_'")

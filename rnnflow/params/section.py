@@ -67,7 +67,7 @@ def read(path: Path) -> object:
 
 
 def load(path: Path, kind: type[S], *names: str) -> S:
-    """Return one section of `params.yaml`, checked; nothing else of the file is looked at.
+    """Return one section of `params.yaml`, checked; the rest of the file is ignored.
 
     Args:
         path: the file.
@@ -75,7 +75,7 @@ def load(path: Path, kind: type[S], *names: str) -> S:
         names: the section's name, and behind it that of an entry.
 
     Raises:
-        InputError: the file cannot be read, the section is missing, or it says something that is not allowed.
+        InputError: the file cannot be read, the section is missing, or a value is not allowed.
     """
     content = read(path)
     for depth, name in enumerate(names):

@@ -38,7 +38,7 @@ class TrainParams(Section):
     random_scale: Annotated[float, Field(ge=0)] = 0.0
     """Deviation of the factor around 1 for each scaled feature of each sequence."""
     time_mask: Probability = 0.0
-    """Largest share of a sequence's steps that are set to zero, in one stretch."""
+    """Largest share of a sequence's steps that are set to zero, one consecutive block."""
     random_crop: Probability = 0.0
     """Largest share of a sequence's steps that are cut off its two ends; at least one step stays."""
     sampling: Sampling = "shuffle"

@@ -1,4 +1,4 @@
-"""The whole of `params.yaml`, for whoever checks the file; a stage reads its own section."""
+"""The whole of `params.yaml`, for commands that check the whole file; a stage reads its own section."""
 
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +38,7 @@ def load(path: Path) -> Params:
     """Return the checked content of `params.yaml`.
 
     Raises:
-        InputError: the file is missing, is not YAML, or says something that is not known or not allowed.
+        InputError: the file is missing, is not YAML, or has a name or value that is not allowed.
     """
     return parse(read(path), place=str(path))
 

@@ -58,7 +58,7 @@ def end_resume(file: Path) -> None:
 
 @contextmanager
 def held(file: Path, on_wait: Callable[[], object]) -> Iterator[None]:
-    """Hold a lock that belongs to `file`; whoever comes later waits, and is told so by a call of `on_wait`.
+    """Hold a lock that belongs to `file`; a second process waits for it, after a call of `on_wait`.
 
     The system frees the lock of a process that dies.
     """
@@ -73,7 +73,7 @@ def held(file: Path, on_wait: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # those who wait notice, and make it anew
+        path.unlink(missing_ok=True)  # waiting processes notice and create it again
         lock.release()
 
 
