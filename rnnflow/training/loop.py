@@ -16,7 +16,7 @@ from rnnflow.engines.interface import Batch, Engine, EngineConfig
 from rnnflow.params import ModelParams, TrainParams
 from rnnflow.runtime import processes
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.batches import buckets, lengths_of
+from rnnflow.sequences.bucketing import buckets
 from rnnflow.sequences.dataset import SequenceDataset, refuse_missing
 from rnnflow.training import augmentation, fit_preparation
 from rnnflow.training.sampling import epoch_order
@@ -78,7 +78,7 @@ class Training:
         )
         self.preparation = Preparation(model_params, len(train.features))
         fit_preparation.fit(self.preparation, train)
-        self.sequences = fit_preparation.apply(self.preparation, train, train_params.memory_budget_mb)
+        self.sequences = fit_preparation.prepare_split(self.preparation, train, train_params.memory_budget_mb)
         self.buffer = self.engine.buffer(self.sequences.values)
         self.best_weights = weights
         self.history: list[Epoch] = []
@@ -174,8 +174,8 @@ class Training:
         """Yield the sequences of an epoch, in an order drawn for it."""
         size, preparation = self.params.batch_size, self.preparation
         offsets = self.sequences.offsets
-        for bucket in buckets(epoch_order(self.rng, self.labels, self.params.sampling), offsets, size):
-            starts, lengths, labels = offsets[bucket], lengths_of(bucket, offsets), self.labels[bucket].astype(np.int64)
+        for bucket, lengths in buckets(epoch_order(self.rng, self.labels, self.params.sampling), offsets, size):
+            starts, labels = offsets[bucket], self.labels[bucket].astype(np.int64)
             if self.params.random_crop:
                 starts, lengths = augmentation.cropped(starts, lengths, self.params.random_crop, self.rng)
             longest, is_ragged = int(lengths.max()), lengths.min() < lengths.max()
