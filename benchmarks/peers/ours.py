@@ -44,7 +44,7 @@ def batches(workload: str, engine: str) -> Callable[[], None]:
     prepared = training("rnn", workload, engine)
 
     def run() -> None:
-        for _ in prepared._batches():
+        for _ in prepared.batches:
             pass
 
     return run

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int, Int32, Int64
 
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import buffers
-from rnnflow.sequences.batches import first_missing
+from rnnflow.sequences.missing_values import first_missing
 from rnnflow.sequences.parquet import SequenceFile
 
 NUM_THREADS = 4

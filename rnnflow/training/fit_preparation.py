@@ -7,8 +7,8 @@ from jaxtyping import Float, Int64
 
 from rnnflow.classifier.preparation import Preparation, PreparedSequences, valid_steps
 from rnnflow.sequences import buffers
-from rnnflow.sequences.batches import lengths_of, pad
 from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.sequences.padding import lengths_of, pad
 
 CHUNK_STEPS = 2**20
 """Time steps looked at together; of several features, as many fewer."""
@@ -33,7 +33,9 @@ def fit(preparation: Preparation, train: SequenceDataset) -> None:
     preparation.inverse_deviation[:] = 1 / np.where(deviation > 0, deviation, 1)
 
 
-def apply(preparation: Preparation, split: SequenceDataset, memory_budget_mb: int | None = None) -> PreparedSequences:
+def prepare_split(
+    preparation: Preparation, split: SequenceDataset, memory_budget_mb: int | None = None
+) -> PreparedSequences:
     """Return the prepared sequences of a split, in its order.
 
     Args:

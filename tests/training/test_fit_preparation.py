@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from rnnflow.classifier.preparation import Preparation
 from rnnflow.params.models import ModelParams
-from rnnflow.sequences.batches import pad
 from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.sequences.padding import pad
 from rnnflow.training import fit_preparation
 from tests import toys
 
@@ -140,7 +140,7 @@ def test_a_split_is_prepared_as_each_of_its_sequences_alone(
         patch.setenv("RNNFLOW_STATE", str(tmp_path_factory.getbasetemp()))
         patch.setattr(fit_preparation, "CHUNK_STEPS", chunk_steps)
         patch.setattr(fit_preparation, "CHUNK_VALUES", chunk_values)
-        prepared = fit_preparation.apply(preparation, data, memory_budget_mb)
+        prepared = fit_preparation.prepare_split(preparation, data, memory_budget_mb)
     assert isinstance(prepared.values, np.memmap) == (memory_budget_mb == 0)
     assert len(prepared) == len(lengths)
     num_steps = [-(-length // model.downsampling) for length in lengths]
@@ -166,5 +166,7 @@ def test_preparing_a_long_sequence_among_short_ones_takes_no_memory_for_padding(
 
     monkeypatch.setattr(fit_preparation, "CHUNK_VALUES", 2 * 1000)
     monkeypatch.setattr(fit_preparation, "pad", counted)
-    fit_preparation.apply(Preparation(ModelParams(cell="gru", scaling="sequence"), 2), split([1000] + [2] * 500))
+    fit_preparation.prepare_split(
+        Preparation(ModelParams(cell="gru", scaling="sequence"), 2), split([1000] + [2] * 500)
+    )
     assert num_steps == [1000, 1000]

@@ -161,26 +161,6 @@ def test_each_augmentation_changes_what_is_learnt_and_not_what_is_validated(name
     assert weights(plain) != weights(changed)
 
 
-def test_what_is_downsampled_goes_in_batches_of_what_is_left() -> None:
-    run = training(ModelParams(cell="rnn", hidden_size=4, downsampling=3))
-    seen: list[int] = []
-    for batch in run._batches():
-        num_steps = batch.inputs.shape[1]
-        lengths = [num_steps] * len(batch.labels) if batch.lengths is None else batch.lengths.tolist()
-        assert max(lengths) == num_steps
-        assert batch.lengths is None or min(lengths) < num_steps
-        seen += lengths
-    assert sorted(seen) == sorted((-(-toy_split().lengths // 3)).tolist())
-
-
-def test_balanced_sampling_draws_every_class_equally_often() -> None:
-    split = toy_split(60)
-    split.labels[:] = np.arange(60) % 10 == 0
-    run = training(ModelParams(cell="rnn", hidden_size=4), split, sampling="balanced")
-    labels = np.concatenate([batch.labels for batch in run._batches()])
-    assert np.bincount(labels).tolist() == [30, 30]
-
-
 @pytest.mark.parametrize("name", ["train", "validation"])
 def test_a_missing_value_that_the_model_refuses_is_named_before_training(name: str) -> None:
     splits = {"train": toy_split(), "validation": toy_split(20, seed=1)}
@@ -250,15 +230,6 @@ def test_the_chosen_epoch_is_the_best_where_training_stops_early_and_else_the_la
     assert whole.chosen_epoch == 12 > whole.best_epoch
 
 
-def test_every_sequence_is_in_one_batch_of_an_epoch() -> None:
-    run = training(ModelParams(cell="rnn", hidden_size=4), toy_split(53))
-    first, second = ([batch.labels.tolist() for batch in run._batches()] for _ in range(2))
-    assert sum(map(len, first)) == 53
-    assert max(map(len, first)) == 8
-    assert sorted(label for labels in first for label in labels) == sorted(run.labels.tolist())
-    assert first != second
-
-
 def test_the_scaling_is_fitted_to_the_train_split() -> None:
     split = toy_split()
     split.values[3, 0] = np.nan
@@ -277,10 +248,3 @@ def test_a_constant_feature_is_not_divided_by_zero() -> None:
 def test_a_loss_that_is_no_number_ends_training_with_advice() -> None:
     with pytest.raises(InputError, match=r"the loss is nan in epoch \d; lower train\.learning_rate"):
         training(ModelParams(cell="rnn", hidden_size=4), learning_rate=1e38).run()
-
-
-def test_balanced_class_weights_give_each_class_the_same_weight() -> None:
-    split = toy_split()
-    run = training(ModelParams(cell="rnn", hidden_size=4), split, class_weights="balanced")
-    totals = run.class_weights * split.class_counts
-    np.testing.assert_allclose(totals, totals.mean())

@@ -12,7 +12,7 @@ from rnnflow.engines.numba import adamw, cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
 from rnnflow.runtime import environment
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.batches import windows
+from rnnflow.sequences.padding import gather
 
 PACKAGES = ("numba", "llvmlite", "numpy")
 KERNELS = ((kernels.loss_and_grad, kernels.LOSS_AND_GRAD), (adamw.clipped_adamw, adamw.CLIPPED_ADAMW))
@@ -78,7 +78,7 @@ class HostBuffer:
 
     def take(self, starts: Int64[np.ndarray, " batch"], num_steps: int) -> Float32[np.ndarray, "batch time feature"]:
         """Return so many steps from each start on."""
-        return windows(self.values, starts, num_steps)
+        return gather(self.values, starts, num_steps)
 
 
 class NumbaEngine:
