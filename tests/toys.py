@@ -26,11 +26,11 @@ CLASSES = ("down", "level", "up")
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "baseline_accuracy": 0.5, "log_loss": 0.25}
 
 
-def preparations() -> st.SearchStrategy[dict[str, Any]]:
-    """Settings of a model up to its first layer."""
+def preparations(scaling: Scaling | None = None) -> st.SearchStrategy[dict[str, Any]]:
+    """Settings of a model up to its first layer, with any scaling or a given one."""
     return st.fixed_dictionaries(
         {
-            "scaling": st.sampled_from(SCALINGS),
+            "scaling": st.sampled_from(SCALINGS) if scaling is None else st.just(scaling),
             "missing": st.sampled_from(MISSING),
             "downsampling": st.integers(1, 4),
             "differences": st.booleans(),
@@ -71,7 +71,7 @@ def random_classifier(
 def random_preparation(params: ModelParams, num_features: int, rng: np.random.Generator) -> Preparation:
     """Return a preparation with a random scaling, where the params want one."""
     preparation = Preparation(params, num_features)
-    if params.scaling != "none":
+    if params.scaling == "global":
         preparation.mean[:] = rng.standard_normal(preparation.num_scaled)
         preparation.inverse_deviation[:] = rng.uniform(0.5, 2, preparation.num_scaled)
     return preparation
@@ -90,6 +90,18 @@ def random_sequences(
     sequences = [rng.standard_normal((length, num_features), dtype=np.float32) for length in lengths]
     for sequence in sequences:
         sequence[rng.random(sequence.shape) < missing] = np.nan
+    return sequences
+
+
+def sequences_of_all_sizes(
+    lengths: Sequence[int], num_features: int = len(FEATURES), seed: int = 0, missing: float = 0.1
+) -> list[np.ndarray]:
+    """Return sequences whose sizes span ten orders of magnitude, each with an offset up to a thousand times its size."""
+    rng = np.random.default_rng(seed)
+    sequences = random_sequences(lengths, num_features, seed, missing)
+    for sequence in sequences:
+        offset = rng.choice([0, -1, 30, 1000], num_features)
+        sequence[:] = (sequence + offset) * 10 ** rng.uniform(-5, 5, num_features)
     return sequences
 
 

@@ -1,6 +1,6 @@
 """What becomes of raw steps before the first layer: missing values, downsampling, differences, scaling.
 
-It is done once, in NumPy, whatever engine trains; `onnx_preparation` says the same in ONNX.
+It is done once, in NumPy, whatever engine trains; `export/preparation_nodes.py` says the same in ONNX.
 Shapes: B batch, T time, F feature as given, P feature as prepared.
 """
 
@@ -17,8 +17,11 @@ Lengths = Int64[np.ndarray, " batch"] | None
 
 SCALING_NAMES = ("preparation.mean", "preparation.inverse_deviation")
 """Of the arrays, in a checkpoint."""
-SEQUENCE_VARIANCE_FLOOR = 1e-4
-"""In units of the train split's variance: a sequence that varies less counts as constant."""
+SEQUENCE_VARIANCE_FLOOR = 1e-10
+"""In units of the squared range of the sequence itself, so that no sequence is hidden because others are larger.
+
+It only keeps rounding errors small where down-sampling or differences leave next to nothing of a sequence.
+"""
 
 
 class Preparation:
@@ -43,13 +46,18 @@ class Preparation:
     ) -> tuple[Float32[np.ndarray, "batch step prepared"], Lengths]:
         """Return the prepared sequences, zero in the padding, and their lengths.
 
-        The mean goes off first: what has a large one would lose its last digits in the sums of the blocks.
+        The mean, or the minimum of each sequence, goes off first: what has a large one would lose its last digits in the
+        sums of the blocks.
         """
-        scaled, lengths = self.derive(sequences - self.mean[: self.num_features], lengths)
-        if self.params.differences:
-            scaled[:, :, self.num_features :] -= self.mean[self.num_features :]
-        with np.errstate(over="ignore"):  # of enormous padding
-            scaled *= self.inverse_deviation
+        with np.errstate(over="ignore", invalid="ignore"):  # of enormous padding
+            if self.params.scaling == "sequence":
+                minimum, size = value_range(sequences, lengths)
+                scaled, lengths = self.derive(sequences - minimum, lengths)
+                scaled /= np.tile(size, scaled.shape[2] // self.num_features)
+            else:
+                scaled, lengths = self.derive(sequences - self.mean[: self.num_features], lengths)
+                scaled[:, :, self.num_features :] -= self.mean[self.num_features :]
+                scaled *= self.inverse_deviation
         missing = np.isnan(scaled)
         if lengths is not None:
             missing |= ~valid_steps(lengths, scaled.shape[1])
@@ -141,20 +149,39 @@ def block_means(
         return (sums(np.where(known, sequences, 0)) / sums(known)).astype(sequences.dtype)
 
 
+def value_range(
+    sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+) -> tuple[Float32[np.ndarray, "batch 1 feature"], Float32[np.ndarray, "batch 1 feature"]]:
+    """Return the minimum of each sequence's known values and their range, 1 where no two of them differ.
+
+    Both are exact, and so a constant sequence less its minimum is exactly zero, in float32 as well.
+    """
+    known = ~np.isnan(sequences)
+    if lengths is not None:
+        known &= valid_steps(lengths, sequences.shape[1])
+    minimum = sequences.min(1, keepdims=True, initial=np.inf, where=known)
+    size = sequences.max(1, keepdims=True, initial=-np.inf, where=known) - minimum
+    return np.where(size >= 0, minimum, np.float32(0)), np.where(size > 0, size, np.float32(1))
+
+
 def valid_steps(lengths: Int64[np.ndarray, " batch"], num_steps: int) -> Bool[np.ndarray, "batch time 1"]:
     """Return where an array of `num_steps` holds a step of its sequence and not padding."""
     return (np.arange(num_steps) < lengths[:, None])[:, :, None]
 
 
 def _standardise(scaled: Float32[np.ndarray, "batch step feature"], missing: Bool[np.ndarray, "..."]) -> None:
-    """Each feature over the known values of each sequence; what is missing is zero and stays so."""
+    """Each feature over the known values of each sequence; what is missing is zero and stays so.
+
+    The mean is subtracted twice, because rounding leaves some of it.
+    """
     count = np.maximum((~missing).sum(1, keepdims=True), 1)
 
     def mean(values: np.ndarray) -> np.ndarray:
         return values.sum(1, keepdims=True, dtype=np.float64) / count
 
-    scaled -= mean(scaled).astype(np.float32)
-    scaled[missing] = 0.0
+    for _ in range(2):
+        scaled -= mean(scaled).astype(np.float32)
+        scaled[missing] = 0.0
     scaled /= np.sqrt(mean(np.square(scaled)) + SEQUENCE_VARIANCE_FLOOR).astype(np.float32)
 
 

@@ -18,7 +18,7 @@ CHUNK_VALUES = 2**18
 
 def fit(preparation: Preparation, train: SequenceDataset) -> None:
     """Set mean and deviation of the features to be scaled to those over a split, missing values left out."""
-    if preparation.params.scaling == "none":
+    if preparation.params.scaling != "global":
         return
     count, total, squares = (np.zeros(preparation.num_scaled) for _ in range(3))
     for chunk in _chunks(preparation, train):

@@ -1,11 +1,19 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnflow.classifier.preparation import SCALING_NAMES, Lengths, Preparation, block_means, forward_filled
+from rnnflow.classifier.preparation import (
+    SCALING_NAMES,
+    SEQUENCE_VARIANCE_FLOOR,
+    Lengths,
+    Preparation,
+    block_means,
+    forward_filled,
+)
 from rnnflow.params.models import ModelParams, Scaling
 from tests import toys
 
@@ -49,11 +57,14 @@ def by_hand(made: Preparation, sequence: np.ndarray) -> np.ndarray:
         rows.append([*step, *changes] if params.differences else step)
     scaled = (np.array(rows) - made.mean.astype(np.float64)) * made.inverse_deviation.astype(np.float64)
     if params.scaling == "sequence":
-        for column in scaled.T:
-            there = column[~np.isnan(column)]
-            column[:] = (column - there.mean() if len(there) else NAN) / np.sqrt(
-                (there.var() if len(there) else 0) + 1e-4
-            )
+        for index, column in enumerate(scaled.T):
+            known = ~np.isnan(column)
+            raw = [value for value in sequence[:, index % num_features].tolist() if not math.isnan(value)]
+            if known.any() and raw and min(raw) < max(raw):
+                floor = SEQUENCE_VARIANCE_FLOOR * (max(raw) - min(raw)) ** 2
+                column[:] = (column - column[known].mean()) / np.sqrt(column[known].var() + floor)
+            else:
+                column[known] = 0
     flags = [[0.0 if math.isnan(value) else 1.0 for value in step] for step in means]
     return np.concatenate([np.nan_to_num(scaled, nan=0.0), *([np.array(flags)] if params.missing == "mask" else [])], 1)
 
@@ -86,6 +97,44 @@ def test_it_does_what_is_done_by_hand_to_each_sequence_and_leaves_zeros_in_the_p
         alone, length = made(sequence[None], None)
         assert length is None
         np.testing.assert_allclose(alone[0], expected, atol=1e-4, rtol=1e-4)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    params=toys.preparations(scaling="sequence"),
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    garbage=st.sampled_from([np.nan, np.inf, -np.inf, 1e9, 3e38]),
+    missing=st.sampled_from([0.0, 0.3, 0.8]),
+    seed=st.integers(0, 99),
+)
+def test_scaling_by_sequence_treats_all_sizes_and_offsets_alike(
+    params: dict[str, Any], lengths: list[int], garbage: float, missing: float, seed: int
+) -> None:
+    made = preparation(num_features=2, **params)
+    sequences = toys.sequences_of_all_sizes(lengths, seed=seed, missing=missing)
+    together, num_steps = made(*toys.padded(sequences, max(lengths) + seed % 3, garbage))
+    assert num_steps is not None
+    for row, sequence in enumerate(sequences):
+        expected = by_hand(made, sequence)
+        np.testing.assert_allclose(together[row, : num_steps[row]], expected, atol=1e-4, rtol=1e-4)
+        assert not together[row, num_steps[row] :].any()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-10, 1e-5, 1.0, 1e5, 1e30])
+@pytest.mark.parametrize("differences", [False, True])
+def test_no_sequence_is_too_small_or_large_to_be_seen(size: float, differences: bool) -> None:
+    made = preparation(scaling="sequence", differences=differences)
+    expected = made(steps(-2, 1, 5, -4), None)[0]
+    assert np.square(expected).mean() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(made(steps(-2, 1, 5, -4) * np.float32(size), None)[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e-30, 1e6 + 0.1, 3e38])
+@pytest.mark.parametrize("downsampling", [1, 3])
+def test_scaling_by_sequence_makes_a_constant_sequence_zero_and_no_noise(value: float, downsampling: int) -> None:
+    made = preparation(scaling="sequence", differences=True, downsampling=downsampling)
+    assert not made(steps(*[value] * 1000), None)[0].any()
+    assert not made(steps(*[value, NAN] * 500), np.array([777]))[0].any()
 
 
 @pytest.mark.parametrize(
@@ -159,11 +208,7 @@ def test_scaling_by_sequence_leaves_out_what_is_missing_and_what_is_padding() ->
     scaled, _ = made(steps(1, NAN, 2, 6, 1e9), np.array([4]))
     assert scaled[0, [1, 4], 0].tolist() == [0, 0]
     np.testing.assert_allclose(scaled[:, [0, 2, 3]], made(steps(1, 2, 6), None)[0], rtol=1.3e-6, atol=1e-5)
-    assert np.square(scaled).sum() / 3 == pytest.approx(1, abs=1e-3)
-
-
-def test_scaling_by_sequence_makes_a_constant_sequence_zero() -> None:
-    assert not preparation(num_features=2, scaling="sequence")(np.full((1, 5, 2), 7.0, np.float32), None)[0].any()
+    assert np.square(scaled).sum() / 3 == pytest.approx(1, abs=1e-6)
 
 
 @settings(deadline=None, max_examples=25)
