@@ -57,7 +57,7 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
     if not recipe.final_fit:
         train_split = train_split.without_values()  # the training has its own copy, prepared
     with _alone(arguments.name, resume), _log(arguments, recipe.epochs, device) as on_epoch:
-        arrays = training.run(resume, on_epoch)
+        arrays = training.run(resume, lambda epoch: on_epoch(epoch, len(training.history)))
         if recipe.final_fit:
             num_epochs = training.chosen_epoch
             del training  # and its buffer, before there is another one
@@ -99,10 +99,10 @@ def _alone(name: str, resume: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _log(arguments: argparse.Namespace, num_epochs: int, device: str) -> Iterator[Callable[[Epoch], None]]:
+def _log(arguments: argparse.Namespace, num_epochs: int, device: str) -> Iterator[Callable[[Epoch, int], None]]:
     """Yield what is to be called after each epoch: of several processes, the first keeps the log."""
     if not processes.is_first():
-        yield lambda _: None
+        yield lambda *_: None
         return
     with TrainingLog(arguments.name, arguments.log, num_epochs, device) as log:
         yield log.add
