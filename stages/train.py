@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from rnnflow import engines, params
-from rnnflow.classifier import checkpoint
+from rnnflow.classifier import cells, checkpoint
 from rnnflow.runtime import environment, processes, provenance
 from rnnflow.runtime.errors import exit_on_input_error
 from rnnflow.sequences import dataset
@@ -48,7 +48,9 @@ def train(arguments: argparse.Namespace, settings: params.Params) -> None:
         "train": provenance.folder_md5(arguments.train),
         "validation": provenance.folder_md5(arguments.validation),
         "params": provenance.params_md5({"model": model_params.model_dump(), "train": settings.train.model_dump()}),
-        "code": provenance.code_md5(provenance.source_files(Path(__file__), engines.entry(engine))),
+        "code": provenance.code_md5(
+            provenance.source_files(Path(__file__), engines.entry(engine), cells.entry(model_params.cell))
+        ),
     }
     known_by = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
     resume, final_resume = (environment.resume_file({**known_by, "fit": fit}) for fit in ("chosen", "final"))

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from flows import settings
 from flows.server.pools import POOLS
 from rnnflow import engines, params
+from rnnflow.classifier import cells
 from rnnflow.runtime.provenance import ROOT, source_files
 
 PIPELINE: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
@@ -44,6 +45,7 @@ def test_deps_are_exactly_the_folders_a_stage_imports_from(stage: str) -> None:
     if stage == "train":
         modules += [engines.entry(name) for name in get_args(params.Engine)]
         assert "rnnflow/engines/${train.engine}" in paths(stage, "deps")
+        modules += [cells.entry(name) for name in get_args(params.Cell)]
     imported = {path.relative_to(ROOT) for path in source_files(*modules)}
     engine_folders = {f"rnnflow/engines/{name}" for name in get_args(params.Engine)}
     expected = {
@@ -87,6 +89,12 @@ def test_nobody_but_an_engine_itself_knows_its_modules(name: str) -> None:
     own = engines.entry(name).parent
     for path in (ROOT / "rnnflow").rglob("*.py"):
         assert own in path.parents or f"engines.{name}" not in path.read_text(), path
+
+
+def test_params_name_exactly_the_cells_that_there_are() -> None:
+    """What is in the folder and no cell is what cells have in common."""
+    files = {path.stem for path in cells.entry("rnn").parent.glob("*.py")}
+    assert files - {"__init__", "interface", "builtin"} == set(get_args(params.Cell))
 
 
 @pytest.mark.parametrize("stage", STAGES)
