@@ -3,13 +3,13 @@
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
 from rich.console import Console
 
 from benchmarks.measuring import Figure, Quartiles, alternated, console, table
+from benchmarks.peers.workloads import CELLS
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.export.graph import build, serialise
 from rnnflow.params.models import Cell, ModelParams
@@ -90,7 +90,7 @@ def measure(out: Console) -> list[Figure]:
     )  # fmt: skip
     figures = []
     with tempfile.TemporaryDirectory() as name:
-        for cell in get_args(Cell):
+        for cell in CELLS:
             times, ratios = times_of(cell, Path(name))
             ratio = Quartiles.of(ratios)
             micro = {key: f"{1e3 * times[key].median:.1f}" for key in ("eager, 1", "onnx, 1")}

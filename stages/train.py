@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from rnnflow import engines
-from rnnflow.classifier import checkpoint
+from rnnflow.classifier import cells, checkpoint
 from rnnflow.params.models import ModelParams, load_model
 from rnnflow.params.section import load as load_section
 from rnnflow.params.train import TrainParams
@@ -49,7 +49,9 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
         "train": provenance.folder_md5(arguments.train),
         "validation": provenance.folder_md5(arguments.validation),
         "params": provenance.params_md5({"model": model_params.model_dump(), "train": recipe.model_dump()}),
-        "code": provenance.code_md5(provenance.source_files(Path(__file__), engines.entry(engine))),
+        "code": provenance.code_md5(
+            provenance.source_files(Path(__file__), engines.entry(engine), cells.entry(model_params.cell))
+        ),
     }
     known_by = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
     resume, final_resume = (environment.resume_file({**known_by, "fit": fit}) for fit in ("chosen", "final"))

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from flows import settings
 from flows.server.pools import POOLS
 from rnnflow import engines
+from rnnflow.classifier import cells
 from rnnflow.params import models, whole
 from rnnflow.params.train import Engine
 from rnnflow.runtime.provenance import ROOT
@@ -105,6 +106,12 @@ def test_nobody_but_an_engine_itself_knows_its_modules(name: str) -> None:
     own = engines.entry(name).parent
     for path in (ROOT / "rnnflow").rglob("*.py"):
         assert own in path.parents or f"engines.{name}" not in path.read_text(), path
+
+
+def test_params_name_exactly_the_cells_that_there_are() -> None:
+    """What is in the folder and no cell is what cells have in common."""
+    files = {path.stem for path in cells.entry("rnn").parent.glob("*.py")}
+    assert files - {"__init__", "interface", "builtin"} == set(get_args(models.Cell))
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -60,6 +60,7 @@ def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], devic
         InputError: the task needs what this engine does not have.
     """
     for name, is_wanted in {
+        f"cell {task.model.cell} (models.….cell)": task.model.cell not in plan.CELLS,
         "a stem (models.….stem)": task.model.stem is not None,
         f"precision {task.train.precision} (train.precision)": task.train.precision != "float32",
         "CUDA graphs (train.cuda_graphs)": task.train.cuda_graphs,
