@@ -50,8 +50,9 @@ def train(arguments: argparse.Namespace, settings: params.Params) -> None:
         "params": provenance.params_md5({"model": model_params.model_dump(), "train": settings.train.model_dump()}),
         "code": provenance.code_md5(provenance.source_files(Path(__file__), engines.entry(engine))),
     }
-    known_by = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
-    resume, final_resume = (environment.resume_file({**known_by, "fit": fit}) for fit in ("chosen", "final"))
+    state_key = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
+    resume = environment.resume_file({**state_key, "fit": "chosen"})
+    final_resume = environment.resume_file({**state_key, "fit": "final"})
     training = Training(train_split, validation, model_params, settings.train, device)
     if not settings.train.final_fit:
         train_split = train_split.without_values()  # the training has its own copy, prepared
