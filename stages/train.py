@@ -53,8 +53,9 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
             provenance.source_files(Path(__file__), engines.entry(engine), cells.entry(model_params.cell))
         ),
     }
-    known_by = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
-    resume, final_resume = (environment.resume_file({**known_by, "fit": fit}) for fit in ("chosen", "final"))
+    state_key = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
+    resume = environment.resume_file({**state_key, "fit": "chosen"})
+    final_resume = environment.resume_file({**state_key, "fit": "final"})
     training = Training(train_split, validation, model_params, recipe, device)
     if not recipe.final_fit:
         train_split = train_split.without_values()  # the training has its own copy, prepared

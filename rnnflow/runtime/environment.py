@@ -31,13 +31,13 @@ def wanted_device() -> str:
     return wanted
 
 
-def resume_file(known_by: Mapping[str, str]) -> Path:
-    """Return where a training keeps its state until it ends, known by all that decides its bytes.
+def resume_file(state_key: Mapping[str, str]) -> Path:
+    """Return where a training keeps its state until it ends; `state_key` names all that decides its bytes.
 
     It is below the folder `RNNFLOW_STATE`, by default `.rnnflow`, outside DVC's outputs.
     """
-    key = hashlib.sha256(json.dumps(dict(known_by), sort_keys=True).encode()).hexdigest()[:32]
-    return _state() / "resume" / f"{key}.safetensors"
+    digest = hashlib.sha256(json.dumps(dict(state_key), sort_keys=True).encode()).hexdigest()[:32]
+    return _state() / "resume" / f"{digest}.safetensors"
 
 
 def scratch_folder() -> Path:

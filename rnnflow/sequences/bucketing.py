@@ -5,8 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int64
 
-from rnnflow.sequences.padding import lengths_of
-
 BATCHES_PER_BUCKET = 8
 
 Rows = Int64[np.ndarray, " batch"]
@@ -25,7 +23,7 @@ def buckets(order: Int64[np.ndarray, " sequence"], offsets: Offsets, batch_size:
     """
     for start in range(0, len(order), BATCHES_PER_BUCKET * batch_size):
         bucket = order[start : start + BATCHES_PER_BUCKET * batch_size]
-        lengths = lengths_of(bucket, offsets)
+        lengths = offsets[bucket + 1] - offsets[bucket]
         by_length = np.argsort(lengths, kind="stable")
         yield bucket[by_length], lengths[by_length]
 
