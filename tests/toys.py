@@ -20,17 +20,22 @@ from stages import export
 CELLS = get_args(Cell)
 POOLINGS = get_args(Pooling)
 SCALINGS = get_args(Scaling)
+SCALING_LISTS = ["global"], ["global", "compressed", "sequence"], ["sequence", "compressed"], ["global", "sequence"]
 MISSING = get_args(Missing)
 FEATURES = ("x", "y")
 CLASSES = ("down", "level", "up")
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "baseline_accuracy": 0.5, "log_loss": 0.25}
 
 
+def scalings() -> st.SearchStrategy[Scaling | list[Scaling]]:
+    return st.sampled_from(SCALINGS) | st.sampled_from(SCALING_LISTS)
+
+
 def preparations(scaling: Scaling | None = None) -> st.SearchStrategy[dict[str, Any]]:
     """Settings of a model up to its first layer, with any scaling or a given one."""
     return st.fixed_dictionaries(
         {
-            "scaling": st.sampled_from(SCALINGS) if scaling is None else st.just(scaling),
+            "scaling": scalings() if scaling is None else st.just(scaling),
             "missing": st.sampled_from(MISSING),
             "downsampling": st.integers(1, 4),
             "differences": st.booleans(),
@@ -49,7 +54,7 @@ def architectures() -> st.SearchStrategy[ModelParams]:
         num_layers=st.integers(1, 3),
         bidirectional=st.booleans(),
         pooling=st.sampled_from(POOLINGS),
-        scaling=st.sampled_from(SCALINGS),
+        scaling=scalings(),
         missing=st.sampled_from(MISSING),
         downsampling=st.integers(1, 4),
         differences=st.booleans(),
@@ -71,9 +76,14 @@ def random_classifier(
 def random_preparation(params: ModelParams, num_features: int, rng: np.random.Generator) -> Preparation:
     """Return a preparation with a random scaling, where the params want one."""
     preparation = Preparation(params, num_features)
-    if params.scaling == "global":
-        preparation.mean[:] = rng.standard_normal(preparation.num_scaled)
-        preparation.inverse_deviation[:] = rng.uniform(0.5, 2, preparation.num_scaled)
+    for index, kind in enumerate(params.scalings):
+        if kind in ("global", "compressed"):
+            part = preparation.part(index)
+            preparation.mean[part] = rng.standard_normal(preparation.part_size)
+            preparation.inverse_deviation[part] = rng.uniform(0.5, 2, preparation.part_size)
+    if "compressed" in params.scalings:
+        preparation.median[:] = rng.standard_normal(num_features)
+        preparation.inverse_spread[:] = rng.uniform(0.5, 50, num_features)
     return preparation
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rnnflow.classifier import cells, checkpoint
 from rnnflow.classifier.cells.interface import Cell
 from rnnflow.classifier.parameters import Arrays
-from rnnflow.classifier.preparation import SCALING_NAMES, Lengths, Preparation
+from rnnflow.classifier.preparation import Lengths, Preparation
 from rnnflow.params.models import ModelParams, StemParams
 from rnnflow.runtime.errors import InputError
 
@@ -111,7 +111,8 @@ def restored(arrays: Arrays, params: ModelParams, num_features: int, num_classes
     with torch.device("meta"):
         model = SequenceClassifier(params, num_features, num_classes)
     model.preparation.restore(arrays)
-    weights = {name: torch.tensor(array) for name, array in arrays.items() if name not in SCALING_NAMES}
+    scaling = model.preparation.arrays()
+    weights = {name: torch.tensor(array) for name, array in arrays.items() if name not in scaling}
     try:
         model.load_state_dict(weights, assign=True)
     except RuntimeError as error:

@@ -16,7 +16,8 @@ Lengths = Int64[np.ndarray, " batch"] | None
 """Valid steps of each sequence, or none where every sequence fills the array."""
 
 SCALING_NAMES = ("preparation.mean", "preparation.inverse_deviation")
-"""Of the arrays, in a checkpoint."""
+COMPRESSION_NAMES = ("preparation.median", "preparation.inverse_spread")
+"""Of the arrays, in a checkpoint; the latter two where a scaling is `compressed`."""
 SEQUENCE_VARIANCE_FLOOR = 1e-10
 """In units of the squared range of the sequence itself, so that no sequence is hidden because others are larger.
 
@@ -35,43 +36,79 @@ class Preparation:
     def __init__(self, params: ModelParams, num_features: int) -> None:
         self.params = params
         self.num_features = num_features
-        self.num_scaled = 2 * num_features if params.differences else num_features
+        self.part_size = 2 * num_features if params.differences else num_features
+        self.num_scaled = self.part_size * len(params.scalings)
         self.num_outputs = self.num_scaled + (num_features if params.missing == "mask" else 0)
         self.mean = np.zeros(self.num_scaled, np.float32)
-        """Of the features, and after them of their differences."""
+        """For each kind of scaling: of the features, and after them of their differences."""
         self.inverse_deviation = np.ones(self.num_scaled, np.float32)
+        self.median = np.zeros(num_features, np.float32)
+        self.inverse_spread = np.ones(num_features, np.float32)
+        """Of small sequences, from where on `compressed` compresses."""
 
     def __call__(
         self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
     ) -> tuple[Float32[np.ndarray, "batch step prepared"], Lengths]:
-        """Return the prepared sequences, zero in the padding, and their lengths.
+        """Return the prepared sequences, zero in the padding, and their lengths."""
+        with np.errstate(over="ignore", invalid="ignore"):  # of enormous padding
+            parts = [self._part(index, sequences, lengths) for index in range(len(self.params.scalings))]
+        features = [scaled for scaled, _, _ in parts]
+        _, missing, lengths = parts[0]
+        if self.params.missing == "mask":
+            features.append((~missing[:, :, : self.num_features]).astype(np.float32))
+        return features[0] if len(features) == 1 else np.concatenate(features, axis=2), lengths
+
+    def _part(
+        self, index: int, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> tuple[Float32[np.ndarray, "batch step part"], Bool[np.ndarray, "batch step part"], Lengths]:
+        """Return the features of one kind of scaling, where they are missing or padding, and the lengths.
 
         The mean, or the minimum of each sequence, goes off first: what has a large one would lose its last digits in the
         sums of the blocks.
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # of enormous padding
-            if self.params.scaling == "sequence":
-                minimum, size = value_range(sequences, lengths)
-                scaled, lengths = self.derive(sequences - minimum, lengths)
-                scaled /= np.tile(size, scaled.shape[2] // self.num_features)
-            else:
-                scaled, lengths = self.derive(sequences - self.mean[: self.num_features], lengths)
-                scaled[:, :, self.num_features :] -= self.mean[self.num_features :]
-                scaled *= self.inverse_deviation
+        kind = self.params.scalings[index]
+        if kind == "sequence":
+            minimum, size = value_range(sequences, lengths)
+            scaled, lengths = self.derive(sequences - minimum, lengths)
+            scaled /= np.tile(size, self.part_size // self.num_features)
+        else:
+            mean = self.mean[self.part(index)]
+            values = self.compressed(sequences) if kind == "compressed" else sequences
+            scaled, lengths = self.derive(values - mean[: self.num_features], lengths)
+            scaled[:, :, self.num_features :] -= mean[self.num_features :]
+            scaled *= self.inverse_deviation[self.part(index)]
         missing = np.isnan(scaled)
         if lengths is not None:
             missing |= ~valid_steps(lengths, scaled.shape[1])
         scaled[missing] = 0.0
-        if self.params.scaling == "sequence":
+        if kind == "sequence":
             _standardise(scaled, missing)
-        if self.params.missing == "mask":
-            known = ~missing[:, :, : self.num_features]
-            scaled = np.concatenate([scaled, known.astype(np.float32)], axis=2)
-        return scaled, lengths
+        return scaled, missing, lengths
+
+    def typical_values(self) -> tuple[Float32[np.ndarray, " feature"], Float32[np.ndarray, " feature"]]:
+        """Return a center and a size of the raw features, as far as the scaling was fitted to them."""
+        kinds = self.params.scalings
+        if "compressed" in kinds and "global" not in kinds:
+            return self.median, 1 / self.inverse_spread
+        start = self.part(kinds.index("global")).start if "global" in kinds else 0
+        features = slice(start, start + self.num_features)
+        return self.mean[features], 1 / self.inverse_deviation[features]
+
+    def part(self, index: int) -> slice:
+        """Return where the features of a kind of scaling stand among all that are scaled."""
+        return slice(index * self.part_size, (index + 1) * self.part_size)
+
+    def compressed(self, values: Float[np.ndarray, "... feature"]) -> Float[np.ndarray, "... feature"]:
+        """Return values that grow as their logarithm far from the median, and linearly near it."""
+        compressed: Float[np.ndarray, "... feature"] = np.arcsinh((values - self.median) * self.inverse_spread)
+        return compressed
 
     def arrays(self) -> dict[str, Float32[np.ndarray, " scaled"]]:
         """Return what it was fitted to, by its names in a checkpoint."""
-        return dict(zip(SCALING_NAMES, (self.mean, self.inverse_deviation), strict=True))
+        fitted = dict(zip(SCALING_NAMES, (self.mean, self.inverse_deviation), strict=True))
+        if "compressed" in self.params.scalings:
+            fitted |= zip(COMPRESSION_NAMES, (self.median, self.inverse_spread), strict=True)
+        return fitted
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what another one was fitted to.

@@ -12,9 +12,9 @@ from rnnflow.serving.predictor import Predictor
 MISSING_SHARES = (0.02, 0.02, 0.3, 1.0)
 """Of the values of a sequence, one of them drawn for each."""
 ORDERS_OF_MAGNITUDE = 5
-"""Of the sizes of sequences, where each is scaled by itself."""
-LARGEST_OFFSET = 1000
-"""Of such sequences, in units of their size."""
+"""Of the sizes of sequences, where they are scaled each by itself or compressed."""
+LARGE = 1000.0
+"""Size and offset of the largest of them, in deviations, where no feature is scaled over the train split."""
 
 
 @torch.inference_mode()
@@ -27,7 +27,7 @@ def largest_difference(
     around the scaling's mean, few to all of their values missing. onnxruntime gets garbage (NaN, and large
     numbers) in the padding; PyTorch runs each sequence alone, without any padding. A model that refuses
     missing values gets the same sequences complete as well, and has to answer NaN where they are not. A model that
-    scales each sequence by itself also gets sequences of very different sizes and offsets.
+    compresses values or scales each sequence by itself also gets sequences of very different sizes and offsets.
     """
     rng = np.random.default_rng(0)
     largest = 0.0
@@ -46,17 +46,17 @@ def largest_difference(
 def _sequences(
     model: SequenceClassifier, rng: np.random.Generator, batch_size: int, num_steps: int
 ) -> Iterator[Float32[np.ndarray, "batch time feature"]]:
-    """Yield sequences such as those of the train split, and others of all sizes for a model that scales each by itself."""
-    num_features = model.preparation.num_features
-    mean = model.preparation.mean[:num_features]
-    deviation = 1 / model.preparation.inverse_deviation[:num_features]
-    shape = batch_size, num_steps, num_features
-    yield rng.standard_normal(shape, dtype=np.float32) * deviation + mean
-    if model.params.scaling == "sequence":
-        each = batch_size, 1, num_features
-        sizes = 10 ** rng.uniform(-ORDERS_OF_MAGNITUDE / 2, ORDERS_OF_MAGNITUDE / 2, each)
-        offsets = rng.uniform(-LARGEST_OFFSET, LARGEST_OFFSET, each)
-        yield ((rng.standard_normal(shape) + offsets) * sizes).astype(np.float32)
+    """Yield sequences such as those of the train split, and others of all sizes where the scaling is made for them."""
+    center, deviation = model.preparation.typical_values()
+    shape = batch_size, num_steps, len(center)
+    yield rng.standard_normal(shape, dtype=np.float32) * deviation + center
+    kinds = model.params.scalings
+    if "compressed" in kinds or "sequence" in kinds:
+        each = batch_size, 1, len(center)
+        # What is scaled over the train split as well may be smaller, not larger: that would only saturate the cells.
+        sizes = 10 ** rng.uniform(-ORDERS_OF_MAGNITUDE, 0, each) * (1 if "global" in kinds else LARGE)
+        offsets = rng.standard_normal(each) * (1 if "global" in kinds else LARGE)
+        yield ((rng.standard_normal(shape) * sizes + offsets) * deviation + center).astype(np.float32)
 
 
 def _difference(

@@ -9,30 +9,46 @@ from rnnflow.export.nodes import Nodes
 
 def prepare(graph: Nodes, preparation: Preparation, sequence: str, lengths: str) -> tuple[str, str]:
     """Add the preparation and return the prepared sequences and their lengths; the padding may hold anything."""
-    params, num_features = preparation.params, preparation.num_features
-    means = np.split(preparation.mean, len(preparation.mean) // num_features)
-    by_sequence = params.scaling == "sequence"
-    offset, size = _value_range(graph, sequence, lengths) if by_sequence else (graph.constant(means[0]), "")
-    values = graph.add("Sub", [sequence, offset])
+    params = preparation.params
     if params.missing == "forward_fill":
-        values = _forward_filled(graph, values, num_features)
+        sequence = _forward_filled(graph, sequence, preparation.num_features)
+    parts = [_part(graph, preparation, index, sequence, lengths) for index in range(len(params.scalings))]
+    features = [scaled for scaled, _, _ in parts]
+    _, values, num_steps = parts[0]
+    if params.missing == "mask":
+        features.append(graph.number(graph.add("Not", [graph.add("IsNaN", [values])])))
+    return graph.add("Concat", features, axis=2) if len(features) > 1 else features[0], num_steps
+
+
+def _part(graph: Nodes, preparation: Preparation, index: int, sequence: str, lengths: str) -> tuple[str, str, str]:
+    """The features of one kind of scaling; the values they come from, NaN where they are missing; the lengths."""
+    params, num_features = preparation.params, preparation.num_features
+    kind, part, size = params.scalings[index], preparation.part(index), ""
+    means = np.split(preparation.mean[part], preparation.part_size // num_features)
+    if kind == "sequence":
+        offset, size = _value_range(graph, sequence, lengths)
+    else:
+        offset = graph.constant(means[0])
+        sequence = _compressed(graph, preparation, sequence) if kind == "compressed" else sequence
+    values = graph.add("Sub", [sequence, offset])
     if params.downsampling > 1:
         values, lengths = _block_means(graph, values, lengths, params.downsampling, num_features)
-    known = graph.add("Not", [graph.add("IsNaN", [values])]) if params.missing == "mask" else ""
+    derived = values
     if params.differences:
         changes = _differences(graph, values)
-        changes = changes if by_sequence else graph.add("Sub", [changes, graph.constant(means[1])])
-        values = graph.add("Concat", [values, changes], axis=2)
-        size = graph.add("Concat", [size, size], axis=2) if by_sequence else size
-    if by_sequence:
-        scaled = graph.add("Div", [values, size])
-        scaled = _standardised(graph, scaled, graph.valid_steps(scaled, lengths))
-    else:
-        scaled = graph.add("Mul", [values, graph.constant(preparation.inverse_deviation)])
-        scaled = graph.add("Where", [graph.add("IsNaN", [scaled]), graph.constant(0.0), scaled])
-    if known:
-        scaled = graph.add("Concat", [scaled, graph.number(known)], axis=2)
-    return scaled, lengths
+        changes = changes if size else graph.add("Sub", [changes, graph.constant(means[1])])
+        size = graph.add("Concat", [size, size], axis=2) if size else ""
+        derived = graph.add("Concat", [values, changes], axis=2)
+    if size:
+        scaled = graph.add("Div", [derived, size])
+        return _standardised(graph, scaled, graph.valid_steps(scaled, lengths)), values, lengths
+    scaled = graph.add("Mul", [derived, graph.constant(preparation.inverse_deviation[part])])
+    return graph.add("Where", [graph.add("IsNaN", [scaled]), graph.constant(0.0), scaled]), values, lengths
+
+
+def _compressed(graph: Nodes, preparation: Preparation, values: str) -> str:
+    centred = graph.add("Sub", [values, graph.constant(preparation.median)])
+    return graph.add("Asinh", [graph.add("Mul", [centred, graph.constant(preparation.inverse_spread)])])
 
 
 def refused(graph: Nodes, sequence: str, lengths: str) -> str:

@@ -105,7 +105,7 @@ def remarks(found: Survey) -> list[str]:
     lines = [*_of_recordings(found)]
     if found.profile is not None and found.profile.num_sequences:
         lines += [*_of_features(found.profile.content()), *_of_classes(found.profile.classes)]
-        lines += [*_of_sequences(found, found.profile.lengths)]
+        lines += [*_of_sequences(found, found.profile.lengths), *_of_amplitudes(found)]
     return lines + found.remarks
 
 
@@ -166,6 +166,17 @@ def _of_sequences(found: Survey, lengths: Counter[int]) -> Iterator[str]:
         yield f"windows of {found.recordings.num} recordings only; a score on them says little about other recordings"
     if found.num_duplicates:
         yield f"{found.num_duplicates:,} sequences hold the same values as another one; see generate.split.duplicates"
+
+
+def _of_amplitudes(found: Survey) -> Iterator[str]:
+    differing = list(found.amplitudes.differing()) if found.amplitudes else []
+    if differing:
+        name, small, large = max(differing, key=lambda entry: entry[2] / entry[1])
+        yield (
+            f"the sizes of sequences differ by orders of magnitude in {_some([entry[0] for entry in differing])}: a tenth of "
+            f"them vary by less than {small:.2g} in {name!r}, a tenth by more than {large:.2g}; try "
+            "models.<name>.scaling: [global, compressed, sequence]"
+        )
 
 
 def median(lengths: Counter[int]) -> int:

@@ -2,16 +2,16 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rnnflow.params.section import Count, Probability, Section, load
 from rnnflow.runtime.errors import InputError
 
 Cell = Literal["rnn", "lstm", "gru"]
 Pooling = Literal["last", "mean", "max", "mean_max"]
-Scaling = Literal["none", "global", "sequence"]
+Scaling = Literal["none", "global", "compressed", "sequence"]
 Missing = Literal["zero", "forward_fill", "mask", "refuse"]
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
 """Of a model: it names a folder and a stage, and stands in a command."""
@@ -43,8 +43,10 @@ class ModelParams(Section):
     """Between recurrent layers and before the head."""
     pooling: Pooling = "last"
     """How the steps become one vector: the final state of each direction, or the mean and maximum over valid steps."""
-    scaling: Scaling = "global"
-    """Standardisation of each feature over the train split; `sequence`: then over the steps of each sequence as well."""
+    scaling: Scaling | list[Scaling] = "global"
+    """Standardisation of each feature: over the train split (`global`), the same after an inverse hyperbolic sine that keeps
+    small values apart (`compressed`), over the steps of each sequence (`sequence`). Several are features side by side.
+    """
     missing: Missing = "zero"
     """What a missing value (NaN) becomes: the mean, the last known value, the mean and an indicator feature, an error."""
     downsampling: Count = 1
@@ -56,6 +58,11 @@ class ModelParams(Section):
     """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM and GRU."""
 
     @property
+    def scalings(self) -> tuple[Scaling, ...]:
+        """The kinds of scaling, whose features stand side by side in this order."""
+        return tuple(self.scaling) if isinstance(self.scaling, list) else (self.scaling,)
+
+    @property
     def output_size(self) -> int:
         """Numbers that a layer gives for a step: the state of each direction."""
         return self.hidden_size * (2 if self.bidirectional else 1)
@@ -64,6 +71,19 @@ class ModelParams(Section):
     def pooled_size(self) -> int:
         """Numbers that the head reads."""
         return self.output_size * (2 if self.pooling == "mean_max" else 1)
+
+    @field_validator("scaling", mode="before")
+    @classmethod
+    def _scalings_are_known(cls, scaling: object) -> object:
+        known = get_args(Scaling)
+        kinds = scaling if isinstance(scaling, list) else [scaling]
+        if not kinds or any(kind not in known for kind in kinds):
+            raise ValueError(f"expected {', '.join(known)}, or a list of them, got {scaling!r}")
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"each kind can be there once, got {scaling!r}")
+        if len(kinds) > 1 and "none" in kinds:
+            raise ValueError(f"'none' cannot be combined, got {scaling!r}")
+        return scaling
 
     @model_validator(mode="after")
     def _chrono_needs_gates(self) -> "ModelParams":

@@ -48,7 +48,8 @@ def test_onnx_prepares_valid_steps_as_numpy_does(
 ) -> None:
     model = ModelParams.model_validate({"cell": "gru"} | params)
     preparation = toys.random_preparation(model, 2, np.random.default_rng(seed))
-    make = toys.sequences_of_all_sizes if model.scaling == "sequence" else toys.random_sequences
+    is_for_all_sizes = not {"none", "global"} & set(model.scalings)
+    make = toys.sequences_of_all_sizes if is_for_all_sizes else toys.random_sequences
     array, valid = toys.padded(make(lengths, seed=seed, missing=missing), max(lengths) + seed % 3, garbage)
     expected, num_steps = preparation(array, valid)
     assert num_steps is not None

@@ -316,6 +316,17 @@ def test_long_sequences_bring_advice_to_downsample(raw: Path, inspected: Callabl
     assert "(about 30 steps) and differences: true" in inspected(raw)
 
 
+def test_sizes_that_differ_by_orders_of_magnitude_bring_advice_to_scale(
+    raw: Path, inspected: Callable[..., str]
+) -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.array([0.01, 100.0]).repeat(15)[:, None]
+    np.savez(raw / "a.npz", data=rng.normal(size=(30, 20)) * sizes, target=np.arange(30) % 7 % 2)
+    assert "try models.<name>.scaling: [global, compressed, sequence]" in " ".join(inspected(raw).split())
+    np.savez(raw / "a.npz", data=rng.normal(size=(30, 20)), target=np.arange(30) % 7 % 2)
+    assert "orders of magnitude" not in inspected(raw)
+
+
 def test_data_is_compared_with_a_reference(raw: Path, tmp_path: Path, inspected: Callable[..., str]) -> None:
     as_csv(",", **DEFAULT_NAMES)(raw)
     generated({"source": "files"}, raw, tmp_path)

@@ -121,6 +121,23 @@ def test_a_missing_section_is_named(section: str) -> None:
         ),
         ("models.toy.cell", "lsmt", "input should be 'rnn', 'lstm' or 'gru', got 'lsmt'"),
         ("models.toy.cell", None, "input should be 'rnn', 'lstm' or 'gru', got None"),
+        (
+            "models.toy.scaling",
+            "local",
+            "expected none, global, compressed, sequence, or a list of them, got 'local'",
+        ),
+        ("models.toy.scaling", [], "expected none, global, compressed, sequence, or a list of them, got []"),
+        (
+            "models.toy.scaling",
+            ["global", {}],
+            "expected none, global, compressed, sequence, or a list of them, got ['global', {}]",
+        ),
+        (
+            "models.toy.scaling",
+            ["sequence", "global", "sequence"],
+            "each kind can be there once, got ['sequence', 'global', 'sequence']",
+        ),
+        ("models.toy.scaling", ["none", "global"], "'none' cannot be combined, got ['none', 'global']"),
         ("models.toy.pooling", "sum", "input should be 'last', 'mean', 'max' or 'mean_max', got 'sum'"),
         ("models.toy.dropout", 1.0, "input should be less than 1, got 1.0"),
         ("models.toy.bidirectional", "yes", "input should be a valid boolean, got 'yes'"),

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from rnnflow.params.models import Cell, ModelParams, StemParams
+from rnnflow.params.models import Cell, Missing, ModelParams, StemParams
 from rnnflow.params.train import Engine, TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset, joined
@@ -142,6 +142,26 @@ def test_a_stem_and_scaling_by_sequence_train() -> None:
     run = training(model, engine="torch")
     run.run()
     assert all(np.isfinite(list(asdict(epoch).values())).all() for epoch in run.history)
+
+
+@pytest.mark.parametrize("engine", ["numba", "torch"])
+@pytest.mark.parametrize("missing", ["zero", "mask"])
+def test_several_scalings_train_side_by_side(engine: Engine, missing: Missing) -> None:
+    model = ModelParams(
+        cell="gru", hidden_size=4, scaling=["global", "compressed", "sequence"], differences=True, missing=missing
+    )
+    run = training(model, engine=engine, jitter=0.1)
+    run.run()
+    assert next(iter(run.batches)).inputs.shape[2] == 3 * 2 * 2 + (2 if missing == "mask" else 0)
+    assert all(np.isfinite(list(asdict(epoch).values())).all() for epoch in run.history)
+
+
+def test_a_list_of_one_scaling_is_that_scaling() -> None:
+    one = training(ModelParams(cell="gru", hidden_size=4, scaling="global"))
+    listed = training(ModelParams(cell="gru", hidden_size=4, scaling=["global"]))
+    assert {name: array.tobytes() for name, array in one.run().items()} == {
+        name: array.tobytes() for name, array in listed.run().items()
+    }
 
 
 def test_early_stopping_returns_the_weights_of_the_best_epoch() -> None:
