@@ -94,7 +94,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         from rnnflow.inspection.guessing import Wishes
 
     wishes = Wishes(
-        {part: getattr(arguments, part) for part in _PARTS if getattr(arguments, part)},
+        {part: None if name == "null" else name for part in _PARTS if (name := getattr(arguments, part))},
         arguments.features,
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
     )
@@ -170,7 +170,8 @@ def _add_inspect(commands: Any) -> None:
     )
     command.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder, or a glob in quotes")
     parts = command.add_argument_group(
-        "what is what", "COLUMN may be `path`, `path[-1]` (the file's name) or `path[-2]` (its folder's)."
+        "what is what",
+        "COLUMN may be `path`, `path[-1]` (the file's name) or `path[-2]` (its folder's); `null` for a group, time or split that is not read.",
     )
     for part, what in _PARTS.items():
         parts.add_argument(f"--{part}", metavar="COLUMN", help=what)
