@@ -94,7 +94,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         from rnnflow.inspection.guessing import Wishes
 
     wishes = Wishes(
-        {part: getattr(arguments, part) for part in _PARTS if getattr(arguments, part)},
+        {part: None if name == "null" else name for part in _PARTS if (name := getattr(arguments, part))},
         arguments.features,
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
     )
@@ -172,7 +172,9 @@ def _add_inspect(commands: Any) -> None:
     )
     command.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder, or a glob in quotes")
     parts = command.add_argument_group(
-        "roles of columns", "COLUMN may also be `path`, `path[-1]` (the file name) or `path[-2]` (the folder name)."
+        "roles of columns",
+        "COLUMN may also be `path`, `path[-1]` (the file name) or `path[-2]` (the folder name); `null` turns a group, time or "
+        "split off.",
     )
     for part, what in _PARTS.items():
         parts.add_argument(f"--{part}", metavar="COLUMN", help=what)

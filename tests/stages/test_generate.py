@@ -217,7 +217,7 @@ def test_a_source_that_gives_too_little_is_refused(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (without("label"), "raw/b.parquet: column 'label' is missing, there are id, sequence"),
+        (without("label"), "raw/b.parquet: column 'label' is missing, there are id, sequence; classes in a table of their own have generate.files.labels"),
         (columns() | {"label": [0.5] * 40}, "raw/b.parquet: column 'label' is double, expected text or whole numbers"),
         (with_entry("id", 3, None), "raw/b.parquet: row 3: column 'id' is empty"),
         (with_entry("label", 3, None), "raw/b.parquet: row 3: column 'label' is empty"),
