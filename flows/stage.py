@@ -14,7 +14,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
-from flows import settings
+from flows import run_log, settings
 from flows.report import Progress
 from flows.repository import pipeline, raw_data
 from flows.repository.workspace import Workspace, isolated
@@ -33,6 +33,7 @@ def ending_in_one_line(run: Callable[Arguments, str]) -> Callable[Arguments, Sta
 
     @functools.wraps(run)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> State[None]:
+        run_log.keep_readable()
         try:
             return Completed(message=run(*args, **kwargs))
         except InputError as error:
@@ -56,7 +57,7 @@ def _is_transient(task: Task[..., State[None]], run: TaskRun, state: State[None]
 @ending_in_one_line
 def _attempt(step: Callable[[Log], str], folder: Path) -> str:
     try:
-        return step(functools.partial(get_run_logger().info, "%s"))
+        return step(run_log.log_line)
     except BaseException:  # then repaired for the next try, and for stages that do not depend on this one
         try:
             repair_workspace(folder)
@@ -95,12 +96,14 @@ def attempt(name: str, workspace: Workspace, step: Callable[[Log], str], timeout
     )
     # A run's tags are not its tasks': for each tag of a task the server is asked whether a limit holds, and a server on
     # SQLite is often too busy to say, which costs two seconds.
-    with TagsContext(current_tags=set()):
+    with run_log.one_line(name) as end, TagsContext(current_tags=set()):
         state = timed(step, workspace.folder, return_state=True)
-    if not state.is_completed():
-        failure = state.data.failure if isinstance(state.data, StageError) else Failure.PERMANENT
-        raise StageError(name, failure, state.message or state.name or "failed")
-    return state.message or ""
+        if not state.is_completed():
+            failure = state.data.failure if isinstance(state.data, StageError) else Failure.PERMANENT
+            raise StageError(name, failure, state.message or state.name or "failed")
+        message = state.message or ""
+        end(message)
+    return message
 
 
 def bring_up_to_date(stage: pipeline.Stage, workspace: Workspace, *, pull: bool) -> str:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 import httpx
+from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
@@ -92,6 +93,7 @@ class _RunState:
         state = self._ask()
         if state and state.is_cancelling():
             state = Cancelled(message="Cancelled; everything that it had started has ended.")
+            get_run_logger().warning("%s", state.message)
             self.client.set_flow_run_state(self.run, state)
         if state and state.is_final():
             raise Abort from None

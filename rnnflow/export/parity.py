@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float32, Int64
 
 from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.export.rounding import Batches
 from rnnflow.serving.predictor import Predictor
 
 MISSING_SHARES = (0.02, 0.02, 0.3, 1.0)
@@ -29,8 +30,15 @@ def largest_difference(
     missing values gets the same sequences complete as well, and has to answer NaN where they are not. A model that
     compresses values or scales each sequence by itself also gets sequences of very different sizes and offsets.
     """
-    rng = np.random.default_rng(0)
     largest = 0.0
+    for sequences, lengths_of_batch in batches(model, batch_sizes, lengths):
+        largest = max(largest, _difference(model, predictor, sequences, lengths_of_batch))
+    return largest
+
+
+def batches(model: SequenceClassifier, batch_sizes: Sequence[int], lengths: Sequence[int]) -> Batches:
+    """Yield the sequences that both are asked about, and their lengths."""
+    rng = np.random.default_rng(0)
     for batch_size in batch_sizes:
         for longest in lengths:
             for complete in _sequences(model, rng, batch_size, longest):
@@ -39,8 +47,7 @@ def largest_difference(
                 valid = rng.integers(1, longest + 1, batch_size)
                 valid[0] = longest
                 for sequences in (complete, incomplete) if model.params.missing == "refuse" else (incomplete,):
-                    largest = max(largest, _difference(model, predictor, sequences, valid))
-    return largest
+                    yield sequences, valid
 
 
 def _sequences(

@@ -11,6 +11,6 @@ class ExportParams(Section):
     """Section `export`."""
 
     tolerance: Annotated[float, Field(gt=0)] = 1e-5
-    """Largest difference between the probabilities of PyTorch and of onnxruntime."""
+    """What log-probabilities of onnxruntime may differ from PyTorch's beyond what rounding explains."""
     batch_sizes: list[Count] = Field([1, 2, 7, 32], min_length=1)
     lengths: list[Count] = Field([1, 2, 10, 33], min_length=1)

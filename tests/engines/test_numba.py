@@ -229,7 +229,7 @@ def test_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 TRAIN = """
 import hashlib, sys
 from tests.training.test_loop import toy_split, training
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 for cell in ("rnn", "lstm", "gru"):
     model = ModelParams(cell=cell, hidden_size=20, num_layers=2, dropout=0.2, bidirectional=True, pooling="mean_max")
     run = training(model, toy_split(100), engine="numba", epochs=3)

@@ -1,5 +1,6 @@
 """This project as a team would run it: a bare Git repository, a DVC remote, and its deployments on a real server."""
 
+import logging
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import psutil
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId, LogFilterLevel
 from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 from ruamel.yaml import YAML
@@ -171,10 +172,10 @@ class Deployed:
             found = client.read_task_runs(flow_run_filter=chosen, sort=TaskRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE)
         return {task_run.name: task_run for task_run in found}
 
-    def log(self, run: UUID) -> list[str]:
-        """Return the messages of a run's log, its tasks' included, in order."""
+    def log(self, run: UUID, level: int = logging.NOTSET) -> list[str]:
+        """Return the messages of a run's log from a level on, its tasks' included, in order."""
         messages: list[str] = []
-        chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+        chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]), level=LogFilterLevel(ge_=level))
         with self.server.client() as client:
             while page := client.read_logs(chosen, limit=_PAGE, offset=len(messages)):
                 messages += [entry.message for entry in page]

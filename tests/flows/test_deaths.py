@@ -3,6 +3,7 @@
 The slow part, which waits for the server to notice a death, is in tests/endurance.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -78,6 +79,10 @@ def test_a_cancelled_run_is_cancelled_and_gone(deployed: Deployed, worker: Worke
     cancel(deployed, run)
     assert seconds_until_gone(deployed, run, State.is_cancelled, PATIENCE_SECONDS) < END_SECONDS
     assert not clones(worker)
+    log = deployed.log(run)
+    assert "train@rnn: interrupted, " in "\n".join(log)
+    assert "Cancelled; everything that it had started has ended." in log
+    assert not [line for line in log if "Crash" in line or "Running()" in line or "Traceback" in line]
 
 
 def test_a_timeout_fires_and_is_not_tried_again(deployed: Deployed, worker: Worker) -> None:
@@ -115,6 +120,13 @@ def test_a_stage_that_refuses_gives_its_own_line_and_is_not_tried_again(deployed
     assert (flow_run.state.message or "").startswith(f"generate: {line}")
     assert f"auto/{run}" not in deployed.project.branches()
     assert not clones(worker)
+    wait_for_no_processes(run, END_SECONDS)
+    errors = deployed.log(run, level=logging.ERROR)
+    assert [said.partition(", 0")[0] for said in errors[:1]] == [f"error: {line}"]
+    assert errors[1].startswith(f"generate: failed: {line}, ")
+    assert errors[2].startswith(f'Finished in state Failed("generate: {line}')
+    assert len(errors) == 3
+    assert not [said for said in deployed.log(run) if "Traceback" in said]
 
 
 @pytest.mark.slow

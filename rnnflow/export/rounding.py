@@ -1,0 +1,108 @@
+"""How far rounding alone may move a model's answers: a correct ONNX file stays within that, whatever its weights.
+
+A computation in float64 is the judge. Two programs that compute in float32 round differently, and what rounding does grows
+with the weights and with the number of steps, in a chaotic model until nothing is left to compare. How far it grows is
+measured with the model at hand: changes of the size of a rounding, put into its weights and its input, are carried
+through all steps in float64. That is the view of backward error analysis (Higham, Accuracy and Stability of Numerical
+Algorithms, 2002, 1.5): an answer in float32 is the exact one of a problem that differs by a rounding.
+"""
+
+import copy
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int64
+
+from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.serving.predictor import Predictor
+
+Measured = tuple[
+    Int64[np.ndarray, " kept"],
+    Float64[np.ndarray, " kept"],
+    Float64[np.ndarray, " kept"],
+    Float64[np.ndarray, " kept"],
+]
+"""Of each sequence: its length, its difference, what rounding does on the way to its logits, and to the logits themselves."""
+Batches = Iterable[tuple[Float32[np.ndarray, "batch time feature"], Int64[np.ndarray, " batch"]]]
+
+EPSILON = 2.0**-24
+"""The relative error of one rounding to float32."""
+NUM_PERTURBED = 3
+MARGIN = 6.0
+"""Correct exports of all cells, their weights up to 30 times as large as at first, over 1,000 steps, needed up to 3."""
+SMALLEST = 1e-30
+"""Of probabilities that are compared; float32 ends near 1e-38."""
+
+
+@torch.inference_mode()
+def largest_excess(model: SequenceClassifier, predictor: Predictor, batches: Batches, tolerance: float) -> float:
+    """Return the largest difference of log-probabilities from float64's, as a multiple of what is allowed.
+
+    At most 1 is a correct export. Probabilities themselves would hide a wrong one where the model is sure of itself.
+
+    Args:
+        model: in PyTorch.
+        predictor: the ONNX file.
+        batches: padded sequences and their lengths. What happens in few steps is judged by sequences of few steps: a
+            sequence may differ as far as rounding moves one that is no longer than itself.
+        tolerance: allowed in any case.
+    """
+    rng = np.random.default_rng(0)
+    exact = copy.deepcopy(model).double()
+    perturbed = [_perturbed(exact, rng) for _ in range(NUM_PERTURBED)]
+    parts = [_measured(model, exact, perturbed, predictor, *batch, rng) for batch in batches]
+    lengths, differences, spreads, roundings = (np.concatenate(part) for part in zip(*parts, strict=True))
+    order = np.argsort(lengths, kind="stable")
+    until = np.searchsorted(lengths[order], lengths, side="right") - 1  # the last one that is no longer
+    reach = np.maximum.accumulate(spreads[order])[until]
+    excess: float = (differences / (tolerance + roundings + MARGIN * reach)).max(initial=0.0)
+    return excess
+
+
+def _measured(
+    model: SequenceClassifier,
+    exact: SequenceClassifier,
+    perturbed: list[SequenceClassifier],
+    predictor: Predictor,
+    sequences: Float32[np.ndarray, "batch time feature"],
+    lengths: Int64[np.ndarray, " batch"],
+    rng: np.random.Generator,
+) -> Measured:
+    """Compare the sequences of a batch that are answered."""
+    kept = np.full(len(sequences), True)
+    if model.params.missing == "refuse":
+        kept = ~model.preparation.refused(sequences, lengths)[:, 0]
+    judged, largest_logit = _log_probabilities(exact, sequences, lengths)
+    others = [_log_probabilities(model, sequences, lengths)[0]]
+    for each in perturbed:
+        noise = 8 * EPSILON * rng.standard_normal(sequences.shape)
+        others.append(_log_probabilities(each, (sequences * (1 + noise)).astype(np.float32), lengths)[0])
+    answered = np.log(np.maximum(predictor.run(sequences, lengths), SMALLEST, dtype=np.float64))
+    spread = np.abs(np.stack(others) - judged).max((0, 2))
+    difference = np.abs(answered - judged).max(1)
+    rounding = 32 * EPSILON * (1 + largest_logit)  # of the logits themselves, and of the softmax
+    return lengths[kept], difference[kept], spread[kept], rounding[kept]
+
+
+def _log_probabilities(
+    model: SequenceClassifier,
+    sequences: Float32[np.ndarray, "batch time feature"],
+    lengths: Int64[np.ndarray, " batch"],
+) -> tuple[Float64[np.ndarray, "batch class"], Float64[np.ndarray, " batch"]]:
+    """Return them, and the largest logit, as a model computes them in the precision of its weights."""
+    prepared, num_steps = model.preparation(sequences, lengths)
+    valid = None if num_steps is None else torch.from_numpy(num_steps)
+    logits = model.classify(torch.from_numpy(prepared).to(model.head.weight.dtype), valid).double()
+    return np.maximum(logits.log_softmax(1).numpy(), np.log(SMALLEST)), logits.abs().amax(1).numpy()
+
+
+def _perturbed(exact: SequenceClassifier, rng: np.random.Generator) -> SequenceClassifier:
+    """Return a copy whose weights are off by what the sums over them lose, its biases by what a gate's curve does."""
+    other = copy.deepcopy(exact)
+    for weights in other.parameters():
+        is_bias = weights.dim() == 1
+        share, least = (1.0, 4.0) if is_bias else (weights[0].numel() ** 0.5, 0.0)
+        size = EPSILON * (share * weights.abs() + least)
+        weights.add_(size * torch.from_numpy(rng.standard_normal(weights.shape)))
+    return other
