@@ -183,7 +183,7 @@ def test_params_that_cannot_be_read_are_refused(
         ({"generate": {"source": "audio"}}, "generate.source: input should be 'sum_sign', 'adding', 'files', 'japanese_vowels', 'basic_motions', 'italy_power_demand', 'gun_point', 'digits' or 'spoken_digits', got 'audio'"),
         ({"models": {}}, "models: expected at least one entry, got {}"),
         ({"models": None}, "models: expected names with values, got None"),
-        ({"models": {"a": {"cell": "GRU"}}}, "models.a.cell: input should be 'rnn', 'lstm' or 'gru', got 'GRU'"),
+        ({"models": {"a": {"cell": "GRU"}}}, "models.a.cell: input should be 'rnn', 'lstm', 'gru' or 'mingru', got 'GRU'"),
         ({"models": {"a": {"cell": "gru", "pooling": "max_mean"}}}, "models.a.pooling: input should be 'last', 'mean', 'max' or 'mean_max', got 'max_mean'"),
     ],
 )  # fmt: skip
