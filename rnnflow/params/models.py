@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from rnnflow.params.section import Count, Probability, Section, load
 from rnnflow.runtime.errors import InputError
 
-Cell = Literal["rnn", "lstm", "gru"]
+Cell = Literal["rnn", "lstm", "gru", "mingru"]
 Pooling = Literal["last", "mean", "max", "mean_max"]
 Scaling = Literal["none", "global", "compressed", "sequence"]
 Missing = Literal["zero", "forward_fill", "mask", "refuse"]
@@ -55,7 +55,7 @@ class ModelParams(Section):
     """Whether each feature's change since the last step is a feature too."""
     stem: StemParams | None = None
     max_dependency: Annotated[int, Field(ge=3)] | None = None
-    """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM and GRU."""
+    """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM, GRU and minGRU."""
 
     @property
     def scalings(self) -> tuple[Scaling, ...]:
@@ -88,7 +88,7 @@ class ModelParams(Section):
     @model_validator(mode="after")
     def _chrono_needs_gates(self) -> "ModelParams":
         if self.cell == "rnn" and self.max_dependency is not None:
-            raise ValueError("max_dependency sets the biases of gates, which cell 'rnn' lacks; use lstm or gru")
+            raise ValueError("max_dependency sets the biases of gates, which cell 'rnn' lacks; use another cell")
         return self
 
 

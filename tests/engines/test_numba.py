@@ -27,6 +27,7 @@ from rnnflow.params.models import Cell, ModelParams, Pooling, StemParams
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
+from tests.training.test_loop import COMPILED_CELLS
 
 NUM_FEATURES, NUM_CLASSES = 3, 4
 LARGEST_ERROR = 5e-6
@@ -96,7 +97,7 @@ def assert_right(made: EngineConfig, given: Batch) -> None:
 
 @pytest.mark.parametrize(
     ("cell", "num_layers", "bidirectional", "pooling"),
-    [*product(get_args(Cell), [1, 2], [False, True], get_args(Pooling))],
+    [*product(COMPILED_CELLS, [1, 2], [False, True], get_args(Pooling))],
 )
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_gradients_are_those_of_autograd(
@@ -112,7 +113,7 @@ def test_gradients_are_those_of_autograd(
 
 @settings(deadline=None, max_examples=40)
 @given(
-    cell=st.sampled_from(get_args(Cell)),
+    cell=st.sampled_from(COMPILED_CELLS),
     hidden_size=st.integers(1, 40),
     num_features=st.integers(1, 35),
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=20),
@@ -147,7 +148,7 @@ def test_equal_largest_states_share_the_gradient_as_in_pytorch(pooling: Pooling)
     assert engine(made).loss_and_grad(given) == pytest.approx(expected_loss, rel=1e-5)
 
 
-@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize("cell", COMPILED_CELLS)
 def test_one_engine_takes_batches_of_all_sizes_one_after_another(cell: Cell) -> None:
     made = task(ModelParams(cell=cell, hidden_size=6, num_layers=2, bidirectional=True, pooling="mean_max"))
     used = engine(made)
@@ -158,7 +159,7 @@ def test_one_engine_takes_batches_of_all_sizes_one_after_another(cell: Cell) -> 
         assert used.gradient.tobytes() == fresh.gradient.tobytes()
 
 
-@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize("cell", COMPILED_CELLS)
 @pytest.mark.parametrize("pooling", get_args(Pooling))
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_value_that_is_no_number_is_never_hidden(cell: Cell, pooling: Pooling, bidirectional: bool) -> None:
@@ -174,7 +175,7 @@ def test_a_value_that_is_no_number_is_never_hidden(cell: Cell, pooling: Pooling,
         assert np.isnan(logits).all(1).tolist() == [other == row for other in range(3)]
 
 
-@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize("cell", COMPILED_CELLS)
 def test_what_stands_in_the_padding_changes_no_bit(cell: Cell) -> None:
     made = task(ModelParams(cell=cell, hidden_size=6, num_layers=2, bidirectional=True, pooling="mean_max"))
     found = []
@@ -207,6 +208,7 @@ STEM = ModelParams(cell="gru", stem=StemParams(channels=4))
 @pytest.mark.parametrize(
     ("made", "name"),
     [
+        (task(ModelParams(cell="mingru")), r"cell mingru \(models\.….cell\)"),
         (task(STEM), r"a stem \(models\.….stem\)"),
         (task(ModelParams(cell="gru"), precision="bfloat16"), r"precision bfloat16 \(train\.precision\)"),
         (task(ModelParams(cell="gru"), cuda_graphs=True), r"CUDA graphs \(train\.cuda_graphs\)"),

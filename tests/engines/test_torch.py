@@ -16,6 +16,7 @@ from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training.loop import Training
+from tests import toys
 
 WEIGHTS = np.array([1.0, 2.0, 0.5])
 
@@ -165,7 +166,7 @@ def test_a_gpu_computes_what_the_cpu_does(cuda_graphs: bool, lengths: Sequence[i
 
 
 @needs_gpu
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("cell", toys.CELLS)
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize(
     ("architecture", "recipe"),
@@ -194,7 +195,7 @@ def test_graphs_change_no_bit(
 
 
 @needs_gpu
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("cell", toys.CELLS)
 def test_bfloat16_on_a_gpu_is_not_float16(cell: str) -> None:
     model = ModelParams.model_validate({"cell": cell, "hidden_size": 8})
     classifier = SequenceClassifier(model, 2, 3).cuda()

@@ -119,8 +119,8 @@ def test_a_missing_section_is_named(section: str) -> None:
             "sumsign",
             "input should be 'sum_sign', 'adding', 'files', 'japanese_vowels', 'basic_motions', 'italy_power_demand', 'gun_point', 'digits' or 'spoken_digits', got 'sumsign'",
         ),
-        ("models.toy.cell", "lsmt", "input should be 'rnn', 'lstm' or 'gru', got 'lsmt'"),
-        ("models.toy.cell", None, "input should be 'rnn', 'lstm' or 'gru', got None"),
+        ("models.toy.cell", "lsmt", "input should be 'rnn', 'lstm', 'gru' or 'mingru', got 'lsmt'"),
+        ("models.toy.cell", None, "input should be 'rnn', 'lstm', 'gru' or 'mingru', got None"),
         (
             "models.toy.scaling",
             "local",
@@ -252,7 +252,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         ("models: {}", "models: no entry 'toy', there are "),
         ("models:", "models: expected names with values, got None"),
         ("models: {toy: }", "models.toy: expected names with values, got None"),
-        ("models: {toy: {cell: GRU}}", "models.toy.cell: input should be 'rnn', 'lstm' or 'gru', got 'GRU'"),
+        ("models: {toy: {cell: GRU}}", "models.toy.cell: input should be 'rnn', 'lstm', 'gru' or 'mingru', got 'GRU'"),
         ("models: {toy: {cell: gru, pool: max}}", "models.toy.pool: unknown parameter; did you mean 'pooling'?"),
     ],
 )

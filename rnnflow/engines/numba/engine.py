@@ -67,7 +67,7 @@ def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], devic
         f"{task.train.num_threads} threads (train.num_threads)": task.train.num_threads > 1,
     }.items():
         if is_wanted:
-            raise InputError(f"train.engine: numba does not support {name}; leave it out, or choose engine torch")
+            raise InputError(f"train.engine: numba does not support {name}; change it, or choose engine torch")
     return NumbaEngine(task, weights)
 
 
