@@ -55,16 +55,17 @@ def train(arguments: argparse.Namespace, settings: params.Params) -> None:
     training = Training(train_split, validation, model_params, settings.train, device)
     if not settings.train.final_fit:
         train_split = train_split.without_values()  # the training has its own copy, prepared
-    with _alone(arguments.name, resume), _log(arguments, settings.train.epochs, device) as on_epoch:
+    with _alone(arguments.name, resume), _log(arguments, training.last_epoch, device) as on_epoch:
         arrays = training.run(resume, on_epoch)
         if settings.train.final_fit:
-            num_epochs = training.chosen_epoch
+            unit = "epoch" if settings.train.steps is None else "step"
+            last = training.chosen_epoch if unit == "epoch" else training.chosen_step
             del training  # and its buffer, before there is another one
             train_split = dataset.joined(train_split, validation, settings.train.memory_budget_mb)
             del validation
             if processes.is_first():
-                print(f"{arguments.name}: final fit, {num_epochs} epochs on train and validation", flush=True)
-            training = Training(train_split, None, model_params, settings.train, device, last_epoch=num_epochs)
+                print(f"{arguments.name}: final fit, {last} {unit}s on train and validation", flush=True)
+            training = Training(train_split, None, model_params, settings.train, device, **{f"last_{unit}": last})
             train_split = train_split.without_values()
             arrays = training.run(final_resume)
     description = checkpoint.Description(

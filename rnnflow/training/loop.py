@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Training:
         model_params: the architecture.
         train_params: the recipe.
         device: `cpu` or `cuda`.
-        last_epoch: where to end on the way of `epochs`; none goes all the way.
+        last_epoch, last_step: where to end on the way of `epochs` or `steps`; none goes all the way.
 
     Raises:
         InputError: a value is missing and the model refuses such data; the engine is not there or lacks something.
@@ -57,6 +58,7 @@ class Training:
         train_params: TrainParams,
         device: str = "cpu",
         last_epoch: int | None = None,
+        last_step: int | None = None,
     ) -> None:
         if model_params.missing == "refuse":
             refuse_missing(train, "train")
@@ -66,7 +68,6 @@ class Training:
         self.params = train_params
         self.labels = train.labels
         self.validation = validation
-        self.last_epoch = last_epoch or train_params.epochs
         self.patience = None if validation is None else train_params.early_stopping_patience
         first, self.rng = (np.random.default_rng(seed) for seed in np.random.SeedSequence(train_params.seed).spawn(2))
         size = len(train.features), len(train.classes)
@@ -82,8 +83,10 @@ class Training:
         self.buffer = self.engine.buffer(self.sequences.values)
         self.best_weights = weights
         self.history: list[Epoch] = []
-        num_batches = -(-len(train) // train_params.batch_size)
-        self.num_steps = train_params.epochs * num_batches
+        self.num_batches = -(-len(train) // train_params.batch_size)
+        """Steps of an epoch; where `steps` are counted, the last epoch may have fewer."""
+        self.num_steps = train_params.steps or (train_params.epochs or 0) * self.num_batches
+        self.last_step = min(self.num_steps, last_step or (last_epoch or self.num_steps) * self.num_batches)
 
     def run(
         self, resume: Path | None = None, on_epoch: Callable[[Epoch], None] = lambda _: None
@@ -122,9 +125,19 @@ class Training:
         return len(self.history) >= self.last_epoch or has_stalled
 
     @property
+    def last_epoch(self) -> int:
+        """Number of the epoch after which training ends, if nothing stops it earlier."""
+        return -(-self.last_step // self.num_batches)
+
+    @property
     def chosen_epoch(self) -> int:
         """Number of the epoch whose weights a finished training returns, from 1."""
         return len(self.history) if self.patience is None else self.best_epoch
+
+    @property
+    def chosen_step(self) -> int:
+        """Steps that led to these weights."""
+        return min(self.chosen_epoch * self.num_batches, self.last_step)
 
     @property
     def best_epoch(self) -> int:
@@ -158,10 +171,10 @@ class Training:
 
     def train_epoch(self) -> tuple[float, float]:
         """Take the steps of the next epoch and return its mean loss and the last learning rate."""
-        step = len(self.history) * (self.num_steps // self.params.epochs)
+        step = len(self.history) * self.num_batches
         losses, sizes = [], []
         learning_rate = 0.0
-        for batch in self._batches():
+        for batch in islice(self._batches(), self.last_step - step):
             losses.append(self.engine.loss_and_grad(batch))
             sizes.append(len(batch.labels))
             learning_rate = one_cycle(step, self.num_steps, self.params.learning_rate)
