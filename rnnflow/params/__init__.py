@@ -23,6 +23,7 @@ from rnnflow.params.generate import (
 from rnnflow.params.section import Count, Section, in_one_line
 from rnnflow.params.train import (
     Cell,
+    Decay,
     Engine,
     Missing,
     ModelParams,
@@ -40,6 +41,7 @@ __all__ = [
     "ArchiveName",
     "Cell",
     "ColumnNames",
+    "Decay",
     "DriftParams",
     "Engine",
     "EvaluateParams",

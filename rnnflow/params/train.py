@@ -12,6 +12,7 @@ Scaling = Literal["none", "global", "compressed", "sequence"]
 Missing = Literal["zero", "forward_fill", "mask", "refuse"]
 Sampling = Literal["shuffle", "balanced"]
 Engine = Literal["numba", "torch"]
+Decay = Literal["all", "matrices"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -113,7 +114,9 @@ class TrainParams(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 0.005
     """Peak of the one-cycle schedule (Smith and Topin, 2018)."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.2
-    """Decoupled, as in AdamW (Loshchilov and Hutter, 2019); it acts on biases as well."""
+    """Decoupled, as in AdamW (Loshchilov and Hutter, 2019)."""
+    decay: Decay = "all"
+    """What decays: all parameters, or only matrices and kernels of convolutions, and no biases."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     jitter: Annotated[float, Field(ge=0)] = 0.0
     """Deviation of the Gaussian noise added to scaled inputs."""
