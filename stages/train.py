@@ -59,16 +59,17 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
     training = Training(train_split, validation, model_params, recipe, device)
     if not recipe.final_fit:
         train_split = train_split.without_values()  # the training has its own copy, prepared
-    with _alone(arguments.name, resume), _log(arguments, recipe.epochs, device) as on_epoch:
+    with _alone(arguments.name, resume), _log(arguments, training.last_epoch, device) as on_epoch:
         arrays = training.run(resume, lambda epoch: on_epoch(epoch, len(training.history)))
         if recipe.final_fit:
-            num_epochs = training.chosen_epoch
+            unit = "epoch" if recipe.steps is None else "step"
+            last = training.chosen_epoch if unit == "epoch" else training.chosen_step
             del training  # and its buffer, before there is another one
             train_split = dataset.joined(train_split, validation, recipe.memory_budget_mb)
             del validation
             if processes.is_first():
-                print(f"{arguments.name}: final fit, {num_epochs} epochs on train and validation", flush=True)
-            training = Training(train_split, None, model_params, recipe, device, last_epoch=num_epochs)
+                print(f"{arguments.name}: final fit, {last} {unit}s on train and validation", flush=True)
+            training = Training(train_split, None, model_params, recipe, device, **{f"last_{unit}": last})
             train_split = train_split.without_values()
             arrays = training.run(final_resume)
     description = checkpoint.Description(

@@ -1,5 +1,6 @@
 """The interface of an engine: what a training says to an engine, and what it gets to know."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -7,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
+from rnnflow.classifier import parameters
 from rnnflow.classifier.preparation import Lengths
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
@@ -97,3 +99,10 @@ class EngineConfig:
     num_classes: int
     class_weights: Float[np.ndarray, " class"]
     """In the loss."""
+
+    def decaying(self) -> Float32[np.ndarray, " parameter"] | None:
+        """Return 1 for each parameter that decays and 0 for the others; none where all decay."""
+        if self.train.decay == "all":
+            return None
+        shapes = parameters.shapes(self.model, self.num_features, self.num_classes).values()
+        return np.concatenate([np.full(math.prod(shape), len(shape) > 1, np.float32) for shape in shapes])

@@ -8,6 +8,7 @@ from rnnflow.params.section import Count, Probability, Section, Seed
 
 Sampling = Literal["shuffle", "balanced"]
 Engine = Literal["numba", "torch"]
+Decay = Literal["all", "matrices"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -26,12 +27,17 @@ class TrainParams(Section):
     """MiB of a split's values above which they are in a file on disk, mapped into memory."""
     seed: Seed = 0
     """Decides initial weights, order of the sequences, dropout and augmentation."""
-    epochs: Count = 80
+    epochs: Count | None = 80
+    """Passes over the train split; none where `steps` says how long to train."""
+    steps: Count | None = None
+    """Steps of the optimiser, instead of `epochs`; the last epoch ends with the last of them."""
     batch_size: Count = 32
     learning_rate: Annotated[float, Field(gt=0)] = 0.005
     """Peak of the one-cycle schedule (Smith and Topin, 2018)."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.2
-    """Decoupled, as in AdamW (Loshchilov and Hutter, 2019); it acts on biases as well."""
+    """Decoupled, as in AdamW (Loshchilov and Hutter, 2019)."""
+    decay: Decay = "all"
+    """What decays: all parameters, or only matrices and kernels of convolutions, and no biases."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     jitter: Annotated[float, Field(ge=0)] = 0.0
     """Deviation of the Gaussian noise added to scaled inputs."""
@@ -51,6 +57,21 @@ class TrainParams(Section):
     """Whether train and validation together train the model that is kept, for as many epochs as validation chose."""
     num_threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """Tracked because it decides the bits of the weights."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_replace_the_default_of_epochs(cls, content: object) -> object:
+        if isinstance(content, dict) and content.get("steps") is not None:
+            return {"epochs": None} | content
+        return content
+
+    @model_validator(mode="after")
+    def _either_epochs_or_steps(self) -> "TrainParams":
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError(f"epochs {self.epochs} and steps {self.steps}: set one of them to null")
+        if self.epochs is None and self.steps is None:
+            raise ValueError("epochs and steps are both null: set one of them")
+        return self
 
     @model_validator(mode="after")
     def _each_process_has_a_share(self) -> "TrainParams":

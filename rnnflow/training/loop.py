@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Training:
         model_params: the architecture.
         train_params: the recipe.
         device: `cpu` or `cuda`.
-        last_epoch: stop after this epoch of the schedule, the last one by default.
+        last_epoch, last_step: stop after this epoch, or step, of the schedule; by default the last one.
 
     Raises:
         InputError: a value is missing and the model refuses such data; the engine is not there or lacks something.
@@ -57,6 +58,7 @@ class Training:
         train_params: TrainParams,
         device: str = "cpu",
         last_epoch: int | None = None,
+        last_step: int | None = None,
     ) -> None:
         if model_params.missing == "refuse":
             refuse_missing(train, "train")
@@ -64,7 +66,6 @@ class Training:
                 refuse_missing(validation, "validation")
         self.params = train_params
         self.validation = validation
-        self.last_epoch = last_epoch or train_params.epochs
         self.patience = None if validation is None else train_params.early_stopping_patience
         weights_seed, batches_seed = np.random.SeedSequence(train_params.seed).spawn(2)
         size = len(train.features), len(train.classes)
@@ -76,8 +77,10 @@ class Training:
         fit_preparation.fit(self.preparation, train)
         rng = np.random.default_rng(batches_seed)
         self.batches = BatchLoader(train, self.preparation, config, self.engine, rng)
-        self.num_steps = train_params.epochs * len(self.batches)
         self.history: list[Epoch] = []
+        self.num_steps = train_params.steps or (train_params.epochs or 0) * len(self.batches)
+        """Of the schedule; where `steps` are counted, the last epoch may have fewer than the others."""
+        self.last_step = min(self.num_steps, last_step or (last_epoch or self.num_steps) * len(self.batches))
 
     def run(
         self, resume: Path | None = None, on_epoch: Callable[[Epoch], None] = lambda _: None
@@ -116,9 +119,19 @@ class Training:
         return len(self.history) >= self.last_epoch or has_stalled
 
     @property
+    def last_epoch(self) -> int:
+        """Number of the epoch after which training ends, if nothing stops it earlier."""
+        return -(-self.last_step // len(self.batches))
+
+    @property
     def chosen_epoch(self) -> int:
         """Number of the epoch whose weights a finished training returns, from 1."""
         return len(self.history) if self.patience is None else self.best_epoch
+
+    @property
+    def chosen_step(self) -> int:
+        """Steps that led to these weights."""
+        return min(self.chosen_epoch * len(self.batches), self.last_step)
 
     @property
     def best_epoch(self) -> int:
@@ -154,7 +167,8 @@ class Training:
         """Take the steps of the next epoch and return its mean loss and the last learning rate."""
         losses, sizes = [], []
         learning_rate = 0.0
-        for step, batch in enumerate(self.batches, start=len(self.history) * len(self.batches)):
+        first = len(self.history) * len(self.batches)
+        for step, batch in enumerate(islice(self.batches, self.last_step - first), start=first):
             losses.append(self.engine.loss_and_grad(batch))
             sizes.append(len(batch.labels))
             learning_rate = one_cycle(step, self.num_steps, self.params.learning_rate)

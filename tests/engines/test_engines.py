@@ -12,15 +12,15 @@ from rnnflow.classifier import parameters
 from rnnflow.engines import interface
 from rnnflow.engines.interface import Batch, EngineConfig
 from rnnflow.params.models import Cell, ModelParams, Pooling
-from rnnflow.params.train import Engine, TrainParams
+from rnnflow.params.train import Decay, Engine, TrainParams
 from rnnflow.runtime.errors import InputError
 from tests.training.test_loop import AUGMENTATION, COMPILED_CELLS, toy_split, training
 
 ENGINES = get_args(Engine)
 
 
-def created(name: Engine, model: ModelParams, seed: int = 0) -> interface.Engine:
-    task = EngineConfig(model, TrainParams(engine=name), 3, 2, np.ones(2))
+def created(name: Engine, model: ModelParams, seed: int = 0, decay: Decay = "all") -> interface.Engine:
+    task = EngineConfig(model, TrainParams(engine=name, decay=decay), 3, 2, np.ones(2))
     return engines.create(task, parameters.initial(model, 3, 2, np.random.default_rng(seed)), "cpu")
 
 
@@ -60,6 +60,40 @@ def test_a_state_taken_and_loaded_continues_alike(name: Engine) -> None:
     advance(second)
     states = [{key: array.tobytes() for key, array in engine.state().items()} for engine in (first, second)]
     assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_decay_of_matrices_is_that_of_pytorch_with_biases_in_a_group_without(name: Engine) -> None:
+    model = ModelParams(cell="lstm", hidden_size=4, bidirectional=True)
+    engine = created(name, model, decay="matrices")
+    named = parameters.views(engine.state()["weights"].copy(), parameters.shapes(model, 3, 2))
+    peers = {key: torch.nn.Parameter(torch.tensor(array)) for key, array in named.items()}
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [peer for key, peer in peers.items() if ("bias" in key) == is_bias],
+            "weight_decay": 0.0 if is_bias else 0.2,
+        }
+        for is_bias in (False, True)
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=0.05)
+    for seed in range(5):
+        engine.loss_and_grad(batch(engine, seed))
+        gradient = parameters.views(torch.as_tensor(engine.gradient).clone().numpy(), parameters.shapes(model, 3, 2))
+        for key, peer in peers.items():
+            peer.grad = torch.tensor(gradient[key])
+        torch.nn.utils.clip_grad_norm_(peers.values(), 1.0)
+        engine.step(0.05)
+        optimiser.step()
+    expected = np.concatenate([peer.detach().numpy().ravel() for peer in peers.values()])
+    np.testing.assert_allclose(engine.state()["weights"], expected, atol=1e-5)
+    assert np.abs(expected - _stepped(created(name, model, decay="all"))).max() > 1e-2
+
+
+def _stepped(engine: interface.Engine) -> np.ndarray:
+    for seed in range(5):
+        engine.loss_and_grad(batch(engine, seed))
+        engine.step(0.05)
+    return engine.state()["weights"]
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -51,6 +51,18 @@ def test_the_smallest_params_have_a_default_for_all_but_the_cell() -> None:
     assert settings.train == train.TrainParams()
 
 
+def test_a_training_has_either_epochs_or_steps() -> None:
+    by_steps = whole.parse(changed("train.steps", 1000)).train
+    assert (by_steps.epochs, by_steps.steps) == (None, 1000)
+    assert whole.parse(changed("train", {"epochs": None, "steps": 7})).train.steps == 7
+    assert whole.parse(changed("train", {"epochs": 3, "steps": None})).train.epochs == 3
+    message = refusal(changed("train", {"epochs": 80, "steps": 1000}))
+    assert message == "params.yaml: train: epochs 80 and steps 1000: set one of them to null"
+    assert (
+        refusal(changed("train.epochs", None)) == "params.yaml: train: epochs and steps are both null: set one of them"
+    )
+
+
 def test_the_defaults_are_those_that_params_yaml_shows() -> None:
     settings = whole.load(ROOT / "params.yaml")
     assert settings.generate == generate.GenerateParams()
@@ -103,7 +115,7 @@ def test_a_missing_section_is_named(section: str) -> None:
         ("train.epochs", "sixty", "input should be a valid integer, got 'sixty'"),
         ("train.epochs", 6.5, "input should be a valid integer, got 6.5"),
         ("train.epochs", True, "input should be a valid integer, got True"),
-        ("train.epochs", None, "input should be a valid integer, got None"),
+        ("train.steps", 0, "input should be greater than or equal to 1, got 0"),
         ("train.epochs", 0, "input should be greater than or equal to 1, got 0"),
         ("train.learning_rate", "0.01", "input should be a valid number, got '0.01'"),
         ("train.learning_rate", 0, "input should be greater than 0, got 0"),

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import product
@@ -13,6 +14,7 @@ from rnnflow.params.train import Engine, TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset, joined
 from rnnflow.training.loop import Epoch, Training
+from rnnflow.training.schedule import one_cycle
 
 CELLS = get_args(Cell)
 ENGINES = get_args(Engine)
@@ -92,6 +94,59 @@ def test_a_resumed_training_keeps_the_best_weights_of_before(tmp_path: Path) -> 
     resumed.run(resume)
     assert weights(resumed) == weights(whole)
     assert len(resumed.history) == len(whole.history)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("steps", [1, 10, 37])
+def test_a_training_takes_as_many_steps_as_it_is_told(engine: Engine, steps: int) -> None:
+    run = training(ModelParams(cell="rnn", hidden_size=4), epochs=None, steps=steps, batch_size=8, engine=engine)
+    run.run()
+    assert run.engine.state()["num_steps"] == steps == run.chosen_step
+    assert len(run.history) == math.ceil(steps / len(run.batches)) == run.last_epoch
+    assert run.history[-1].learning_rate == one_cycle(steps - 1, steps, run.params.learning_rate)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_steps_of_whole_epochs_are_those_epochs(engine: Engine) -> None:
+    model = ModelParams(cell="gru", hidden_size=4)
+    by_epochs = training(model, epochs=4, engine=engine)
+    by_steps = training(model, epochs=None, steps=by_epochs.num_steps, engine=engine)
+    by_epochs.run()
+    by_steps.run()
+    assert weights(by_steps) == weights(by_epochs)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("killed_after", [1, 2, 4])
+def test_a_training_by_steps_that_is_resumed_ends_with_the_same_bytes(
+    tmp_path: Path, engine: Engine, killed_after: int
+) -> None:
+    model = ModelParams(cell="gru", hidden_size=4, dropout=0.2)
+    recipe: dict[str, Any] = {"epochs": None, "steps": 23, "batch_size": 8, "jitter": 0.1, "engine": engine}
+    whole = training(model, **recipe)
+    whole.run()
+    assert whole.num_steps % len(whole.batches)
+    resume = tmp_path / "state.safetensors"
+    killer = kill_after(killed_after)
+    with pytest.raises(Killed):
+        training(model, **recipe).run(resume, killer)
+    resumed = training(model, **recipe)
+    resumed.run(resume)
+    assert weights(resumed) == weights(whole)
+    assert resumed.history == whole.history
+
+
+def test_a_final_fit_by_steps_ends_where_validation_chose_whatever_its_epochs_hold() -> None:
+    recipe: dict[str, Any] = {"epochs": None, "steps": 40, "batch_size": 8}
+    model = ModelParams(cell="gru", hidden_size=4)
+    run = training(model, **recipe, early_stopping_patience=1, learning_rate=0.3)
+    run.run()
+    assert run.chosen_step == run.best_epoch * len(run.batches) < 40
+    both = joined(toy_split(), toy_split(20, seed=1))
+    final = Training(both, None, model, TrainParams.model_validate(recipe), last_step=run.chosen_step)
+    final.run()
+    assert len(final.batches) != len(run.batches)
+    assert final.engine.state()["num_steps"] == run.chosen_step
 
 
 def test_only_the_remaining_epochs_are_run(tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ class NumbaEngine:
         self.second_moment = np.zeros_like(weights)
         self.num_steps = 0
         self._num_inputs = Preparation(task.model, task.num_features).num_outputs
+        self._decaying = task.decaying()
         self._class_weights = np.asarray(task.class_weights, np.float64)
         self._capacity = (0, 0)
         self._plan, self._scratch = np.empty((0, 0), np.int64), np.empty(0, np.float32)
@@ -118,9 +119,13 @@ class NumbaEngine:
         """Clip the gradient's norm and take a step of AdamW (Loshchilov and Hutter, 2019)."""
         self.num_steps += 1
         recipe = self.task.train
+        decay = recipe.weight_decay
+        if self._decaying is not None:  # the kernel knows one decay for all
+            self.weights *= 1 - np.float32(learning_rate * decay) * self._decaying
+            decay = 0.0
         self._clipped_adamw(
             self.weights, self.gradient, self.first_moment, self.second_moment, self.num_steps,
-            learning_rate, recipe.max_grad_norm, recipe.weight_decay, *BETAS, EPSILON,
+            learning_rate, recipe.max_grad_norm, decay, *BETAS, EPSILON,
         )  # fmt: skip
 
     def logits(

@@ -102,6 +102,8 @@ class TorchEngine:
         self.first_moment = torch.zeros_like(self.weights)
         self.second_moment = torch.zeros_like(self.weights)
         self.num_steps = torch.zeros((), device=self.device)
+        decaying = task.decaying()
+        self._decaying = None if decaying is None else self.array(decaying)
         self._graphs = Graphs() if task.train.cuda_graphs and device == "cuda" else None
         position = 0
         for parameter in self.model.parameters():
@@ -157,6 +159,10 @@ class TorchEngine:
         norm = self.gradient.norm()
         self.gradient.mul_((self.recipe.max_grad_norm / (norm + 1e-6)).clamp_(max=1.0))
         self.num_steps.add_(1)
+        decay = self.recipe.weight_decay
+        if self._decaying is not None:  # the kernel knows one decay for all
+            self.weights.mul_(1 - learning_rate * decay * self._decaying)
+            decay = 0.0
         # The kernel behind torch.optim.AdamW(fused=True): constructing the optimiser costs a second of imports.
         torch._fused_adamw_(
             [self.weights],
@@ -168,7 +174,7 @@ class TorchEngine:
             lr=learning_rate,
             beta1=BETAS[0],
             beta2=BETAS[1],
-            weight_decay=self.recipe.weight_decay,
+            weight_decay=decay,
             eps=EPSILON,
             amsgrad=False,
             maximize=False,
