@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, tags
+from prefect import flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort
 from prefect.runtime import flow_run
@@ -147,6 +147,7 @@ def _send(workspace: Workspace, is_pushed: bool, is_published: bool, why: str) -
 
 def _publish(workspace: Workspace, why: str) -> str:
     """Publish what has changed, unless nothing has or an earlier run did, and return a line that says so."""
+    _remove_merged(workspace)
     commit = publishing.snapshot(workspace, f"Retrain: {why}\n\nFlow run {flow_run.id}, from {workspace.base}.")
     if not publishing.has_changes(workspace, commit):
         return "nothing new to publish"
@@ -157,6 +158,16 @@ def _publish(workspace: Workspace, why: str) -> str:
     attempt("publish", workspace, lambda _: publishing.push(workspace, commit, branch))
     report.show_branch(publishing.address(workspace.repository, branch), branch)
     return f"published as {branch}"
+
+
+def _remove_merged(workspace: Workspace) -> None:
+    try:
+        removed = publishing.remove_merged(workspace)
+    except (InputError, StageError) as error:  # a branch may be protected; the next run tries again
+        get_run_logger().warning("merged branches are left: %s", error)
+        return
+    if removed:
+        get_run_logger().info("merged, and removed: %s", ", ".join(removed))
 
 
 def run_here(arguments: Mapping[str, Any]) -> State[State[None]]:

@@ -37,7 +37,7 @@ class Settings(Section):
         return self.workers.get(group(stage), self.workers[DEFAULT])
 
     def timeout(self, stage: str) -> float:
-        """Return how many seconds one try of `stage` may take."""
+        """Return how many seconds one try of `stage`, or of a command of DVC, may take."""
         return self.timeout_seconds.get(group(stage), self.timeout_seconds[DEFAULT])
 
 

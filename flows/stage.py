@@ -173,7 +173,7 @@ def _attempt_dvc(workspace: Workspace, said: str, command: str, *arguments: str)
         workspace.dvc.run([command, *arguments], log)
         return said
 
-    attempt(command, workspace, step)
+    attempt(command, workspace, step, settings.load().timeout(command))
 
 
 @flow(name="stage", flow_run_name="{stage} for {run}")

@@ -10,6 +10,8 @@ from flows.repository.workspace import Workspace, without_password
 PREFIX = "auto/"
 DVC_FILES = ("dvc.lock", "*.dvc", "*.gitignore")
 PUBLISHED = "refs/rnnflow/published/"
+MAIN = "refs/remotes/origin/HEAD"
+"""What a new clone checks out by itself."""
 
 
 def snapshot(workspace: Workspace, message: str, parent: str | None = None) -> str:
@@ -40,17 +42,45 @@ def has_changes(workspace: Workspace, commit: str) -> bool:
 
 
 def published_as(workspace: Workspace, commit: str) -> str | None:
-    """Return the `auto/…` branch that an earlier run with the same base and the same result has published, or None."""
+    """Return the `auto/…` branch on which an earlier run has published the same change of the same files, or None.
+
+    Its base may be an older commit, whose other files differ: what both would bring to the main branch is the same.
+    """
+    _fetch_published(workspace)
+    listed = git(workspace.folder, "for-each-ref", "--format=%(refname) %(objectname) %(parent)", PUBLISHED)
+    wanted = _change(workspace, workspace.base, commit)
+    for line in listed.splitlines():
+        name, published, *parents = line.split()
+        if len(parents) == 1 and _change(workspace, parents[0], published) == wanted:
+            return PREFIX + name.removeprefix(PUBLISHED)
+    return None
+
+
+def remove_merged(workspace: Workspace) -> list[str]:
+    """Remove the `auto/…` branches that the repository's main branch holds, and return their names.
+
+    Only a clone of the run's own knows the main branch as the repository has it; a work tree's may be a person's.
+    """
+    heads = git(workspace.folder, "for-each-ref", "--format=%(refname)", MAIN) if workspace.is_clone else ""
+    if not heads:
+        return []
+    _fetch_published(workspace)
+    merged = git(workspace.folder, "for-each-ref", "--format=%(refname)", f"--merged={MAIN}", PUBLISHED)
+    names = [PREFIX + name.removeprefix(PUBLISHED) for name in merged.splitlines()]
+    for name in names:
+        remove(workspace, name)
+    return names
+
+
+def _fetch_published(workspace: Workspace) -> None:
     heads = f"+refs/heads/{PREFIX}*:{PUBLISHED}*"
     quietly = ("--quiet", "--prune", "--no-tags", "--no-write-fetch-head")
     git(workspace.folder, "fetch", *quietly, workspace.repository, heads)
-    listed = git(workspace.folder, "for-each-ref", "--format=%(refname) %(tree) %(parent)", PUBLISHED)
-    wanted = [_tree(workspace, commit), workspace.base]
-    for line in listed.splitlines():
-        name, *of_branch = line.split()
-        if of_branch == wanted:
-            return PREFIX + name.removeprefix(PUBLISHED)
-    return None
+
+
+def _change(workspace: Workspace, before: str, after: str) -> str:
+    """Return what a commit changes: of each file its name, and the hashes of its content before and after."""
+    return git(workspace.folder, "diff-tree", "-r", "--no-renames", "--full-index", before, after)
 
 
 def branches(workspace: Workspace, prefix: str) -> list[str]:

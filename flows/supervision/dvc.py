@@ -4,13 +4,17 @@ import multiprocessing.connection
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import psutil
 
 from flows.supervision import supervisor
 from flows.supervision.failures import Failure, LoggedError, explain
@@ -27,6 +31,9 @@ MODULES = (
 PIPE_BYTES = 1 << 20
 """More than a pipe holds anywhere, unless root has made it larger."""
 MAX_LINE_BYTES = 65_536
+SILENCE_SECONDS = 600.0
+"""After which a command that moves data, and moves none, is ended and tried again."""
+LOOK_SECONDS = 2.0
 
 
 class StageError(Exception):
@@ -94,9 +101,11 @@ class Dvc:
         Raises:
             StageError: the command failed; its `stage` is the subcommand, the first of `arguments`.
         """
-        return self._transcript(arguments[0], arguments, log).before
+        return self._transcript(arguments[0], arguments, log, _Progress(arguments[0])).before
 
-    def _transcript(self, name: str, arguments: Sequence[str], log: Callable[[str], None]) -> Transcript:
+    def _transcript(
+        self, name: str, arguments: Sequence[str], log: Callable[[str], None], progress: "_Progress | None" = None
+    ) -> Transcript:
         transcript = Transcript()
         kills_before = _kills_for_memory()
 
@@ -106,7 +115,7 @@ class Dvc:
                 log(line)
 
         try:
-            status, errors = self._call(["--wait-for-lock", *arguments], listen)
+            status, errors = self._call(["--wait-for-lock", *arguments], listen, progress)
         except _SupervisorEndedError:
             ended, last_words = self._end()
             status, errors = ended or 1, []
@@ -119,7 +128,9 @@ class Dvc:
             raise StageError(name, *explain(status, transcript, errors, _kills_for_memory() > kills_before))
         return transcript
 
-    def _call(self, arguments: Sequence[str], listen: Callable[[str], None]) -> tuple[int, list[LoggedError]]:
+    def _call(
+        self, arguments: Sequence[str], listen: Callable[[str], None], progress: "_Progress | None"
+    ) -> tuple[int, list[LoggedError]]:
         """Return the exit status of a command, and the errors that it logged."""
         self._start()
         reading, writing = os.pipe()
@@ -129,7 +140,8 @@ class Dvc:
                 send_handle(self._connection, theirs.fileno(), None)
             with _noticing_its_end():
                 self._pid = self._connection.recv()
-            for line in _lines(output.fileno(), self._connection):
+            look = partial(progress.check, self._pid) if progress and self._pid else None
+            for line in _lines(output.fileno(), self._connection, look):
                 listen(line)
         with _noticing_its_end():
             status, report = self._connection.recv()
@@ -184,14 +196,54 @@ def _environment(additions: Mapping[str, str]) -> dict[str, str]:
     return environment
 
 
-def _lines(output: int, status: Connection) -> Iterator[str]:
-    """Yield what is printed until there is a status; an orphan that holds the output open is not waited for."""
+class _Progress:
+    """Notices that a command gets nowhere, as with a remote that accepts and stays silent.
+
+    A stage may compute for hours; a command that moves data always reads or writes.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.num_bytes = -1
+        self.since = time.monotonic()
+
+    def check(self, pid: int) -> None:
+        """Look whether the process has read or written anything since the last time.
+
+        Raises:
+            StageError: not for too long.
+        """
+        num_bytes = _num_bytes_moved(pid)
+        if num_bytes is None or num_bytes != self.num_bytes:
+            self.num_bytes, self.since = num_bytes or 0, time.monotonic()
+        elif time.monotonic() - self.since > SILENCE_SECONDS:
+            message = f"{self.name}: nothing has moved for {SILENCE_SECONDS:g} s; the remote may be silent"
+            raise StageError(self.name, Failure.TRANSIENT, message)
+
+
+def _num_bytes_moved(pid: int) -> int | None:
+    """Return how much a process and its children have read and written so far, if the system tells."""
+    try:
+        process = psutil.Process(pid)
+        counters = [each.io_counters() for each in (process, *process.children(recursive=True))]
+    except (psutil.Error, AttributeError):  # it has just ended, or this is no Linux
+        return None
+    return sum(each.read_chars + each.write_chars for each in counters)
+
+
+def _lines(output: int, status: Connection, look: Callable[[], None] | None) -> Iterator[str]:
+    """Yield what is printed until there is a status; an orphan that holds the output open is not waited for.
+
+    `look` is called every few seconds meanwhile.
+    """
     os.set_blocking(output, False)
     sources: list[int | Connection] = [output, status]
     ready: list[object] = []
     rest = b""
     while status not in ready:
-        ready = [*multiprocessing.connection.wait(sources)]
+        ready = [*multiprocessing.connection.wait(sources, LOOK_SECONDS if look else None)]
+        if look and not ready:
+            look()
         try:
             printed = os.read(output, PIPE_BYTES)  # with the status at hand, all that was printed before it
             if not printed and output in sources:

@@ -37,12 +37,10 @@ def excess(model: SequenceClassifier, file: Predictor, sizes: tuple[int, ...], l
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("cell", toys.CELLS)
 def test_a_correct_export_of_any_certainty_and_length_is_accepted(tmp_path: Path, cell: Cell, scale: int) -> None:
-    for params in (
-        ModelParams(cell=cell),
-        ModelParams(cell=cell, hidden_size=16, bidirectional=True, num_layers=2, pooling="mean_max"),
-    ):
+    deep = ModelParams(cell=cell, hidden_size=16, bidirectional=True, num_layers=2, pooling="mean_max")
+    for params, longest in ((ModelParams(cell=cell), 1000), (deep, 100)):
         model = scaled(params, scale, seed=scale)
-        assert excess(model, predictor(model, tmp_path), (3,), (4, 33, 1000)) <= 1
+        assert excess(model, predictor(model, tmp_path), (3,), (4, 33, longest)) <= 1
 
 
 @pytest.mark.parametrize("scale", [1, 10])
@@ -63,7 +61,7 @@ def test_correct_exports_are_accepted_with_room_to_spare(
     model = scaled(ModelParams(cell=cell, hidden_size=hidden_size), scale, seed)
     found = excess(model, predictor(model, tmp_path), (1, 2, 7), (1, 4, 33, 1000))
     print(f"{cell} {hidden_size} × {scale}: {found:.2f} of what is allowed")
-    assert found <= 0.8
+    assert found <= 0.5
 
 
 def changed(model: SequenceClassifier, folder: Path, name: str, change: str) -> Predictor:

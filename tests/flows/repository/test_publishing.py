@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,18 +160,48 @@ def test_an_earlier_identical_result_is_found_by_its_branch(repository: Reposito
     assert publishing.published_as(workspace, publishing.snapshot(workspace, "third")) is None
 
 
-def test_the_same_result_from_another_base_is_another_one(repository: Repository, workspace: Workspace) -> None:
+def later(repository: Repository, workspace: Workspace) -> Workspace:
+    """The workspace of a run that starts from what is committed now."""
+    return replace(workspace, base=repository.git("rev-parse", "HEAD"))
+
+
+def test_the_same_result_is_known_again_whatever_else_was_committed_since(
+    repository: Repository, workspace: Workspace
+) -> None:
     repository.write("dvc.lock", "one\n")
     publishing.push(workspace, publishing.snapshot(workspace, "first"), "auto/1")
-    repository.git("commit", "--quiet", "--allow-empty", "--message=new base")
-    later = Workspace(
-        repository.folder,
-        repository.git("rev-parse", "HEAD"),
-        workspace.repository,
-        workspace.dvc,
-        repository.folder / ".rnnflow",
-    )
-    assert publishing.published_as(later, publishing.snapshot(later, "second")) is None
+    repository.write("README.md", "new\n")
+    repository.git("add", "README.md")
+    repository.git("commit", "--quiet", "--message=new base", "README.md")
+    second = later(repository, workspace)
+    assert publishing.published_as(second, publishing.snapshot(second, "second")) == "auto/1"
+
+
+def test_the_same_result_after_another_one_was_merged_is_another_change(
+    repository: Repository, workspace: Workspace
+) -> None:
+    repository.write("dvc.lock", "one\n")
+    publishing.push(workspace, publishing.snapshot(workspace, "first"), "auto/1")
+    repository.write("dvc.lock", "two\n")
+    repository.git("commit", "--quiet", "--message=merged", "dvc.lock")
+    repository.write("dvc.lock", "one\n")
+    second = later(repository, workspace)
+    assert publishing.published_as(second, publishing.snapshot(second, "second")) is None
+
+
+def test_merged_branches_are_removed_and_others_left(repository: Repository, workspace: Workspace) -> None:
+    repository.write("dvc.lock", "one\n")
+    merged = publishing.snapshot(workspace, "merged")
+    publishing.push(workspace, merged, "auto/merged")
+    publishing.push(workspace, publishing.snapshot(workspace, "waits"), "auto/waits")
+    publishing.push(workspace, merged, "person/own")
+    publishing.push(workspace, merged, repository.git("branch", "--show-current"))
+    assert publishing.remove_merged(workspace) == []  # a work tree is not asked
+    with isolated(repository.folder, str(repository.origin), "HEAD", "run") as clone:
+        assert publishing.remove_merged(clone) == ["auto/merged"]
+        assert publishing.branches(clone, "auto/") == ["auto/waits"]
+        assert publishing.branches(clone, "person/") == ["person/own"]
+        assert publishing.remove_merged(clone) == []
 
 
 def test_a_branch_that_is_no_result_or_is_gone_is_not_found(repository: Repository, workspace: Workspace) -> None:

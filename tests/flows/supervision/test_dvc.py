@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from types import FrameType
 import psutil
 import pytest
 
+from flows.supervision import dvc as dvc_module
 from flows.supervision.dvc import Dvc, Failure, Outcome, StageError
 from flows.supervision.repair import repair
 from tests.flows.processes import LIMIT_SECONDS, WAITS, at_work_in, dvc_of, supervisor_of, with_stages
@@ -137,6 +139,21 @@ def test_python_in_a_stage_is_the_one_of_the_flow(repository: Repository, monkey
 
 def test_other_commands_return_what_they_print(repository: Repository, dvc: Dvc) -> None:
     assert "Everything is up to date." in dvc.run(["pull"], lambda _: None)
+
+
+def test_a_remote_that_falls_silent_is_given_up(
+    repository: Repository, dvc: Dvc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dvc_module, "SILENCE_SECONDS", 3.0)
+    monkeypatch.setattr(dvc_module, "LOOK_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/store"
+        repository.run("dvc", "remote", "add", "silent", url)
+        with pytest.raises(StageError, match="push: nothing has moved for 3 s; the remote may be silent") as raised:
+            dvc.run(["push", "--remote", "silent"], print)
+    assert raised.value.failure is Failure.TRANSIENT
+    assert not at_work_in(repository.folder)
+    assert dvc.reproduce("collect", print) is Outcome.UP_TO_DATE
 
 
 def test_the_error_survives_a_pickle() -> None:
