@@ -10,6 +10,7 @@ import pytest
 
 from tests.awkward_files import READ, Known, known, spellings, write_steps
 from tests.inspecting import generated, section
+from tests.layouts import folders_with_sides, recordings
 
 
 def contents(entries: Known) -> Counter[tuple[str, bytes]]:
@@ -73,3 +74,54 @@ def test_a_line_of_units_below_the_names_is_refused(raw: Path, refused: Callable
     output, line = refused(raw)
     assert "320 of 321 cells are numbers, first other: 'm/s2' in line 2" in output
     assert "line 2: column 'rec' is empty" in line or "line 2: column 'ax': expected a number, got 'm/s2'" in line
+
+
+def test_folders_of_splits_are_said(raw: Path, inspected: Callable[..., str]) -> None:
+    folders_with_sides(raw)
+    assert "names of files or folders, path[-3], are taken as given splits" in inspected(raw)
+
+
+def test_files_that_nothing_reads_are_counted(raw: Path, inspected: Callable[..., str]) -> None:
+    write_steps(raw / "a.csv", known())
+    for name in ("a.mat", "b.mat", "notes.txt", "README.md", "june.dvc", ".hidden"):
+        (raw / name).write_text("nothing")
+    assert "files that nothing reads: 2 .mat, 1 .txt" in inspected(raw)
+
+
+def test_a_counter_that_starts_again_within_a_recording_is_said(raw: Path, inspected: Callable[..., str]) -> None:
+    frame = recordings(recording="id", activity="label")
+    frame["frame"] = frame.groupby("id").cumcount() % 5
+    frame.to_csv(raw / "a.csv", index=False)
+    output = inspected(raw)
+    assert "column 'frame' is no feature: it counts the rows and starts again 60 times within recordings" in output
+    assert section(output)["files"] == {"features": ["a", "b"]}
+
+
+def test_rates_that_differ_are_said(raw: Path, inspected: Callable[..., str]) -> None:
+    frame = recordings(recording="id", activity="label")
+    steps = frame.groupby("id").cumcount()
+    frame["time"] = np.where(frame["id"] < "r30", steps * 0.02, steps * 0.1)
+    frame.to_csv(raw / "a.csv", index=False)
+    assert "one has a step every 0.02 s, another one every 0.1 s" in inspected(raw)
+
+
+def test_sequences_of_one_step_are_said(
+    raw: Path, tmp_path: Path, inspected: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_steps(raw / "a.csv", known(num_steps=1))
+    output = inspected(raw)
+    lines = (
+        "40 of 40 sequences have one step only",
+        "more features (2) than steps (at most 1): are the columns steps (generate.files.layout: wide)",
+    )
+    assert all(line in output for line in lines)
+    generated(section(output), raw, tmp_path)
+    message = capsys.readouterr().err
+    assert all(line in message for line in lines)
+
+
+def test_a_comment_may_name_the_columns(raw: Path, inspected: Callable[..., str]) -> None:
+    write_steps(raw / "a.csv", known())
+    (raw / "a.csv").write_text("# " + (raw / "a.csv").read_text())
+    content = section(inspected(raw))["files"]
+    assert (content["comment"], content["names"]) == ("#", ["rec", "ax", "ay", "activity"])
