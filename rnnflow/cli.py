@@ -97,6 +97,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         {part: None if name == "null" else name for part in _PARTS if (name := getattr(arguments, part))},
         arguments.features,
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
+        arguments.decimal,
     )
     windows = inspection.windows_of(arguments.window, arguments.stride)
     inspection.inspect(_console(), arguments.paths, wishes, windows, arguments.reference)
@@ -179,6 +180,7 @@ def _add_inspect(commands: Any) -> None:
         "--features", nargs="+", metavar="NAME", help="columns of numbers, or names for those of --sequence"
     )
     parts.add_argument("--delimiter", metavar="CHARACTER", help=r"of CSV; \t is a tab")
+    parts.add_argument("--decimal", choices=[".", ","], help="the sign before decimals in CSV")
     command.add_argument(
         "--window", metavar="LENGTH", help="cut recordings: time steps such as 100, or seconds such as 2.5s"
     )

@@ -80,11 +80,11 @@ def dialects(draw: st.DrawFn) -> Dialect:
 
 
 @st.composite
-def sequences(draw: st.DrawFn, has_missing: bool = True, same_length: bool = False) -> Known:
+def sequences(draw: st.DrawFn, has_missing: bool = True, same_length: bool = False, shortest: int = 1) -> Known:
     """Return sequences of three decimals; not every class has to be learnable."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     classes = draw(st.sampled_from(CLASSES))
-    num_features, longest = draw(st.integers(1, 3)), draw(st.integers(1, 12))
+    num_features, longest = draw(st.integers(1, 3)), draw(st.integers(shortest, 12))
     scale = draw(st.sampled_from([0.01, 1.0, 100.0, 5000.0]))
     is_whole = draw(st.integers(0, 5)) == 0
     lengths = rng.integers(1, longest + 1, COUNT)

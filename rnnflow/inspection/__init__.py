@@ -87,7 +87,7 @@ def examine(
     labels = find_label_table(files, location.raw) if "label" not in wishes.columns else None
     if labels:
         files = [path for path in files if path != location.raw / labels["path"]]
-    excerpt = read_excerpt(files[0], wishes.delimiter)
+    excerpt = read_excerpt(files[0], wishes.delimiter, wishes.decimal)
     if labels and labels["key"] in excerpt.table.column_names:
         wishes = replace(wishes, columns={"id": labels["key"], **wishes.columns})
     of_paths = parts_of_paths([path.relative_to(location.raw) for path in files])

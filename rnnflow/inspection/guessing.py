@@ -32,6 +32,7 @@ class Wishes:
     """By part; none where it is not to be read."""
     features: Sequence[str] | None = None
     delimiter: str | None = None
+    decimal: str | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and len(self.delimiter) != 1:

@@ -1,5 +1,6 @@
 """Files that were once misread in silence, or refused with the wrong words."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -125,3 +126,31 @@ def test_a_comment_may_name_the_columns(raw: Path, inspected: Callable[..., str]
     (raw / "a.csv").write_text("# " + (raw / "a.csv").read_text())
     content = section(inspected(raw))["files"]
     assert (content["comment"], content["names"]) == ("#", ["rec", "ax", "ay", "activity"])
+
+
+def test_commas_that_may_mean_two_things_need_a_word(
+    raw: Path, tmp_path: Path, inspected: Callable[..., str], refused: Callable[..., tuple[str, str]]
+) -> None:
+    entries = [(label, np.sign(values) + values) for label, values in known()]
+    write_steps(raw / "a.csv", entries, "\t", ",")
+    message = refused(raw)[1]
+    assert re.search(r"a.csv: is '(-?\d),(\d+)' \1\2 or \1\.\2\? --decimal \. or --decimal , says it$", message)
+    found = found_in(generated(section(inspected(raw, "--decimal", ",")), raw, tmp_path), 2)
+    assert contents(found) == contents(entries)
+    whole = [(label, (values * 1000).round()) for label, values in entries]
+    found = found_in(generated(section(inspected(raw, "--decimal", ".")), raw, tmp_path), 2)
+    assert contents(found) == contents(whole)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "r00,?,5,walk",
+        "r00,-,nan,walk",
+        'r00,"1,234.5",0.1,walk',
+    ],
+)
+def test_a_first_line_of_values_is_no_line_of_names(raw: Path, inspected: Callable[..., str], line: str) -> None:
+    write_steps(raw / "a.csv", known(), header=False)
+    (raw / "a.csv").write_text(line + "\n" + (raw / "a.csv").read_text())
+    assert section(inspected(raw))["files"]["names"] == "numbered"
