@@ -154,3 +154,11 @@ def test_a_first_line_of_values_is_no_line_of_names(raw: Path, inspected: Callab
     write_steps(raw / "a.csv", known(), header=False)
     (raw / "a.csv").write_text(line + "\n" + (raw / "a.csv").read_text())
     assert section(inspected(raw))["files"]["names"] == "numbered"
+
+
+def test_a_row_for_each_feature_of_a_step_is_refused(raw: Path, refused: Callable[..., tuple[str, str]]) -> None:
+    frame = recordings(recording="id", activity="label")
+    frame["step"] = frame.groupby("id").cumcount()
+    melted = frame.melt(["id", "label", "step"], ["a", "b"], "dimension", "value")
+    melted.sort_values(["id", "dimension", "step"]).to_csv(raw / "a.csv", index=False)
+    assert "column 'dimension' seems to say which feature a row holds" in refused(raw)[1]
