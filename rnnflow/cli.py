@@ -97,6 +97,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         {part: None if name == "null" else name for part in _PARTS if (name := getattr(arguments, part))},
         arguments.features,
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
+        arguments.decimal,
     )
     windows = inspection.windows_of(arguments.window, arguments.stride)
     inspection.inspect(_console(), arguments.paths, wishes, windows, arguments.reference)
@@ -182,6 +183,7 @@ def _add_inspect(commands: Any) -> None:
         "--features", nargs="+", metavar="NAME", help="numeric columns, or names for the features in --sequence"
     )
     parts.add_argument("--delimiter", metavar="CHARACTER", help=r"of CSV files; \t is a tab")
+    parts.add_argument("--decimal", choices=[".", ","], help="decimal separator of CSV files")
     command.add_argument(
         "--window", metavar="LENGTH", help="cut recordings into windows of so many steps (100) or seconds (2.5s)"
     )

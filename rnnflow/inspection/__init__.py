@@ -16,7 +16,7 @@ from rnnflow.generation.sources.files import FORMATS, find, format_of
 from rnnflow.inspection import advice, report, section
 from rnnflow.inspection.excerpt import Excerpt, read_excerpt
 from rnnflow.inspection.folders import parts_of_paths
-from rnnflow.inspection.guessing import DEFAULTS, Guess, Wishes, guess
+from rnnflow.inspection.guessing import DEFAULTS, Guess, Wishes, guess, melted
 from rnnflow.inspection.label_tables import find_label_table
 from rnnflow.inspection.locations import Location, locate
 from rnnflow.inspection.survey import Survey, survey
@@ -87,11 +87,16 @@ def examine(
     labels = find_label_table(files, location.raw) if "label" not in wishes.columns else None
     if labels:
         files = [path for path in files if path != location.raw / labels["path"]]
-    excerpt = read_excerpt(files[0], wishes.delimiter)
+    excerpt = read_excerpt(files[0], wishes.delimiter, wishes.decimal)
     if labels and labels["key"] in excerpt.table.column_names:
         wishes = replace(wishes, columns={"id": labels["key"], **wishes.columns})
     of_paths = parts_of_paths([path.relative_to(location.raw) for path in files])
     guessed = guess(excerpt, of_paths, len(files), wishes, labels is not None)
+    if wishes.features is None and (name := melted(excerpt, guessed)):
+        raise InputError(
+            f"{files[0]}: column {name!r} seems to say which feature a row holds; give each feature a column of its own, "
+            "see data/raw/README.md, or name the columns to take with --features"
+        )
     guessed.remarks += excerpt.remarks + _unread_arrays(excerpt, guessed)
     names = {} if location.names == (".",) else {"paths": list(location.names)}
     settings: dict[str, Any] = {"source": "files"}

@@ -124,8 +124,8 @@ class _Columns:
             return cls(delimiter, 0, 0, 0.0)
         usual = Counter(counts[len(counts) // 2 :]).most_common(1)[0][0]
         above = counts.index(usual)
-        # A line with one name too few is no text above the names.
-        if any(count >= max(2, usual - 1) for count in counts[:above]) or usual == 1:
+        # A single line with one name too few is no text above the names.
+        if usual == 1 or counts[:above] == [usual - 1] != [1] or usual in counts[:above]:
             above = 0
         below = counts[above:]
         return cls(delimiter, usual, above, below.count(usual) / len(below))
@@ -140,8 +140,8 @@ def _cells(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
 
 
 def _find_names(found: Dialect, lines: Sequence[str], content: Sequence[str], columns: _Columns) -> None:
-    header = next(_cells(content[:1], found.delimiter), [])
-    if not looks_like_values(header):
+    header, following = [*_cells(content[:2], found.delimiter), [], []][:2]
+    if not looks_like_values(header, following):
         return
     place = next(index for index, line in enumerate(lines) if line == content[0]) + 1
     above = lines[place - 2] if place > 1 else ""
@@ -173,22 +173,43 @@ class Numbers:
         return all(text.strip().lower() in PLACEHOLDERS for text in self.others)
 
 
-def number_format(columns: Sequence[Sequence[str]], delimiter: str) -> NumberFormat | None:
-    """Return how columns of text write numbers, if most of one's cells are numbers in some format."""
+@dataclass(frozen=True)
+class AmbiguousNumbersError(ValueError):
+    """The commas of a column may stand before decimals or between thousands."""
+
+    text: str
+
+
+def number_format(columns: Sequence[Sequence[str]], delimiter: str, decimal: str | None) -> NumberFormat | None:
+    """Return how columns of text write numbers, if most of one's cells are numbers in some format.
+
+    Args:
+        columns: their cells.
+        delimiter: between columns; with a semicolon, commas stand before decimals.
+        decimal: the sign before decimals, where a person said it.
+
+    Raises:
+        AmbiguousNumbersError: nothing says what commas mean.
+    """
     votes: Counter[NumberFormat] = Counter()
+    example = ""
     for column in columns:
         cells = [cell for cell in column if cell.strip() not in NULLS]
         # What is a number as it stands says nothing of a format.
         odd = [cell for cell in cells if not _PLAIN.fullmatch(cell.strip())]
         for known in FORMATS:
-            is_odd = [known.matches(cell) and any(sign in cell for sign in ",.' ") for cell in odd]
-            if cells and sum(is_odd) > LIKELY * len(cells) and sum(is_odd) >= 0.9 * len(odd):
+            matching = [cell for cell in odd if known.matches(cell) and any(sign in cell for sign in ",.' ")]
+            if len(cells) - len(odd) + len(matching) > LIKELY * len(cells) and len(matching) >= max(1, 0.9 * len(odd)):
                 votes[known] += 1
-    if not votes:
+                example = example or matching[0]
+    fitting = {known: count for known, count in votes.items() if decimal in (None, known.decimal)}
+    if not fitting:
         return None
-    most = max(votes.values())
-    order = FORMATS if delimiter != "," else (FORMATS[2], *FORMATS)
-    return next(known for known in order if votes[known] == most)
+    most = max(fitting.values())
+    best = [known for known in FORMATS if fitting.get(known) == most]
+    if delimiter != ";" and {known.decimal for known in best} == {",", "."}:
+        raise AmbiguousNumbersError(example)
+    return best[0]
 
 
 def numbers_of(cells: Sequence[str], known: NumberFormat) -> Numbers | None:

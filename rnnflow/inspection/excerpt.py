@@ -18,7 +18,7 @@ from rnnflow.generation.sources.columns import is_list, is_text
 from rnnflow.generation.sources.csv_files import head
 from rnnflow.generation.sources.files import FORMATS, format_of
 from rnnflow.generation.sources.lines import LineFilter
-from rnnflow.inspection.dialect import NumberFormat, guess_dialect, number_format, numbers_of
+from rnnflow.inspection.dialect import AmbiguousNumbersError, NumberFormat, guess_dialect, number_format, numbers_of
 from rnnflow.inspection.names import SYNONYMS, forms_of
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
@@ -56,19 +56,20 @@ class Excerpt:
         return any(is_list(column.type) for column in self.table.schema)
 
 
-def read_excerpt(path: Path, delimiter: str | None) -> Excerpt:
+def read_excerpt(path: Path, delimiter: str | None, decimal: str | None = None) -> Excerpt:
     """Return the first rows of a file.
 
     Args:
         path: the file.
         delimiter: of CSV; none finds it out.
+        decimal: the same for the sign before decimals.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or its numbers may be two things.
     """
     kind = FORMATS[format_of(path)][0]
     if kind == "CSV":
-        return _of_csv(path, delimiter)
+        return _of_csv(path, delimiter, decimal)
     if kind == "Parquet":
         return _of_parquet(path)
     return _of_arrays(path) if kind == "NumPy" else Excerpt(kind, pa.table({}))
@@ -93,7 +94,7 @@ def _first(batches: Any) -> list[pa.RecordBatch]:
     return [] if batch is None else [batch]
 
 
-def _of_csv(path: Path, delimiter: str | None) -> Excerpt:
+def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Excerpt:
     dialect = guess_dialect(_first_lines(path), "\t" if ".tsv" in path.suffixes else delimiter)
     files = FilesParams.model_validate({"delimiter": dialect.delimiter} | dialect.settings())
     header, _ = head(path, files)
@@ -110,7 +111,12 @@ def _of_csv(path: Path, delimiter: str | None) -> Excerpt:
     names = table.column_names
     table = table.select([index for index, name in enumerate(names) if name not in names[:index]])
     excerpt = Excerpt("CSV", _with_lists(table), dialect.settings(), remarks=dialect.remarks)
-    return _with_numbers(excerpt, files, lines)
+    try:
+        return _with_numbers(excerpt, files, lines, decimal)
+    except AmbiguousNumbersError as error:
+        text = error.text.strip()
+        whole, decimals = text.replace(",", ""), text.replace(",", ".")
+        raise InputError(f"{path}: is {text!r} {whole} or {decimals}? --decimal . or --decimal , says it") from None
 
 
 def _first_lines(path: Path) -> list[str]:
@@ -150,7 +156,7 @@ def _begins_list(column: pa.ChunkedArray) -> bool:
     return len(column) > 0 and str(column[0].as_py() or "").lstrip().startswith("[")
 
 
-def _with_numbers(excerpt: Excerpt, files: FilesParams, lines: LineFilter) -> Excerpt:
+def _with_numbers(excerpt: Excerpt, files: FilesParams, lines: LineFilter, decimal: str | None) -> Excerpt:
     """Return columns of text as numbers where that is what most of their cells are, in whatever format."""
     table = excerpt.table
     texts = {
@@ -158,7 +164,7 @@ def _with_numbers(excerpt: Excerpt, files: FilesParams, lines: LineFilter) -> Ex
         for column in table.schema
         if is_text(column.type) and not _may_be_category(column.name)
     }
-    known = number_format(list(texts.values()), files.delimiter)
+    known = number_format(list(texts.values()), files.delimiter, decimal)
     if known is not None and known.decimal == "," and any(pa.types.is_floating(column.type) for column in table.schema):
         known = None  # other columns have points
     excerpt.settings.update(known.settings() if known else {})

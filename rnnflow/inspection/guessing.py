@@ -19,6 +19,19 @@ from rnnflow.params.generate import ColumnNames
 from rnnflow.runtime.errors import InputError
 
 MAX_LIKELY_CLASSES = 50
+NAMES_OF_FEATURES = (
+    "dimension",
+    "dim",
+    "channel",
+    "variable",
+    "axis",
+    "sensor",
+    "signal",
+    "feature",
+    "measure",
+    "metric",
+)
+"""What the column is called that says which feature a row holds."""
 OFTEN = 0.5
 """Share of the rows in which a counter counts on."""
 DEFAULTS = {name: str(entry.default) for name, entry in ColumnNames.model_fields.items()}
@@ -32,6 +45,7 @@ class Wishes:
     """By part; none where it is not to be read."""
     features: Sequence[str] | None = None
     delimiter: str | None = None
+    decimal: str | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and len(self.delimiter) != 1:
@@ -291,7 +305,7 @@ class _Guesser:
         if _has_decimal_commas(column):
             return "its decimals have commas, write points"
         if not holds_numbers(column.type):
-            return f"it is {'text' if is_text(column.type) else column.type}"
+            return f"it is {f'text such as {_first(column)!r}' if is_text(column.type) else column.type}"
         if self.excerpt.has_lists != is_list(column.type):
             return "it has one number for a whole sequence"
         if is_strong(name):
@@ -332,6 +346,27 @@ class _Guesser:
             f"it counts the rows and starts again {len(starts):,} times within recordings, first in row {starts[0] + 1:,}; "
             "does a recording begin there? --id names the column that says it"
         )
+
+
+def melted(excerpt: Excerpt, found: Guess) -> str | None:
+    """Return the column that says which feature a row holds, if each feature of a step seems to have a row of its own."""
+    table = excerpt.table
+    if excerpt.has_lists or found.layout == "wide":
+        return None
+    parts = {name for name in found.columns.values() if name is not None}
+    features = found.features or [name for name in table.column_names if name not in parts]
+    if len(features) != 1:
+        return None
+    for name in table.column_names:
+        if name in parts or name in features or not is_text(table[name].type):
+            continue
+        if name.lower() in NAMES_OF_FEATURES and 1 < len(_distinct(table[name])) <= MAX_LIKELY_CLASSES:
+            return name
+    return None
+
+
+def _first(column: pa.ChunkedArray) -> str:
+    return next((entry for entry in column.slice(0, 1000).to_pylist() if entry), "")[:20]
 
 
 def _is_category(kind: pa.DataType) -> bool:

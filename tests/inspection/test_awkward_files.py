@@ -1,5 +1,6 @@
 """Files that were once misread in silence, or refused with the wrong words."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tests.awkward_files import READ, Known, known, spellings, write_steps
 from tests.inspecting import generated, section
+from tests.layouts import folders_with_sides, recordings
 
 
 def contents(entries: Known) -> Counter[tuple[str, bytes]]:
@@ -73,3 +75,90 @@ def test_a_line_of_units_below_the_names_is_refused(raw: Path, refused: Callable
     output, line = refused(raw)
     assert "320 of 321 cells are numbers, first other: 'm/s2' in line 2" in output
     assert "line 2: column 'rec' is empty" in line or "line 2: column 'ax': expected a number, got 'm/s2'" in line
+
+
+def test_folders_of_splits_are_said(raw: Path, inspected: Callable[..., str]) -> None:
+    folders_with_sides(raw)
+    assert "names of files or folders, path[-3], are taken as given splits" in inspected(raw)
+
+
+def test_files_that_nothing_reads_are_counted(raw: Path, inspected: Callable[..., str]) -> None:
+    write_steps(raw / "a.csv", known())
+    for name in ("a.mat", "b.mat", "notes.txt", "README.md", "june.dvc", ".hidden"):
+        (raw / name).write_text("nothing")
+    assert "files that nothing reads: 2 .mat, 1 .txt" in inspected(raw)
+
+
+def test_a_counter_that_starts_again_within_a_recording_is_said(raw: Path, inspected: Callable[..., str]) -> None:
+    frame = recordings(recording="id", activity="label")
+    frame["frame"] = frame.groupby("id").cumcount() % 5
+    frame.to_csv(raw / "a.csv", index=False)
+    output = inspected(raw)
+    assert "column 'frame' is no feature: it counts the rows and starts again 60 times within recordings" in output
+    assert section(output)["files"] == {"features": ["a", "b"]}
+
+
+def test_rates_that_differ_are_said(raw: Path, inspected: Callable[..., str]) -> None:
+    frame = recordings(recording="id", activity="label")
+    steps = frame.groupby("id").cumcount()
+    frame["time"] = np.where(frame["id"] < "r30", steps * 0.02, steps * 0.1)
+    frame.to_csv(raw / "a.csv", index=False)
+    assert "one has a step every 0.02 s, another one every 0.1 s" in inspected(raw)
+
+
+def test_sequences_of_one_step_are_said(
+    raw: Path, tmp_path: Path, inspected: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_steps(raw / "a.csv", known(num_steps=1))
+    output = inspected(raw)
+    lines = (
+        "40 of 40 sequences have one step only",
+        "more features (2) than steps (at most 1): are the columns steps (generate.files.layout: wide)",
+    )
+    assert all(line in output for line in lines)
+    generated(section(output), raw, tmp_path)
+    message = capsys.readouterr().err
+    assert all(line in message for line in lines)
+
+
+def test_a_comment_may_name_the_columns(raw: Path, inspected: Callable[..., str]) -> None:
+    write_steps(raw / "a.csv", known())
+    (raw / "a.csv").write_text("# " + (raw / "a.csv").read_text())
+    content = section(inspected(raw))["files"]
+    assert (content["comment"], content["names"]) == ("#", ["rec", "ax", "ay", "activity"])
+
+
+def test_commas_that_may_mean_two_things_need_a_word(
+    raw: Path, tmp_path: Path, inspected: Callable[..., str], refused: Callable[..., tuple[str, str]]
+) -> None:
+    entries = [(label, np.sign(values) + values) for label, values in known()]
+    write_steps(raw / "a.csv", entries, "\t", ",")
+    message = refused(raw)[1]
+    assert re.search(r"a.csv: is '(-?\d),(\d+)' \1\2 or \1\.\2\? --decimal \. or --decimal , says it$", message)
+    found = found_in(generated(section(inspected(raw, "--decimal", ",")), raw, tmp_path), 2)
+    assert contents(found) == contents(entries)
+    whole = [(label, (values * 1000).round()) for label, values in entries]
+    found = found_in(generated(section(inspected(raw, "--decimal", ".")), raw, tmp_path), 2)
+    assert contents(found) == contents(whole)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "r00,?,5,walk",
+        "r00,-,nan,walk",
+        'r00,"1,234.5",0.1,walk',
+    ],
+)
+def test_a_first_line_of_values_is_no_line_of_names(raw: Path, inspected: Callable[..., str], line: str) -> None:
+    write_steps(raw / "a.csv", known(), header=False)
+    (raw / "a.csv").write_text(line + "\n" + (raw / "a.csv").read_text())
+    assert section(inspected(raw))["files"]["names"] == "numbered"
+
+
+def test_a_row_for_each_feature_of_a_step_is_refused(raw: Path, refused: Callable[..., tuple[str, str]]) -> None:
+    frame = recordings(recording="id", activity="label")
+    frame["step"] = frame.groupby("id").cumcount()
+    melted = frame.melt(["id", "label", "step"], ["a", "b"], "dimension", "value")
+    melted.sort_values(["id", "dimension", "step"]).to_csv(raw / "a.csv", index=False)
+    assert "column 'dimension' seems to say which feature a row holds" in refused(raw)[1]

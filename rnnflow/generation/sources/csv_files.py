@@ -27,7 +27,10 @@ NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)", re.DOTALL)
 _BAD_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
-_VALUE = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?\s*|\[.*|\s*\d{4}-\d\d-\d\d\b.*", re.IGNORECASE)
+_VALUE = re.compile(
+    r"\s*[+-]?[\d.,' ]*\d[\d.,' ]*(e[+-]?\d+)?\s*|\[.*|\s*\d{4}-\d\d-\d\d\b.*|\?+|-+|nan|na|n/a|null", re.IGNORECASE
+)
+"""Of a column, and no name for one."""
 
 
 def read_csv(path: Path, below: Path, files: FilesParams) -> Opened:
@@ -66,15 +69,16 @@ def head(path: Path, files: FilesParams, num_rows: int = 1) -> tuple[list[str], 
     if not rows:
         raise InputError(f"{path}: empty, expected a line with the names of the columns")
     if files.names is None:
-        return _checked(path, rows[0], files.skip), rows[1:]
+        return _checked(path, rows, files.skip), rows[1:]
     names = [f"column_{index}" for index in range(len(rows[0]))] if files.names == "numbered" else files.names
     if len(names) != len(rows[0]):
         raise InputError(f"{path}: line {files.skip + 1}: {len(rows[0])} cells, generate.files.names has {len(names)}")
     return names, rows[:num_rows]
 
 
-def _checked(path: Path, header: list[str], skip: int) -> list[str]:
-    if looks_like_values(header):
+def _checked(path: Path, rows: list[list[str]], skip: int) -> list[str]:
+    header = rows[0]
+    if looks_like_values(header, *rows[1:2]):
         raise InputError(
             f"{path}: line {skip + 1} looks like values, expected the names of the columns; generate.files.names gives them"
         )
@@ -83,8 +87,15 @@ def _checked(path: Path, header: list[str], skip: int) -> list[str]:
     return header
 
 
-def looks_like_values(header: Sequence[str]) -> bool:
-    """Return whether a line that should hold names holds values; steps may be called 0, 1, 2 and so on."""
+def looks_like_values(header: Sequence[str], following: Sequence[str] = ()) -> bool:
+    """Return whether a line that should hold names holds values; steps may be called 0, 1, 2 and so on.
+
+    Args:
+        header: its cells.
+        following: those of the line below; a name does not stand below itself.
+    """
+    if any(cell and cell == below for cell, below in zip(header, following, strict=False)):
+        return True
     values = [cell.strip() for cell in header if _VALUE.fullmatch(cell)]
     counted = [[str(first + index) for index in range(len(values))] for first in (0, 1)]
     return bool(values) and (len(values) < 3 or values not in counted)
