@@ -10,25 +10,25 @@ from rnnflow.sequences.bucketing import batches
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.sequences.padding import pad
 
-Answer = Callable[[Float32[np.ndarray, "batch time feature"], Lengths], Float32[np.ndarray, "batch class"]]
+Logits = Callable[[Float32[np.ndarray, "batch time feature"], Lengths], Float32[np.ndarray, "batch class"]]
 Labels = Int[np.ndarray, " sequence"]
 Probabilities = Float32[np.ndarray, "sequence class"]
 
 
-def predict(answer: Answer, preparation: Preparation, dataset: SequenceDataset, batch_size: int) -> Probabilities:
+def predict(logits: Logits, preparation: Preparation, dataset: SequenceDataset, batch_size: int) -> Probabilities:
     """Return the probability of each class for each sequence, in the order of the data set.
 
     Args:
-        answer: returns logits of prepared sequences with their lengths, none where all are as long as the array.
+        logits: returns those of prepared sequences with their lengths, none where all are as long as the array.
         preparation: of the classifier.
         dataset: raw sequences.
-        batch_size: sequences that are answered together.
+        batch_size: sequences that are classified together.
     """
     probabilities = np.empty((len(dataset), len(dataset.classes)), dtype=np.float32)
     for rows, lengths in batches(dataset.offsets, batch_size):
         valid = lengths if lengths[0] != lengths[-1] else None
         prepared, num_steps = preparation(pad(dataset.values, dataset.offsets, rows), valid)
-        probabilities[rows] = softmax(answer(prepared, num_steps))
+        probabilities[rows] = softmax(logits(prepared, num_steps))
     return probabilities
 
 

@@ -65,7 +65,7 @@ class DistributedEngine:
     def logits(
         self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
     ) -> Float32[np.ndarray, "batch class"]:
-        """Return the answers of the classifier as it is now."""
+        """Return the logits of the classifier as it is now."""
         return self.engine.logits(prepared, lengths)
 
     def state(self) -> dict[str, np.ndarray]:

@@ -79,7 +79,7 @@ class Engine(Protocol):
     def logits(
         self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
     ) -> Float32[np.ndarray, "batch class"]:
-        """Return the answers of the classifier as it is now, without dropout."""
+        """Return the logits of the classifier as it is now, without dropout."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that decides the following steps; `weights` is the flat vector."""

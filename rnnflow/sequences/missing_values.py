@@ -1,4 +1,4 @@
-"""Which value is missing: in a module of its own, as prediction must not import Parquet's for it."""
+"""Which value is missing; apart from `dataset`, since a predictor needs it and should not load Parquet for it."""
 
 import numpy as np
 from jaxtyping import Float32, Int64

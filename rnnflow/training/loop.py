@@ -157,12 +157,6 @@ class Training:
             self.best_weights = self.weights.copy()
         return epoch
 
-    def _validate(self) -> tuple[float, float]:
-        """Loss and accuracy on the validation split."""
-        if self.validation is None:
-            return np.nan, np.nan
-        return log_loss_and_accuracy(self.validation.labels, self.predict(self.validation))
-
     def train_epoch(self) -> tuple[float, float]:
         """Take the steps of the next epoch and return its mean loss and the last learning rate."""
         losses, sizes = [], []
@@ -175,6 +169,12 @@ class Training:
             self.engine.step(learning_rate)
         train_loss = float(np.average([float(loss) for loss in losses], weights=sizes))
         return train_loss, learning_rate
+
+    def _validate(self) -> tuple[float, float]:
+        """Loss and accuracy on the validation split."""
+        if self.validation is None:
+            return np.nan, np.nan
+        return log_loss_and_accuracy(self.validation.labels, self.predict(self.validation))
 
     def _save(self, path: Path) -> None:
         description = {

@@ -156,6 +156,12 @@ print(*sorted({{"torch", "onnx", "sklearn", "scipy", "pydantic", "safetensors", 
     assert result.stdout.split() == []
 
 
+def test_a_predictor_does_not_load_parquet() -> None:
+    program = "import sys, rnnflow.serving.predictor; print('pyarrow' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.split() == ["False"]
+
+
 def test_a_model_that_refuses_missing_values_names_the_sequence(tmp_path: Path) -> None:
     model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, missing="refuse"))
     predictor = Predictor(toys.exported(tmp_path, model))

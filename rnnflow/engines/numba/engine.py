@@ -131,7 +131,7 @@ class NumbaEngine:
     def logits(
         self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
     ) -> Float32[np.ndarray, "batch class"]:
-        """Return the answers of the classifier as it is now, without dropout."""
+        """Return the logits of the classifier as it is now, without dropout."""
         logits = np.empty((len(prepared), self.task.num_classes), np.float32)
         size = self.task.train.batch_size  # what there is scratch for
         for start in range(0, len(prepared), size):

@@ -184,7 +184,7 @@ class TorchEngine:
     def logits(
         self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
     ) -> Float32[np.ndarray, "batch class"]:
-        """Return the answers of the classifier as it is now, without dropout."""
+        """Return the logits of the classifier as it is now, without dropout."""
         return self.model.logits(prepared, lengths)
 
     def state(self) -> dict[str, np.ndarray]:
