@@ -25,6 +25,7 @@ from benchmarks.performance_page import Comparison, number
 from benchmarks.resource_usage import usage_of
 from rnnflow.params import (
     Cell,
+    CompareParams,
     EvaluateParams,
     ExportParams,
     GenerateParams,
@@ -108,6 +109,7 @@ def _job_commands(folder: Path) -> dict[str, dict[str, list[str]]]:
         models={cell: ModelParams(cell=cell) for cell in get_args(Cell)},
         evaluate=EvaluateParams(),
         export=ExportParams(),
+        compare=CompareParams(),
     )
     (folder / "params.json").write_text(params.model_dump_json())  # JSON is YAML
     generate(params.generate, folder / "raw", folder, {}, folder / "report")

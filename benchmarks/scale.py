@@ -21,7 +21,16 @@ from benchmarks import performance_page
 from benchmarks.measuring import Figure, alternated, console, table
 from benchmarks.resource_usage import usage_of
 from rnnflow import cli
-from rnnflow.params import EvaluateParams, ExportParams, GenerateParams, ModelParams, NumSequences, Params, TrainParams
+from rnnflow.params import (
+    CompareParams,
+    EvaluateParams,
+    ExportParams,
+    GenerateParams,
+    ModelParams,
+    NumSequences,
+    Params,
+    TrainParams,
+)
 from rnnflow.sequences import dataset
 from rnnflow.training.loop import Training
 from stages import evaluate, export, generate, train
@@ -69,6 +78,7 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
         models={"rnn": MODEL},
         evaluate=EvaluateParams(),
         export=ExportParams(),
+        compare=CompareParams(),
     )
     (folder / "raw").mkdir(parents=True)
     (folder / "params.json").write_text(params.model_dump_json())  # JSON is YAML

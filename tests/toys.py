@@ -146,7 +146,7 @@ def save_checkpoint(
 def write_params(folder: Path, **sections: dict[str, Any]) -> Path:
     """Write a `params.yaml` with defaults in all that is not given."""
     path = folder / "params.yaml"
-    stages: dict[str, dict[str, Any]] = {name: {} for name in ("generate", "train", "evaluate", "export")}
+    stages: dict[str, dict[str, Any]] = {name: {} for name in ("generate", "train", "evaluate", "export", "compare")}
     path.write_text(json.dumps({**stages, "models": {"toy": {"cell": "gru"}}, **sections}))  # JSON is YAML
     return path
 

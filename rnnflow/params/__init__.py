@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from rnnflow.params.compare import CompareParams
 from rnnflow.params.generate import (
     MAX_SHARD_STEPS,
     ArchiveName,
@@ -40,6 +41,7 @@ __all__ = [
     "ArchiveName",
     "Cell",
     "ColumnNames",
+    "CompareParams",
     "DriftParams",
     "Engine",
     "EvaluateParams",
@@ -92,6 +94,14 @@ class Params(Section):
     models: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")], ModelParams], Field(min_length=1)]
     evaluate: EvaluateParams
     export: ExportParams
+    compare: CompareParams
+
+    @field_validator("models")
+    @classmethod
+    def _production_is_no_candidate(cls, models: dict[str, ModelParams]) -> dict[str, ModelParams]:
+        if "production" in models:
+            raise ValueError("'production' is the folder of the model in production; choose another name")
+        return models
 
     def model(self, name: str) -> ModelParams:
         """Return the entry `name` of `models`.

@@ -21,13 +21,14 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "models.toy.stem": params.StemParams,
     "evaluate": params.EvaluateParams,
     "export": params.ExportParams,
+    "compare": params.CompareParams,
 }
 NAMES = [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields]
 
 
 def changed(place: str, value: object) -> dict[str, Any]:
     """Return the smallest params with `value` at `place`."""
-    content: dict[str, Any] = {name: {} for name in ("generate", "train", "evaluate", "export")}
+    content: dict[str, Any] = {name: {} for name in ("generate", "train", "evaluate", "export", "compare")}
     content["models"] = {"toy": {"cell": "lstm"}}
     *sections, name = place.split(".")
     section = content
@@ -57,6 +58,7 @@ def test_the_defaults_are_those_that_params_yaml_shows() -> None:
     assert settings.train == params.TrainParams()
     assert settings.evaluate == params.EvaluateParams()
     assert settings.export == params.ExportParams()
+    assert settings.compare == params.CompareParams()
 
 
 def test_params_cannot_be_changed() -> None:
@@ -75,7 +77,7 @@ def test_a_misspelt_name_is_answered_with_the_right_one(name: str) -> None:
     assert refusal(changed(name[:-1], None)) == expected
 
 
-@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export"])
+@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare"])
 def test_a_misspelt_section_is_answered_with_the_right_one(section: str) -> None:
     content = changed("train.epochs", 3)
     content[f"{section}x"] = content.pop(section)
@@ -90,7 +92,7 @@ def test_a_name_like_no_other_is_answered_with_all_there_are() -> None:
     )
 
 
-@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export"])
+@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare"])
 def test_a_missing_section_is_named(section: str) -> None:
     content = changed("train.epochs", 3)
     del content[section]
