@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def compare(arguments: argparse.Namespace, settings: params.Params) -> None:
     """Write `verdict.json`, `verdict.md`, and hashes of the ids that the models were trained on."""
-    candidates = [challenge.Model(arguments.models / name / challenge.MODEL) for name in settings.models]
+    candidates = [challenge.Model(arguments.models / name / challenge.MODEL, name) for name in settings.models]
     production = challenge.Production.find(arguments.models / "production")
     challenger, on_validation = challenge.choose(candidates, arguments.validation, settings.compare.choose_by)
     result = challenge.meet(challenger, production, arguments.test, settings.compare)
@@ -39,7 +39,7 @@ def compare(arguments: argparse.Namespace, settings: params.Params) -> None:
         write_json(folder / "verdict.json", result)
         (folder / "verdict.md").write_text(markdown(result), encoding="utf-8")
         np.save(folder / challenge.TRAINING_IDS, ids_of(arguments.train, arguments.validation))
-    print(f"{challenger.metadata['name']}: {result['verdict']}; {'; '.join(result['reasons'])}")
+    print(f"{challenger.name}: {result['verdict']}; {'; '.join(result['reasons'])}")
     for remark in result["remarks"]:
         print(f"note: {remark}")
 

@@ -164,6 +164,12 @@ def export_arguments(folder: Path) -> list[str]:
     return _options(folder, files)
 
 
+def compare_arguments(folder: Path) -> list[str]:
+    """Return the arguments of stage compare for models and splits in `folder`."""
+    files = {"params": "params.yaml", "models": "models", "output": "comparison"}
+    return _options(folder, files | {split: split for split in ("train", "validation", "test")})
+
+
 def _options(folder: Path, files: dict[str, str]) -> list[str]:
     return [part for option, name in files.items() for part in (f"--{option}", str(folder / name))]
 

@@ -24,10 +24,11 @@ MODEL, TRAINING_IDS, PROMOTION = "model.onnx", "training_ids.npy", "promotion.js
 class Model:
     """An ONNX file with what the comparison asks of it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "") -> None:
         self.path = path
         self.predictor = Predictor(path)
         self.metadata = self.predictor.metadata
+        self.name: str = name or self.metadata["name"]
         self.md5 = file_md5(path)
 
     def figures(self, labels: np.ndarray, scores: Scores) -> dict[str, object]:
@@ -35,7 +36,7 @@ class Model:
         num_right = int((scores.predictions == labels).sum())
         low, high = wilson(num_right, len(labels))
         return {
-            "name": self.metadata["name"],
+            "name": self.name,
             "md5": self.md5,
             "accuracy": num_right / len(labels),
             "accuracy_low": low,
@@ -107,9 +108,9 @@ def choose(candidates: Sequence[Model], validation: Path, by: str) -> tuple[Mode
     found = {}
     for model in candidates:
         scores = scored.scores[str(model.path)]
-        found[model.metadata["name"]] = {"accuracy": scores.accuracy(scored.labels), "log_loss": scores.log_loss()}
+        found[model.name] = {"accuracy": scores.accuracy(scored.labels), "log_loss": scores.log_loss()}
     sign = -1 if by == "accuracy" else 1
-    return min(candidates, key=lambda model: sign * found[model.metadata["name"]][by]), found
+    return min(candidates, key=lambda model: sign * found[model.name][by]), found
 
 
 def meet(challenger: Model, production: Production | None, test: Path, settings: CompareParams) -> dict[str, Any]:
