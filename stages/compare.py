@@ -4,11 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from rnnflow import params
 from rnnflow.evaluation import challenge
-from rnnflow.evaluation.scoring import ids_of
 from rnnflow.evaluation.verdict_page import markdown
 from rnnflow.runtime.atomic_writes import complete_folders, write_json
 from rnnflow.runtime.errors import exit_on_input_error
@@ -18,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.compare", description=__doc__)
     parser.add_argument("--params", type=Path, required=True, help="params.yaml")
     parser.add_argument("--models", type=Path, required=True, help="folder with one of each model, and `production`")
-    for split in ("train", "validation", "test"):
+    for split in ("validation", "test"):
         parser.add_argument(f"--{split}", type=Path, required=True, help=f"folder of the {split} split")
     parser.add_argument("--output", type=Path, required=True, help="folder for the verdict, to be written")
     arguments = parser.parse_args(argv)
@@ -27,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def compare(arguments: argparse.Namespace, settings: params.Params) -> None:
-    """Write `verdict.json`, `verdict.md`, and hashes of the ids that the models were trained on."""
+    """Write `verdict.json` and `verdict.md`."""
     candidates = [challenge.Model(arguments.models / name / challenge.MODEL, name) for name in settings.models]
     production = challenge.Production.find(arguments.models / "production")
     challenger, on_validation = challenge.choose(candidates, arguments.validation, settings.compare.choose_by)
@@ -38,7 +35,6 @@ def compare(arguments: argparse.Namespace, settings: params.Params) -> None:
     with complete_folders(arguments.output) as (folder,):
         write_json(folder / "verdict.json", result)
         (folder / "verdict.md").write_text(markdown(result), encoding="utf-8")
-        np.save(folder / challenge.TRAINING_IDS, ids_of(arguments.train, arguments.validation))
     print(f"{challenger.name}: {result['verdict']}; {'; '.join(result['reasons'])}")
     for remark in result["remarks"]:
         print(f"note: {remark}")

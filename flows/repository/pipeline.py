@@ -158,11 +158,12 @@ def changed_data(workspace: Path) -> list[str]:
 
 
 def input_folders(workspace: Path) -> list[str]:
-    """Return the folders that stages depend on and none makes: where raw data is put."""
+    """Return the folders that stages depend on and none writes to: where raw data is put."""
     with _opened(workspace) as repo:
         made = {out.fs_path for stage in repo.index.stages for out in stage.outs}
         folders = {dep.fs_path for stage in repo.index.stages for dep in stage.deps if dep.is_in_repo}
-        return sorted(os.path.relpath(path, workspace) for path in folders - made if Path(path).is_dir())
+        written = {path for path in folders if any(Path(out).is_relative_to(path) for out in made)}
+        return sorted(os.path.relpath(path, workspace) for path in folders - written if Path(path).is_dir())
 
 
 def metrics(workspace: Path, stages: Iterable[Stage]) -> dict[str, dict[str, float]]:

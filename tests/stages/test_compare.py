@@ -116,7 +116,7 @@ def test_it_writes_the_same_bytes_again_however_the_split_is_cut(folder: Path) -
     first = contents()
     verdict(folder)
     assert contents() == first
-    assert set(first) == {"verdict.json", "verdict.md", "training_ids.npy"}
+    assert set(first) == {"verdict.json", "verdict.md"}
 
 
 def test_changed_test_labels_change_the_verdict_and_not_the_choice(folder: Path) -> None:
