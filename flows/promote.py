@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -230,7 +231,9 @@ def _tidy(workspace: Workspace) -> None:
     ]
     changed = [path for path in listed if path]
     if set(changed) <= set(WRITTEN) and str(PRODUCTION / PROMOTION) in changed:  # which a promotion writes first
-        _undo(workspace)
+        _restore(top, "HEAD")
+        with suppress(StageError):  # what is in neither cache nor remote was not here before
+            _bring_data(workspace, "checkout")
     elif changed:
         named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         raise InputError(f"{named}: changed and not committed; commit it first, so that the version names what made it")
@@ -276,21 +279,19 @@ def _commit(top: Path, message: str) -> None:
 def _all_or_nothing(workspace: Workspace) -> Iterator[list[str]]:
     """Yield a list for the tags that the block makes; however the block fails, it leaves neither commit nor tag."""
     top, tags = workspace.folder, list[str]()
-    try:
-        yield tags
-    except BaseException:
-        if tags:
-            git(top, "tag", "--delete", *tags)
-        git(top, "reset", "--quiet", "--soft", workspace.base)
-        _undo(workspace)
-        raise
-
-
-def _undo(workspace: Workspace) -> None:
-    """Let the model in production be again what the last commit says."""
-    _restore(workspace.folder, "HEAD")
-    with suppress(StageError):  # what is in neither cache nor remote was not here before
-        _bring_data(workspace, "checkout")
+    with TemporaryDirectory() as kept:  # the bytes themselves, which may be in no cache
+        for name in (MODEL, TRAINING_IDS):
+            if (top / PRODUCTION / name).exists():
+                shutil.copy2(top / PRODUCTION / name, kept)
+        try:
+            yield tags
+        except BaseException:
+            if tags:
+                git(top, "tag", "--delete", *tags)
+            git(top, "reset", "--quiet", "--soft", workspace.base)
+            _restore(top, workspace.base)
+            shutil.copytree(kept, top / PRODUCTION, dirs_exist_ok=True)
+            raise
 
 
 def _bring_data(workspace: Workspace, command: str) -> None:
