@@ -94,15 +94,7 @@ def _rolled_back(workspace: Workspace, arguments: argparse.Namespace) -> str:
     if not history:
         raise InputError("there is nothing to roll back to: no version has been promoted")
     current = history[-1]
-    if arguments.rollback is True:
-        earlier = [version for version in history if version.name != current.name]
-        if not earlier:
-            raise InputError(
-                f"there is nothing to roll back to: {current.name} is the only version that was in production"
-            )
-        target = earlier[-1]
-    else:
-        target = registry.find(top, arguments.rollback)
+    target = _before(history) if arguments.rollback is True else registry.find(top, arguments.rollback)
     if target.name == current.name:
         raise InputError(f"{target.name} is in production already")
     with _all_or_nothing(workspace) as tags:
@@ -113,6 +105,18 @@ def _rolled_back(workspace: Workspace, arguments: argparse.Namespace) -> str:
         tags.append(registry.assign(top, target, subject))
         _push(workspace, tags)
     return f"{target.name} is in production again, instead of {current.name}"
+
+
+def _before(history: Sequence[Version]) -> Version:
+    """Return the version that was in production before the current one came there for the first time.
+
+    So a second rollback goes further back, and not to what the first one has taken out of production.
+    """
+    names = list(dict.fromkeys(version.name for version in history))
+    place = names.index(history[-1].name)
+    if place == 0:
+        raise InputError(f"there is nothing to roll back to: {names[0]} is the first version that was in production")
+    return next(version for version in history if version.name == names[place - 1])
 
 
 def show(top: Path) -> None:
@@ -244,9 +248,8 @@ def _restore(top: Path, commit: str) -> None:
     there = set(git(top, "ls-tree", "--name-only", "-z", commit, f"{PRODUCTION}/").split("\0"))
     if kept := [path for path in WRITTEN if path in there]:
         git(top, "checkout", "--quiet", commit, "--", *kept)
-    gone = [path for path in WRITTEN if path not in there]
-    git(top, "rm", "--quiet", "--force", "--ignore-unmatch", "--", *gone)
-    for path in gone:
+    for path in (path for path in WRITTEN if path not in there):
+        git(top, "rm", "--quiet", "--force", "--ignore-unmatch", "--", path)
         (top / path).unlink(missing_ok=True)
         if path.endswith(".dvc"):
             (top / path.removesuffix(".dvc")).unlink(missing_ok=True)

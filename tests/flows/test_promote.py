@@ -204,6 +204,7 @@ def test_a_rollback_brings_the_exact_bytes_back_and_a_trace_stays(
         "Roll production back from v1.1.0 to v1.0.0",
         "it answers too slowly",
     ]
+    assert refused(capsys, "--rollback").startswith("there is nothing to roll back to: v1.0.0 is the first version")
     promote.main(["--rollback", "v1.1.0"])
     assert (project.folder / MODEL).read_bytes() == (project.folder / "source/good.onnx").read_bytes()
     assert project.git("tag", "--list", "classifier#*").splitlines() == [
@@ -281,9 +282,9 @@ def nothing_promoted(project: Repository) -> tuple[list[str], str]:
     return ["--rollback"], "there is nothing to roll back to: no version has been promoted"
 
 
-def only_one(project: Repository) -> tuple[list[str], str]:
+def first_one(project: Repository) -> tuple[list[str], str]:
     promote.main([])
-    return ["--rollback"], "there is nothing to roll back to: v1.0.0 is the only version that was in production"
+    return ["--rollback"], "there is nothing to roll back to: v1.0.0 is the first version that was in production"
 
 
 def unknown_version(project: Repository) -> tuple[list[str], str]:
@@ -377,7 +378,7 @@ def hook(path: Path, script: str) -> None:
 
 
 MISTAKES = [
-    without_why, dirty_tree, existing_tag, no_version, nothing_promoted, only_one, unknown_version, there_already,
+    without_why, dirty_tree, existing_tag, no_version, nothing_promoted, first_one, unknown_version, there_already,
     not_good_enough, other_model, no_model, old_verdict, unknown_file, no_verdict, no_branch, gone_from_everywhere,
     refused_tags, refused_branch, moved_branch, store_refuses
 ]  # fmt: skip
