@@ -16,16 +16,16 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 run: .venv/.installed  ## bring the whole pipeline up to date and show the results
-	@rnnflow check
-	@python -m flows.retrain --allow-dirty  # people who call make know what they have changed
-	@rnnflow summary $$(rnnflow check --list-models | sed 's|.*|models/&/model.onnx|')
+	@# Each command takes a moment to start, so each runs once. Who calls make knows what they have changed.
+	@models=$$(rnnflow check --list-models) && python -m flows --allow-dirty \
+		&& rnnflow summary $$(printf 'models/%s/model.onnx\n' $$models)
 
 example: .venv/.installed  ## run an example in a clone of its own: make example NAME=gun_point
 	@test -f "examples/$(NAME).yaml" || { echo "make example NAME=…, one of: $(EXAMPLES)" >&2; exit 2; }
 	@rm -rf .rnnflow/examples/$(NAME) && git clone --quiet . .rnnflow/examples/$(NAME)
 	@cp examples/$(NAME).yaml .rnnflow/examples/$(NAME)/params.yaml
 	@cd .rnnflow/examples/$(NAME) && dvc cache dir --quiet --local '$(CURDIR)/.dvc/cache' && rnnflow check \
-		&& python -m flows.retrain --allow-dirty && rnnflow summary models/*/model.onnx
+		&& python -m flows --allow-dirty && rnnflow summary models/*/model.onnx
 	@echo "everything it made is in .rnnflow/examples/$(NAME)"
 
 server worker deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api

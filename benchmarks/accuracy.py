@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from benchmarks.examples import Fit
 from benchmarks.measuring import Figure, console, table
 from rnnflow.classifier.predict_split import log_loss_and_accuracy
-from rnnflow.params import Params, parse
+from rnnflow.params.whole import Params, parse
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training.loop import Training

@@ -13,7 +13,9 @@ from scipy.stats import t
 
 from benchmarks import examples
 from benchmarks.measuring import Figure, console, table
-from rnnflow.params import Engine, ModelParams, Params, TrainParams, load
+from rnnflow.params.models import ModelParams
+from rnnflow.params.train import Engine, TrainParams
+from rnnflow.params.whole import Params, load
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training.loop import Training

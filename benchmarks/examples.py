@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from rnnflow.classifier.predict_split import log_loss_and_accuracy
-from rnnflow.params import ModelParams, Params, TrainParams, load
+from rnnflow.params.models import ModelParams
+from rnnflow.params.train import TrainParams
+from rnnflow.params.whole import Params, load
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training.loop import Training

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.measuring import Figure, console, table
 from benchmarks.resource_usage import usage_of
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GIGABYTES = 5.0

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from rich.console import Console
@@ -20,20 +19,16 @@ from benchmarks.contest import ENVIRONMENT, HOW_TO_INSTALL, PEERS_PYTHON, REPOSI
 from benchmarks.loading import write_split
 from benchmarks.measuring import Figure, console, table
 from benchmarks.peers.ours import ENGINES
-from benchmarks.peers.workloads import WORKLOADS, Workload
+from benchmarks.peers.workloads import CELLS, WORKLOADS, Workload
 from benchmarks.performance_page import Comparison, number
 from benchmarks.resource_usage import usage_of
-from rnnflow.params import (
-    Cell,
-    CompareParams,
-    EvaluateParams,
-    ExportParams,
-    GenerateParams,
-    ModelParams,
-    NumSequences,
-    Params,
-    TrainParams,
-)
+from rnnflow.params.compare import CompareParams
+from rnnflow.params.evaluate import EvaluateParams
+from rnnflow.params.export import ExportParams
+from rnnflow.params.generate import GenerateParams, NumSequences
+from rnnflow.params.models import ModelParams
+from rnnflow.params.train import TrainParams
+from rnnflow.params.whole import Params
 from stages.generate import generate
 
 OURS = f"rnnflow, {ENGINES[-1]}"
@@ -74,8 +69,8 @@ def training(workload: str, seconds: float) -> list[Comparison]:
     peers = PEERS_OF_VARYING_LENGTHS if sizes.varies else PEERS_OF_EQUAL_LENGTHS
     if sizes.length >= LONG:
         peers = PEERS_OF_LONG_SEQUENCES
-    settings = {}
-    for cell in get_args(Cell):
+    settings: dict[str, dict[str, np.ndarray]] = {}
+    for cell in CELLS:
         contestants = {f"rnnflow, {engine}": ours("epoch", cell, workload, engine) for engine in ENGINES}
         contestants |= {name: Contestant(function, (cell, workload)) for name, function in peers.items()}
         settings[cell] = _measured(f"{workload}, {cell}", contestants, seconds, 1e6 / sizes.num_steps)
@@ -106,7 +101,7 @@ def _job_commands(folder: Path) -> dict[str, dict[str, list[str]]]:
     params = Params(
         generate=GenerateParams(num_sequences=NumSequences(train=1000, validation=1000, test=1000)),
         train=TrainParams(epochs=JOB_EPOCHS),
-        models={cell: ModelParams(cell=cell) for cell in get_args(Cell)},
+        models={cell: ModelParams(cell=cell) for cell in CELLS},
         evaluate=EvaluateParams(),
         export=ExportParams(),
         compare=CompareParams(),
@@ -120,7 +115,7 @@ def _job_commands(folder: Path) -> dict[str, dict[str, list[str]]]:
             OURS: ["stages.train", cell, *options, *outputs],
             "published script": ["benchmarks.peers.published_script", cell, f"{folder}/model.pt"],
         }
-        for cell in get_args(Cell)
+        for cell in CELLS
     }
 
 
@@ -163,7 +158,7 @@ def serving(seconds: float) -> list[Comparison]:
     one: dict[str, dict[str, np.ndarray]] = {}
     many: dict[str, dict[str, np.ndarray]] = {}
     export: dict[str, dict[str, np.ndarray]] = {}
-    for cell in get_args(Cell):
+    for cell in CELLS:
         for batch_size, calls, found in ((1, CALLS, one), (LARGE_BATCH, 1, many)):
             arguments = (cell, "small", str(batch_size), str(calls))
             contestants = {"rnnflow": ours("answers", *arguments), "eager PyTorch": Contestant("serving:answers", arguments)}  # fmt: skip

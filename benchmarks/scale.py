@@ -21,16 +21,13 @@ from benchmarks import performance_page
 from benchmarks.measuring import Figure, alternated, console, table
 from benchmarks.resource_usage import usage_of
 from rnnflow import cli
-from rnnflow.params import (
-    CompareParams,
-    EvaluateParams,
-    ExportParams,
-    GenerateParams,
-    ModelParams,
-    NumSequences,
-    Params,
-    TrainParams,
-)
+from rnnflow.params.compare import CompareParams
+from rnnflow.params.evaluate import EvaluateParams
+from rnnflow.params.export import ExportParams
+from rnnflow.params.generate import GenerateParams, NumSequences
+from rnnflow.params.models import ModelParams
+from rnnflow.params.train import TrainParams
+from rnnflow.params.whole import Params
 from rnnflow.sequences import dataset
 from rnnflow.training.loop import Training
 from stages import evaluate, export, generate, train

@@ -3,16 +3,16 @@
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
 from rich.console import Console
 
 from benchmarks.measuring import Figure, Quartiles, alternated, console, table
+from benchmarks.peers.workloads import CELLS
 from rnnflow.classifier.model import SequenceClassifier
-from rnnflow.export import graph as onnx_graph
-from rnnflow.params import Cell, ModelParams
+from rnnflow.export.graph import build, serialise
+from rnnflow.params.models import Cell, ModelParams
 from rnnflow.serving.predictor import METADATA_NAMES, METADATA_VERSION, Predictor
 
 LENGTH, LARGE_BATCH = 10, 1024
@@ -61,7 +61,7 @@ def times_of(cell: Cell, folder: Path) -> tuple[Milliseconds, np.ndarray]:
 
 def export(model: SequenceClassifier) -> bytes:
     """Return the ONNX file of a model whose weights are loaded, checked by onnx as the stage's is."""
-    return onnx_graph.serialise(onnx_graph.build(model, PROPERTIES))
+    return serialise(build(model, PROPERTIES))
 
 
 @torch.inference_mode()
@@ -90,7 +90,7 @@ def measure(out: Console) -> list[Figure]:
     )  # fmt: skip
     figures = []
     with tempfile.TemporaryDirectory() as name:
-        for cell in get_args(Cell):
+        for cell in CELLS:
             times, ratios = times_of(cell, Path(name))
             ratio = Quartiles.of(ratios)
             micro = {key: f"{1e3 * times[key].median:.1f}" for key in ("eager, 1", "onnx, 1")}

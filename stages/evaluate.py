@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rnnflow import params
 from rnnflow.classifier import model
 from rnnflow.classifier.predict_split import predict
-from rnnflow.evaluation import metrics as evaluation
+from rnnflow.evaluation.metrics import calibration, confusion, length_slices, overall, per_class
+from rnnflow.params.evaluate import EvaluateParams
+from rnnflow.params.section import load as load_section
 from rnnflow.runtime.atomic_writes import complete_folders, write_json, write_rows
 from rnnflow.runtime.errors import exit_on_input_error
 from rnnflow.sequences import dataset
@@ -24,11 +25,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for metrics and tables, to be written")
     arguments = parser.parse_args(argv)
     with exit_on_input_error():
-        settings = params.load(arguments.params).evaluate
+        settings = load_section(arguments.params, EvaluateParams, "evaluate")
         evaluate(settings, arguments.checkpoint, arguments.test, arguments.output)
 
 
-def evaluate(settings: params.EvaluateParams, checkpoint_file: Path, test: Path, output: Path) -> None:
+def evaluate(settings: EvaluateParams, checkpoint_file: Path, test: Path, output: Path) -> None:
     """Write `metrics.json`, `classes.csv`, `confusion.csv`, `calibration.csv` and `lengths.csv`."""
     torch.set_num_threads(1)  # their number could change the last bits of the metrics
     classifier, description = model.load(checkpoint_file)
@@ -38,13 +39,13 @@ def evaluate(settings: params.EvaluateParams, checkpoint_file: Path, test: Path,
     probabilities = predict(classifier.logits, classifier.preparation, split, settings.batch_size)
     labels, lengths, classes = split.labels, split.lengths, split.classes
     del split  # its values, before the metrics take copies
-    metrics = evaluation.metrics(labels, probabilities, majority=int(np.argmax(description.class_counts)))
-    slices = evaluation.length_slices(labels, probabilities, lengths, settings.num_length_slices)
+    metrics = overall(labels, probabilities, majority=int(np.argmax(description.class_counts)))
+    slices = length_slices(labels, probabilities, lengths, settings.num_length_slices)
     with complete_folders(output) as (folder,):
         write_json(folder / "metrics.json", metrics)
-        write_rows(folder / "classes.csv", evaluation.per_class(labels, probabilities, classes))
-        write_rows(folder / "confusion.csv", evaluation.confusion(labels, probabilities, classes))
-        bins = evaluation.calibration(labels, probabilities, settings.num_calibration_bins)
+        write_rows(folder / "classes.csv", per_class(labels, probabilities, classes))
+        write_rows(folder / "confusion.csv", confusion(labels, probabilities, classes))
+        bins = calibration(labels, probabilities, settings.num_calibration_bins)
         write_rows(folder / "calibration.csv", bins)
         write_rows(folder / "lengths.csv", slices)
     interval = f"{metrics['accuracy_low']:.4f} to {metrics['accuracy_high']:.4f}"

@@ -1,4 +1,4 @@
-"""Stage export: a checkpoint as an ONNX file that answers as PyTorch does, or none."""
+"""Stage export: a checkpoint becomes an ONNX file, if its predictions agree with PyTorch's."""
 
 import argparse
 import json
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from rnnflow import params
 from rnnflow.classifier.model import load
-from rnnflow.export import graph as onnx_graph
+from rnnflow.export.graph import build, serialise, version_number
 from rnnflow.export.parity import largest_difference
+from rnnflow.params.export import ExportParams
+from rnnflow.params.section import load as load_section
 from rnnflow.runtime import provenance
 from rnnflow.runtime.atomic_writes import complete_file, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def export(arguments: argparse.Namespace) -> None:
     """Write the ONNX file and its report, once both runtimes agree on a grid of batches."""
-    settings = params.load(arguments.params).export
+    settings = load_section(arguments.params, ExportParams, "export")
     torch.set_num_threads(1)  # their number could change the last bits of the difference
     model, description = load(arguments.checkpoint)
     weights_md5 = provenance.file_md5(arguments.checkpoint)
@@ -47,8 +48,8 @@ def export(arguments: argparse.Namespace) -> None:
         "rnnflow": json.loads(METADATA_VERSION),  # last: a file cut short, at whatever byte, lacks it
     }
     properties = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
-    proto = onnx_graph.build(model, properties, onnx_graph.version_number(weights_md5))
-    content = onnx_graph.serialise(proto)
+    proto = build(model, properties, version_number(weights_md5))
+    content = serialise(proto)
     with complete_file(arguments.model) as temporary:
         temporary.write_bytes(content)
         difference = largest_difference(

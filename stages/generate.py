@@ -5,11 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnflow import params
 from rnnflow.generation import drift
 from rnnflow.generation.build import Intake
 from rnnflow.generation.sources import SOURCES
 from rnnflow.generation.splitting import SPLITS
+from rnnflow.params.generate import DriftParams, GenerateParams
+from rnnflow.params.section import load as load_section
 from rnnflow.runtime.atomic_writes import complete_folders, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with exit_on_input_error():
         generate(
-            params.load(arguments.params).generate,
+            load_section(arguments.params, GenerateParams, "generate"),
             arguments.raw,
             arguments.output,
             drift.load_reference(arguments.reference),
@@ -32,9 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
 
 
-def generate(
-    settings: params.GenerateParams, raw: Path, output: Path, reference: drift.Reference, report: Path
-) -> None:
+def generate(settings: GenerateParams, raw: Path, output: Path, reference: drift.Reference, report: Path) -> None:
     """Write the three splits, all of them or none, and what they look like."""
     with complete_folders(*(output / split for split in SPLITS), report) as (*folders, report_folder):
         folder_of = dict(zip(SPLITS, folders, strict=True)) | {"spare": report_folder}
@@ -51,7 +50,7 @@ def generate(
         print(f"{split:<11} {intake.writer.num_rows[side]:>9,} sequences in {intake.writer.num_files[side]} files")
 
 
-def _drift(intake: Intake, reference: drift.Reference, bounds: params.DriftParams) -> list[str]:
+def _drift(intake: Intake, reference: drift.Reference, bounds: DriftParams) -> list[str]:
     """Return how the new files differ from the reference, and say it, or fail if the params want that."""
     if bounds.action == "off" or intake.new is None:
         return []

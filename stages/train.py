@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from rnnflow import engines, params
-from rnnflow.classifier import checkpoint
+from rnnflow import engines
+from rnnflow.classifier import cells, checkpoint
+from rnnflow.params.models import ModelParams, load_model
+from rnnflow.params.section import load as load_section
+from rnnflow.params.train import TrainParams
 from rnnflow.runtime import environment, processes, provenance
 from rnnflow.runtime.errors import exit_on_input_error
 from rnnflow.sequences import dataset
@@ -26,45 +29,46 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--log", type=Path, required=True, help="folder for the metrics of each epoch")
     arguments = parser.parse_args(argv)
     with exit_on_input_error():
-        settings = params.load(arguments.params)
+        model_params = load_model(arguments.params, arguments.name)
+        recipe = load_section(arguments.params, TrainParams, "train")
         if processes.are_started():
             processes.end_with_the_launcher()
-        elif settings.train.num_processes > 1:
-            engines.device(settings.train.engine)
-            processes.start(settings.train.num_processes, "stages.train", sys.argv[1:] if argv is None else argv)
-        train(arguments, settings)
+        elif recipe.num_processes > 1:
+            engines.device(recipe.engine)
+            processes.start(recipe.num_processes, "stages.train", sys.argv[1:] if argv is None else argv)
+        train(arguments, model_params, recipe)
 
 
-def train(arguments: argparse.Namespace, settings: params.Params) -> None:
+def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: TrainParams) -> None:
     """Train one entry of `models:`; killed at any moment and run again, it writes the same bytes."""
-    model_params = settings.model(arguments.name)
-    engine = settings.train.engine
+    engine = recipe.engine
     device = engines.device(engine)
-    train_split = dataset.load(arguments.train, memory_budget_mb=settings.train.memory_budget_mb)
-    validation = dataset.load(
-        arguments.validation, train_split.classes, train_split.features, settings.train.memory_budget_mb
-    )
+    train_split = dataset.load(arguments.train, memory_budget_mb=recipe.memory_budget_mb)
+    validation = dataset.load(arguments.validation, train_split.classes, train_split.features, recipe.memory_budget_mb)
     md5 = {
         "train": provenance.folder_md5(arguments.train),
         "validation": provenance.folder_md5(arguments.validation),
-        "params": provenance.params_md5({"model": model_params.model_dump(), "train": settings.train.model_dump()}),
-        "code": provenance.code_md5(provenance.source_files(Path(__file__), engines.entry(engine))),
+        "params": provenance.params_md5({"model": model_params.model_dump(), "train": recipe.model_dump()}),
+        "code": provenance.code_md5(
+            provenance.source_files(Path(__file__), engines.entry(engine), cells.entry(model_params.cell))
+        ),
     }
-    known_by = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
-    resume, final_resume = (environment.resume_file({**known_by, "fit": fit}) for fit in ("chosen", "final"))
-    training = Training(train_split, validation, model_params, settings.train, device)
-    if not settings.train.final_fit:
+    state_key = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
+    resume = environment.resume_file({**state_key, "fit": "chosen"})
+    final_resume = environment.resume_file({**state_key, "fit": "final"})
+    training = Training(train_split, validation, model_params, recipe, device)
+    if not recipe.final_fit:
         train_split = train_split.without_values()  # the training has its own copy, prepared
-    with _alone(arguments.name, resume), _log(arguments, settings.train.epochs, device) as on_epoch:
-        arrays = training.run(resume, on_epoch)
-        if settings.train.final_fit:
+    with _alone(arguments.name, resume), _log(arguments, recipe.epochs, device) as on_epoch:
+        arrays = training.run(resume, lambda epoch: on_epoch(epoch, len(training.history)))
+        if recipe.final_fit:
             num_epochs = training.chosen_epoch
             del training  # and its buffer, before there is another one
-            train_split = dataset.joined(train_split, validation, settings.train.memory_budget_mb)
+            train_split = dataset.joined(train_split, validation, recipe.memory_budget_mb)
             del validation
             if processes.is_first():
                 print(f"{arguments.name}: final fit, {num_epochs} epochs on train and validation", flush=True)
-            training = Training(train_split, None, model_params, settings.train, device, last_epoch=num_epochs)
+            training = Training(train_split, None, model_params, recipe, device, last_epoch=num_epochs)
             train_split = train_split.without_values()
             arrays = training.run(final_resume)
     description = checkpoint.Description(
@@ -98,10 +102,10 @@ def _alone(name: str, resume: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _log(arguments: argparse.Namespace, num_epochs: int, device: str) -> Iterator[Callable[[Epoch], None]]:
+def _log(arguments: argparse.Namespace, num_epochs: int, device: str) -> Iterator[Callable[[Epoch, int], None]]:
     """Yield what is to be called after each epoch: of several processes, the first keeps the log."""
     if not processes.is_first():
-        yield lambda _: None
+        yield lambda *_: None
         return
     with TrainingLog(arguments.name, arguments.log, num_epochs, device) as log:
         yield log.add

@@ -8,7 +8,7 @@ import pytest
 
 from rnnflow.cli import main
 from rnnflow.export.version import VERSION
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 from rnnflow.runtime.provenance import ROOT
 from rnnflow.serving.predictor import Predictor
 from tests import toys

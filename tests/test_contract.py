@@ -1,24 +1,45 @@
 """Holds the three floors together: dvc.yaml, the stages, and params.yaml."""
 
-import ast
+import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
+import grimp
 import pytest
 from ruamel.yaml import YAML
 
 from flows import settings
 from flows.server.pools import POOLS
-from rnnflow import engines, params
-from rnnflow.runtime.provenance import ROOT, source_files
+from rnnflow import engines
+from rnnflow.classifier import cells
+from rnnflow.params import models, whole
+from rnnflow.params.train import Engine
+from rnnflow.runtime.provenance import ROOT
 
 PIPELINE: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
 PARAMS: dict[str, Any] = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
 STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
 KEY = "${key}"
+ENGINE = "rnnflow/engines/${train.engine}"
+LAYERS = (
+    "cli",
+    grimp.Layer("evaluation", "export", "inspection", "training"),
+    grimp.Layer("engines", "generation", "serving"),
+    "classifier",
+    "sequences",
+    "params",
+    "runtime",
+)
+"""Of the library, the highest first: a layer imports from lower ones only, and nothing beside itself."""
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    """Every import of the project, those inside of functions included."""
+    return grimp.build_graph("rnnflow", "stages", "flows", include_external_packages=True, cache_dir=None)
 
 
 def paths(stage: str, *kinds: str) -> list[str]:
@@ -32,48 +53,46 @@ def test_each_stage_has_its_file_and_each_file_its_stage() -> None:
 
 
 def test_each_stage_has_its_section_of_params_and_its_type() -> None:
-    assert set(PARAMS) == set(params.Params.model_fields) == {*STAGES, "models"}
+    assert set(PARAMS) == set(whole.Params.model_fields) == {*STAGES, "models"}
     for stage in STAGES:
-        assert params.Params.model_fields[stage].annotation is getattr(params, f"{stage.title()}Params")
+        section = importlib.import_module(f"rnnflow.params.{stage}")
+        assert whole.Params.model_fields[stage].annotation is getattr(section, f"{stage.title()}Params")
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_are_exactly_the_folders_a_stage_imports_from(stage: str) -> None:
-    """Engines are imported by name: each one's own folder is a dep while it is chosen, what they share always."""
-    modules = [ROOT / "stages" / f"{stage}.py"]
-    if stage == "train":
-        modules += [engines.entry(name) for name in get_args(params.Engine)]
-        assert "rnnflow/engines/${train.engine}" in paths(stage, "deps")
-    imported = {path.relative_to(ROOT) for path in source_files(*modules)}
-    engine_folders = {f"rnnflow/engines/{name}" for name in get_args(params.Engine)}
-    expected = {
-        path.as_posix() if path.parts[1] == "engines" or path.parts[0] == "stages" else "/".join(path.parts[:2])
-        for path in imported
-        if path.parent.as_posix() not in engine_folders
-    }
-    code = {path for path in paths(stage, "deps") if path.startswith(("rnnflow/", "stages/"))}
-    assert code - {"rnnflow/engines/${train.engine}"} == expected
+def test_deps_are_exactly_what_a_stage_imports_from(stage: str, imports: grimp.ImportGraph) -> None:
+    """Folders; but a file for each section of the params, and what the engines share beside the one that is chosen."""
+    modules = imports.find_upstream_modules(f"stages.{stage}") | {f"stages.{stage}"}
+    if stage == "train":  # which imports an engine by its name
+        entries = {f"rnnflow.engines.{name}.engine" for name in get_args(Engine)}
+        modules |= entries.union(*map(imports.find_upstream_modules, entries))
+    project = {module for module in modules if module.startswith(("rnnflow.", "stages."))}
+    named = {dep for dep in paths(stage, "deps") if dep.startswith(("rnnflow/", "stages/"))}
+    assert named == {dep_of(module) for module in project}
 
 
-FOLDERS: dict[str, set[str]] = {
-    "runtime": set(),
-    "params": {"runtime"},
-    "sequences": {"runtime"},
-    "generation": {"params", "runtime", "sequences"},
-    "classifier": {"params", "runtime", "sequences"},
-    "engines": {"classifier", "params", "runtime", "sequences"},
-    "training": {"classifier", "engines", "params", "runtime", "sequences"},
-    "serving": {"runtime", "sequences"},
-    "evaluation": {"classifier", "params", "runtime", "sequences", "serving"},
-    "export": {"classifier", "params", "runtime", "sequences", "serving"},
-}
-"""What each folder of the library may import from, besides itself: the lower floors only."""
+def dep_of(module: str) -> str:
+    parts = module.split(".")
+    if parts[:2] == ["rnnflow", "engines"] and len(parts) > 2 and parts[2] in get_args(Engine):
+        return ENGINE
+    if parts[:2] == ["rnnflow", "engines"] and len(parts) == 2:
+        return "rnnflow/engines/__init__.py"
+    has_deps_by_file = parts[0] == "stages" or parts[1] in ("engines", "params")
+    return "/".join(parts) + ".py" if has_deps_by_file else "/".join(parts[:2])
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_a_folder_of_the_library_imports_from_lower_floors_only(folder: str) -> None:
-    for path in (ROOT / "rnnflow" / folder).rglob("*.py"):
-        assert imported_folders(path) <= {folder, *FOLDERS[folder]}, path
+def test_the_library_imports_from_lower_layers_only(imports: grimp.ImportGraph) -> None:
+    assert not imports.find_illegal_dependencies_for_layers(LAYERS, containers={"rnnflow"})
+    layered = {name for layer in LAYERS for name in (layer.module_tails if isinstance(layer, grimp.Layer) else {layer})}
+    assert {child.removeprefix("rnnflow.") for child in imports.find_children("rnnflow")} == layered
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_its_own_section_of_the_params(stage: str) -> None:
+    """Or a setting of one section would make the stages of all others stale."""
+    sections = {Path(dep).stem for dep in paths(stage, "deps") if dep.startswith("rnnflow/params/")}
+    assert stage in sections
+    assert sections <= {stage, "models", "section"}
 
 
 def test_a_new_version_exports_anew_and_trains_nothing() -> None:
@@ -82,11 +101,17 @@ def test_a_new_version_exports_anew_and_trains_nothing() -> None:
     assert [stage for stage in STAGES if "rnnflow/export" in paths(stage, "deps")] == ["export"]
 
 
-@pytest.mark.parametrize("name", get_args(params.Engine))
+@pytest.mark.parametrize("name", get_args(Engine))
 def test_nobody_but_an_engine_itself_knows_its_modules(name: str) -> None:
     own = engines.entry(name).parent
     for path in (ROOT / "rnnflow").rglob("*.py"):
         assert own in path.parents or f"engines.{name}" not in path.read_text(), path
+
+
+def test_params_name_exactly_the_cells_that_there_are() -> None:
+    """What is in the folder and no cell is what cells have in common."""
+    files = {path.stem for path in cells.entry("rnn").parent.glob("*.py")}
+    assert files - {"__init__", "interface", "builtin"} == set(get_args(models.Cell))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -130,22 +155,21 @@ def test_params_yaml_shows_every_setting_with_its_default() -> None:
     def names(section: Any) -> set[str]:
         return set(section) if isinstance(section, dict) else set()
 
-    settings = params.load(ROOT / "params.yaml")
+    settings = whole.load(ROOT / "params.yaml")
     for stage in STAGES:
         section = getattr(settings, stage)
         assert names(PARAMS[stage]) == set(type(section).model_fields)
         assert section == type(section)()
     for model in PARAMS["models"].values():
-        assert names(model) == set(params.ModelParams.model_fields)
+        assert names(model) == set(models.ModelParams.model_fields)
 
 
 @pytest.mark.parametrize(
-    ("floor", "allowed"),
-    [("rnnflow", {"rnnflow"}), ("stages", {"rnnflow", "stages"}), ("flows", {"rnnflow", "flows"})],
+    ("floor", "unknown"), [("rnnflow", ["stages", "flows"]), ("stages", ["flows"]), ("flows", ["stages"])]
 )
-def test_imports_point_down_only(floor: str, allowed: set[str]) -> None:
-    for path in (ROOT / floor).rglob("*.py"):
-        assert project_imports(path) <= allowed, path
+def test_imports_between_the_floors_point_down_only(floor: str, unknown: list[str], imports: grimp.ImportGraph) -> None:
+    for other in unknown:
+        assert not imports.direct_import_exists(importer=floor, imported=other, as_packages=True)
 
 
 def test_the_flow_imports_no_torch() -> None:
@@ -169,25 +193,7 @@ def test_the_settings_name_stages_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("package", ["dvc", "prefect"])
-def test_the_library_knows_neither_dvc_nor_prefect(package: str) -> None:
-    for path in (ROOT / "rnnflow").rglob("*.py"):
-        assert package not in top_level_imports(path), path
-
-
-def project_imports(path: Path) -> set[str]:
-    return top_level_imports(path) & {"rnnflow", "stages", "flows"}
-
-
-def top_level_imports(path: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    plain = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    return plain | {str(node.module).split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
-
-
-def imported_folders(path: Path) -> set[str]:
-    """Return the folders of the library whose modules a file imports."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
-    names = [f"{node.module}.{alias.name}" for node in froms for alias in node.names]
-    names += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    return {name.split(".")[1] for name in names if name.startswith("rnnflow.")}
+def test_the_library_knows_neither_dvc_nor_prefect(package: str, imports: grimp.ImportGraph) -> None:
+    importers = imports.find_modules_that_directly_import(package)
+    assert importers
+    assert not {module for module in importers if module.startswith("rnnflow")}

@@ -13,24 +13,29 @@ from hypothesis import strategies as st
 from rnnflow.classifier import checkpoint, parameters
 from rnnflow.classifier.model import SequenceClassifier, restored
 from rnnflow.classifier.preparation import Preparation
-from rnnflow.params import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
+from rnnflow.params.models import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
 from rnnflow.sequences import parquet
 from stages import export
 
 CELLS = get_args(Cell)
 POOLINGS = get_args(Pooling)
 SCALINGS = get_args(Scaling)
+SCALING_LISTS = ["global"], ["global", "compressed", "sequence"], ["sequence", "compressed"], ["global", "sequence"]
 MISSING = get_args(Missing)
 FEATURES = ("x", "y")
 CLASSES = ("down", "level", "up")
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "baseline_accuracy": 0.5, "log_loss": 0.25}
 
 
-def preparations() -> st.SearchStrategy[dict[str, Any]]:
-    """Settings of a model up to its first layer."""
+def scalings() -> st.SearchStrategy[Scaling | list[Scaling]]:
+    return st.sampled_from(SCALINGS) | st.sampled_from(SCALING_LISTS)
+
+
+def preparations(scaling: Scaling | None = None) -> st.SearchStrategy[dict[str, Any]]:
+    """Settings of a model up to its first layer, with any scaling or a given one."""
     return st.fixed_dictionaries(
         {
-            "scaling": st.sampled_from(SCALINGS),
+            "scaling": scalings() if scaling is None else st.just(scaling),
             "missing": st.sampled_from(MISSING),
             "downsampling": st.integers(1, 4),
             "differences": st.booleans(),
@@ -49,7 +54,7 @@ def architectures() -> st.SearchStrategy[ModelParams]:
         num_layers=st.integers(1, 3),
         bidirectional=st.booleans(),
         pooling=st.sampled_from(POOLINGS),
-        scaling=st.sampled_from(SCALINGS),
+        scaling=scalings(),
         missing=st.sampled_from(MISSING),
         downsampling=st.integers(1, 4),
         differences=st.booleans(),
@@ -71,9 +76,14 @@ def random_classifier(
 def random_preparation(params: ModelParams, num_features: int, rng: np.random.Generator) -> Preparation:
     """Return a preparation with a random scaling, where the params want one."""
     preparation = Preparation(params, num_features)
-    if params.scaling != "none":
-        preparation.mean[:] = rng.standard_normal(preparation.num_scaled)
-        preparation.inverse_deviation[:] = rng.uniform(0.5, 2, preparation.num_scaled)
+    for index, kind in enumerate(params.scalings):
+        if kind in ("global", "compressed"):
+            part = preparation.part(index)
+            preparation.mean[part] = rng.standard_normal(preparation.part_size)
+            preparation.inverse_deviation[part] = rng.uniform(0.5, 2, preparation.part_size)
+    if "compressed" in params.scalings:
+        preparation.median[:] = rng.standard_normal(num_features)
+        preparation.inverse_spread[:] = rng.uniform(0.5, 50, num_features)
     return preparation
 
 
@@ -90,6 +100,18 @@ def random_sequences(
     sequences = [rng.standard_normal((length, num_features), dtype=np.float32) for length in lengths]
     for sequence in sequences:
         sequence[rng.random(sequence.shape) < missing] = np.nan
+    return sequences
+
+
+def sequences_of_all_sizes(
+    lengths: Sequence[int], num_features: int = len(FEATURES), seed: int = 0, missing: float = 0.1
+) -> list[np.ndarray]:
+    """Return sequences whose sizes span ten orders of magnitude, each with an offset up to a thousand times its size."""
+    rng = np.random.default_rng(seed)
+    sequences = random_sequences(lengths, num_features, seed, missing)
+    for sequence in sequences:
+        offset = rng.choice([0, -1, 30, 1000], num_features)
+        sequence[:] = (sequence + offset) * 10 ** rng.uniform(-5, 5, num_features)
     return sequences
 
 

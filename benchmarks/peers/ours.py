@@ -9,7 +9,8 @@ import numpy as np
 from benchmarks import serving
 from benchmarks.peers.workloads import NUM_CLASSES, WORKLOADS
 from rnnflow.classifier.model import SequenceClassifier
-from rnnflow.params import ModelParams, TrainParams
+from rnnflow.params.models import ModelParams
+from rnnflow.params.train import TrainParams
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.serving.predictor import Predictor
@@ -43,7 +44,7 @@ def batches(workload: str, engine: str) -> Callable[[], None]:
     prepared = training("rnn", workload, engine)
 
     def run() -> None:
-        for _ in prepared._batches():
+        for _ in prepared.batches:
             pass
 
     return run

@@ -1,11 +1,14 @@
 """The sequences and sizes that every peer trains on."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 LEARNING_RATE, WEIGHT_DECAY, MAX_GRAD_NORM = 0.005, 0.2, 1.0
 NUM_CLASSES = 2
+CELLS: tuple[Literal["rnn", "lstm", "gru"], ...] = ("rnn", "lstm", "gru")
+"""Those that every peer has."""
 
 
 @dataclass(frozen=True)

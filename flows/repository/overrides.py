@@ -4,6 +4,7 @@ import difflib
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,17 @@ class _Representer(RoundTripRepresenter):
 _Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
+def check(workspace: Path, overrides: Mapping[str, Any]) -> None:
+    """Make sure that the overrides could be applied, and change nothing.
+
+    Raises:
+        InputError: they could not, see `apply`.
+    """
+    if overrides:
+        with _changed(workspace, overrides):
+            pass
+
+
 def apply(workspace: Path, overrides: Mapping[str, Any]) -> None:
     """Write the overrides into the workspace's params, comments and order kept, if the result can be used.
 
@@ -33,8 +45,14 @@ def apply(workspace: Path, overrides: Mapping[str, Any]) -> None:
     Raises:
         InputError: there is no such entry, or the workspace's own code refuses the value; nothing is written.
     """
-    if not overrides:
-        return
+    if overrides:
+        with _changed(workspace, overrides) as changed:
+            changed.replace(workspace / FILE)
+
+
+@contextmanager
+def _changed(workspace: Path, overrides: Mapping[str, Any]) -> Iterator[Path]:
+    """A file beside the params, with the overrides in it, that the workspace's own code accepts."""
     path = workspace / FILE
     yaml = YAML()
     yaml.Representer = _Representer
@@ -44,10 +62,10 @@ def apply(workspace: Path, overrides: Mapping[str, Any]) -> None:
     for name, value in overrides.items():
         _set(content, name, value)
     changed = path.with_name(f".{FILE}")
-    yaml.dump(content, changed)
     try:
+        yaml.dump(content, changed)
         _check(workspace, changed)
-        changed.replace(path)
+        yield changed
     finally:
         changed.unlink(missing_ok=True)
 

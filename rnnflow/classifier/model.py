@@ -3,28 +3,23 @@
 Shapes: B batch, T time, F feature, D directions (1 or 2), H hidden_size, C class.
 """
 
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 
-from rnnflow.classifier import checkpoint
+from rnnflow.classifier import cells, checkpoint
+from rnnflow.classifier.cells.interface import Cell
 from rnnflow.classifier.parameters import Arrays
-from rnnflow.classifier.preparation import SCALING_NAMES, Lengths, Preparation
-from rnnflow.params import ModelParams, StemParams
+from rnnflow.classifier.preparation import Lengths, Preparation
+from rnnflow.params.models import ModelParams, StemParams
 from rnnflow.runtime.errors import InputError
 
 Valid = Int64[Tensor, " batch"] | None
 """Valid steps of each sequence, or none where every sequence fills the tensor."""
-
-RUNS: dict[type[nn.RNNBase], Callable[..., Any]] = {nn.RNN: torch.rnn_tanh, nn.LSTM: torch.lstm, nn.GRU: torch.gru}
-"""What is behind the cells."""
-CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class SequenceClassifier(nn.Module):
@@ -116,7 +111,8 @@ def restored(arrays: Arrays, params: ModelParams, num_features: int, num_classes
     with torch.device("meta"):
         model = SequenceClassifier(params, num_features, num_classes)
     model.preparation.restore(arrays)
-    weights = {name: torch.tensor(array) for name, array in arrays.items() if name not in SCALING_NAMES}
+    scaling = model.preparation.arrays()
+    weights = {name: torch.tensor(array) for name, array in arrays.items() if name not in scaling}
     try:
         model.load_state_dict(weights, assign=True)
     except RuntimeError as error:
@@ -170,47 +166,56 @@ class RecurrentLayer(nn.Module):
 
     def __init__(self, cell: str, input_size: int, hidden_size: int, bidirectional: bool) -> None:
         super().__init__()
-        self.forward_cell = CELLS[cell](input_size, hidden_size, batch_first=True)
-        self.backward_cell = CELLS[cell](input_size, hidden_size, batch_first=True) if bidirectional else None
+        self.cell = cells.load(cell)
+        self.forward_cell = Direction(self.cell, input_size, hidden_size)
+        self.backward_cell = Direction(self.cell, input_size, hidden_size) if bidirectional else None
         self.output_size = hidden_size * (2 if bidirectional else 1)
 
     def forward(
         self, inputs: Float[Tensor, "batch time input"], lengths: Valid
     ) -> tuple[Float[Tensor, "batch time output"], Float[Tensor, "batch output"]]:
         """Return every step's output, and the state of each direction after its last valid step."""
-        outputs, final = _run(self.forward_cell, inputs, lengths)
+        outputs, final = self.forward_cell(inputs, lengths)
         if self.backward_cell is None:
             return outputs, final
-        reversed_outputs, reversed_final = _run(self.backward_cell, reverse(inputs, lengths), lengths)
+        reversed_outputs, reversed_final = self.backward_cell(reverse(inputs, lengths), lengths)
         outputs = torch.cat([outputs, reverse(reversed_outputs, lengths)], dim=2)
         return outputs, torch.cat([final, reversed_final], dim=1)
 
 
-def _run(cell: nn.RNNBase, inputs: Tensor, lengths: Valid) -> tuple[Tensor, Tensor]:
-    outputs, final = _outputs(cell, inputs)
-    if lengths is None:
-        return outputs, final
-    last = (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2])
-    return outputs, outputs.gather(1, last).squeeze(1)
+class Direction(nn.Module):
+    """The parameters of one cell, by the names and in the order that its file gives them."""
 
+    def __init__(self, cell: Cell, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = cell
+        for name, shape in cell.shapes(input_size, hidden_size).items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
+            nn.init.uniform_(self.get_parameter(name), -(hidden_size**-0.5), hidden_size**-0.5)
 
-def _outputs(cell: nn.RNNBase, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the output of every step, and of the last one.
+    def forward(
+        self, inputs: Float[Tensor, "batch time input"], lengths: Valid = None
+    ) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden"]]:
+        """Return the state after every step, and the one after the last valid step."""
+        outputs, final = self._states(inputs)
+        if lengths is None:
+            return outputs, final
+        last = (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2])
+        return outputs, outputs.gather(1, last).squeeze(1)
 
-    Under autocast the weights are converted here: on a GPU it would compute recurrent layers in float16, whatever it is
-    asked for (PyTorch's `AutocastRNN.cpp`).
-    """
-    device = inputs.device.type
-    if not torch.is_autocast_enabled(device):
-        outputs, state = cell(inputs)
-        return outputs, (state[0] if isinstance(state, tuple) else state)[0]
-    dtype = torch.get_autocast_dtype(device)
-    begin = torch.zeros(1, len(inputs), cell.hidden_size, dtype=dtype, device=inputs.device)
-    run, state = RUNS[type(cell)], (begin, begin) if isinstance(cell, nn.LSTM) else begin
-    weights = [weight.to(dtype) for weight in cell.parameters()]
-    with torch.autocast(device, enabled=False):
-        outputs, final, *_ = run(inputs.to(dtype), state, weights, True, 1, 0.0, cell.training, False, True)
-    return outputs.float(), final[0].float()
+    def _states(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Under autocast, convert the weights here.
+
+        On a GPU it would compute recurrent layers in float16, whatever it is asked for (PyTorch's `AutocastRNN.cpp`).
+        """
+        device, weights = inputs.device.type, dict(self.named_parameters())
+        if not torch.is_autocast_enabled(device):
+            return self.cell.run(inputs, weights, self.training)
+        dtype = torch.get_autocast_dtype(device)
+        converted = {name: weight.to(dtype) for name, weight in weights.items()}
+        with torch.autocast(device, enabled=False):
+            outputs, final = self.cell.run(inputs.to(dtype), converted, self.training)
+        return outputs.float(), final.float()
 
 
 def reverse(inputs: Float[Tensor, "batch time feature"], lengths: Valid) -> Float[Tensor, "batch time feature"]:

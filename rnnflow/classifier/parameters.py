@@ -10,15 +10,12 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float, Float32
 
+from rnnflow.classifier import cells
 from rnnflow.classifier.preparation import Preparation
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 
 Shapes = dict[str, tuple[int, ...]]
 Arrays = Mapping[str, Float[np.ndarray, "..."]]
-
-NUM_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
-FORGET_GATE, UPDATE_GATE = 1, 1
-"""Places of the gates that keep the state, in PyTorch's order."""
 
 
 def shapes(params: ModelParams, num_features: int, num_classes: int) -> Shapes:
@@ -36,13 +33,11 @@ def shapes(params: ModelParams, num_features: int, num_classes: int) -> Shapes:
             found[f"stem.convolutions.{index}.weight"] = (after, before, params.stem.kernel_size)
             found[f"stem.convolutions.{index}.bias"] = (after,)
         size = params.stem.channels
-    rows = NUM_GATES[params.cell] * params.hidden_size
-    for cell in _cells(params):
-        is_first = cell.startswith("layers.0.")
-        found[f"{cell}.weight_ih_l0"] = (rows, size if is_first else params.output_size)
-        found[f"{cell}.weight_hh_l0"] = (rows, params.hidden_size)
-        found[f"{cell}.bias_ih_l0"] = (rows,)
-        found[f"{cell}.bias_hh_l0"] = (rows,)
+    cell = cells.load(params.cell)
+    for prefix in _prefixes(params):
+        input_size = size if prefix.startswith("layers.0.") else params.output_size
+        for name, shape in cell.shapes(input_size, params.hidden_size).items():
+            found[prefix + name] = shape
     found["head.weight"] = (num_classes, params.pooled_size)
     found["head.bias"] = (num_classes,)
     return found
@@ -76,49 +71,28 @@ def initial(
 ) -> Float32[np.ndarray, " parameter"]:
     """Return fresh values, from the same distributions as PyTorch's modules.
 
-    Uniform, up to the inverse root of the hidden size in a cell, of the number of inputs elsewhere. An LSTM's forget gate
-    starts at 1 (Jozefowicz et al., 2015). With `max_dependency`, in steps, chrono initialisation (Tallec and Ollivier,
-    2018) spreads the memory of LSTM and GRU up to so many steps.
+    Uniform, up to the inverse root of the number of inputs or, in some cells, of the hidden size. A cell then sets the
+    biases that decide how long it remembers; with `max_dependency`, in steps, by chrono initialisation (Tallec and
+    Ollivier, 2018).
     """
     found = shapes(params, num_features, num_classes)
     flat = np.empty(count(found), np.float32)
     values = views(flat, found)
+    cell = cells.load(params.cell)
     for name, value in values.items():
-        inputs = found[name.replace(".bias", ".weight")][1:]
-        bound = 1 / math.sqrt(params.hidden_size if name.startswith("layers.") else math.prod(inputs))
+        num_inputs = math.prod(found[name.replace(".bias", ".weight")][1:])
+        by_hidden_size = cell.drawn_by_hidden_size and name.startswith("layers.")
+        bound = 1 / math.sqrt(params.hidden_size if by_hidden_size else num_inputs)
         value[...] = rng.uniform(-bound, bound, value.shape)
-    for cell in _cells(params):
-        by_gate = NUM_GATES[params.cell], params.hidden_size
-        input_bias, state_bias = (values[f"{cell}.bias_{side}_l0"].reshape(by_gate) for side in ("ih", "hh"))
-        _open_gates(params, input_bias, state_bias, rng)
+    for prefix in _prefixes(params):
+        weights = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+        cell.set_biases(weights, rng, params.max_dependency)
     return flat
 
 
-def _open_gates(
-    params: ModelParams,
-    input_bias: Float32[np.ndarray, "gate hidden"],
-    state_bias: Float32[np.ndarray, "gate hidden"],
-    rng: np.random.Generator,
-) -> None:
-    """Set the biases that decide how long a fresh cell remembers: the input side's, with zeros beside them."""
-    if params.cell == "lstm":
-        state_bias[FORGET_GATE] = 0.0
-        if params.max_dependency is None:
-            input_bias[FORGET_GATE] = 1.0
-        else:
-            input_bias[FORGET_GATE] = _chrono_bias(params, rng)
-            input_bias[0], state_bias[0] = -input_bias[FORGET_GATE], 0.0
-    elif params.cell == "gru" and params.max_dependency is not None:
-        input_bias[UPDATE_GATE], state_bias[UPDATE_GATE] = _chrono_bias(params, rng), 0.0
-
-
-def _chrono_bias(params: ModelParams, rng: np.random.Generator) -> Float[np.ndarray, " hidden"]:
-    assert params.max_dependency is not None
-    return np.log(rng.uniform(1, params.max_dependency - 1, params.hidden_size))
-
-
-def _cells(params: ModelParams) -> Iterator[str]:
+def _prefixes(params: ModelParams) -> Iterator[str]:
+    """What the names of each cell's parameters begin with."""
     for index in range(params.num_layers):
-        yield f"layers.{index}.forward_cell"
+        yield f"layers.{index}.forward_cell."
         if params.bidirectional:
-            yield f"layers.{index}.backward_cell"
+            yield f"layers.{index}.backward_cell."

@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from rnnflow.classifier.preparation import Lengths, Preparation
-from rnnflow.sequences.batches import buckets, lengths_of, pad
+from rnnflow.sequences.bucketing import batches
 from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.sequences.padding import pad
 
 Answer = Callable[[Float32[np.ndarray, "batch time feature"], Lengths], Float32[np.ndarray, "batch class"]]
 Labels = Int[np.ndarray, " sequence"]
@@ -23,15 +24,11 @@ def predict(answer: Answer, preparation: Preparation, dataset: SequenceDataset, 
         dataset: raw sequences.
         batch_size: sequences that are answered together.
     """
-    offsets = dataset.offsets
     probabilities = np.empty((len(dataset), len(dataset.classes)), dtype=np.float32)
-    for bucket in buckets(np.arange(len(dataset)), offsets, batch_size):
-        for start in range(0, len(bucket), batch_size):
-            rows = bucket[start : start + batch_size]
-            lengths = lengths_of(rows, offsets)
-            valid = lengths if lengths[0] != lengths[-1] else None
-            prepared, num_steps = preparation(pad(dataset.values, offsets, rows), valid)
-            probabilities[rows] = softmax(answer(prepared, num_steps))
+    for rows, lengths in batches(dataset.offsets, batch_size):
+        valid = lengths if lengths[0] != lengths[-1] else None
+        prepared, num_steps = preparation(pad(dataset.values, dataset.offsets, rows), valid)
+        probabilities[rows] = softmax(answer(prepared, num_steps))
     return probabilities
 
 

@@ -1,6 +1,6 @@
 """What becomes of raw steps before the first layer: missing values, downsampling, differences, scaling.
 
-It is done once, in NumPy, whatever engine trains; `onnx_preparation` says the same in ONNX.
+It is done once, in NumPy, whatever engine trains; `export/preparation_nodes.py` says the same in ONNX.
 Shapes: B batch, T time, F feature as given, P feature as prepared.
 """
 
@@ -10,15 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 
 Lengths = Int64[np.ndarray, " batch"] | None
 """Valid steps of each sequence, or none where every sequence fills the array."""
 
 SCALING_NAMES = ("preparation.mean", "preparation.inverse_deviation")
-"""Of the arrays, in a checkpoint."""
-SEQUENCE_VARIANCE_FLOOR = 1e-4
-"""In units of the train split's variance: a sequence that varies less counts as constant."""
+COMPRESSION_NAMES = ("preparation.median", "preparation.inverse_spread")
+"""Of the arrays, in a checkpoint; the latter two where a scaling is `compressed`."""
+SEQUENCE_VARIANCE_FLOOR = 1e-10
+"""In units of the squared range of the sequence itself, so that no sequence is hidden because others are larger.
+
+It only keeps rounding errors small where down-sampling or differences leave next to nothing of a sequence.
+"""
 
 
 class Preparation:
@@ -32,38 +36,79 @@ class Preparation:
     def __init__(self, params: ModelParams, num_features: int) -> None:
         self.params = params
         self.num_features = num_features
-        self.num_scaled = 2 * num_features if params.differences else num_features
+        self.part_size = 2 * num_features if params.differences else num_features
+        self.num_scaled = self.part_size * len(params.scalings)
         self.num_outputs = self.num_scaled + (num_features if params.missing == "mask" else 0)
         self.mean = np.zeros(self.num_scaled, np.float32)
-        """Of the features, and after them of their differences."""
+        """For each kind of scaling: of the features, and after them of their differences."""
         self.inverse_deviation = np.ones(self.num_scaled, np.float32)
+        self.median = np.zeros(num_features, np.float32)
+        self.inverse_spread = np.ones(num_features, np.float32)
+        """Of small sequences, from where on `compressed` compresses."""
 
     def __call__(
         self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
     ) -> tuple[Float32[np.ndarray, "batch step prepared"], Lengths]:
-        """Return the prepared sequences, zero in the padding, and their lengths.
+        """Return the prepared sequences, zero in the padding, and their lengths."""
+        with np.errstate(over="ignore", invalid="ignore"):  # of enormous padding
+            parts = [self._part(index, sequences, lengths) for index in range(len(self.params.scalings))]
+        features = [scaled for scaled, _, _ in parts]
+        _, missing, lengths = parts[0]
+        if self.params.missing == "mask":
+            features.append((~missing[:, :, : self.num_features]).astype(np.float32))
+        return features[0] if len(features) == 1 else np.concatenate(features, axis=2), lengths
 
-        The mean goes off first: what has a large one would lose its last digits in the sums of the blocks.
+    def _part(
+        self, index: int, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> tuple[Float32[np.ndarray, "batch step part"], Bool[np.ndarray, "batch step part"], Lengths]:
+        """Return the features of one kind of scaling, where they are missing or padding, and the lengths.
+
+        The mean, or the minimum of each sequence, goes off first: what has a large one would lose its last digits in the
+        sums of the blocks.
         """
-        scaled, lengths = self.derive(sequences - self.mean[: self.num_features], lengths)
-        if self.params.differences:
-            scaled[:, :, self.num_features :] -= self.mean[self.num_features :]
-        with np.errstate(over="ignore"):  # of enormous padding
-            scaled *= self.inverse_deviation
+        kind = self.params.scalings[index]
+        if kind == "sequence":
+            minimum, size = value_range(sequences, lengths)
+            scaled, lengths = self.derive(sequences - minimum, lengths)
+            scaled /= np.tile(size, self.part_size // self.num_features)
+        else:
+            mean = self.mean[self.part(index)]
+            values = self.compressed(sequences) if kind == "compressed" else sequences
+            scaled, lengths = self.derive(values - mean[: self.num_features], lengths)
+            scaled[:, :, self.num_features :] -= mean[self.num_features :]
+            scaled *= self.inverse_deviation[self.part(index)]
         missing = np.isnan(scaled)
         if lengths is not None:
             missing |= ~valid_steps(lengths, scaled.shape[1])
         scaled[missing] = 0.0
-        if self.params.scaling == "sequence":
+        if kind == "sequence":
             _standardise(scaled, missing)
-        if self.params.missing == "mask":
-            known = ~missing[:, :, : self.num_features]
-            scaled = np.concatenate([scaled, known.astype(np.float32)], axis=2)
-        return scaled, lengths
+        return scaled, missing, lengths
+
+    def typical_values(self) -> tuple[Float32[np.ndarray, " feature"], Float32[np.ndarray, " feature"]]:
+        """Return a center and a size of the raw features, as far as the scaling was fitted to them."""
+        kinds = self.params.scalings
+        if "compressed" in kinds and "global" not in kinds:
+            return self.median, 1 / self.inverse_spread
+        start = self.part(kinds.index("global")).start if "global" in kinds else 0
+        features = slice(start, start + self.num_features)
+        return self.mean[features], 1 / self.inverse_deviation[features]
+
+    def part(self, index: int) -> slice:
+        """Return where the features of a kind of scaling stand among all that are scaled."""
+        return slice(index * self.part_size, (index + 1) * self.part_size)
+
+    def compressed(self, values: Float[np.ndarray, "... feature"]) -> Float[np.ndarray, "... feature"]:
+        """Return values that grow as their logarithm far from the median, and linearly near it."""
+        compressed: Float[np.ndarray, "... feature"] = np.arcsinh((values - self.median) * self.inverse_spread)
+        return compressed
 
     def arrays(self) -> dict[str, Float32[np.ndarray, " scaled"]]:
         """Return what it was fitted to, by its names in a checkpoint."""
-        return dict(zip(SCALING_NAMES, (self.mean, self.inverse_deviation), strict=True))
+        fitted = dict(zip(SCALING_NAMES, (self.mean, self.inverse_deviation), strict=True))
+        if "compressed" in self.params.scalings:
+            fitted |= zip(COMPRESSION_NAMES, (self.median, self.inverse_spread), strict=True)
+        return fitted
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what another one was fitted to.
@@ -141,20 +186,39 @@ def block_means(
         return (sums(np.where(known, sequences, 0)) / sums(known)).astype(sequences.dtype)
 
 
+def value_range(
+    sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+) -> tuple[Float32[np.ndarray, "batch 1 feature"], Float32[np.ndarray, "batch 1 feature"]]:
+    """Return the minimum of each sequence's known values and their range, 1 where no two of them differ.
+
+    Both are exact, and so a constant sequence less its minimum is exactly zero, in float32 as well.
+    """
+    known = ~np.isnan(sequences)
+    if lengths is not None:
+        known &= valid_steps(lengths, sequences.shape[1])
+    minimum = sequences.min(1, keepdims=True, initial=np.inf, where=known)
+    size = sequences.max(1, keepdims=True, initial=-np.inf, where=known) - minimum
+    return np.where(size >= 0, minimum, np.float32(0)), np.where(size > 0, size, np.float32(1))
+
+
 def valid_steps(lengths: Int64[np.ndarray, " batch"], num_steps: int) -> Bool[np.ndarray, "batch time 1"]:
     """Return where an array of `num_steps` holds a step of its sequence and not padding."""
     return (np.arange(num_steps) < lengths[:, None])[:, :, None]
 
 
 def _standardise(scaled: Float32[np.ndarray, "batch step feature"], missing: Bool[np.ndarray, "..."]) -> None:
-    """Each feature over the known values of each sequence; what is missing is zero and stays so."""
+    """Each feature over the known values of each sequence; what is missing is zero and stays so.
+
+    The mean is subtracted twice, because rounding leaves some of it.
+    """
     count = np.maximum((~missing).sum(1, keepdims=True), 1)
 
     def mean(values: np.ndarray) -> np.ndarray:
         return values.sum(1, keepdims=True, dtype=np.float64) / count
 
-    scaled -= mean(scaled).astype(np.float32)
-    scaled[missing] = 0.0
+    for _ in range(2):
+        scaled -= mean(scaled).astype(np.float32)
+        scaled[missing] = 0.0
     scaled /= np.sqrt(mean(np.square(scaled)) + SEQUENCE_VARIANCE_FLOOR).astype(np.float32)
 
 

@@ -1,8 +1,8 @@
 """What computes losses and gradients, behind one interface (`interface.py`).
 
-Everything random is drawn above it, everything else of a training (order, schedule, validation, early stopping,
-state, log) is in `training.py`. Parameters are one flat vector in PyTorch's order for all engines, so that checkpoints,
-export and resume know no difference. An engine is a room of its own; nobody else knows it by name.
+Everything random is drawn in `training/batching.py`, and everything else of a training (schedule, validation, early
+stopping, state, log) is in `training/` as well. Parameters are one flat vector in PyTorch's order for all engines, so that
+checkpoints, export and resume are the same for each. An engine has a folder of its own; nobody else knows it by name.
 """
 
 import importlib

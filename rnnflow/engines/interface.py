@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 from rnnflow.classifier.preparation import Lengths
-from rnnflow.params import ModelParams, TrainParams
+from rnnflow.params.models import ModelParams
+from rnnflow.params.train import TrainParams
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from rnnflow.classifier.parameters import multiply_adds
 from rnnflow.evaluation.comparison import Comparison, Judgement, Pairs, compare, judge, macro_f1
 from rnnflow.evaluation.scoring import Ids, ScoredSplit, Scores, score
-from rnnflow.params import CompareParams, ModelParams
+from rnnflow.params.compare import CompareParams
+from rnnflow.params.models import ModelParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import file_md5, folder_md5
 from rnnflow.serving.predictor import Predictor

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from rnnflow.classifier.predict_split import Labels
 from rnnflow.evaluation.scoring import Scores
-from rnnflow.params import CompareParams
+from rnnflow.params.compare import CompareParams
 
 Verdict = Literal["better", "not worse", "worse", "undecided"]
 METRICS = ("accuracy", "macro_f1", "log_loss")

@@ -8,7 +8,7 @@ from jaxtyping import Int64
 from rnnflow.classifier.predict_split import Labels, Probabilities, log_loss_and_accuracy
 
 
-def metrics(labels: Labels, probabilities: Probabilities, majority: int) -> dict[str, object]:
+def overall(labels: Labels, probabilities: Probabilities, majority: int) -> dict[str, object]:
     """Return the figures of a split.
 
     Args:

@@ -5,7 +5,6 @@ Inputs `sequence (batch, time, feature)` float32 and `lengths (batch)` int64, ou
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,9 +18,6 @@ from rnnflow.export.version import VERSION
 
 OPSET = 17
 IR_VERSION = 8
-OPERATORS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
-GATE_ORDER = {"rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}
-"""Place in PyTorch of each gate of ONNX: i, o, f, c of i, f, g, o; z, r, h of r, z, n."""
 SEQUENCE = "raw time steps, padded at the end; property `features` names the last axis"
 LENGTHS = "number of time steps of each sequence; padding is not read"
 PROBABILITIES = "property `classes` names the last axis"
@@ -91,7 +87,7 @@ def _classifier(graph: Nodes, model: SequenceClassifier) -> None:
     lengths_of_cells = graph.add("Cast", [lengths], to=TensorProto.INT32)
     for layer in model.layers:
         assert isinstance(layer, RecurrentLayer)
-        outputs, final = _recurrent(graph, layer, model.params.cell, outputs, lengths_of_cells)
+        outputs, final = _recurrent(graph, layer, outputs, lengths_of_cells)
     pooled = _pooling(graph, model.params.pooling, outputs, final, lengths)
     logits = graph.add("Gemm", [pooled, graph.constant(model.head.weight), graph.constant(model.head.bias)], transB=1)
     if model.params.missing == "refuse":
@@ -114,38 +110,14 @@ def _stem(graph: Nodes, convolutions: nn.ModuleList, inputs: str, is_valid: str)
     return graph.add("Transpose", [outputs], perm=[0, 2, 1])
 
 
-def _recurrent(graph: Nodes, layer: RecurrentLayer, cell: str, inputs: str, lengths: str) -> tuple[str, str]:
+def _recurrent(graph: Nodes, layer: RecurrentLayer, inputs: str, lengths: str) -> tuple[str, str]:
     """Outputs (time, batch, direction * hidden) and final states (batch, direction * hidden)."""
-    directions = [module for module in (layer.forward_cell, layer.backward_cell) if module is not None]
-    hidden_size = directions[0].hidden_size
-    stacked = [np.stack(arrays) for arrays in zip(*(_weights(module, cell) for module in directions), strict=True)]
-    name = f"{cell}_{len(graph.nodes)}"
-    attributes: dict[str, Any] = {"linear_before_reset": 1} if cell == "gru" else {}
-    graph.nodes.append(
-        helper.make_node(
-            OPERATORS[cell],
-            [inputs, *(graph.constant(array) for array in stacked), lengths],
-            [f"{name}_steps", f"{name}_final"],
-            hidden_size=hidden_size,
-            direction="bidirectional" if len(directions) == 2 else "forward",
-            **attributes,
-        )
-    )
-    by_batch = graph.add("Transpose", [f"{name}_steps"], perm=[0, 2, 1, 3])
-    outputs = graph.add("Reshape", [by_batch, graph.constant([0, 0, -1])])
-    final = graph.add("Transpose", [f"{name}_final"], perm=[1, 0, 2])
-    return outputs, graph.add("Reshape", [final, graph.constant([0, -1])])
-
-
-def _weights(module: nn.RNNBase, cell: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Input weights, recurrent weights and both biases of one direction, with the gates in ONNX's order."""
-
-    def reordered(name: str) -> np.ndarray:
-        gates = np.split(module.get_parameter(name).detach().numpy(), len(GATE_ORDER[cell]))
-        return np.concatenate([gates[place] for place in GATE_ORDER[cell]])
-
-    biases = np.concatenate([reordered("bias_ih_l0"), reordered("bias_hh_l0")])
-    return reordered("weight_ih_l0"), reordered("weight_hh_l0"), biases
+    directions = [
+        {name: weight.detach().numpy() for name, weight in module.named_parameters()}
+        for module in (layer.forward_cell, layer.backward_cell)
+        if module is not None
+    ]
+    return layer.cell.add_to(graph, directions, inputs, lengths)
 
 
 def _pooling(graph: Nodes, pooling: str, outputs: str, final: str, lengths: str) -> str:
@@ -154,7 +126,7 @@ def _pooling(graph: Nodes, pooling: str, outputs: str, final: str, lengths: str)
     by_batch = graph.add("Transpose", [outputs], perm=[1, 0, 2])
     parts = []
     if "mean" in pooling:
-        # The operators leave zeros behind the end of a sequence.
+        # Cells leave zeros in the padding.
         summed = graph.add("ReduceSum", [by_batch, graph.constant([1])], keepdims=0)
         parts.append(graph.add("Div", [summed, graph.add("Unsqueeze", [graph.number(lengths), graph.constant([1])])]))
     if "max" in pooling:

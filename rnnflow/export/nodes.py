@@ -22,6 +22,12 @@ class Nodes:
         self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
         return name
 
+    def add_many(self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> list[str]:
+        """Append a node with several outputs and return the names it gave them, which begin alike."""
+        names = [f"{operator.lower()}_{len(self.nodes)}_{output}" for output in outputs]
+        self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
+        return names
+
     def constant(self, value: Tensor | np.ndarray | float | list[int]) -> str:
         """Store a constant and return its name; a float becomes float32, a list int64."""
         if isinstance(value, Tensor):

@@ -1,6 +1,6 @@
 """Whether an ONNX file answers as the PyTorch model it was exported from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,10 @@ from rnnflow.serving.predictor import Predictor
 
 MISSING_SHARES = (0.02, 0.02, 0.3, 1.0)
 """Of the values of a sequence, one of them drawn for each."""
+ORDERS_OF_MAGNITUDE = 5
+"""Of the sizes of sequences, where they are scaled each by itself or compressed."""
+LARGE = 1000.0
+"""Size and offset of the largest of them, in deviations, where no feature is scaled over the train split."""
 
 
 @torch.inference_mode()
@@ -22,29 +26,37 @@ def largest_difference(
     For each batch size and longest length, sequences of that length down to one step are run, drawn
     around the scaling's mean, few to all of their values missing. onnxruntime gets garbage (NaN, and large
     numbers) in the padding; PyTorch runs each sequence alone, without any padding. A model that refuses
-    missing values gets the same sequences complete as well, and has to answer NaN where they are not.
+    missing values gets the same sequences complete as well, and has to answer NaN where they are not. A model that
+    compresses values or scales each sequence by itself also gets sequences of very different sizes and offsets.
     """
     rng = np.random.default_rng(0)
     largest = 0.0
     for batch_size in batch_sizes:
         for longest in lengths:
-            complete = _sequences(model, rng, batch_size, longest)
-            share = rng.choice(MISSING_SHARES, (batch_size, 1, 1))
-            incomplete = np.where(rng.random(complete.shape) < share, np.float32(np.nan), complete)
-            valid = rng.integers(1, longest + 1, batch_size)
-            valid[0] = longest
-            for sequences in (complete, incomplete) if model.params.missing == "refuse" else (incomplete,):
-                largest = max(largest, _difference(model, predictor, sequences, valid))
+            for complete in _sequences(model, rng, batch_size, longest):
+                share = rng.choice(MISSING_SHARES, (batch_size, 1, 1))
+                incomplete = np.where(rng.random(complete.shape) < share, np.float32(np.nan), complete)
+                valid = rng.integers(1, longest + 1, batch_size)
+                valid[0] = longest
+                for sequences in (complete, incomplete) if model.params.missing == "refuse" else (incomplete,):
+                    largest = max(largest, _difference(model, predictor, sequences, valid))
     return largest
 
 
 def _sequences(
     model: SequenceClassifier, rng: np.random.Generator, batch_size: int, num_steps: int
-) -> Float32[np.ndarray, "batch time feature"]:
-    num_features = model.preparation.num_features
-    mean = model.preparation.mean[:num_features]
-    deviation = 1 / model.preparation.inverse_deviation[:num_features]
-    return rng.standard_normal((batch_size, num_steps, num_features), dtype=np.float32) * deviation + mean
+) -> Iterator[Float32[np.ndarray, "batch time feature"]]:
+    """Yield sequences such as those of the train split, and others of all sizes where the scaling is made for them."""
+    center, deviation = model.preparation.typical_values()
+    shape = batch_size, num_steps, len(center)
+    yield rng.standard_normal(shape, dtype=np.float32) * deviation + center
+    kinds = model.params.scalings
+    if "compressed" in kinds or "sequence" in kinds:
+        each = batch_size, 1, len(center)
+        # What is scaled over the train split as well may be smaller, not larger: that would only saturate the cells.
+        sizes = 10 ** rng.uniform(-ORDERS_OF_MAGNITUDE, 0, each) * (1 if "global" in kinds else LARGE)
+        offsets = rng.standard_normal(each) * (1 if "global" in kinds else LARGE)
+        yield ((rng.standard_normal(shape) * sizes + offsets) * deviation + center).astype(np.float32)
 
 
 def _difference(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from rnnflow.generation import unusual
 from rnnflow.generation.drift import Profile
 from rnnflow.generation.leakage import LeakCheck
 from rnnflow.generation.shards import ShardWriter
@@ -22,7 +23,7 @@ from rnnflow.generation.splitting import (
     Splitter,
     key_hashes,
 )
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 
@@ -48,6 +49,9 @@ class Intake:
         self.num_left_out: Counter[str] = Counter()
         """What was not taken, by reason."""
         self.largest_group: Counter[str] = Counter()
+        self.lengths: Counter[int] = Counter()
+        """Sequences by their number of steps, where files gave them."""
+        self.num_features = 0
         self.new: Profile | None = None
         """Of all deliveries that the reference does not know."""
         self._delivered: Profile | None = None
@@ -91,6 +95,7 @@ class Intake:
     def _settle_new(self, delivery: Delivery) -> None:
         """Count a delivery as new where the reference knows none of its name with as many sequences."""
         delivered, self._delivered = self._delivered, None
+        self.lengths.update(delivered.lengths if delivered else {})
         if delivered is None or self.known.get(delivery.name) == delivered.num_sequences:
             return
         if self.new is None:
@@ -123,6 +128,7 @@ class Intake:
         if not delivery.is_made:
             self._delivered = self._delivered or Profile(features)
             self._delivered.add(table)
+            self.num_features = len(features)
 
     def _check_splits(self) -> None:
         source, counts = f"source {self.params.source!r}", self.writer.class_counts
@@ -164,4 +170,6 @@ class Intake:
         counts = self.writer.class_counts
         missing = {split: sorted(set(counts["train"]) - set(counts[split])) for split in ("validation", "test")}
         lines += [f"the {split} split has no sequence of class {', '.join(of)}" for split, of in missing.items() if of]
+        if self.num_features:
+            lines += unusual.remarks(self.lengths, sum(counts.values(), Counter[str]()), self.num_features)
         return lines

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rnnflow.params import DriftParams
+from rnnflow.params.generate import DriftParams
 from rnnflow.runtime.errors import InputError
 
 Reference = Mapping[str, Any]

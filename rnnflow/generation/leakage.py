@@ -8,7 +8,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Int64, UInt64
 
 from rnnflow.generation.splitting import SPLITS, TRAIN, Sides, chosen, column_hashes, content_hashes
-from rnnflow.params import SplitParams
+from rnnflow.params.generate import SplitParams
 from rnnflow.runtime.errors import InputError
 
 Columns = Mapping[str, np.ndarray]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int8, UInt64
 
-from rnnflow.params import SplitParams, as_utc
+from rnnflow.params.generate import SplitParams, as_utc
 from rnnflow.runtime.errors import InputError
 
 SPLITS = ("train", "validation", "test")

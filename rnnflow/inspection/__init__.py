@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,16 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from rnnflow.generation import drift
+from rnnflow.generation.sources.arrays import LENGTHS
 from rnnflow.generation.sources.files import FORMATS, find, format_of
 from rnnflow.inspection import advice, report, section
-from rnnflow.inspection.excerpt import read_excerpt
+from rnnflow.inspection.excerpt import Excerpt, read_excerpt
 from rnnflow.inspection.folders import parts_of_paths
 from rnnflow.inspection.guessing import DEFAULTS, Guess, Wishes, guess
+from rnnflow.inspection.label_tables import find_label_table
 from rnnflow.inspection.locations import Location, locate
 from rnnflow.inspection.survey import Survey, survey
-from rnnflow.params import DriftParams, GenerateParams
+from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.params.section import in_one_line
 from rnnflow.runtime.errors import InputError
 
@@ -64,7 +66,7 @@ def inspect(
     found = findings.survey
     report.show(console, found, findings.kind, {**DEFAULTS, **findings.guess.columns})
     problems = [found.problem] if found.problem else []
-    lines = findings.guess.remarks + advice.remarks(found)
+    lines = findings.guess.remarks + _unread_files(location, files) + advice.remarks(found)
     if known and found.profile is not None:
         lines += [f"unlike {reference}: {line}" for line in drift.differences(found.profile, known, DriftParams())]
     report.show_list(console, "Problems", problems)
@@ -82,12 +84,18 @@ def examine(
     Raises:
         InputError: the first file cannot be read, or the wishes are none that params allow.
     """
+    labels = find_label_table(files, location.raw) if "label" not in wishes.columns else None
+    if labels:
+        files = [path for path in files if path != location.raw / labels["path"]]
     excerpt = read_excerpt(files[0], wishes.delimiter)
+    if labels and labels["key"] in excerpt.table.column_names:
+        wishes = replace(wishes, columns={"id": labels["key"], **wishes.columns})
     of_paths = parts_of_paths([path.relative_to(location.raw) for path in files])
-    guessed = guess(excerpt, of_paths, len(files), wishes)
+    guessed = guess(excerpt, of_paths, len(files), wishes, labels is not None)
+    guessed.remarks += excerpt.remarks + _unread_arrays(excerpt, guessed)
     names = {} if location.names == (".",) else {"paths": list(location.names)}
     settings: dict[str, Any] = {"source": "files"}
-    if described := names | guessed.section(excerpt.delimiter if excerpt.kind == "CSV" else ","):
+    if described := names | guessed.section() | excerpt.settings | ({"labels": labels} if labels else {}):
         settings["files"] = described
     if windows:
         settings["windows"] = windows
@@ -99,6 +107,28 @@ def examine(
         settings |= changes
         found = survey(files, location.raw, _checked(settings))
     return Findings(excerpt.kind, guessed, found, settings)
+
+
+def _unread_arrays(excerpt: Excerpt, guessed: Guess) -> list[str]:
+    read = {LENGTHS, *DEFAULTS.values(), *guessed.columns.values()}
+    return [f"array {name!r} of {shape} is not read" for name, shape in excerpt.shapes.items() if name not in read]
+
+
+def _unread_files(location: Location, files: Sequence[Path]) -> list[str]:
+    """Return a remark on files that a person named with their folder, and that no reader takes."""
+    folders = [location.raw / name for name in location.names if (location.raw / name).is_dir()]
+    others = {path for folder in folders for path in folder.rglob("*") if path.is_file()} - set(files)
+    endings = Counter(path.suffix or path.name for path in others if not _is_known(path.relative_to(location.raw)))
+    if not endings:
+        return []
+    counted = ", ".join(f"{count:,} {ending}" for ending, count in sorted(endings.items()))
+    return [f"files that nothing reads: {counted}"]
+
+
+def _is_known(below: Path) -> bool:
+    """Return whether it is natural that a file is not read: hidden, of DVC, or a text for people."""
+    is_hidden = any(part.startswith((".", "_")) for part in below.parts)
+    return is_hidden or below.suffix in (".dvc", ".md") or below.stem.upper() in ("README", "LICENSE")
 
 
 def windows_of(length: str | None, stride: str | None) -> dict[str, Any] | None:

@@ -1,11 +1,10 @@
 """The first rows of a file, in the types that its values suggest."""
 
-import csv
 import gzip
 import io
 import json
-import zipfile
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,23 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
-from rnnflow.generation.sources.arrays import LENGTHS
+from rnnflow.generation.sources.arrays import AXES, LENGTHS, by_split, load_arrays
 from rnnflow.generation.sources.columns import is_list, is_text
 from rnnflow.generation.sources.csv_files import head
 from rnnflow.generation.sources.files import FORMATS, format_of
+from rnnflow.generation.sources.lines import LineFilter
+from rnnflow.inspection.dialect import NumberFormat, guess_dialect, number_format, numbers_of
+from rnnflow.inspection.names import SYNONYMS, forms_of
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.parquet import METADATA_KEY
 
-DELIMITERS = ",;\t|"
 CSV_BYTES = 4 * 2**20
 SCALAR_ROWS = 100_000
 LIST_ROWS = 100
+FEW_FEATURES = 32
+"""A file of arrays may hold (sequence, feature, time) where so few are followed by three times as many."""
+CATEGORIES = ("split", "label", "group", "id")
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,21 @@ class Excerpt:
     kind: str
     """Of the file: Parquet, CSV, NumPy, ts or ARFF."""
     table: pa.Table
-    delimiter: str = ","
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of `generate.files`, as far as the file's format needs them."""
     names_features: bool = False
     """The file is in this project's own format."""
+    remarks: list[str] = field(default_factory=list)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of arrays."""
+    impure: dict[str, str] = field(default_factory=dict)
+    """Columns of numbers with a few other texts, and what is to be said of each."""
+    placeholders: dict[str, list[str]] = field(default_factory=dict)
+    """Texts in them that stand for missing numbers."""
 
     @property
     def has_lists(self) -> bool:
-        return any(is_list(field.type) for field in self.table.schema)
+        return any(is_list(column.type) for column in self.table.schema)
 
 
 def read_excerpt(path: Path, delimiter: str | None) -> Excerpt:
@@ -58,14 +71,14 @@ def read_excerpt(path: Path, delimiter: str | None) -> Excerpt:
         return _of_csv(path, delimiter)
     if kind == "Parquet":
         return _of_parquet(path)
-    return Excerpt(kind, _of_arrays(path) if kind == "NumPy" else pa.table({}))
+    return _of_arrays(path) if kind == "NumPy" else Excerpt(kind, pa.table({}))
 
 
 def _of_parquet(path: Path) -> Excerpt:
     try:
         with pq.ParquetFile(path, memory_map=True) as parquet:
             schema = parquet.schema_arrow
-            num_rows = LIST_ROWS if any(is_list(field.type) for field in schema) else SCALAR_ROWS
+            num_rows = LIST_ROWS if any(is_list(column.type) for column in schema) else SCALAR_ROWS
             batches = [*_first(parquet.iter_batches(num_rows))]
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a complete Parquet file: {' '.join(str(error).split())}") from None
@@ -81,54 +94,46 @@ def _first(batches: Any) -> list[pa.RecordBatch]:
 
 
 def _of_csv(path: Path, delimiter: str | None) -> Excerpt:
-    opens = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opens(path, "rb") as file:
-            content = b"".join(file.readlines(CSV_BYTES))
-    except (OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if ".tsv" in path.suffixes:
-        delimiter = "\t"
-    delimiter = delimiter or _delimiter(content.decode("utf-8-sig", errors="replace"))
-    header, _ = head(path, delimiter)
-    if all(_is_number(name) for name in header):
-        raise InputError(f"{path}: line 1: numbers, expected the names of the columns; add a line with names")
+    dialect = guess_dialect(_first_lines(path), "\t" if ".tsv" in path.suffixes else delimiter)
+    files = FilesParams.model_validate({"delimiter": dialect.delimiter} | dialect.settings())
+    header, _ = head(path, files)
+    lines = LineFilter(path, files.skip, files.comment)
     try:
         table = arrow_csv.read_csv(
-            io.BytesIO(content), parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+            io.BytesIO(_whole_lines(lines)),
+            read_options=arrow_csv.ReadOptions(column_names=header if files.names else None),
+            parse_options=arrow_csv.ParseOptions(delimiter=files.delimiter, newlines_in_values=True),
         )
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as CSV: {' '.join(str(error).split())}") from None
     # Only empty names can come twice; what is said of the first of them holds for all.
     names = table.column_names
     table = table.select([index for index, name in enumerate(names) if name not in names[:index]])
-    return Excerpt("CSV", _with_lists(table), delimiter)
+    excerpt = Excerpt("CSV", _with_lists(table), dialect.settings(), remarks=dialect.remarks)
+    return _with_numbers(excerpt, files, lines)
 
 
-def _is_number(name: str) -> bool:
+def _first_lines(path: Path) -> list[str]:
+    opens = gzip.open if path.suffix == ".gz" else open
     try:
-        float(name)
-    except ValueError:
-        return False
-    return True
+        with opens(path, "rb") as file:
+            content = b"".join(file.readlines(CSV_BYTES // 16))
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    return content.decode("utf-8-sig", errors="replace").splitlines()
 
 
-def _delimiter(content: str) -> str:
-    """Return the delimiter that cuts the first line into most columns, the lines below into as many."""
-    lines = content.splitlines()[:20]
-    found = {}
-    for delimiter in DELIMITERS:
-        try:
-            counts = {len(row) for row in csv.reader(lines, delimiter=delimiter) if row}
-        except csv.Error:  # a long cell
-            counts = {len(lines[0].split(delimiter))}
-        found[delimiter] = counts.pop() if len(counts) == 1 else 0
-    return max(found, key=lambda delimiter: found[delimiter], default=",")
+def _whole_lines(lines: LineFilter) -> bytes:
+    content = lines.read(CSV_BYTES)
+    if not (following := lines.read(CSV_BYTES)):
+        return content
+    cut = content.rfind(b"\n") + 1
+    return content[:cut] if cut else content + following
 
 
 def _with_lists(table: pa.Table) -> pa.Table:
     """Return `table` with cells such as `[1, 2]` as lists, the first rows of it."""
-    listed = [field.name for field in table.schema if is_text(field.type) and _begins_list(table[field.name])]
+    listed = [column.name for column in table.schema if is_text(column.type) and _begins_list(table[column.name])]
     if not listed:
         return table
     table = table.slice(0, LIST_ROWS)
@@ -145,17 +150,100 @@ def _begins_list(column: pa.ChunkedArray) -> bool:
     return len(column) > 0 and str(column[0].as_py() or "").lstrip().startswith("[")
 
 
-def _of_arrays(path: Path) -> pa.Table:
+def _with_numbers(excerpt: Excerpt, files: FilesParams, lines: LineFilter) -> Excerpt:
+    """Return columns of text as numbers where that is what most of their cells are, in whatever format."""
+    table = excerpt.table
+    texts = {
+        column.name: [str(cell or "") for cell in table[column.name].to_pylist()]
+        for column in table.schema
+        if is_text(column.type) and not _may_be_category(column.name)
+    }
+    known = number_format(list(texts.values()), files.delimiter)
+    if known is not None and known.decimal == "," and any(pa.types.is_floating(column.type) for column in table.schema):
+        known = None  # other columns have points
+    excerpt.settings.update(known.settings() if known else {})
+    for name, cells in texts.items():
+        numbers = numbers_of(cells, known or NumberFormat(".", None))
+        if numbers is None:
+            continue
+        if (
+            known is not None
+            and (row := _first_odd(cells)) is not None
+            and (value := numbers.values[row].as_py()) is not None
+        ):
+            excerpt.remarks.append(f"column {name!r}: {cells[row]!r} is read as {value:g}")
+        table = table.set_column(table.schema.get_field_index(name), name, numbers.values)
+        if numbers.others:
+            text, row = next(iter(numbers.others.items()))
+            line = lines.number(row + (0 if files.names else 1))
+            excerpt.impure[name] = (
+                f"column {name!r}: {len(cells) - numbers.num_others:,} of {len(cells):,} cells are numbers, "
+                f"first other: {text[:40]!r} in line {line}; generate.files.missing takes such texts as missing"
+            )
+            excerpt.placeholders[name] = list(numbers.others) if numbers.are_placeholders else []
+    return Excerpt(
+        "CSV",
+        table,
+        excerpt.settings,
+        remarks=excerpt.remarks,
+        impure=excerpt.impure,
+        placeholders=excerpt.placeholders,
+    )
+
+
+def _first_odd(cells: list[str]) -> int | None:
+    """Return the first row that is no number unless its format is known."""
+    return next((row for row, cell in enumerate(cells) if any(sign in cell for sign in ",' ")), None)
+
+
+def _may_be_category(name: str) -> bool:
+    return any(form in SYNONYMS[part] for part in CATEGORIES for form in forms_of(name, part)[:1])
+
+
+def _of_arrays(path: Path) -> Excerpt:
     """Return the arrays that have an entry for each sequence, as columns; those of many axes are lists of lists."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = dict(content)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: not an .npz file of plain arrays: {' '.join(str(error).split())}") from None
+    arrays = load_arrays(path)
+    remarks = []
+    splits = by_split(arrays)
+    shared = [name for name in next(iter(splits.values()), {}) if sum(name in own for own in splits.values()) > 1]
+    if shared and not any(array.ndim > 2 for name, array in arrays.items() if not _is_of_split(name)):
+        remarks.append(f"arrays of given splits: {', '.join(splits)}")
+        rest = {name: array for name, array in arrays.items() if not _is_of_split(name)}
+        arrays = {name: arrays[own] for name, own in next(iter(splits.values())).items()} | rest
     known = {
         name: array for name, array in arrays.items() if name != LENGTHS and array.ndim and array.dtype.kind in "fiubU"
     }
-    deepest = max(known.values(), key=lambda array: array.ndim, default=np.empty(0))
-    return pa.table(
-        {name: pa.array(array[:LIST_ROWS].tolist()) for name, array in known.items() if len(array) == len(deepest)}
-    )
+    deepest = max(known, key=lambda name: known[name].ndim, default="")
+    settings: dict[str, str] = {}
+    if deepest and known[deepest].ndim == 3:
+        axes = _axes(known[deepest], [*(array for name, array in arrays.items() if name != deepest)], arrays)
+        if axes != "sequence-time-feature":
+            settings["axes"] = axes
+            remarks.append(
+                f"array {deepest!r} of {known[deepest].shape} is taken as ({', '.join(axes.split('-'))}); generate.files.axes "
+                "says another order"
+            )
+            known[deepest] = known[deepest].transpose(AXES[axes])
+    num_rows = len(known[deepest]) if deepest else 0
+    columns = {
+        name: pa.array((array[:, 0] if name != deepest and array.shape[1:] == (1,) else array)[:LIST_ROWS].tolist())
+        for name, array in known.items()
+        if len(array) == num_rows
+    }
+    shapes = {name: array.shape for name, array in arrays.items()}
+    return Excerpt("NumPy", pa.table(columns), settings, remarks=remarks, shapes=shapes)
+
+
+def _is_of_split(name: str) -> bool:
+    return bool(by_split([name]))
+
+
+def _axes(deepest: np.ndarray, others: list[np.ndarray], arrays: Any) -> str:
+    """Return the likely order of an array's axes: labels say how many sequences there are, lengths how many steps."""
+    first, second, third = deepest.shape
+    counts = {len(array) for array in others if array.ndim}
+    if first not in counts and second in counts:
+        return "time-sequence-feature"
+    longest = int(np.max(arrays[LENGTHS], initial=0)) if LENGTHS in arrays else None
+    is_swapped = longest > second if longest is not None else second <= FEW_FEATURES and 3 * second <= third
+    return "sequence-feature-time" if is_swapped else "sequence-time-feature"

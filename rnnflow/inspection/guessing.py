@@ -11,13 +11,16 @@ import pyarrow.compute as pc
 
 from rnnflow.generation.sources.columns import holds_numbers, is_list, is_text
 from rnnflow.generation.splitting import GIVEN_NAMES
+from rnnflow.inspection import series
 from rnnflow.inspection.excerpt import Excerpt
 from rnnflow.inspection.names import INDEX_NAMES, SYNONYMS, forms_of, is_strong
-from rnnflow.inspection.times import are_times, rise, unit_of
-from rnnflow.params import ColumnNames
+from rnnflow.inspection.times import are_times, repeat, rise, unit_of
+from rnnflow.params.generate import ColumnNames
 from rnnflow.runtime.errors import InputError
 
 MAX_LIKELY_CLASSES = 50
+OFTEN = 0.5
+"""Share of the rows in which a counter counts on."""
 DEFAULTS = {name: str(entry.default) for name, entry in ColumnNames.model_fields.items()}
 
 
@@ -25,8 +28,8 @@ DEFAULTS = {name: str(entry.default) for name, entry in ColumnNames.model_fields
 class Wishes:
     """What a person said instead of leaving it to a guess."""
 
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """By part."""
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    """By part; none where it is not to be read."""
     features: Sequence[str] | None = None
     delimiter: str | None = None
 
@@ -39,25 +42,30 @@ class Wishes:
 class Guess:
     """What would stand in `generate.files`, and why."""
 
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str | None] = field(default_factory=dict)
     """By part, those with their default names included."""
     features: list[str] | None = None
     time_unit: str = "s"
+    layout: str = "auto"
+    missing: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
-    def section(self, delimiter: str) -> dict[str, Any]:
+    def section(self) -> dict[str, Any]:
         """Return `generate.files`, without what has its default."""
         renamed = {part: name for part, name in self.columns.items() if name != DEFAULTS[part]}
         found = {
             "columns": {part: renamed[part] for part in DEFAULTS if part in renamed},
             "features": self.features,
-            "delimiter": delimiter if delimiter != "," else None,
+            "layout": self.layout if self.layout != "auto" else None,
+            "missing": self.missing,
             "time_unit": self.time_unit if self.time_unit != "s" else None,
         }
         return {name: value for name, value in found.items() if value}
 
 
-def guess(excerpt: Excerpt, of_paths: Mapping[str, str], num_files: int, wishes: Wishes) -> Guess:
+def guess(
+    excerpt: Excerpt, of_paths: Mapping[str, str], num_files: int, wishes: Wishes, has_label_table: bool = False
+) -> Guess:
     """Return which column plays which part.
 
     Args:
@@ -65,20 +73,33 @@ def guess(excerpt: Excerpt, of_paths: Mapping[str, str], num_files: int, wishes:
         of_paths: parts that the files' paths can play, by part.
         num_files: that there are.
         wishes: come before any guess.
+        has_label_table: the classes are in a table of their own.
     """
     if excerpt.kind in ("ts", "ARFF") or excerpt.names_features:
         return Guess(dict(wishes.columns), list(wishes.features) if wishes.features else None)
-    return _Guesser(excerpt, of_paths, num_files, wishes).guess()
+    steps = {} if wishes.features else series.steps_in(excerpt)
+    if steps:
+        excerpt = series.collapsed(excerpt, steps)
+    found = _Guesser(excerpt, of_paths, num_files, wishes, has_label_table).guess()
+    if steps:
+        series.describe(found, excerpt, steps)
+    return found
 
 
 class _Guesser:
-    def __init__(self, excerpt: Excerpt, of_paths: Mapping[str, str], num_files: int, wishes: Wishes) -> None:
+    def __init__(
+        self, excerpt: Excerpt, of_paths: Mapping[str, str], num_files: int, wishes: Wishes, has_label_table: bool
+    ) -> None:
         self.excerpt = excerpt
         self.table = excerpt.table
         self.of_paths = of_paths
         self.num_files = num_files
         self.wishes = wishes
         self.found = Guess(dict(wishes.columns))
+        self.not_read: str | None = None
+        """A column of times that do not rise."""
+        if has_label_table:
+            self.found.columns.setdefault("label", DEFAULTS["label"])
 
     def guess(self) -> Guess:
         if self.excerpt.has_lists and "sequence" not in self.found.columns:
@@ -87,10 +108,22 @@ class _Guesser:
             if part not in self.found.columns and (name := self._named(part)) is not None:
                 self.found.columns[part] = name
         self._fill_by_content()
-        if "time" in self.found.columns:
-            self.found.time_unit = unit_of(self.found.columns["time"], self.table)
+        if (time := self.found.columns.get("time")) is not None:
+            self.found.time_unit = unit_of(time, self.table)
+            if "time" not in self.wishes.columns:
+                self._leave_out_repeated_times(time)
         self._find_features()
         return self.found
+
+    def _leave_out_repeated_times(self, name: str) -> None:
+        if name not in self.table.column_names or not repeat(self.table[name], self._changes()):
+            return
+        self.not_read = name
+        if name == DEFAULTS["time"]:
+            self.found.columns["time"] = None
+        else:
+            del self.found.columns["time"]
+        self.found.remarks.append(f"steps of one recording have the same time in column {name!r}, so it is not read")
 
     @property
     def _free(self) -> list[str]:
@@ -158,18 +191,22 @@ class _Guesser:
         if "time" not in columns:
             stamps = [name for name in self._free if pa.types.is_temporal(self.table[name].type)]
             columns.update({"time": stamps[0]} if stamps else {})
+        if columns.get("split") is not None and columns["split"] == self.of_paths.get("split"):
+            self.found.remarks.append(f"names of files or folders, {columns['split']}, are taken as given splits")
         if "label" not in columns:
             columns["label"] = self._label()
         if "id" not in columns:
             columns["id"] = self._id()
-        group = columns.get("group", "")
+        group = columns.get("group")
         says_nothing = group == columns["id"] or (group == "path[-1]" and columns["id"] == "path")
-        if says_nothing and "group" not in self.wishes.columns:
+        if group is not None and says_nothing and "group" not in self.wishes.columns:
             del columns["group"]
 
     def _label(self) -> str:
         if "label" in self.of_paths:
             return self.of_paths["label"]
+        if (name := self._first_named("label", list(self.excerpt.shapes))) is not None:
+            return name  # of a shape that is refused with a line
         kinds = [
             name
             for name in self._categories()
@@ -193,8 +230,13 @@ class _Guesser:
         found = max(counts, key=lambda name: counts[name], default=None)
         if found is not None and counts[found] > 1:
             return found
-        group = self.found.columns.get("group", "")
-        if group in self.table.column_names and not self.excerpt.has_lists and len(_distinct(self.table[group])) > 1:
+        group = self.found.columns.get("group")
+        if (
+            group is not None
+            and group in self.table.column_names
+            and not self.excerpt.has_lists
+            and len(_distinct(self.table[group])) > 1
+        ):
             return group
         return DEFAULTS["id"] if self.excerpt.kind == "NumPy" else "path"
 
@@ -208,8 +250,8 @@ class _Guesser:
         if self.wishes.features:
             self.found.features = list(self.wishes.features)
             return
-        if "sequence" in self.found.columns:
-            self.found.features = self._names_of_sequence(self.found.columns["sequence"])
+        if (sequence := self.found.columns.get("sequence")) is not None:
+            self.found.features = self._names_of_sequence(sequence)
             return
         reasons = {name: self._why_no_feature(name) for name in self._free}
         features = [name for name, reason in reasons.items() if reason is None]
@@ -218,6 +260,12 @@ class _Guesser:
         for name, reason in reasons.items():
             if reason is not None:
                 self.found.remarks.append(f"column {name!r} is no feature: {reason}; --features takes it")
+        for name in self.found.features or features:
+            if name in self.excerpt.impure:
+                self.found.remarks.append(self.excerpt.impure[name])
+                self.found.missing += [
+                    text for text in self.excerpt.placeholders[name] if text not in self.found.missing
+                ]
 
     def _names_of_sequence(self, name: str) -> list[str] | None:
         """Return names for the features of a column that cannot say them itself."""
@@ -238,6 +286,8 @@ class _Guesser:
         column = self.table[name]
         if name.lower() in INDEX_NAMES:
             return "it numbers the rows"
+        if name == self.not_read:
+            return "it is a time"
         if _has_decimal_commas(column):
             return "its decimals have commas, write points"
         if not holds_numbers(column.type):
@@ -250,7 +300,7 @@ class _Guesser:
             return None
         if self._repeats_label(name):
             return "it repeats the label"
-        return "it counts the rows" if _is_integer(column.type) and self._counts(name) else None
+        return self._how_it_counts(name) if _is_integer(column.type) else None
 
     def _repeats_label(self, name: str) -> bool:
         label = self.found.columns["label"]
@@ -261,13 +311,27 @@ class _Guesser:
         pairs = np.unique(np.stack([labels, codes]), axis=1).shape[1]
         return num_labels > 1 and pairs == num_labels == len(np.unique(codes))
 
-    def _counts(self, name: str) -> bool:
-        """Return whether a column rises by one from row to row, within recordings."""
+    def _how_it_counts(self, name: str) -> str | None:
+        """Return whether a column rises by one from row to row, within recordings or again and again."""
         values = self.table[name].fill_null(0).to_numpy().astype(np.int64)
+        if len(values) < 3:
+            return None
         rises = np.diff(values) == 1
         identity = self.found.columns["id"]
-        begins = np.diff(_codes(self.table[identity])) != 0 if identity in self.table.column_names else False
-        return len(values) > 2 and bool((rises | begins).all()) and bool(rises.any())
+        begins = np.diff(_codes(self.table[identity])) != 0 if identity in self.table.column_names else np.False_
+        restarts = ~(rises | begins)
+        if rises.any() and not restarts.any():
+            return "it counts the rows"
+        starts = np.flatnonzero(restarts) + 1
+        again = np.unique(values[starts])
+        if rises.mean() < OFTEN or len(again) > 1 or again[0] not in (0, 1, values[0]):
+            return None
+        if identity == self.found.columns.get("label"):
+            return "it counts the rows"
+        return (
+            f"it counts the rows and starts again {len(starts):,} times within recordings, first in row {starts[0] + 1:,}; "
+            "does a recording begin there? --id names the column that says it"
+        )
 
 
 def _is_category(kind: pa.DataType) -> bool:

@@ -17,13 +17,14 @@ FORMS = {
     "long": "a row a time step",
     "sequence": "a row a sequence, all its values in one column",
     "features": "a row a sequence, a list for each feature",
+    "wide": "a row a sequence, a column for each step",
 }
 BAR = 30
 MAX_ROWS = 20
 NUM_BINS = 10
 
 
-def show(console: Console, survey: Survey, kind: str, columns: Mapping[str, str]) -> None:
+def show(console: Console, survey: Survey, kind: str, columns: Mapping[str, str | None]) -> None:
     """Print what the files hold and what they become."""
     console.print(_overview(survey, kind, columns))
     if survey.profile is None or not survey.num_sequences:
@@ -50,7 +51,7 @@ def show_files(console: Console, counts: Mapping[str, int]) -> None:
     console.print(_bars("files", list(counts.items())))
 
 
-def _overview(survey: Survey, kind: str, columns: Mapping[str, str]) -> Table:
+def _overview(survey: Survey, kind: str, columns: Mapping[str, str | None]) -> Table:
     recordings, windows = survey.recordings, survey.params.windows
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("format", f"{kind}, {FORMS.get(survey.form, 'not known')}")

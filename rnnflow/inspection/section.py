@@ -18,6 +18,7 @@ def text(settings: Mapping[str, Any], by_time: Mapping[str, str] | None) -> str:
         by_time: times to cut at, which a comment offers.
     """
     yaml = YAML()
+    yaml.representer.add_representer(type(None), lambda of, _: of.represent_scalar("tag:yaml.org,2002:null", "null"))
     yaml.width = WIDTH
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()

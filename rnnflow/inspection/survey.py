@@ -20,8 +20,9 @@ from rnnflow.generation.sources.files import cutter_of, open_all
 from rnnflow.generation.sources.opened import Opened
 from rnnflow.generation.sources.steps import Steps
 from rnnflow.generation.splitting import SPARE, SPLITS, Sides, content_hashes
+from rnnflow.inspection.amplitudes import Amplitudes
 from rnnflow.inspection.recordings import Recordings
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
 
 
@@ -47,6 +48,8 @@ class Survey:
     parts: tuple[str, ...] = ()
     profile: Profile | None = None
     """Of all sequences."""
+    amplitudes: Amplitudes | None = None
+    """Of all sequences, too."""
     sides: dict[str, Counter[str]] = field(default_factory=dict)
     """Sequences of each class, by split."""
     groups: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -82,9 +85,12 @@ class Survey:
         """Pass tables of sequences on and take note of them."""
         for table in tables:
             if self.profile is None:
-                self.profile = Profile(self.features)
+                self.profile, self.amplitudes = Profile(self.features), Amplitudes(self.features)
+            assert self.amplitudes is not None
             self.profile.add(table.select(["id", "sequence", "label"]))
-            self._contents.append(content_hashes(table["sequence"].combine_chunks()))
+            values = table["sequence"].combine_chunks()
+            self.amplitudes.add(values)
+            self._contents.append(content_hashes(values))
             if "group" in table.schema.names:
                 pairs = table.select(["group", "label"]).group_by(["group", "label"]).aggregate([([], "count_all")])
                 for row in pairs.to_pylist():

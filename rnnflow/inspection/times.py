@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rnnflow.generation.sources.columns import is_list, is_text
 
@@ -42,6 +43,20 @@ def rise(column: pa.ChunkedArray, is_new: np.ndarray | None) -> bool:
     values = entries.to_numpy(zero_copy_only=False)
     rises = values[1:] > values[:-1]
     return bool((rises if is_new is None else rises | is_new).all())
+
+
+def repeat(column: pa.ChunkedArray, is_new: np.ndarray | None) -> bool:
+    """Return whether a recording has the same time in two rows that follow one another.
+
+    Args:
+        column: the times.
+        is_new: where another recording begins, for each row but the first.
+    """
+    if is_list(column.type) or len(column) < 2:
+        return False
+    entries = column.combine_chunks()
+    same = pc.equal(entries[1:], entries[:-1]).fill_null(False).to_numpy(zero_copy_only=False)
+    return bool((same if is_new is None else same & ~is_new).any())
 
 
 def unit_of(name: str, table: pa.Table) -> str:

@@ -1,10 +1,15 @@
 """Section `compare`: which of the models is the challenger, and what it must show against the model in production."""
 
+import re
+import reprlib
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rnnflow.params.section import Count, Probability, Section, Seed
+from rnnflow.params.models import NAME_PATTERN
+from rnnflow.params.section import Count, Probability, Section, Seed, read
+from rnnflow.runtime.errors import InputError
 
 NonNegative = Annotated[float, Field(ge=0)]
 
@@ -31,3 +36,33 @@ class CompareParams(Section):
     """Of the bootstrap."""
     seed: Seed = 0
     """Of the bootstrap."""
+
+
+def check_name(name: str) -> None:
+    """Make sure that a model's folder is not the one of the model in production.
+
+    Raises:
+        ValueError: it is.
+    """
+    if name == "production":
+        raise ValueError("'production' is the folder of the model in production; choose another name")
+
+
+def load_names(path: Path) -> list[str]:
+    """Return the names of the entries of section `models`, the candidates, and check nothing else of them.
+
+    Raises:
+        InputError: the file cannot be read, or a name is not allowed.
+    """
+    content = read(path)
+    entries = content.get("models") if isinstance(content, dict) else None
+    if not isinstance(entries, dict) or not entries:
+        raise InputError(f"{path}: models: expected names with values, got {reprlib.repr(entries)}")
+    for name in entries:
+        if not re.fullmatch(NAME_PATTERN, str(name)):
+            raise InputError(f"{path}: models: {name!r} is no name of lower-case letters, digits, '-' and '_'")
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise InputError(f"{path}: models: {error}") from None
+    return [str(name) for name in entries]

@@ -1,4 +1,4 @@
-"""Section `generate`: where sequences come from, how they are split, and what they are held against."""
+"""Section `generate`: where sequences come from, how they are split, and what new files are compared with."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
@@ -11,6 +11,7 @@ ArchiveName = Literal["japanese_vowels", "basic_motions", "italy_power_demand", 
 SourceName = Literal["sum_sign", "adding", "files", ArchiveName]
 
 MAX_SHARD_STEPS = 2**29
+Character = Annotated[str, Field(min_length=1, max_length=1)]
 
 
 class NumSequences(Section):
@@ -32,13 +33,24 @@ class ColumnNames(Section):
     """The sequence or recording. A CSV or Parquet file of one recording has `path`."""
     label: str = "label"
     sequence: str = "sequence"
-    """Where a row is a sequence: all its values. A list column for each feature, or a row a time step, needs none."""
-    group: str = "group"
-    """Subject, device, machine."""
-    time: str = "time"
+    """Where a row is a sequence: all its values. A list column for each feature, or one row per time step, needs none."""
+    group: str | None = "group"
+    """Subject, device, machine. None: not read, even if there is such a column; so for `time` and `split`."""
+    time: str | None = "time"
     """Of a time step, or the start of a sequence: a timestamp, or a number in `time_unit` since 1970."""
-    split: str = "split"
+    split: str | None = "split"
     """The side that was given: train, validation or test."""
+
+
+class LabelTable(Section):
+    """A CSV file that says the class of each file, or of each id where column `id` is in the data."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """Below `data/raw`."""
+    key: str = "file"
+    """Its column with the ids, or the files' names or paths, with or without their ending."""
+    label: str = "label"
+    """Its column with the classes."""
 
 
 class FilesParams(Section):
@@ -49,8 +61,30 @@ class FilesParams(Section):
     columns: ColumnNames = ColumnNames()
     features: Annotated[list[str], Field(min_length=1)] | None = None
     """Their columns, in order; or the names of those in column `sequence`. None: all other columns of numbers."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    layout: Literal["auto", "wide"] = "auto"
+    """`wide`: a row a sequence, a column a step, in one feature; or in those of `features`: `x_0`, `x_1` … are `x`."""
+    axes: Literal["sequence-time-feature", "sequence-feature-time", "time-sequence-feature"] = "sequence-time-feature"
+    """Their order in arrays of `.npz` files."""
+    names: Annotated[list[str], Field(min_length=1)] | Literal["numbered"] | None = None
+    """Of the columns, in CSV files without a line of names; `numbered` calls them `column_0`, `column_1` …"""
+    delimiter: Character = ","
     """Of CSV files; those that end in .tsv have tabs."""
+    decimal: Literal[".", ","] = "."
+    """Before the decimals of a number in CSV files."""
+    thousands: Literal[",", ".", " ", "'"] | None = None
+    """Between the thousands of a number in CSV files."""
+    missing: list[str] = Field([])
+    """Texts in CSV files that stand for a missing number, besides the empty one, `NA`, `nan` and `null`."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """Lines at the top of CSV files."""
+    comment: Character | None = None
+    """Lines of CSV files that begin with it are left out."""
+    labels: LabelTable | None = None
+    """Where the classes are in a table of their own, which `columns.label` then does not name."""
+    trim_labels: bool = False
+    """Leaves out blanks around a label."""
+    label_names: dict[str, Annotated[str, Field(min_length=1)]] = Field({})
+    """What labels become, such as `{Walk: walk}`, after they are trimmed."""
     time_unit: Literal["s", "ms", "us", "ns"] = "s"
     """Of times that are numbers."""
     time_since_last_step: bool = False
@@ -62,6 +96,16 @@ class FilesParams(Section):
     def _features_have_unlike_names(self) -> "FilesParams":
         if self.features and len(set(self.features)) < len(self.features):
             raise ValueError("features: two have the same name")
+        if isinstance(self.names, list) and len(set(self.names)) < len(self.names):
+            raise ValueError("names: two are the same")
+        return self
+
+    @model_validator(mode="after")
+    def _signs_are_unlike(self) -> "FilesParams":
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}")
+        if self.comment == self.delimiter:
+            raise ValueError(f"comment and delimiter are both {self.comment!r}")
         return self
 
 
@@ -94,7 +138,7 @@ class SplitParams(Section):
     test_from: datetime | None = None
     """Split by time: sequences that start at this time or later."""
     duplicates: Literal["fail", "allow"] = "fail"
-    """Whether two sequences with the same values may be on two sides."""
+    """Whether sequences with the same values may be in two splits."""
 
     @model_validator(mode="after")
     def _leave_some_for_training(self) -> "SplitParams":

@@ -3,15 +3,23 @@
 import difflib
 import reprlib
 from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from rnnflow.runtime.errors import InputError
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+S = TypeVar("S", bound="Section")
 
 
 class Section(BaseModel):
@@ -37,6 +45,50 @@ _EXPECTED = {
     "string_pattern_mismatch": "expected a name of lower-case letters, digits, '-' and '_' that begins with a letter or digit",
     "too_short": "expected at least one entry",
 }
+
+
+def read(path: Path) -> object:
+    """Return the content of a YAML file.
+
+    Raises:
+        InputError: the file is missing or is not YAML.
+    """
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {str(error.strerror).lower()}, expected a YAML file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 text, {error.reason} at byte {error.start}") from None
+    except MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
+        raise InputError(f"{path}:{line} not valid YAML: {error.problem}") from None
+    except (YAMLError, ValueError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def load(path: Path, kind: type[S], *names: str) -> S:
+    """Return one section of `params.yaml`, checked; the rest of the file is ignored.
+
+    Args:
+        path: the file.
+        kind: the section's type.
+        names: the section's name, and behind it that of an entry.
+
+    Raises:
+        InputError: the file cannot be read, the section is missing, or a value is not allowed.
+    """
+    content = read(path)
+    for depth, name in enumerate(names):
+        within = "".join(f"{outer}: " for outer in names[:depth])
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: {within}expected names with values, got {reprlib.repr(content)}")
+        if name not in content:
+            raise InputError(f"{path}: {within}no entry {name!r}, there are {', '.join(map(str, content))}")
+        content = content[name]
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {in_one_line(error, names)}") from None
 
 
 def in_one_line(error: ValidationError, within: Sequence[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""Sections `train` and `models`: the recipe, and what it trains."""
+"""Section `train`: the recipe, the same for every model."""
 
 from typing import Annotated, Literal
 
@@ -6,68 +6,9 @@ from pydantic import Field, model_validator
 
 from rnnflow.params.section import Count, Probability, Section, Seed
 
-Cell = Literal["rnn", "lstm", "gru"]
-Pooling = Literal["last", "mean", "max", "mean_max"]
-Scaling = Literal["none", "global", "sequence"]
-Missing = Literal["zero", "forward_fill", "mask", "refuse"]
 Sampling = Literal["shuffle", "balanced"]
 Engine = Literal["numba", "torch"]
 Precision = Literal["float32", "bfloat16"]
-
-
-class StemParams(Section):
-    """Convolutions over time before the recurrent layers; they keep the number of steps."""
-
-    channels: Count = 16
-    kernel_size: Count = 5
-    """Time steps, odd."""
-    num_layers: Count = 1
-
-    @model_validator(mode="after")
-    def _kernel_has_a_centre(self) -> "StemParams":
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
-        return self
-
-
-class ModelParams(Section):
-    """An entry of `models`: the architecture of one classifier."""
-
-    cell: Cell
-    hidden_size: Annotated[int, Field(ge=1, le=65536)] = 32
-    num_layers: Count = 1
-    bidirectional: bool = False
-    dropout: Probability = 0.0
-    """Between recurrent layers and before the head."""
-    pooling: Pooling = "last"
-    """How the steps become one vector: the final state of each direction, or the mean and maximum over valid steps."""
-    scaling: Scaling = "global"
-    """Standardisation of each feature over the train split; `sequence`: then over the steps of each sequence as well."""
-    missing: Missing = "zero"
-    """What a missing value (NaN) becomes: the mean, the last known value, the mean and a feature that says so, an error."""
-    downsampling: Count = 1
-    """Steps whose mean becomes one step."""
-    differences: bool = False
-    """Whether each feature's change since the last step is a feature too."""
-    stem: StemParams | None = None
-    max_dependency: Annotated[int, Field(ge=3)] | None = None
-    """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM and GRU."""
-
-    @property
-    def output_size(self) -> int:
-        """Numbers that a layer gives for a step: the state of each direction."""
-        return self.hidden_size * (2 if self.bidirectional else 1)
-
-    @property
-    def pooled_size(self) -> int:
-        """Numbers that the head reads."""
-        return self.output_size * (2 if self.pooling == "mean_max" else 1)
-
-    @model_validator(mode="after")
-    def _chrono_needs_gates(self) -> "ModelParams":
-        if self.cell == "rnn" and self.max_dependency is not None:
-            raise ValueError("max_dependency sets the biases of gates, which cell 'rnn' lacks; use lstm or gru")
-        return self
 
 
 class TrainParams(Section):
@@ -97,7 +38,7 @@ class TrainParams(Section):
     random_scale: Annotated[float, Field(ge=0)] = 0.0
     """Deviation of the factor around 1 for each scaled feature of each sequence."""
     time_mask: Probability = 0.0
-    """Largest share of a sequence's steps that are set to zero, in one stretch."""
+    """Largest share of a sequence's steps that are set to zero, one consecutive block."""
     random_crop: Probability = 0.0
     """Largest share of a sequence's steps that are cut off its two ends; at least one step stays."""
     sampling: Sampling = "shuffle"

@@ -31,13 +31,13 @@ def wanted_device() -> str:
     return wanted
 
 
-def resume_file(known_by: Mapping[str, str]) -> Path:
-    """Return where a training keeps its state until it ends, known by all that decides its bytes.
+def resume_file(state_key: Mapping[str, str]) -> Path:
+    """Return where a training keeps its state until it ends; `state_key` names all that decides its bytes.
 
     It is below the folder `RNNFLOW_STATE`, by default `.rnnflow`, outside DVC's outputs.
     """
-    key = hashlib.sha256(json.dumps(dict(known_by), sort_keys=True).encode()).hexdigest()[:32]
-    return _state() / "resume" / f"{key}.safetensors"
+    digest = hashlib.sha256(json.dumps(dict(state_key), sort_keys=True).encode()).hexdigest()[:32]
+    return _state() / "resume" / f"{digest}.safetensors"
 
 
 def scratch_folder() -> Path:
@@ -58,7 +58,7 @@ def end_resume(file: Path) -> None:
 
 @contextmanager
 def held(file: Path, on_wait: Callable[[], object]) -> Iterator[None]:
-    """Hold a lock that belongs to `file`; whoever comes later waits, and is told so by a call of `on_wait`.
+    """Hold a lock that belongs to `file`; a second process waits for it, after a call of `on_wait`.
 
     The system frees the lock of a process that dies.
     """
@@ -73,7 +73,7 @@ def held(file: Path, on_wait: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # those who wait notice, and make it anew
+        path.unlink(missing_ok=True)  # waiting processes notice and create it again
         lock.release()
 
 

@@ -1,4 +1,4 @@
-"""The exception a person's mistake raises, and how a program ends on it and on what the machine refuses."""
+"""The exception for mistakes in params, data or files, and the exit status of a program that fails."""
 
 import errno
 import sys
@@ -9,7 +9,7 @@ from typing import NoReturn
 EXIT_STATUS = 2
 FAILED_STATUS = 1
 TEMPORARY_STATUS = 75
-"""`EX_TEMPFAIL` of `sysexits.h`: nobody is at fault, and the same may go well later."""
+"""`EX_TEMPFAIL` of `sysexits.h`: a temporary failure; trying again may succeed."""
 INTERRUPTED_STATUS = 130
 
 _NETWORK = {errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH}
@@ -28,9 +28,9 @@ class InputError(Exception):
 
 @contextmanager
 def exit_on_input_error() -> Iterator[None]:
-    """End the program with one line on standard error, without a traceback, and the status that says whose turn it is.
+    """End the program with one line on standard error, without a traceback.
 
-    2 is a person's mistake, 75 may pass by itself, 1 is a want of memory.
+    The exit status is 2 for a person's mistake, 75 for a temporary failure, 1 for lack of memory.
     """
     try:
         yield
@@ -50,20 +50,20 @@ def in_one_line(error: OSError) -> str:
 
 
 def is_temporary(error: OSError) -> bool:
-    """Return whether the same may go well later, without anybody's doing: the network, a file server, a full disk.
+    """Return whether trying again may succeed: network, file server, full disk.
 
-    A file that is missing, not to be read, or on a disk that is mounted read-only needs a person.
+    A missing or unreadable file, or a disk that is mounted read-only, needs a person.
     """
     return isinstance(error, ConnectionError | TimeoutError) or error.errno in _TEMPORARY
 
 
 def is_temporary_number(number: int) -> bool:
-    """Return the same for an error that another program has told by its number alone."""
+    """Return the same for an error number that another program printed."""
     return is_temporary(OSError(number, ""))
 
 
 def _is_raised_by_temporary(error: InputError) -> bool:
-    """Whoever reads a file calls all that goes wrong there an input error; what was raised first is its context."""
+    """Readers turn every failure into an input error; the original exception is its context."""
     context = error.__context__
     while context is not None and not isinstance(context, OSError):
         context = context.__context__

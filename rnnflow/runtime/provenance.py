@@ -1,4 +1,4 @@
-"""Content hashes that say what a model was made from: data, params and code."""
+"""Content hashes of data, params and code: what a model was made from."""
 
 import ast
 import functools

@@ -12,8 +12,8 @@ from jaxtyping import Float32, Int, Int32, Int64
 
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import buffers
-from rnnflow.sequences.batches import first_missing
-from rnnflow.sequences.parquet import SequenceFile
+from rnnflow.sequences.missing_values import first_missing
+from rnnflow.sequences.parquet import SequenceFile, as_numpy
 
 NUM_THREADS = 4
 """Files read at a time; each takes some megabytes beside the buffer."""
@@ -90,7 +90,7 @@ def load(
         )
     values, offsets, labels = _read_side_by_side(files, memory_budget_mb)
     offsets //= len(expected)
-    names = tuple(classes) if classes else tuple(sorted(labels.unique().cast(pa.string()).to_pylist()))
+    names = tuple(classes) if classes else _sorted_classes(labels)
     indices = _class_indices(folder, labels, names)
     return SequenceDataset(values.reshape(-1, len(expected)), offsets, indices, expected, names)
 
@@ -123,7 +123,7 @@ def refuse_missing(split: SequenceDataset, name: str) -> None:
 
 def _read_side_by_side(
     files: Sequence[SequenceFile], memory_budget_mb: int | None
-) -> tuple[Float32[np.ndarray, " value"], Int64[np.ndarray, " sequence_plus_one"], pa.ChunkedArray]:
+) -> tuple[Float32[np.ndarray, " value"], Int64[np.ndarray, " sequence_plus_one"], list[pa.DictionaryArray]]:
     """Values, where those of each sequence begin and end, and its label; each file's place is known beforehand."""
     value_ends = np.cumsum([file.num_values for file in files])
     row_ends = np.cumsum([file.num_rows for file in files])
@@ -137,9 +137,9 @@ def _read_side_by_side(
         for batch in file.batches(("sequence", "label"), encodes_labels=True):
             column = batch.column("sequence")
             flat = column.flatten()
-            values[position : position + len(flat)] = flat.to_numpy()
+            values[position : position + len(flat)] = as_numpy(flat)
             ends = offsets[row + 1 : row + 1 + len(column)]
-            np.cumsum(pc.list_value_length(column).to_numpy(), out=ends)
+            np.cumsum(as_numpy(pc.list_value_length(column)), out=ends)
             ends += position
             labels.append(batch.column("label"))
             row += len(column)
@@ -148,18 +148,31 @@ def _read_side_by_side(
 
     with ThreadPoolExecutor(NUM_THREADS) as pool:  # Arrow decodes outside Python's lock
         labels = [chunk for chunks in pool.map(read, range(len(files))) for chunk in chunks]
-    return values, offsets, pa.chunked_array(labels)
+    return values, offsets, labels
 
 
-def _class_indices(folder: Path, labels: pa.ChunkedArray, classes: tuple[str, ...]) -> Int32[np.ndarray, " sequence"]:
-    known = pa.array(classes, pa.string())
-    chunks = [pc.index_in(chunk.dictionary, known).take(chunk.indices) for chunk in labels.chunks]
-    indices = pa.chunked_array(chunks, pa.int32())
-    if indices.null_count:
-        row = pc.index(pc.is_null(indices), True).as_py()
-        raise InputError(
-            f"{folder}: row {row}: label {labels[row].as_py()!r} is unknown to the train split, which has {', '.join(classes)}"
-        )
-    found = indices.to_numpy()
-    found.flags.writeable = False  # as it is where they are Arrow's own
+def _sorted_classes(labels: Sequence[pa.DictionaryArray]) -> tuple[str, ...]:
+    """Return the labels that occur; a dictionary may hold more."""
+    used = {chunk.dictionary[code].as_py() for chunk in labels for code in np.unique(as_numpy(chunk.indices)).tolist()}
+    return tuple(sorted(used))
+
+
+def _class_indices(
+    folder: Path, labels: Sequence[pa.DictionaryArray], classes: tuple[str, ...]
+) -> Int32[np.ndarray, " sequence"]:
+    place = {name: index for index, name in enumerate(classes)}
+    chunks = []
+    num_rows = 0
+    for chunk in labels:
+        places = np.array([place.get(label, -1) for label in chunk.dictionary.to_pylist()], np.int32)
+        indices = places[as_numpy(chunk.indices)]
+        if len(unknown := np.flatnonzero(indices < 0)):
+            raise InputError(
+                f"{folder}: row {num_rows + unknown[0]}: label {chunk[int(unknown[0])].as_py()!r} is unknown to the train "
+                f"split, which has {', '.join(classes)}"
+            )
+        chunks.append(indices)
+        num_rows += len(indices)
+    found = np.concatenate(chunks)
+    found.flags.writeable = False
     return found

@@ -140,7 +140,7 @@ class SequenceFile:
         if "sequence" not in batch.schema.names:
             return
         column = batch.column("sequence")
-        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        lengths = as_numpy(pc.list_value_length(column))
         num_features = len(self.features)
         self._refuse(first_row, lengths == 0, "column 'sequence' is empty, expected at least one time step")
         self._refuse(
@@ -153,7 +153,7 @@ class SequenceFile:
         if rows is not None:
             holds_null = np.isin(np.arange(batch.num_rows), rows[flat.is_null().to_numpy(zero_copy_only=False)])
             self._refuse(first_row, holds_null, "column 'sequence' holds a null; write missing values as NaN")
-        values = flat.to_numpy(zero_copy_only=False)
+        values = as_numpy(flat)
         with np.errstate(over="ignore", invalid="ignore"):
             may_hold_infinite = not np.isfinite(values.sum())  # one pass, where looking at each value takes three
         if may_hold_infinite and np.isinf(values).any():
@@ -164,6 +164,14 @@ class SequenceFile:
         bad = np.flatnonzero(np.asarray(is_bad))
         if len(bad):
             raise InputError(f"{self.path}: row {first_row + int(bad[0])}: {what}")
+
+
+def as_numpy(array: pa.Array) -> np.ndarray:
+    """Return the numbers of an array without nulls, not copied and not to be changed.
+
+    Arrow's own `to_numpy` imports pandas where that is installed: .3 s of a stage that takes 1.5.
+    """
+    return np.from_dlpack(array)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, as tables for a person: one model whole, or several side by side."""
+"""Tables that describe ONNX files: one model in full, or several in one table."""
 
 import subprocess
 import time

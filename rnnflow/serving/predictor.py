@@ -11,7 +11,9 @@ from jaxtyping import Float32, Int64
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.batches import buckets, first_missing, lengths_of, pad
+from rnnflow.sequences.bucketing import batches
+from rnnflow.sequences.missing_values import first_missing
+from rnnflow.sequences.padding import pad
 
 METADATA_VERSION = "1"
 METADATA_NAMES = ("name", "model", "features", "classes", "lengths", "num_parameters", "md5", "metrics")
@@ -112,12 +114,9 @@ class Predictor:
 
         They are NaN for a sequence that `first_refused` would name.
         """
-        num_sequences = len(offsets) - 1
-        result = np.empty((num_sequences, len(self.classes)), dtype=np.float32)
-        for bucket in buckets(np.arange(num_sequences), offsets, CHUNK_SIZE):
-            for start in range(0, len(bucket), CHUNK_SIZE):
-                rows = bucket[start : start + CHUNK_SIZE]
-                result[rows] = self.run(pad(values, offsets, rows), lengths_of(rows, offsets))
+        result = np.empty((len(offsets) - 1, len(self.classes)), dtype=np.float32)
+        for rows, lengths in batches(offsets, CHUNK_SIZE):
+            result[rows] = self.run(pad(values, offsets, rows), lengths)
         return result
 
     def predict(self, sequences: Sequence[np.ndarray]) -> list[str]:

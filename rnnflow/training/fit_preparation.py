@@ -1,39 +1,92 @@
 """A split and the preparation of its sequences: fitted to it, and applied to it, in chunks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 
 from rnnflow.classifier.preparation import Preparation, PreparedSequences, valid_steps
 from rnnflow.sequences import buffers
-from rnnflow.sequences.batches import lengths_of, pad
 from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.sequences.padding import lengths_of, pad
+from rnnflow.training.quantiles import quantile
 
 CHUNK_STEPS = 2**20
 """Time steps looked at together; of several features, as many fewer."""
 CHUNK_VALUES = 2**18
 """Values looked at together where features are derived, which takes copies."""
 
+SPREAD_QUANTILE = 0.1
+"""Of the deviations within the sequences, below which `compressed` is linear."""
+CONSTANT_SHARE = 1e-6
+"""Of the split's deviation: sequences that vary less say nothing about that."""
+
 
 def fit(preparation: Preparation, train: SequenceDataset) -> None:
-    """Set mean and deviation of the features to be scaled to those over a split, missing values left out."""
-    if preparation.params.scaling == "none":
-        return
-    count, total, squares = (np.zeros(preparation.num_scaled) for _ in range(3))
-    for chunk in _chunks(preparation, train):
+    """Set the figures of each kind of scaling to those of a split, missing values left out."""
+    if "compressed" in preparation.params.scalings:
+        _fit_compression(preparation, train)
+    for index, kind in enumerate(preparation.params.scalings):
+        if kind in ("global", "compressed"):
+            part = preparation.part(index)
+            mean, deviation = _moments(
+                partial(_chunks, preparation, train, kind == "compressed"), preparation.part_size
+            )
+            preparation.mean[part] = mean
+            preparation.inverse_deviation[part] = 1 / np.where(deviation > 0, deviation, 1)
+
+
+def _fit_compression(preparation: Preparation, train: SequenceDataset) -> None:
+    """Set the median, and the spread from where on values are compressed: that of small sequences.
+
+    It is a quantile of the deviations within the sequences, without those that are next to constant; where all are, the
+    deviation of the split.
+    """
+    size = preparation.num_features
+    _, deviation = _moments(lambda: (train.values[steps] for steps in _steps(train)), size)
+
+    def deviations() -> Iterator[Float32[np.ndarray, "sequence feature"]]:
+        for rows in _rows(train):
+            within = _deviations(train, rows)
+            yield np.where(within > CONSTANT_SHARE * deviation, within, np.nan).astype(np.float32)
+
+    median = quantile(lambda: (train.values[steps] for steps in _steps(train)), size, 0.5)
+    spread = quantile(deviations, size, SPREAD_QUANTILE)
+    spread = np.where(np.isnan(spread), deviation, spread)
+    preparation.median[:] = np.nan_to_num(median)
+    preparation.inverse_spread[:] = 1 / np.where(spread > 0, spread, 1)
+
+
+def _deviations(train: SequenceDataset, rows: Int64[np.ndarray, " chunk"]) -> Float[np.ndarray, "chunk feature"]:
+    """Return the deviation of each feature within each of some sequences, 0 where no value is known."""
+    values = pad(train.values, train.offsets, rows).astype(np.float64)
+    known = ~np.isnan(values) & valid_steps(lengths_of(rows, train.offsets), values.shape[1])
+    count = np.maximum(known.sum(1, keepdims=True), 1)
+    mean = values.sum(1, keepdims=True, where=known) / count
+    deviations: Float[np.ndarray, "chunk feature"]
+    deviations = np.sqrt((np.square(values - mean).sum(1, keepdims=True, where=known) / count)[:, 0])
+    return deviations
+
+
+def _moments(
+    chunks: Callable[[], Iterator[Float[np.ndarray, "steps feature"]]], num_features: int
+) -> tuple[Float[np.ndarray, " feature"], Float[np.ndarray, " feature"]]:
+    """Return mean and deviation of the known values, in two passes."""
+    count, total, squares = (np.zeros(num_features) for _ in range(3))
+    for chunk in chunks():
         values = chunk.astype(np.float64)
         count += (~np.isnan(values)).sum(0)
         total += np.nansum(values, 0)
     mean = total / np.maximum(count, 1)
-    for chunk in _chunks(preparation, train):
+    for chunk in chunks():
         squares += np.nansum((chunk - mean) ** 2, 0)
-    deviation = np.sqrt(squares / np.maximum(count, 1))
-    preparation.mean[:] = mean
-    preparation.inverse_deviation[:] = 1 / np.where(deviation > 0, deviation, 1)
+    return mean, np.sqrt(squares / np.maximum(count, 1))
 
 
-def apply(preparation: Preparation, split: SequenceDataset, memory_budget_mb: int | None = None) -> PreparedSequences:
+def prepare_split(
+    preparation: Preparation, split: SequenceDataset, memory_budget_mb: int | None = None
+) -> PreparedSequences:
     """Return the prepared sequences of a split, in its order.
 
     Args:
@@ -45,7 +98,7 @@ def apply(preparation: Preparation, split: SequenceDataset, memory_budget_mb: in
     end = int(offsets[-1])
     values = buffers.empty((end + int(np.diff(offsets).max()), preparation.num_outputs), memory_budget_mb)
     values[end:] = 0.0
-    if preparation.derives or preparation.params.scaling == "sequence":
+    if preparation.derives or "sequence" in preparation.params.scalings:
         for rows in _rows(split):
             sequences, num_steps = preparation(pad(split.values, split.offsets, rows), lengths_of(rows, split.offsets))
             assert num_steps is not None
@@ -58,14 +111,18 @@ def apply(preparation: Preparation, split: SequenceDataset, memory_budget_mb: in
     return PreparedSequences(values, offsets)
 
 
-def _chunks(preparation: Preparation, train: SequenceDataset) -> Iterator[Float[np.ndarray, "steps scaled"]]:
-    """Yield every valid step of a split once, with the features to be scaled."""
+def _chunks(
+    preparation: Preparation, train: SequenceDataset, is_compressed: bool
+) -> Iterator[Float[np.ndarray, "steps part"]]:
+    """Yield every valid step of a split once, with the features that a kind of scaling scales."""
     if not preparation.derives:
         for steps in _steps(train):
-            yield train.values[steps]
+            values = train.values[steps]
+            yield preparation.compressed(values.astype(np.float64)) if is_compressed else values
         return
     for rows in _rows(train):
         sequences = pad(train.values, train.offsets, rows).astype(np.float64)
+        sequences = preparation.compressed(sequences) if is_compressed else sequences
         derived, num_steps = preparation.derive(sequences, lengths_of(rows, train.offsets))
         assert num_steps is not None
         yield derived[valid_steps(num_steps, derived.shape[1])[:, :, 0]]

@@ -32,6 +32,8 @@ class TrainingLog:
     def __init__(self, name: str, folder: Path, num_epochs: int, device: str) -> None:
         self.num_epochs = num_epochs
         self.num_done = 0
+        self.num_resumed = 0
+        self.title = f"{name} on {device}"
         self.folder = folder
         self.console = Console()
         self.bar = Progress(
@@ -43,7 +45,7 @@ class TrainingLog:
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task(f"{name} on {device}", total=num_epochs, loss="–", accuracy="–")
+        self.task = self.bar.add_task(self.title, total=num_epochs, loss="–", accuracy="–")
 
     def __enter__(self) -> "TrainingLog":
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -57,16 +59,30 @@ class TrainingLog:
         if kind is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def add(self, epoch: Epoch) -> None:
-        """Show and store the next epoch."""
+    def add(self, epoch: Epoch, num_known: int) -> None:
+        """Store the next epoch, and show it if it is new.
+
+        Args:
+            epoch: the next one.
+            num_known: how many epochs the training has done. A resumed one hands over all its old epochs first; of
+                those one line says where it continues.
+        """
+        if not self.num_done and num_known > 1:
+            self._say_resumed(num_known)
         self._store(epoch)
         self.num_done += 1
+        is_old = self.num_done < num_known or self.num_done == self.num_resumed
         loss, accuracy = f"{epoch.train_loss:.4f}", f"{epoch.validation_accuracy:.3f}"
         self.bar.update(self.task, advance=1, loss=loss, accuracy=accuracy)
-        if not self.console.is_terminal and self._is_line_due():
-            task = self.bar.tasks[self.task]
+        if not self.console.is_terminal and not is_old and self._is_line_due():
             done = f"epoch {self.num_done}/{self.num_epochs}"
-            print(f"{task.description}: {done}, loss {loss}, validation accuracy {accuracy}", flush=True)
+            print(f"{self.title}: {done}, loss {loss}, validation accuracy {accuracy}", flush=True)
+
+    def _say_resumed(self, num_epochs: int) -> None:
+        self.num_resumed = num_epochs
+        is_over = num_epochs == self.num_epochs
+        where = f"all {num_epochs} epochs were done" if is_over else f"continues at epoch {num_epochs + 1}"
+        self.console.print(f"{self.title}: {where}", highlight=False, soft_wrap=True)
 
     def _is_line_due(self) -> bool:
         share_before = (self.num_done - 1) * NUM_LINES // self.num_epochs

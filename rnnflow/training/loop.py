@@ -1,25 +1,25 @@
-"""The training loop: epochs, schedule, validation, early stopping, and a resume that changes no bit."""
+"""The training loop: epochs, steps, validation, early stopping, and a resume that changes no bit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
 from rnnflow import engines
 from rnnflow.classifier import parameters, safetensors_files
 from rnnflow.classifier.predict_split import Probabilities, log_loss_and_accuracy, predict
 from rnnflow.classifier.preparation import Preparation
-from rnnflow.engines.interface import Batch, Engine, EngineConfig
-from rnnflow.params import ModelParams, TrainParams
+from rnnflow.engines.interface import Engine, EngineConfig
+from rnnflow.params.models import ModelParams
+from rnnflow.params.train import TrainParams
 from rnnflow.runtime import processes
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.batches import buckets, lengths_of
 from rnnflow.sequences.dataset import SequenceDataset, refuse_missing
-from rnnflow.training import augmentation, fit_preparation
-from rnnflow.training.sampling import epoch_order
+from rnnflow.training import fit_preparation
+from rnnflow.training.batching import BatchLoader, class_weights
 from rnnflow.training.schedule import one_cycle
 
 VALIDATION_BATCH_SIZE = 256
@@ -27,7 +27,7 @@ VALIDATION_BATCH_SIZE = 256
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch came to; losses are mean cross-entropies, NaN where there is no validation."""
+    """Metrics of one epoch; losses are mean cross-entropies, NaN where there is no validation."""
 
     train_loss: float
     validation_loss: float
@@ -43,7 +43,7 @@ class Training:
         model_params: the architecture.
         train_params: the recipe.
         device: `cpu` or `cuda`.
-        last_epoch: where to end on the way of `epochs`; none goes all the way.
+        last_epoch: stop after this epoch of the schedule, the last one by default.
 
     Raises:
         InputError: a value is missing and the model refuses such data; the engine is not there or lacks something.
@@ -62,28 +62,22 @@ class Training:
             refuse_missing(train, "train")
             if validation is not None:
                 refuse_missing(validation, "validation")
-        self.model_params = model_params
         self.params = train_params
-        self.labels = train.labels
         self.validation = validation
         self.last_epoch = last_epoch or train_params.epochs
         self.patience = None if validation is None else train_params.early_stopping_patience
-        first, self.rng = (np.random.default_rng(seed) for seed in np.random.SeedSequence(train_params.seed).spawn(2))
+        weights_seed, batches_seed = np.random.SeedSequence(train_params.seed).spawn(2)
         size = len(train.features), len(train.classes)
-        weights = parameters.initial(model_params, *size, first)
         self.shapes = parameters.shapes(model_params, *size)
-        self.class_weights = _class_weights(train, train_params)
-        self.engine: Engine = engines.create(
-            EngineConfig(model_params, train_params, *size, self.class_weights), weights, device
-        )
+        self.best_weights = parameters.initial(model_params, *size, np.random.default_rng(weights_seed))
+        config = EngineConfig(model_params, train_params, *size, class_weights(train.class_counts, train_params))
+        self.engine: Engine = engines.create(config, self.best_weights, device)
         self.preparation = Preparation(model_params, len(train.features))
         fit_preparation.fit(self.preparation, train)
-        self.sequences = fit_preparation.apply(self.preparation, train, train_params.memory_budget_mb)
-        self.buffer = self.engine.buffer(self.sequences.values)
-        self.best_weights = weights
+        rng = np.random.default_rng(batches_seed)
+        self.batches = BatchLoader(train, self.preparation, config, self.engine, rng)
+        self.num_steps = train_params.epochs * len(self.batches)
         self.history: list[Epoch] = []
-        num_batches = -(-len(train) // train_params.batch_size)
-        self.num_steps = train_params.epochs * num_batches
 
     def run(
         self, resume: Path | None = None, on_epoch: Callable[[Epoch], None] = lambda _: None
@@ -158,58 +152,27 @@ class Training:
 
     def train_epoch(self) -> tuple[float, float]:
         """Take the steps of the next epoch and return its mean loss and the last learning rate."""
-        step = len(self.history) * (self.num_steps // self.params.epochs)
         losses, sizes = [], []
         learning_rate = 0.0
-        for batch in self._batches():
+        for step, batch in enumerate(self.batches, start=len(self.history) * len(self.batches)):
             losses.append(self.engine.loss_and_grad(batch))
             sizes.append(len(batch.labels))
             learning_rate = one_cycle(step, self.num_steps, self.params.learning_rate)
             self.engine.step(learning_rate)
-            step += 1
         train_loss = float(np.average([float(loss) for loss in losses], weights=sizes))
         return train_loss, learning_rate
 
-    def _batches(self) -> Iterator[Batch]:
-        """Yield the sequences of an epoch, in an order drawn for it."""
-        size, preparation = self.params.batch_size, self.preparation
-        offsets = self.sequences.offsets
-        for bucket in buckets(epoch_order(self.rng, self.labels, self.params.sampling), offsets, size):
-            starts, lengths, labels = offsets[bucket], lengths_of(bucket, offsets), self.labels[bucket].astype(np.int64)
-            if self.params.random_crop:
-                starts, lengths = augmentation.cropped(starts, lengths, self.params.random_crop, self.rng)
-            longest, is_ragged = int(lengths.max()), lengths.min() < lengths.max()
-            changes = augmentation.draw(lengths, self.params, preparation.num_scaled, preparation.num_outputs, self.rng)
-            inputs = changes.applied(self.buffer.take(starts, longest), self.engine)
-            places = np.arange(0, len(bucket), size)
-            weights = np.add.reduceat(self.class_weights[labels], places)
-            for index in self.rng.permutation(len(places)) if is_ragged else range(len(places)):
-                rows = slice(places[index], places[index] + size)
-                valid = None
-                if is_ragged:
-                    longest = int(lengths[rows].max())
-                    valid = lengths[rows] if lengths[rows].min() < longest else None
-                in_batch = labels[rows]
-                masks = self._dropout(len(in_batch), longest)
-                yield Batch(inputs[rows, :longest], valid, in_batch, float(weights[index]), *masks)
-
-    def _dropout(self, batch_size: int, num_steps: int) -> tuple[Any, Any]:
-        """The masks between layers and before the head, or none."""
-        model, share = self.model_params, self.model_params.dropout
-        if not share:
-            return None, None
-        between = (model.num_layers - 1, batch_size, num_steps, model.output_size)
-        step_mask = augmentation.dropout(between, share, self.rng) if model.num_layers > 1 else None
-        return step_mask, augmentation.dropout((batch_size, model.pooled_size), share, self.rng)
-
     def _save(self, path: Path) -> None:
-        description = {"history": [asdict(epoch) for epoch in self.history], "rng": self.rng.bit_generator.state}
+        description = {
+            "history": [asdict(epoch) for epoch in self.history],
+            "rng": self.batches.rng.bit_generator.state,
+        }
         safetensors_files.write(path, {**self.engine.state(), "best_weights": self.best_weights}, description)
 
     def _restore(self, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
         self.engine.load_state(arrays)
         self.best_weights = arrays["best_weights"]
-        self.rng.bit_generator.state = description["rng"]
+        self.batches.rng.bit_generator.state = description["rng"]
         self.history = [Epoch(**epoch) for epoch in description["history"]]
 
 
@@ -224,10 +187,3 @@ def _read_state(path: Path | None) -> tuple[dict[str, np.ndarray], dict[str, Any
         return None
     assert isinstance(description, dict)
     return arrays, description
-
-
-def _class_weights(train: SequenceDataset, params: TrainParams) -> Float[np.ndarray, " class"]:
-    counts = np.array(train.class_counts, np.float64)
-    if params.class_weights == "none":
-        return np.ones(len(counts))
-    return np.where(counts > 0, counts.sum() / (len(counts) * np.maximum(counts, 1)), 0.0)

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int, Int64
 
-from rnnflow.params import Sampling
+from rnnflow.params.train import Sampling
 
 
 def epoch_order(

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from rnnflow.classifier import checkpoint
 from rnnflow.classifier.model import load
-from rnnflow.params import Cell, ModelParams, StemParams
+from rnnflow.params.models import Cell, ModelParams, StemParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 from stages import evaluate, export
@@ -109,11 +109,11 @@ def of_another_program(path: Path) -> None:
     save_file({"weight": torch.zeros(3)}, path)
 
 
-def of_another_version(path: Path) -> None:
+def of_another_version(path: Path, version: int = 1) -> None:
     with safe_open(path, "pt") as file:
         content = json.loads(file.metadata()["rnnflow"])
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
-    save_file(tensors, path, metadata={"rnnflow": json.dumps(content | {"version": 1})})
+    save_file(tensors, path, metadata={"rnnflow": json.dumps(content | {"version": version})})
 
 
 DAMAGES = [
@@ -124,7 +124,7 @@ DAMAGES = [
     (cut_in_the_weights, "not a complete safetensors file"),
     (text, "not a complete safetensors file"),
     (of_another_program, "not a checkpoint of rnnflow"),
-    (of_another_version, "checkpoint version 1, this program reads version 2"),
+    (of_another_version, "checkpoint version 1, this program reads version 3"),
 ]
 
 
@@ -147,6 +147,21 @@ def test_a_stage_ends_with_one_line_on_a_checkpoint_it_cannot_use(
     assert len(lines) == 1
     assert lines[0].startswith(f"error: {path}: {message}")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_version_2_is_read_unless_its_scaling_now_means_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    for scaling in ("none", "global"):
+        model = toys.random_classifier(ModelParams(cell="gru", scaling=scaling))
+        description = toys.save_checkpoint(path, model)
+        of_another_version(path, 2)
+        restored, read = load(path)
+        assert read == description
+        assert torch.equal(restored.head.weight, model.head.weight)
+    toys.save_checkpoint(path, toys.random_classifier(ModelParams(cell="gru", scaling="sequence")))
+    of_another_version(path, 2)
+    with pytest.raises(InputError, match="since checkpoint version 3; train the model again"):
+        load(path)
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from jaxtyping import TypeCheckError
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnflow.classifier.model import CELLS, RecurrentLayer, SequenceClassifier, load, pool, restored, reverse
-from rnnflow.params import Cell, ModelParams, Pooling, StemParams
+from rnnflow.classifier.model import Direction, RecurrentLayer, SequenceClassifier, load, pool, restored, reverse
+from rnnflow.params.models import Cell, ModelParams, Pooling, StemParams
 from rnnflow.runtime.errors import InputError
 from tests import toys
+from tests.classifier.test_cells import PEERS
 
 EVERY_PART = ModelParams(
     cell="lstm",
@@ -84,18 +85,18 @@ def test_the_order_in_a_batch_never_changes_a_prediction(params: ModelParams, or
         torch.testing.assert_close(logits, model(array, valid)[order], atol=1e-6, rtol=1e-5, equal_nan=True)
 
 
-@pytest.mark.parametrize(("cell", "bidirectional", "num_layers"), [*product(toys.CELLS, [False, True], [1, 2])])
+@pytest.mark.parametrize(("cell", "bidirectional", "num_layers"), [*product(PEERS, [False, True], [1, 2])])
 def test_layers_do_what_packed_sequences_do_with_the_same_weights(
     cell: Cell, bidirectional: bool, num_layers: int
 ) -> None:
     torch.manual_seed(0)
-    peer = CELLS[cell](3, 4, num_layers, batch_first=True, bidirectional=bidirectional)
+    peer = PEERS[cell](3, 4, num_layers, batch_first=True, bidirectional=bidirectional)
     params = ModelParams(cell=cell, hidden_size=4, num_layers=num_layers, bidirectional=bidirectional)
     layers = SequenceClassifier(params, 3, 2).layers
     for index, layer in enumerate(layers):
         for suffix, module in (("", layer.forward_cell), ("_reverse", layer.backward_cell)):
             if module is not None:
-                assert isinstance(module, nn.RNNBase)
+                assert isinstance(module, Direction)
                 names = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l")
                 weights = {f"{name}0": peer.get_parameter(f"{name}{index}{suffix}") for name in names}
                 module.load_state_dict(weights)

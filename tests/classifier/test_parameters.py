@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnflow.classifier import parameters
-from rnnflow.classifier.model import CELLS, SequenceClassifier
-from rnnflow.params import Cell, ModelParams, StemParams
+from rnnflow.classifier.model import Direction, SequenceClassifier
+from rnnflow.params.models import Cell, ModelParams, StemParams
 from tests import toys
+from tests.classifier.test_cells import PEERS
 
 NUM_FEATURES, NUM_CLASSES = 3, 2
 
@@ -73,8 +74,8 @@ def bounds(params: ModelParams) -> dict[str, float]:
     """Return up to where PyTorch's documentation says that a fresh parameter is drawn."""
     found = {}
     for name, module in SequenceClassifier(params, NUM_FEATURES, NUM_CLASSES).named_modules():
-        if isinstance(module, torch.nn.RNNBase):
-            bound = 1 / math.sqrt(module.hidden_size)
+        if isinstance(module, Direction):
+            bound = 1 / math.sqrt(params.hidden_size)
         elif isinstance(module, torch.nn.Conv1d):
             bound = 1 / math.sqrt(module.in_channels * module.kernel_size[0])
         elif isinstance(module, torch.nn.Linear):
@@ -109,6 +110,10 @@ def test_initial_values_are_distributed_as_pytorchs(cell: Cell, stem: StemParams
     params = ModelParams(cell=cell, hidden_size=200, num_layers=2, bidirectional=True, pooling="mean_max", stem=stem)
     torch.manual_seed(0)
     model = SequenceClassifier(params, NUM_FEATURES, NUM_CLASSES)
+    for layer in model.layers:
+        for name, module in layer.named_children():
+            num_inputs = next(module.parameters()).shape[1]
+            setattr(layer, name, PEERS[cell](num_inputs, 200))
     expected = bounds(params)
     ours = drawn(params)
     for name, theirs in model.named_parameters():
@@ -170,11 +175,6 @@ def test_other_biases_stay_as_they_are_drawn(cell: Cell, max_dependency: int | N
                 assert (bias != 0).all(), name
             elif "_hh_" in name:
                 assert not bias.any(), name
-
-
-@pytest.mark.parametrize("cell", toys.CELLS)
-def test_the_gates_are_as_many_as_pytorchs(cell: Cell) -> None:
-    assert CELLS[cell](1, 5).bias_ih_l0.shape == (parameters.NUM_GATES[cell] * 5,)
 
 
 def test_multiply_adds_are_those_of_the_weights_at_each_step() -> None:

@@ -1,12 +1,21 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnflow.classifier.preparation import SCALING_NAMES, Lengths, Preparation, block_means, forward_filled
-from rnnflow.params import ModelParams, Scaling
+from rnnflow.classifier.preparation import (
+    COMPRESSION_NAMES,
+    SCALING_NAMES,
+    SEQUENCE_VARIANCE_FLOOR,
+    Lengths,
+    Preparation,
+    block_means,
+    forward_filled,
+)
+from rnnflow.params.models import ModelParams, Scaling
 from tests import toys
 
 NAN = math.nan
@@ -35,8 +44,35 @@ def prepared(made: Preparation, sequences: np.ndarray, lengths: Lengths = None) 
 
 def by_hand(made: Preparation, sequence: np.ndarray) -> np.ndarray:
     """Return what the preparation should make of one sequence, value by value in float64."""
-    params, num_features = made.params, sequence.shape[1]
-    values = [[float(value) for value in step] for step in sequence]
+    raw = sequence.astype(np.float64)
+    parts = [scaled_by_hand(made, index, raw) for index in range(len(made.params.scalings))]
+    if made.params.missing == "mask":
+        parts.append((~np.isnan(derived_by_hand(made.params, raw)[:, : sequence.shape[1]])).astype(np.float64))
+    return np.nan_to_num(np.concatenate(parts, axis=1), nan=0.0)
+
+
+def scaled_by_hand(made: Preparation, index: int, raw: np.ndarray) -> np.ndarray:
+    kind, part = made.params.scalings[index], made.part(index)
+    if kind == "sequence":
+        scaled = derived_by_hand(made.params, raw)
+        for place, column in enumerate(scaled.T):
+            known = ~np.isnan(column)
+            values = [value for value in raw[:, place % raw.shape[1]].tolist() if not math.isnan(value)]
+            if values and min(values) < max(values):
+                floor = SEQUENCE_VARIANCE_FLOOR * (max(values) - min(values)) ** 2
+                column[:] = (column - column[known].mean()) / np.sqrt(column[known].var() + floor)
+            else:
+                column[known] = 0
+        return scaled
+    if kind == "compressed":
+        raw = np.arcsinh((raw - made.median.astype(np.float64)) * made.inverse_spread.astype(np.float64))
+    derived = derived_by_hand(made.params, raw)
+    return (derived - made.mean[part].astype(np.float64)) * made.inverse_deviation[part].astype(np.float64)
+
+
+def derived_by_hand(params: ModelParams, raw: np.ndarray) -> np.ndarray:
+    """Return the steps that are left, and their differences if there are to be any."""
+    values, num_features = raw.tolist(), raw.shape[1]
     if params.missing == "forward_fill":
         for step, before in zip(values[1:], values[:-1], strict=True):
             step[:] = [last if math.isnan(value) else value for value, last in zip(step, before, strict=True)]
@@ -47,15 +83,7 @@ def by_hand(made: Preparation, sequence: np.ndarray) -> np.ndarray:
     for index, step in enumerate(means):
         changes = [0.0] * num_features if not index else np.subtract(step, means[index - 1]).tolist()
         rows.append([*step, *changes] if params.differences else step)
-    scaled = (np.array(rows) - made.mean.astype(np.float64)) * made.inverse_deviation.astype(np.float64)
-    if params.scaling == "sequence":
-        for column in scaled.T:
-            there = column[~np.isnan(column)]
-            column[:] = (column - there.mean() if len(there) else NAN) / np.sqrt(
-                (there.var() if len(there) else 0) + 1e-4
-            )
-    flags = [[0.0 if math.isnan(value) else 1.0 for value in step] for step in means]
-    return np.concatenate([np.nan_to_num(scaled, nan=0.0), *([np.array(flags)] if params.missing == "mask" else [])], 1)
+    return np.array(rows)
 
 
 @settings(deadline=None, max_examples=150)
@@ -86,6 +114,44 @@ def test_it_does_what_is_done_by_hand_to_each_sequence_and_leaves_zeros_in_the_p
         alone, length = made(sequence[None], None)
         assert length is None
         np.testing.assert_allclose(alone[0], expected, atol=1e-4, rtol=1e-4)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    params=toys.preparations(scaling="sequence"),
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    garbage=st.sampled_from([np.nan, np.inf, -np.inf, 1e9, 3e38]),
+    missing=st.sampled_from([0.0, 0.3, 0.8]),
+    seed=st.integers(0, 99),
+)
+def test_scaling_by_sequence_treats_all_sizes_and_offsets_alike(
+    params: dict[str, Any], lengths: list[int], garbage: float, missing: float, seed: int
+) -> None:
+    made = preparation(num_features=2, **params)
+    sequences = toys.sequences_of_all_sizes(lengths, seed=seed, missing=missing)
+    together, num_steps = made(*toys.padded(sequences, max(lengths) + seed % 3, garbage))
+    assert num_steps is not None
+    for row, sequence in enumerate(sequences):
+        expected = by_hand(made, sequence)
+        np.testing.assert_allclose(together[row, : num_steps[row]], expected, atol=1e-4, rtol=1e-4)
+        assert not together[row, num_steps[row] :].any()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-10, 1e-5, 1.0, 1e5, 1e30])
+@pytest.mark.parametrize("differences", [False, True])
+def test_no_sequence_is_too_small_or_large_to_be_seen(size: float, differences: bool) -> None:
+    made = preparation(scaling="sequence", differences=differences)
+    expected = made(steps(-2, 1, 5, -4), None)[0]
+    assert np.square(expected).mean() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(made(steps(-2, 1, 5, -4) * np.float32(size), None)[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e-30, 1e6 + 0.1, 3e38])
+@pytest.mark.parametrize("downsampling", [1, 3])
+def test_scaling_by_sequence_makes_a_constant_sequence_zero_and_no_noise(value: float, downsampling: int) -> None:
+    made = preparation(scaling="sequence", differences=True, downsampling=downsampling)
+    assert not made(steps(*[value] * 1000), None)[0].any()
+    assert not made(steps(*[value, NAN] * 500), np.array([777]))[0].any()
 
 
 @pytest.mark.parametrize(
@@ -159,11 +225,7 @@ def test_scaling_by_sequence_leaves_out_what_is_missing_and_what_is_padding() ->
     scaled, _ = made(steps(1, NAN, 2, 6, 1e9), np.array([4]))
     assert scaled[0, [1, 4], 0].tolist() == [0, 0]
     np.testing.assert_allclose(scaled[:, [0, 2, 3]], made(steps(1, 2, 6), None)[0], rtol=1.3e-6, atol=1e-5)
-    assert np.square(scaled).sum() / 3 == pytest.approx(1, abs=1e-3)
-
-
-def test_scaling_by_sequence_makes_a_constant_sequence_zero() -> None:
-    assert not preparation(num_features=2, scaling="sequence")(np.full((1, 5, 2), 7.0, np.float32), None)[0].any()
+    assert np.square(scaled).sum() / 3 == pytest.approx(1, abs=1e-6)
 
 
 @settings(deadline=None, max_examples=25)
@@ -188,23 +250,53 @@ def test_refused_are_those_that_miss_a_value_in_a_valid_step() -> None:
     assert made.refused(sequences, None).tolist() == [[False], [True], [True]]
 
 
+def test_several_scalings_stand_side_by_side_and_the_mask_after_them() -> None:
+    kinds: list[Scaling] = ["global", "compressed", "sequence"]
+    made = preparation(num_features=2, seed=0, scaling=kinds, missing="mask", differences=True)
+    sequences = np.stack(toys.random_sequences([8, 8]))
+    together, _ = made(sequences, np.array([8, 5]))
+    assert together.shape[2] == made.num_outputs == 3 * 4 + 2
+    for index, kind in enumerate(kinds):
+        alone = preparation(num_features=2, scaling=kind, missing="mask", differences=True)
+        alone.mean[:], alone.inverse_deviation[:] = (
+            made.mean[made.part(index)],
+            made.inverse_deviation[made.part(index)],
+        )
+        alone.median[:], alone.inverse_spread[:] = made.median, made.inverse_spread
+        expected, _ = alone(sequences, np.array([8, 5]))
+        np.testing.assert_array_equal(together[:, :, made.part(index)], expected[:, :, :4])
+        np.testing.assert_array_equal(together[:, :, 12:], expected[:, :, 4:])
+
+
+def test_compression_is_linear_near_the_median_and_logarithmic_far_from_it() -> None:
+    made = preparation(scaling="compressed")
+    made.median[:] = 5.0
+    made.inverse_spread[:] = 100.0
+    values = np.ravel(prepared(made, steps(5, 5.0001, 5 + 1e4, 5 + 1e5, 5 - 1e5)))
+    assert values[0] == 0
+    assert values[1] == pytest.approx(0.01, rel=1e-2)
+    assert values[3] - values[2] == pytest.approx(math.log(10), rel=1e-5)
+    assert values[4] == -values[3]
+
+
 @pytest.mark.parametrize("differences", [False, True])
 def test_what_one_was_fitted_to_is_restored_in_another(differences: bool) -> None:
     fitted = preparation(num_features=2, seed=0, differences=differences)
     other = preparation(num_features=2, differences=differences)
     assert set(fitted.arrays()) == set(SCALING_NAMES)
+    assert set(preparation(scaling=["compressed"]).arrays()) == {*SCALING_NAMES, *COMPRESSION_NAMES}
     other.restore(fitted.arrays())
     for name, array in fitted.arrays().items():
         np.testing.assert_array_equal(other.arrays()[name], array)
         assert not np.shares_memory(other.arrays()[name], array)
 
 
-@pytest.mark.parametrize("name", SCALING_NAMES)
+@pytest.mark.parametrize("name", [*SCALING_NAMES, *COMPRESSION_NAMES])
 def test_what_is_missing_or_of_another_shape_is_not_restored(name: str) -> None:
-    made = preparation(num_features=2, seed=0)
+    made = preparation(num_features=2, seed=0, scaling="compressed")
     for arrays in (
         {key: array for key, array in made.arrays().items() if key != name},
         made.arrays() | {name: np.zeros(4, np.float32)},
     ):
         with pytest.raises(ValueError, match=rf"expected {name} of shape \(2,\)"):
-            preparation(num_features=2).restore(arrays)
+            preparation(num_features=2, scaling="compressed").restore(arrays)

@@ -11,7 +11,8 @@ from rnnflow import engines
 from rnnflow.classifier import parameters
 from rnnflow.engines import interface
 from rnnflow.engines.interface import Batch, EngineConfig
-from rnnflow.params import Cell, Engine, ModelParams, Pooling, TrainParams
+from rnnflow.params.models import Cell, ModelParams, Pooling
+from rnnflow.params.train import Engine, TrainParams
 from rnnflow.runtime.errors import InputError
 from tests.training.test_loop import AUGMENTATION, toy_split, training
 

@@ -23,7 +23,8 @@ from rnnflow.engines.interface import Batch, EngineConfig
 from rnnflow.engines.numba import cache
 from rnnflow.engines.numba.engine import NumbaEngine
 from rnnflow.engines.numba.simd import kernel
-from rnnflow.params import Cell, ModelParams, Pooling, StemParams, TrainParams
+from rnnflow.params.models import Cell, ModelParams, Pooling, StemParams
+from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 

@@ -11,7 +11,8 @@ from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.engines.interface import Batch, EngineConfig
 from rnnflow.engines.torch import graphs
 from rnnflow.engines.torch.engine import TorchEngine
-from rnnflow.params import ModelParams, TrainParams
+from rnnflow.params.models import ModelParams
+from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training.loop import Training

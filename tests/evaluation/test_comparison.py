@@ -5,7 +5,7 @@ from sklearn.metrics import f1_score
 from rnnflow.evaluation import comparison
 from rnnflow.evaluation.comparison import Pairs, Verdict, compare, judge
 from rnnflow.evaluation.scoring import Scores
-from rnnflow.params import CompareParams
+from rnnflow.params.compare import CompareParams
 
 SETTINGS = CompareParams()
 CLASSES = ("a", "b", "c", "d", "e")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from rnnflow.classifier import predict_split
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.classifier.preparation import Preparation
-from rnnflow.evaluation import metrics as evaluation
-from rnnflow.params import Cell, ModelParams
+from rnnflow.evaluation import metrics
+from rnnflow.params.models import Cell, ModelParams
 from rnnflow.sequences.dataset import SequenceDataset
 from tests import toys
 
@@ -105,16 +105,16 @@ def test_softmax_of_what_is_no_number_is_none() -> None:
 
 
 def test_metrics_are_those_computed_by_hand() -> None:
-    metrics = evaluation.metrics(LABELS, PROBABILITIES, majority=0)
+    figures = metrics.overall(LABELS, PROBABILITIES, majority=0)
     f1 = (2 * 2 / 3 * 2 / 3 / (4 / 3), 2 * 2 / 3 * 1 / (5 / 3), 0.0)
-    assert metrics["accuracy"] == pytest.approx(4 / 6)
-    assert metrics["balanced_accuracy"] == pytest.approx((2 / 3 + 1 + 0) / 3)
-    assert metrics["macro_f1"] == pytest.approx(sum(f1) / 3)
-    assert metrics["baseline_accuracy"] == pytest.approx(3 / 6)
+    assert figures["accuracy"] == pytest.approx(4 / 6)
+    assert figures["balanced_accuracy"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert figures["macro_f1"] == pytest.approx(sum(f1) / 3)
+    assert figures["baseline_accuracy"] == pytest.approx(3 / 6)
     right = (0.8, 0.6, 0.2, 0.9, 0.4, 0.3)
-    assert metrics["log_loss"] == pytest.approx(-sum(map(math.log, right)) / 6)
-    assert metrics["roc_auc"] == pytest.approx((7 / 9 + 7 / 8 + 4.5 / 5) / 3)
-    assert metrics["num_sequences"] == 6
+    assert figures["log_loss"] == pytest.approx(-sum(map(math.log, right)) / 6)
+    assert figures["roc_auc"] == pytest.approx((7 / 9 + 7 / 8 + 4.5 / 5) / 3)
+    assert figures["num_sequences"] == 6
 
 
 @settings(deadline=None, max_examples=30)
@@ -122,34 +122,34 @@ def test_metrics_are_those_computed_by_hand() -> None:
 def test_the_interval_is_that_of_wilson(num_right: int, num_wrong: int) -> None:
     total = num_right + num_wrong + 1
     labels = np.array([0] * (num_right + 1) + [1] * num_wrong)
-    metrics = evaluation.metrics(labels, np.tile(float32([0.7, 0.3]), (total, 1)), majority=0)
+    figures = metrics.overall(labels, np.tile(float32([0.7, 0.3]), (total, 1)), majority=0)
     z, share = 1.959963984540054, (num_right + 1) / total
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
-    assert metrics["accuracy_low"] == pytest.approx(centre - half)
-    assert metrics["accuracy_high"] == pytest.approx(min(1.0, centre + half))
+    assert figures["accuracy_low"] == pytest.approx(centre - half)
+    assert figures["accuracy_high"] == pytest.approx(min(1.0, centre + half))
 
 
 def test_a_class_that_is_absent_leaves_no_roc_auc_and_warns_of_nothing() -> None:
     labels = np.array([0, 0, 1, 1])
     probabilities = PROBABILITIES[[0, 1, 3, 5]].copy()
     probabilities[0] = [0.1, 0.1, 0.8]  # answers the class that is absent
-    metrics = evaluation.metrics(labels, probabilities, majority=2)
-    assert metrics["roc_auc"] is None
-    assert metrics["baseline_accuracy"] == 0
-    assert metrics["balanced_accuracy"] == pytest.approx((1 / 2 + 1 / 2) / 2)
+    figures = metrics.overall(labels, probabilities, majority=2)
+    assert figures["roc_auc"] is None
+    assert figures["baseline_accuracy"] == 0
+    assert figures["balanced_accuracy"] == pytest.approx((1 / 2 + 1 / 2) / 2)
 
 
 def test_a_split_of_a_single_class_has_metrics() -> None:
-    metrics = evaluation.metrics(np.zeros(3, dtype=np.int64), PROBABILITIES[:3, :2].copy(), majority=0)
-    assert metrics["accuracy"] == metrics["balanced_accuracy"] == pytest.approx(2 / 3)
-    assert metrics["roc_auc"] is None
+    figures = metrics.overall(np.zeros(3, dtype=np.int64), PROBABILITIES[:3, :2].copy(), majority=0)
+    assert figures["accuracy"] == figures["balanced_accuracy"] == pytest.approx(2 / 3)
+    assert figures["roc_auc"] is None
 
 
 def test_roc_auc_of_two_classes_ranks_by_the_second() -> None:
     second = float32([0.1, 0.4, 0.35, 0.8])
-    metrics = evaluation.metrics(np.array([0, 0, 1, 1]), np.stack([1 - second, second], axis=1), majority=0)
-    assert metrics["roc_auc"] == pytest.approx(3 / 4)
+    figures = metrics.overall(np.array([0, 0, 1, 1]), np.stack([1 - second, second], axis=1), majority=0)
+    assert figures["roc_auc"] == pytest.approx(3 / 4)
 
 
 def test_a_certain_mistake_costs_a_finite_loss() -> None:
@@ -163,11 +163,11 @@ def test_a_certain_mistake_costs_a_finite_loss() -> None:
 def test_the_order_of_the_sequences_never_changes_a_figure(order: list[int]) -> None:
     lengths = np.array([1, 2, 3, 4, 5, 5])
     for figures in (
-        lambda labels, probabilities, _: evaluation.metrics(labels, probabilities, 0),
-        lambda labels, probabilities, _: evaluation.per_class(labels, probabilities, toys.CLASSES),
-        lambda labels, probabilities, _: evaluation.confusion(labels, probabilities, toys.CLASSES),
-        lambda labels, probabilities, _: evaluation.calibration(labels, probabilities, 10),
-        lambda labels, probabilities, lengths: evaluation.length_slices(labels, probabilities, lengths, 3),
+        lambda labels, probabilities, _: metrics.overall(labels, probabilities, 0),
+        lambda labels, probabilities, _: metrics.per_class(labels, probabilities, toys.CLASSES),
+        lambda labels, probabilities, _: metrics.confusion(labels, probabilities, toys.CLASSES),
+        lambda labels, probabilities, _: metrics.calibration(labels, probabilities, 10),
+        lambda labels, probabilities, lengths: metrics.length_slices(labels, probabilities, lengths, 3),
     ):
         shuffled = figures(LABELS[order], PROBABILITIES[order], lengths[order])
         assert flat(shuffled) == pytest.approx(flat(figures(LABELS, PROBABILITIES, lengths)))
@@ -178,7 +178,7 @@ def flat(figures: dict[str, object] | list[dict[str, object]]) -> list[object]:
 
 
 def test_figures_of_each_class_are_those_computed_by_hand() -> None:
-    rows = evaluation.per_class(LABELS, PROBABILITIES, toys.CLASSES)
+    rows = metrics.per_class(LABELS, PROBABILITIES, toys.CLASSES)
     assert [list(row.values()) for row in rows] == [
         ["down", pytest.approx(2 / 3), pytest.approx(2 / 3), pytest.approx(2 / 3), 3],
         ["level", pytest.approx(2 / 3), 1.0, pytest.approx(0.8), 2],
@@ -187,7 +187,7 @@ def test_figures_of_each_class_are_those_computed_by_hand() -> None:
 
 
 def test_confusion_counts_every_sequence_once() -> None:
-    rows = evaluation.confusion(LABELS, PROBABILITIES, toys.CLASSES)
+    rows = metrics.confusion(LABELS, PROBABILITIES, toys.CLASSES)
     counts = {(row["actual"], row["predicted"]): row["count"] for row in rows}
     assert len(counts) == 9
     expected = {("down", "down"): 2, ("down", "level"): 1, ("level", "level"): 2, ("up", "down"): 1}
@@ -196,7 +196,7 @@ def test_confusion_counts_every_sequence_once() -> None:
 
 def test_calibration_puts_each_prediction_in_the_bin_of_its_confidence() -> None:
     probabilities = float32([[0.55, 0.45], [0.58, 0.42], [0.08, 0.92], [0, 1]])
-    rows = evaluation.calibration(np.array([0, 1, 1, 1]), probabilities, 10)
+    rows = metrics.calibration(np.array([0, 1, 1, 1]), probabilities, 10)
     assert [list(row.values()) for row in rows] == [
         [pytest.approx(0.565), 0.5, 2],
         [pytest.approx(0.96), 1.0, 2],  # certainty belongs to the last bin
@@ -212,7 +212,7 @@ def random_answers(num_sequences: int, seed: int) -> tuple[np.ndarray, np.ndarra
 @given(num_sequences=st.integers(1, 40), num_bins=st.integers(1, 12), seed=st.integers(0, 99))
 def test_calibration_adds_up_to_the_accuracy(num_sequences: int, num_bins: int, seed: int) -> None:
     labels, probabilities = random_answers(num_sequences, seed)
-    rows = evaluation.calibration(labels, probabilities, num_bins)
+    rows = metrics.calibration(labels, probabilities, num_bins)
     assert_adds_up(rows, labels, probabilities)
     assert [row["confidence"] for row in rows] == sorted(float(str(row["confidence"])) for row in rows)
 
@@ -223,7 +223,7 @@ def test_calibration_adds_up_to_the_accuracy(num_sequences: int, num_bins: int, 
 )
 def test_length_slices_add_up_and_never_overlap(lengths: list[int], num_slices: int, seed: int) -> None:
     labels, probabilities = random_answers(len(lengths), seed)
-    rows = evaluation.length_slices(labels, probabilities, np.array(lengths), num_slices)
+    rows = metrics.length_slices(labels, probabilities, np.array(lengths), num_slices)
     assert_adds_up(rows, labels, probabilities)
     assert len(rows) <= num_slices
     edges = [int(str(row[edge])) for row in rows for edge in ("shortest", "longest")]
@@ -241,5 +241,5 @@ def assert_adds_up(rows: list[dict[str, object]], labels: np.ndarray, probabilit
 
 def test_length_slices_hold_about_as_many_sequences_each() -> None:
     labels, probabilities = random_answers(100, 0)
-    rows = evaluation.length_slices(labels, probabilities, np.arange(1, 101), 4)
+    rows = metrics.length_slices(labels, probabilities, np.arange(1, 101), 4)
     assert [(row["shortest"], row["longest"]) for row in rows] == [(1, 25), (26, 50), (51, 75), (76, 100)]

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from rnnflow.evaluation import scoring
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 from rnnflow.sequences import parquet
 from rnnflow.serving.predictor import Predictor
 from tests import toys

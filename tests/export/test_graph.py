@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
-from rnnflow.export import graph as onnx_graph
+from rnnflow.export.graph import build, serialise, version_number
 from rnnflow.export.version import VERSION
-from rnnflow.params import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
+from rnnflow.params.models import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
 from rnnflow.runtime.provenance import ROOT
 from tests import toys
 
@@ -35,7 +35,7 @@ def session(params: ModelParams) -> onnxruntime.InferenceSession:
 
 
 def content(params: ModelParams) -> bytes:
-    return onnx_graph.serialise(onnx_graph.build(toys.random_classifier(params), {"name": "toy"}))
+    return serialise(build(toys.random_classifier(params), {"name": "toy"}))
 
 
 def test_equal_models_give_equal_bytes_in_every_process(tmp_path: Path) -> None:
@@ -128,14 +128,14 @@ def test_the_mean_pooling_divides_by_the_steps_that_are_left(missing: Missing) -
 
 def test_the_properties_come_back_as_given() -> None:
     properties = {"name": "toy", "classes": '["ä", "b"]'}
-    proto = onnx_graph.build(toys.random_classifier(LSTM), properties)
-    runtime = onnxruntime.InferenceSession(onnx_graph.serialise(proto), providers=["CPUExecutionProvider"])
+    proto = build(toys.random_classifier(LSTM), properties)
+    runtime = onnxruntime.InferenceSession(serialise(proto), providers=["CPUExecutionProvider"])
     assert runtime.get_modelmeta().custom_metadata_map == properties
 
 
 def test_the_file_introduces_itself_to_those_who_know_nothing_of_rnnflow() -> None:
-    proto = onnx_graph.build(toys.random_classifier(LSTM), {}, model_version=7)
-    serialised = onnx_graph.serialise(proto)
+    proto = build(toys.random_classifier(LSTM), {}, model_version=7)
+    serialised = serialise(proto)
     seen = onnxruntime.InferenceSession(serialised, providers=["CPUExecutionProvider"]).get_modelmeta()
     assert (seen.producer_name, onnx.load_from_string(serialised).producer_version) == ("rnnflow", VERSION)
     assert seen.version == 7
@@ -147,9 +147,9 @@ def test_the_file_introduces_itself_to_those_who_know_nothing_of_rnnflow() -> No
 
 @pytest.mark.parametrize("md5", ["0" * 32, "f" * 32])
 def test_the_number_of_any_version_fits_into_the_file(md5: str) -> None:
-    number = onnx_graph.version_number(md5)
+    number = version_number(md5)
     assert f"{number:015x}" == md5[:15]
-    assert onnx_graph.build(toys.random_classifier(LSTM), {}, number).model_version == number
+    assert build(toys.random_classifier(LSTM), {}, number).model_version == number
 
 
 def test_a_plain_model_has_a_graph_of_a_few_nodes() -> None:

@@ -1,6 +1,7 @@
 import json
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.classifier.preparation import SEQUENCE_VARIANCE_FLOOR
 from rnnflow.export import graph as onnx_graph
+from rnnflow.export.graph import build, serialise
 from rnnflow.export.parity import largest_difference
-from rnnflow.params import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
+from rnnflow.params.models import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
 from rnnflow.serving.predictor import METADATA_NAMES, Predictor
 from tests import toys
 
@@ -28,7 +31,7 @@ LENGTHS = (6,)
 
 def predictor(model: SequenceClassifier, folder: Path) -> Predictor:
     path = folder / "model.onnx"
-    path.write_bytes(onnx_graph.serialise(onnx_graph.build(model, PROPERTIES)))
+    path.write_bytes(serialise(build(model, PROPERTIES)))
     return Predictor(path)
 
 
@@ -54,10 +57,10 @@ def test_onnx_answers_as_pytorch_does(
 
 @pytest.mark.parametrize(
     ("missing", "scaling", "downsampling", "differences"),
-    [*product(toys.MISSING, toys.SCALINGS, [1, 2, 3], [False, True])],
+    [*product(toys.MISSING, [*toys.SCALINGS, toys.SCALING_LISTS[1]], [1, 3], [False, True])],
 )
 def test_onnx_prepares_as_pytorch_does(
-    tmp_path: Path, missing: Missing, scaling: Scaling, downsampling: int, differences: bool
+    tmp_path: Path, missing: Missing, scaling: Scaling | list[Scaling], downsampling: int, differences: bool
 ) -> None:
     params = ModelParams(
         cell="gru",
@@ -90,7 +93,7 @@ def test_any_constant_that_is_changed_shows(tmp_path: Path, cell: Cell) -> None:
     with torch.no_grad():
         for parameter in model.parameters():  # so that gates in a wrong order show as well
             parameter.normal_()
-    original = onnx_graph.build(model, PROPERTIES)
+    original = build(model, PROPERTIES)
     num_changed = 0
     for index, constant in enumerate(original.graph.initializer):
         array = numpy_helper.to_array(constant)
@@ -99,7 +102,7 @@ def test_any_constant_that_is_changed_shows(tmp_path: Path, cell: Cell) -> None:
         proto = onnx.ModelProto()
         proto.CopyFrom(original)
         proto.graph.initializer[index].CopyFrom(numpy_helper.from_array(np.flip(array).copy(), constant.name))
-        (tmp_path / "model.onnx").write_bytes(onnx_graph.serialise(proto))
+        (tmp_path / "model.onnx").write_bytes(serialise(proto))
         difference = largest_difference(model, Predictor(tmp_path / "model.onnx"), BATCH_SIZES, LENGTHS)
         assert difference > 1e-4, constant.name
         num_changed += 1
@@ -115,10 +118,10 @@ def test_a_model_that_answers_nan_is_infinitely_far(tmp_path: Path) -> None:
 
 def test_a_backward_direction_that_starts_in_the_padding_shows(tmp_path: Path) -> None:
     model = toys.random_classifier(ModelParams(cell="gru", hidden_size=5, bidirectional=True))
-    proto = onnx_graph.build(model, PROPERTIES)
+    proto = build(model, PROPERTIES)
     (node,) = (node for node in proto.graph.node if node.op_type == "GRU")
     node.input[4] = ""  # its lengths
-    (tmp_path / "model.onnx").write_bytes(onnx_graph.serialise(proto))
+    (tmp_path / "model.onnx").write_bytes(serialise(proto))
     broken = Predictor(tmp_path / "model.onnx")
     assert largest_difference(model, broken, [1], [5]) <= 1e-5  # one sequence has no padding
     assert largest_difference(model, broken, [7], [5]) > 1e-3
@@ -140,13 +143,30 @@ def test_a_model_that_should_refuse_and_answers_shows(
     assert largest_difference(model, file, [3], [5]) == np.inf
 
 
+@pytest.mark.parametrize("scaling", ["sequence", ["global", "sequence"], ["compressed", "sequence"]])
+def test_an_onnx_file_that_hides_small_sequences_shows(tmp_path: Path, scaling: Any) -> None:
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, scaling=scaling))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    proto = onnx_graph.build(model, PROPERTIES)
+    (node,) = (node for node in proto.graph.node if node.op_type == "Greater")  # a range that is none counts as 1
+    for constant in proto.graph.initializer:
+        if constant.name == node.input[1]:
+            constant.CopyFrom(numpy_helper.from_array(np.array(np.inf, np.float32), constant.name))
+        elif np.array_equal(numpy_helper.to_array(constant), np.float32(SEQUENCE_VARIANCE_FLOOR)):
+            constant.CopyFrom(numpy_helper.from_array(np.array(1e-4, np.float32), constant.name))
+    (tmp_path / "model.onnx").write_bytes(onnx_graph.serialise(proto))
+    assert largest_difference(model, Predictor(tmp_path / "model.onnx"), [7], [6]) > 1e-3
+
+
 @pytest.mark.parametrize("missing", ["forward_fill", "mask"])
 def test_an_onnx_file_of_another_policy_shows(tmp_path: Path, missing: Missing) -> None:
     model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, missing=missing))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_()
-    proto = onnx_graph.build(model, PROPERTIES)
+    proto = build(model, PROPERTIES)
     if missing == "forward_fill":
         (scan,) = (node for node in proto.graph.node if node.op_type == "Scan")
         fill = scan.attribute[0].g.node[1]
@@ -155,5 +175,5 @@ def test_an_onnx_file_of_another_policy_shows(tmp_path: Path, missing: Missing) 
     else:
         (flag,) = (node for node in proto.graph.node if node.op_type == "Not")
         flag.op_type = "Identity"
-    (tmp_path / "model.onnx").write_bytes(onnx_graph.serialise(proto))
+    (tmp_path / "model.onnx").write_bytes(serialise(proto))
     assert largest_difference(model, Predictor(tmp_path / "model.onnx"), [7], [6]) > 1e-3

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from flows import promote
 from rnnflow.evaluation.scoring import ids_of
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 from rnnflow.runtime.provenance import ROOT, folder_md5
 from rnnflow.serving.predictor import Predictor
 from tests import toys

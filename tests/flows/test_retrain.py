@@ -28,7 +28,7 @@ class Person:
     def retrain(self, *arguments: str, expected: int = 0, environment: Mapping[str, str] | None = None) -> str:
         """Return what the command prints; its state folder is beside the clone."""
         state = {"RNNFLOW_STATE": str(self.project.folder.with_name("state"))}
-        command = (sys.executable, "-m", "flows.retrain", *arguments)
+        command = (sys.executable, "-m", "flows", *arguments)
         return self.server.run(
             *command, folder=self.project.folder, expected=expected, environment=state | dict(environment or {})
         )
@@ -63,9 +63,43 @@ def person(trained: Person, tmp_path: Path) -> Person:
 
 def test_a_second_run_says_of_every_stage_that_it_is_up_to_date(trained: Person) -> None:
     printed = trained.retrain()
+    assert printed == "".join(f"{stage}: up to date\n" for stage in STAGES) + "Completed: up to date\n"
+    assert not trained.project.git("status", "--porcelain")
+
+
+def test_a_run_that_has_to_push_says_the_same_through_prefect(trained: Person) -> None:
+    printed = trained.retrain("--push")
     assert printed.count("Finished in state Completed('up to date')") == len(STAGES) + 1
     assert "Completed: up to date\n" in printed
-    assert not trained.project.git("status", "--porcelain")
+
+
+WITHOUT_PREFECT = {
+    "nothing to do": ([], 0),
+    "an entry that is not there": (["-S", "models.rnn.hidden_sise=8"], 2),
+    "a value of the wrong type": (["-S", "train.epochs=many"], 2),
+    "an unknown stage": (["trin", "--update"], 2),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_PREFECT)
+def test_what_needs_no_prefect_is_said_before_it_is_loaded(trained: Person, case: str) -> None:
+    arguments, status = WITHOUT_PREFECT[case]
+    script = f"""
+import sys
+from flows.__main__ import main
+try:
+    main({arguments})
+finally:
+    print(*(name for name in sys.modules if name.split(".")[0] in ("prefect", "torch")))
+"""
+    printed = trained.server.run(sys.executable, "-c", script, folder=trained.project.folder, expected=status)
+    assert ("Completed: up to date\n\n" in printed) if status == 0 else (printed.startswith("\nerror: ")), printed
+
+
+def test_the_flow_is_also_called_by_the_name_of_its_module(trained: Person) -> None:
+    command = (sys.executable, "-m", "flows.retrain", "-S", "train.epochs=many")
+    printed = trained.server.run(*command, folder=trained.project.folder, expected=2)
+    assert printed.startswith("error: overrides: params.yaml: train.epochs: ")
 
 
 def test_a_run_in_place_is_what_dvc_repro_would_have_made(trained: Person) -> None:
@@ -74,7 +108,8 @@ def test_a_run_in_place_is_what_dvc_repro_would_have_made(trained: Person) -> No
 
 
 def test_only_the_stages_that_were_asked_for_are_looked_at(trained: Person) -> None:
-    printed = trained.retrain("train")
+    assert trained.retrain("train") == "generate: up to date\ntrain@rnn: up to date\nCompleted: up to date\n"
+    printed = trained.retrain("train", "--push")
     assert [stage for stage in STAGES if f"Task run '{stage}'" in printed] == ["generate", "train@rnn"]
 
 
@@ -90,7 +125,7 @@ MISTAKES = {
 MAKE_MISTAKES = """
 import json
 import sys
-from flows.retrain import main
+from flows.__main__ import main
 for arguments in json.loads(sys.argv[1]):
     try:
         main(arguments)
@@ -128,7 +163,7 @@ def test_a_mistake_in_the_settings_is_one_line(person: Person) -> None:
 
 
 def test_a_server_that_does_not_answer_is_named(trained: Person) -> None:
-    printed = trained.retrain(expected=2, environment={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    printed = trained.retrain("--push", expected=2, environment={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
     assert "error: http://127.0.0.1:9/api: no Prefect server answers" in printed
 
 
@@ -186,7 +221,7 @@ def test_a_run_shows_its_results_and_one_with_nothing_to_do_adds_none(person: Pe
     assert float(shown(person, "progress-train-rnn")[-1]) == 100
     assert branch in shown(person, "published")[-1]
     before = {key: shown(person, key) for key in ("results", "metrics", "published", "progress-train-rnn")}
-    assert "Completed: up to date" in person.retrain()
+    assert "Completed: up to date" in person.retrain("--push")
     assert {key: shown(person, key) for key in before} == before
 
 

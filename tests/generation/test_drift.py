@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from rnnflow.generation.drift import Profile, differences, load_reference
-from rnnflow.params import DriftParams, GenerateParams
+from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.runtime.errors import InputError
 from stages.generate import generate
 from tests.deliveries import table

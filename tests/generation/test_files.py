@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rnnflow.generation.splitting import SPLITS
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.provenance import ROOT
 from rnnflow.sequences import dataset
 from stages.generate import generate
@@ -263,7 +263,7 @@ PEAK_MB = """
 import sys
 from pathlib import Path
 import pyarrow as pa
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.provenance import ROOT
 from stages.generate import generate
 settings = {"source": "files", "split": {"validation": 0.25, "test": 0.25}, "shard_rows": 1000}

@@ -12,7 +12,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from rnnflow.generation.splitting import SPLITS
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 from stages.generate import generate

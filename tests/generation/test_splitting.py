@@ -18,7 +18,7 @@ from rnnflow.generation.splitting import (
     key_hashes,
 )
 from rnnflow.generation.splitting import assign as assign_hashes
-from rnnflow.params import SplitParams
+from rnnflow.params.generate import SplitParams
 
 KEYS = st.lists(st.text(max_size=8), max_size=30)
 SEEDS = st.integers(0, 2**63 - 1)

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,69 +20,13 @@ from rnnflow.cli import main
 from rnnflow.generation.sources.files import open_all
 from rnnflow.inspection import windows_of
 from rnnflow.inspection.recordings import Recordings
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
-from stages.generate import generate
+from tests.inspecting import generated, promised, section
 from tests.layouts import LAYOUTS, as_csv, folders, lists_of_features, one_stream, recordings, subjects_who_change
 
 DEFAULT_NAMES = {"recording": "id", "activity": "label"}
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    folder = tmp_path / "data" / "raw"
-    folder.mkdir(parents=True)
-    return folder
-
-
-@pytest.fixture
-def inspected(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def run(*arguments: object) -> str:
-        """Return what the command prints; it must end well."""
-        capsys.readouterr()
-        main(["inspect", *map(str, arguments)])
-        captured = capsys.readouterr()
-        assert captured.err == ""
-        return captured.out
-
-    return run
-
-
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
-    def run(*arguments: object) -> tuple[str, str]:
-        """Return what the command prints, and the one line that it ends with."""
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            main(["inspect", *map(str, arguments)])
-        assert exit_.value.code == 2
-        captured = capsys.readouterr()
-        (line,) = captured.err.splitlines()
-        assert line.startswith("error: ")
-        return captured.out, line
-
-    return run
-
-
-def section(output: str) -> dict[str, Any]:
-    """Return the printed section as params.yaml would be read."""
-    (text,) = re.findall(r"^generate:\n(?:  .*\n)+", output, re.MULTILINE)
-    return YAML(typ="safe").load(text)["generate"]
-
-
-def generated(content: dict[str, Any], raw: Path, target: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the sequences of each split that stage generate makes with the section."""
-    generate(GenerateParams.model_validate(content), raw, target / "sequences", {}, target / "report")
-    return {
-        folder.name: [row for file in folder.glob("*.parquet") for row in pq.read_table(file).to_pylist()]
-        for folder in (target / "sequences").iterdir()
-    }
-
-
-def promised(output: str) -> dict[str, int]:
-    line = next(line for line in output.splitlines() if line.startswith("would be"))
-    return {name: int(count.replace(",", "")) for name, count in re.findall(r"(\w+) ([\d,]+\d|\d)", line[8:])}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -316,6 +259,17 @@ def test_long_sequences_bring_advice_to_downsample(raw: Path, inspected: Callabl
     assert "(about 30 steps) and differences: true" in inspected(raw)
 
 
+def test_sizes_that_differ_by_orders_of_magnitude_bring_advice_to_scale(
+    raw: Path, inspected: Callable[..., str]
+) -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.array([0.01, 100.0]).repeat(15)[:, None]
+    np.savez(raw / "a.npz", data=rng.normal(size=(30, 20)) * sizes, target=np.arange(30) % 7 % 2)
+    assert "try models.<name>.scaling: [global, compressed, sequence]" in " ".join(inspected(raw).split())
+    np.savez(raw / "a.npz", data=rng.normal(size=(30, 20)), target=np.arange(30) % 7 % 2)
+    assert "orders of magnitude" not in inspected(raw)
+
+
 def test_data_is_compared_with_a_reference(raw: Path, tmp_path: Path, inspected: Callable[..., str]) -> None:
     as_csv(",", **DEFAULT_NAMES)(raw)
     generated({"source": "files"}, raw, tmp_path)
@@ -333,7 +287,7 @@ def test_data_is_compared_with_a_reference(raw: Path, tmp_path: Path, inspected:
         ("a.csv", b"", "empty"),
         ("a.csv", b"\xff\xfe\x00\x00garbage\x00", "UTF-8"),
         ("a.csv", b"id,label,x\n", "no sequences"),
-        ("a.csv", b"1.0,2.0\n3.0,4.0\n", "names of the columns"),
+        ("a.csv", b"1.0,2.0\n3.0,4.0\n", "column 'label' is missing, there are column_0, column_1"),
         ("a.csv", b"x,x\n1,2\n", "two columns are called 'x'"),
         ("a.csv.gz", b"no gzip", "cannot be read"),
         ("a.parquet", b"PAR1 nothing PAR1", "Parquet"),

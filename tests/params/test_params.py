@@ -1,27 +1,28 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from rnnflow import params
+from rnnflow.params import compare, evaluate, export, generate, models, section, train, whole
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 
 SECTIONS: dict[str, type[BaseModel]] = {
-    "generate": params.GenerateParams,
-    "generate.num_sequences": params.NumSequences,
-    "generate.files": params.FilesParams,
-    "generate.files.columns": params.ColumnNames,
-    "generate.split": params.SplitParams,
-    "generate.drift": params.DriftParams,
-    "train": params.TrainParams,
-    "models.toy": params.ModelParams,
-    "models.cell": params.ModelParams,  # a model may be called like a setting
-    "models.toy.stem": params.StemParams,
-    "evaluate": params.EvaluateParams,
-    "export": params.ExportParams,
-    "compare": params.CompareParams,
+    "generate": generate.GenerateParams,
+    "generate.num_sequences": generate.NumSequences,
+    "generate.files": generate.FilesParams,
+    "generate.files.columns": generate.ColumnNames,
+    "generate.split": generate.SplitParams,
+    "generate.drift": generate.DriftParams,
+    "train": train.TrainParams,
+    "models.toy": models.ModelParams,
+    "models.cell": models.ModelParams,  # a model may be called like a setting
+    "models.toy.stem": models.StemParams,
+    "evaluate": evaluate.EvaluateParams,
+    "export": export.ExportParams,
+    "compare": compare.CompareParams,
 }
 NAMES = [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields]
 
@@ -40,35 +41,35 @@ def changed(place: str, value: object) -> dict[str, Any]:
 
 def refusal(content: object) -> str:
     with pytest.raises(InputError) as refused:
-        params.parse(content)
+        whole.parse(content)
     message = str(refused.value)
     assert "\n" not in message
     return message
 
 
 def test_the_smallest_params_have_a_default_for_all_but_the_cell() -> None:
-    settings = params.parse(changed("models.toy.cell", "gru"))
-    assert settings.model("toy") == params.ModelParams(cell="gru")
-    assert settings.train == params.TrainParams()
+    settings = whole.parse(changed("models.toy.cell", "gru"))
+    assert settings.model("toy") == models.ModelParams(cell="gru")
+    assert settings.train == train.TrainParams()
 
 
 def test_the_defaults_are_those_that_params_yaml_shows() -> None:
-    settings = params.load(ROOT / "params.yaml")
-    assert settings.generate == params.GenerateParams()
-    assert settings.train == params.TrainParams()
-    assert settings.evaluate == params.EvaluateParams()
-    assert settings.export == params.ExportParams()
-    assert settings.compare == params.CompareParams()
+    settings = whole.load(ROOT / "params.yaml")
+    assert settings.generate == generate.GenerateParams()
+    assert settings.train == train.TrainParams()
+    assert settings.evaluate == evaluate.EvaluateParams()
+    assert settings.export == export.ExportParams()
+    assert settings.compare == compare.CompareParams()
 
 
 def test_params_cannot_be_changed() -> None:
-    settings = params.parse(changed("train.epochs", 3))
+    settings = whole.parse(changed("train.epochs", 3))
     with pytest.raises(ValidationError, match="frozen"):
         settings.train.epochs = 4  # type: ignore[misc]
 
 
 def test_a_whole_number_is_a_number() -> None:
-    assert params.parse(changed("train.learning_rate", 1)).train.learning_rate == 1.0
+    assert whole.parse(changed("train.learning_rate", 1)).train.learning_rate == 1.0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -123,6 +124,23 @@ def test_a_missing_section_is_named(section: str) -> None:
         ),
         ("models.toy.cell", "lsmt", "input should be 'rnn', 'lstm' or 'gru', got 'lsmt'"),
         ("models.toy.cell", None, "input should be 'rnn', 'lstm' or 'gru', got None"),
+        (
+            "models.toy.scaling",
+            "local",
+            "expected none, global, compressed, sequence, or a list of them, got 'local'",
+        ),
+        ("models.toy.scaling", [], "expected none, global, compressed, sequence, or a list of them, got []"),
+        (
+            "models.toy.scaling",
+            ["global", {}],
+            "expected none, global, compressed, sequence, or a list of them, got ['global', {}]",
+        ),
+        (
+            "models.toy.scaling",
+            ["sequence", "global", "sequence"],
+            "each kind can be there once, got ['sequence', 'global', 'sequence']",
+        ),
+        ("models.toy.scaling", ["none", "global"], "'none' cannot be combined, got ['none', 'global']"),
         ("models.toy.pooling", "sum", "input should be 'last', 'mean', 'max' or 'mean_max', got 'sum'"),
         ("models.toy.dropout", 1.0, "input should be less than 1, got 1.0"),
         ("models.toy.bidirectional", "yes", "input should be a valid boolean, got 'yes'"),
@@ -182,7 +200,7 @@ def test_a_large_wrong_value_is_shortened() -> None:
 
 
 def test_an_unknown_model_is_answered_with_those_there_are() -> None:
-    settings = params.parse(changed("train.epochs", 3))
+    settings = whole.parse(changed("train.epochs", 3))
     with pytest.raises(InputError, match=r"^params\.yaml: models: no entry 'lstm', there are toy$"):
         settings.model("lstm")
 
@@ -207,7 +225,7 @@ def test_a_file_that_is_no_yaml_of_params_is_refused(text: str, expected: str, t
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(InputError) as refused:
-        params.load(path)
+        whole.load(path)
     message = str(refused.value)
     assert message.startswith(f"{path}: {expected.strip()}")
     assert "\n" not in message
@@ -215,16 +233,58 @@ def test_a_file_that_is_no_yaml_of_params_is_refused(text: str, expected: str, t
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"params\.yaml: no such file"):
-        params.load(tmp_path / "params.yaml")
+        whole.load(tmp_path / "params.yaml")
 
 
 def test_a_folder_is_no_file_of_params(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a directory, expected a YAML file"):
-        params.load(tmp_path)
+        whole.load(tmp_path)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes("épochs".encode("latin-1"))
     with pytest.raises(InputError, match="expected UTF-8 text"):
-        params.load(path)
+        whole.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train: {}", "no entry 'models', there are train"),
+        ("models: {}", "models: no entry 'toy', there are "),
+        ("models:", "models: expected names with values, got None"),
+        ("models: {toy: }", "models.toy: expected names with values, got None"),
+        ("models: {toy: {cell: GRU}}", "models.toy.cell: input should be 'rnn', 'lstm' or 'gru', got 'GRU'"),
+        ("models: {toy: {cell: gru, pool: max}}", "models.toy.pool: unknown parameter; did you mean 'pooling'?"),
+    ],
+)
+def test_an_entry_that_is_not_there_or_wrong_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as refused:
+        models.load_model(path, "toy")
+    assert str(refused.value) == f"{path}: {expected}"
+
+
+@pytest.mark.parametrize("name", ["RNN", "my model", "x; touch y", "", "a/b"])
+def test_a_model_is_not_read_under_a_name_that_a_shell_would_take_apart(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no name of lower-case letters"):
+        models.load_model(tmp_path / "params.yaml", name)
+
+
+def test_a_section_is_read_without_a_look_at_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("train: {epochs: 3}\nmodels: {broken: {cell: GRU}, toy: {cell: gru}}\nevaluate: nothing")
+    assert section.load(path, train.TrainParams, "train") == train.TrainParams(epochs=3)
+    assert models.load_model(path, "toy") == models.ModelParams(cell="gru")
+
+
+@pytest.mark.parametrize(
+    "content", [{"models": {"production": {"cell": "gru"}}}, {"models": {"Lstm": {}}}, {"models": 1}, []]
+)
+def test_the_names_of_candidates_are_checked(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"params\.yaml: models: "):
+        compare.load_names(path)

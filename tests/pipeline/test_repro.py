@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow.serving import predictor as inference
+from rnnflow.serving.predictor import Predictor
 from tests.pipeline.conftest import Clone
 
 MODELS = ("rnn", "lstm", "gru")
@@ -40,6 +40,8 @@ def test_a_second_repro_runs_nothing_and_imports_neither_torch_nor_prefect(finis
         ("rnnflow/generation/sources/csv_files.py", {"generate"}),
         ("rnnflow/export/graph.py", {"export"}),
         ("rnnflow/training/loop.py", {"train"}),
+        ("rnnflow/params/generate.py", {"generate"}),
+        ("rnnflow/params/train.py", {"train"}),
         ("stages/compare.py", {"compare"}),
     ],
 )
@@ -55,7 +57,7 @@ def test_a_change_of_code_makes_the_stages_stale_that_import_from_its_folder(
 def test_every_model_has_its_files_and_they_say_where_they_came_from(finished: Clone) -> None:
     lock = YAML(typ="safe").load(finished.read("dvc.lock"))["stages"]
     for name in MODELS:
-        predictor = inference.Predictor(finished.folder / f"models/{name}/model.onnx")
+        predictor = Predictor(finished.folder / f"models/{name}/model.onnx")
         outs = {out["path"]: out["md5"] for out in lock[f"train@{name}"]["outs"]}
         deps = {dep["path"]: dep["md5"] for dep in lock[f"train@{name}"]["deps"]}
         md5 = predictor.metadata["md5"]
@@ -90,7 +92,7 @@ def test_changing_one_model_runs_that_model_alone(copy_of_finished: Clone) -> No
     assert printed.count("Running stage") == 4
     shown = json.loads(copy_of_finished.run("dvc", "exp", "show", "--json"))
     assert len(shown[1]["experiments"]) == 1
-    model = inference.Predictor(copy_of_finished.folder / "models/gru/model.onnx").metadata["model"]
+    model = Predictor(copy_of_finished.folder / "models/gru/model.onnx").metadata["model"]
     assert model["hidden_size"] == 8
 
 

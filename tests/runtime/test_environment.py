@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rnnflow import engines
-from rnnflow.params import Engine
+from rnnflow.params.train import Engine
 from rnnflow.runtime import environment
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT

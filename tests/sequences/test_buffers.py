@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 from rnnflow.sequences import buffers, dataset
@@ -83,8 +83,8 @@ def test_a_training_on_mapped_sequences_has_the_same_bits(monkeypatch: pytest.Mo
     inside = training(model, toy_split(80), **AUGMENTATION)
     monkeypatch.setattr(buffers, "MIB", 1)  # the budget, in bytes
     mapped = training(model, toy_split(80), memory_budget_mb=100, **AUGMENTATION)
-    assert isinstance(mapped.sequences.values, np.memmap)
-    assert not isinstance(inside.sequences.values, np.memmap)
+    assert isinstance(mapped.batches.sequences.values, np.memmap)
+    assert not isinstance(inside.batches.sequences.values, np.memmap)
     for run in (inside, mapped):
         run.run()
     assert inside.weights.tobytes() == mapped.weights.tobytes()

@@ -1,4 +1,6 @@
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,23 @@ def test_write_then_load_returns_the_same_sequences(
     assert split.labels.dtype == np.int32
     assert not split.labels.flags.writeable
     assert split.class_counts == [labels.count(name) for name in split.classes]
+
+
+def test_a_split_is_loaded_without_pandas(tmp_path: Path) -> None:
+    """It would take .3 s of every stage, and Arrow imports it wherever it is installed."""
+    write_table(tmp_path / "part.parquet", table([np.zeros((3, 1), np.float32)] * 2, ["b", "a"]))
+    program = "import pathlib, sys; from rnnflow.sequences import dataset; dataset.load(pathlib.Path(sys.argv[1]))"
+    show = "print(*sys.modules)"
+    command = [sys.executable, "-c", f"{program}; {show}", str(tmp_path)]
+    imported = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "pyarrow" in imported
+    assert "pandas" not in imported
+
+
+def test_a_dictionary_may_hold_labels_that_do_not_occur(tmp_path: Path) -> None:
+    rows = table([np.zeros((3, 1), np.float32)] * 3, ["b", "a", "c"])
+    write_table(tmp_path / "part.parquet", rows.slice(1))
+    assert load(tmp_path).classes == ("a", "c")
 
 
 def test_the_range_of_lengths_is_shortest_median_and_longest(tmp_path: Path) -> None:

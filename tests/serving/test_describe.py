@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from rnnflow.params import ModelParams
-from rnnflow.serving import describe as results
+from rnnflow.params.models import ModelParams
+from rnnflow.serving import describe
 from rnnflow.serving.predictor import Predictor
 from tests import toys
 
@@ -48,7 +48,7 @@ def test_the_revision_is_the_first_whose_lock_names_the_md5(repository: Path) ->
     commit(repository, "Train it", "md5: abc\n")
     commit(repository, "Train another", "md5: abc\nmd5: def\n")
     commit(repository, "Train it no more", "md5: def\n")
-    found = results.find_revision("abc", repository)
+    found = describe.find_revision("abc", repository)
     assert found is not None
     short, _, subject = found.split(" ", 2)
     assert subject == "Train it"
@@ -60,22 +60,22 @@ def test_the_revision_is_found_on_a_branch_and_from_a_folder_below(repository: P
     commit(repository, "Retrain", "md5: abc\n")
     git(repository, "checkout", "main")
     (repository / "models").mkdir()
-    assert str(results.find_revision("abc", repository / "models")).endswith("Retrain")
+    assert str(describe.find_revision("abc", repository / "models")).endswith("Retrain")
 
 
 def test_there_is_no_revision_without_the_md5_or_outside_a_repository(
     repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert results.find_revision("abc", repository) is None
-    assert results.find_revision("000", tmp_path_factory.mktemp("no_repository")) is None
+    assert describe.find_revision("abc", repository) is None
+    assert describe.find_revision("000", tmp_path_factory.mktemp("no_repository")) is None
 
 
 def test_describe_says_what_a_model_is_and_which_revision_made_it(path: Path, repository: Path) -> None:
     weights = Predictor(path).metadata["md5"]["weights"]
     path = Path(shutil.copy(path, repository / "model.onnx"))
-    assert "in no dvc.lock" in text(results.description(path))
+    assert "in no dvc.lock" in text(describe.description(path))
     commit(repository, "Train it", f"md5: {weights}\n")
-    described = text(results.description(path))
+    described = text(describe.description(path))
     for part in ("cell gru", "hidden_size 4", "x, y", "down, level, up", "1 to 9 steps, median 5", "accuracy 0.75"):
         assert part in described
     for md5 in Predictor(path).metadata["md5"].values():
@@ -85,7 +85,7 @@ def test_describe_says_what_a_model_is_and_which_revision_made_it(path: Path, re
 
 def test_a_comparison_has_a_line_for_each_model_in_the_order_given(path: Path, tmp_path: Path) -> None:
     other = toys.exported(tmp_path / "rnn", toys.random_classifier(ModelParams(cell="rnn", hidden_size=9)))
-    lines = [line for line in text(results.comparison([other, path])).splitlines() if "toy" in line]
+    lines = [line for line in text(describe.comparison([other, path])).splitlines() if "toy" in line]
     assert [
         str(Predictor(file).metadata["num_parameters"]) in line for file, line in zip([other, path], lines, strict=True)
     ]
@@ -94,4 +94,4 @@ def test_a_comparison_has_a_line_for_each_model_in_the_order_given(path: Path, t
 
 
 def test_latency_is_measured(path: Path) -> None:
-    assert results.latency_microseconds(Predictor(path)) > 0
+    assert describe.latency_microseconds(Predictor(path)) > 0

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnnflow.classifier.model import SequenceClassifier
-from rnnflow.params import Cell, ModelParams
+from rnnflow.params.models import Cell, ModelParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 from rnnflow.serving.predict_files import predict_file

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from rnnflow.classifier.model import SequenceClassifier
-from rnnflow.params import Cell, Missing, ModelParams
+from rnnflow.params.models import Cell, Missing, ModelParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 from rnnflow.serving.predictor import CHUNK_SIZE, Predictor

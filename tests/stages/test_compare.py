@@ -10,7 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 from rnnflow.evaluation.scoring import ids_of
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 from rnnflow.runtime.provenance import folder_md5
 from rnnflow.serving.predictor import Predictor
 from stages import compare
@@ -55,10 +55,10 @@ def folder(template: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def change_params(folder: Path, *models: str, train: dict[str, Any] | None = None, **compared: Any) -> None:
+def change_params(folder: Path, *models: str, **compared: Any) -> None:
     few = {"min_class_sequences": 50}
     named = {name: {"cell": "gru"} for name in models}
-    toys.write_params(folder, models=named, train=train or {}, compare=few | compared)
+    toys.write_params(folder, models=named, compare=few | compared)
 
 
 def labels(folder: Path) -> list[str]:
@@ -182,11 +182,6 @@ def test_it_names_the_classes_that_are_too_small_to_prove_anything(folder: Path)
     produce(folder, "poor")
     change_params(folder, "good", min_class_sequences=100)
     assert verdict(folder)["remarks"] == ["too few test sequences to rule out a loss above the margin: class up (67)"]
-
-
-def test_it_says_that_a_final_fit_has_seen_what_chose(folder: Path) -> None:
-    change_params(folder, "poor", "good", train={"final_fit": True})
-    assert verdict(folder)["remarks"] == ["train.final_fit: the models were trained on the split that chose among them"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnflow.params import Cell, ModelParams
+from rnnflow.params.models import Cell, ModelParams
 from stages import evaluate
 from tests import toys
 

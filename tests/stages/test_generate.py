@@ -181,10 +181,6 @@ def test_params_that_cannot_be_read_are_refused(
         ({"generate": {"length": "5"}}, "generate.length: input should be a valid integer, got '5'"),
         ({"generate": {"length": 0}}, "generate.length: input should be greater than or equal to 1, got 0"),
         ({"generate": {"source": "audio"}}, "generate.source: input should be 'sum_sign', 'adding', 'files', 'japanese_vowels', 'basic_motions', 'italy_power_demand', 'gun_point', 'digits' or 'spoken_digits', got 'audio'"),
-        ({"models": {}}, "models: expected at least one entry, got {}"),
-        ({"models": None}, "models: expected names with values, got None"),
-        ({"models": {"a": {"cell": "GRU"}}}, "models.a.cell: input should be 'rnn', 'lstm' or 'gru', got 'GRU'"),
-        ({"models": {"a": {"cell": "gru", "pooling": "max_mean"}}}, "models.a.pooling: input should be 'last', 'mean', 'max' or 'mean_max', got 'max_mean'"),
     ],
 )  # fmt: skip
 def test_wrong_params_are_refused(
@@ -221,7 +217,7 @@ def test_a_source_that_gives_too_little_is_refused(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (without("label"), "raw/b.parquet: column 'label' is missing, there are id, sequence"),
+        (without("label"), "raw/b.parquet: column 'label' is missing, there are id, sequence; classes in a table of their own have generate.files.labels"),
         (columns() | {"label": [0.5] * 40}, "raw/b.parquet: column 'label' is double, expected text or whole numbers"),
         (with_entry("id", 3, None), "raw/b.parquet: row 3: column 'id' is empty"),
         (with_entry("label", 3, None), "raw/b.parquet: row 3: column 'label' is empty"),

@@ -89,11 +89,15 @@ def test_a_training_killed_in_a_random_epoch_and_repeated_writes_the_same_bytes(
     print(f"random seed {seed}")
     state = tmp_path / "state"
     with start(folder, tmp_path / "killed", state) as process:
-        kill_after(random.Random(seed).randint(1, 40), process, state)
+        kill_after(random.Random(seed).randint(2, 40), process, state)
     (saved,) = (state / "resume").glob("*.safetensors")
     assert not (tmp_path / "killed/checkpoint.safetensors").exists()
 
-    run(folder, tmp_path / "killed", state)
+    with safe_open(saved, "np") as content:
+        num_done = len(json.loads(content.metadata()["rnnflow"])["history"])
+    first, *others = [line for line in run(folder, tmp_path / "killed", state).splitlines() if MODEL in line]
+    assert first == f"{MODEL} on cpu: continues at epoch {num_done + 1}"
+    assert all(int(line.split("epoch ")[1].split("/")[0]) > num_done for line in others)
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     assert not saved.exists()
 

@@ -4,8 +4,9 @@ import pytest
 from rnnflow import engines
 from rnnflow.classifier import parameters
 from rnnflow.engines.interface import Engine, EngineConfig
-from rnnflow.params import ModelParams, TrainParams
-from rnnflow.training.augmentation import Changes, cropped, draw, dropout
+from rnnflow.params.models import ModelParams
+from rnnflow.params.train import TrainParams
+from rnnflow.training.augmentation import Augmentation, crop, draw
 
 LENGTHS = [10, 7, 4, 1]
 EVERYTHING = {"jitter": 0.1, "random_scale": 0.2, "time_mask": 0.3}
@@ -30,10 +31,10 @@ def batch(num_repeats: int = 1) -> tuple[np.ndarray, np.ndarray]:
     return valid[:, :, None].repeat(2, axis=2), lengths
 
 
-def changed(prepared: np.ndarray, changes: Changes, engine: Engine) -> np.ndarray:
-    """Return a batch after its changes; it must stay as it is itself."""
+def augmented(prepared: np.ndarray, augmentation: Augmentation, engine: Engine) -> np.ndarray:
+    """Return a batch after its augmentation; it must stay as it is itself."""
     before = prepared.copy()
-    result = np.asarray(changes.applied(engine.array(prepared), engine))
+    result = np.asarray(augmentation.apply(engine.array(prepared), engine))
     np.testing.assert_array_equal(prepared, before)
     assert result.dtype == np.float32
     return result
@@ -43,10 +44,10 @@ def test_the_defaults_change_nothing_and_draw_nothing(engine: Engine) -> None:
     prepared, lengths = batch()
     rng = generator()
     before = rng.bit_generator.state
-    changes = draw(lengths, TrainParams(), 2, 2, rng)
-    assert changes == Changes(None, None, None)
+    augmentation = draw(lengths, TrainParams(), 2, 2, rng)
+    assert augmentation == Augmentation(None, None, None)
     inputs = engine.array(prepared)
-    assert changes.applied(inputs, engine) is inputs
+    assert augmentation.apply(inputs, engine) is inputs
     assert rng.bit_generator.state == before
 
 
@@ -57,15 +58,15 @@ def test_the_generator_decides_and_the_batch_stays_as_it_is(name: str, is_ragged
     lengths = lengths if is_ragged else np.full(len(LENGTHS), 10)
     params = TrainParams.model_validate({name: EVERYTHING[name]})
     rng = generator()
-    first, second = (changed(prepared, draw(lengths, params, 2, 2, rng), engine) for _ in range(2))
-    again = changed(prepared, draw(lengths, params, 2, 2, generator()), engine)
+    first, second = (augmented(prepared, draw(lengths, params, 2, 2, rng), engine) for _ in range(2))
+    again = augmented(prepared, draw(lengths, params, 2, 2, generator()), engine)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, second)
 
 
 def test_jitter_is_gaussian_noise_that_leaves_the_mask_alone(engine: Engine) -> None:
     prepared = np.ones((100, 50, 3), np.float32)
-    noisy = changed(prepared, draw(np.full(100, 50), TrainParams(jitter=0.5), 2, 3, generator()), engine)
+    noisy = augmented(prepared, draw(np.full(100, 50), TrainParams(jitter=0.5), 2, 3, generator()), engine)
     np.testing.assert_array_equal(noisy[:, :, 2], prepared[:, :, 2])
     noise = (noisy - prepared)[:, :, :2]
     assert noise.std() == pytest.approx(0.5, rel=0.05)
@@ -74,7 +75,7 @@ def test_jitter_is_gaussian_noise_that_leaves_the_mask_alone(engine: Engine) -> 
 
 def test_a_random_scale_is_one_factor_for_each_sequence_and_feature_and_none_for_the_mask(engine: Engine) -> None:
     prepared = generator(1).random((500, 6, 3), np.float32) + 1
-    scaled = changed(prepared, draw(np.full(500, 6), TrainParams(random_scale=0.2), 2, 3, generator()), engine)
+    scaled = augmented(prepared, draw(np.full(500, 6), TrainParams(random_scale=0.2), 2, 3, generator()), engine)
     factors = scaled / prepared
     np.testing.assert_allclose(factors, np.broadcast_to(factors[:, :1], factors.shape), rtol=1e-5, atol=1e-6)
     assert factors[:, 0, :2].std() == pytest.approx(0.2, rel=0.15)
@@ -86,7 +87,7 @@ def test_a_random_scale_is_one_factor_for_each_sequence_and_feature_and_none_for
 def test_a_crop_is_a_stretch_of_the_valid_steps_of_at_least_the_share_that_stays() -> None:
     lengths = np.array(LENGTHS * 300)
     starts = np.arange(len(lengths)) * 100
-    places, left = cropped(starts, lengths, 0.5, generator())
+    places, left = crop(starts, lengths, 0.5, generator())
     seen = set()
     for start, before, place, after in zip(starts, lengths.tolist(), places, left.tolist(), strict=True):
         first = int(place - start) + 1
@@ -101,8 +102,8 @@ def test_a_crop_is_a_stretch_of_the_valid_steps_of_at_least_the_share_that_stays
 def test_the_generator_decides_what_is_cropped_and_the_whole_lengths_stay() -> None:
     starts, lengths = np.arange(50) * 10, np.full(50, 10)
     rng = generator()
-    first, second = (cropped(starts, lengths, 0.5, rng) for _ in range(2))
-    again = cropped(starts, lengths, 0.5, generator())
+    first, second = (crop(starts, lengths, 0.5, rng) for _ in range(2))
+    again = crop(starts, lengths, 0.5, generator())
     for part, same in zip(first, again, strict=True):
         np.testing.assert_array_equal(part, same)
     assert not np.array_equal(first, second)
@@ -111,18 +112,18 @@ def test_the_generator_decides_what_is_cropped_and_the_whole_lengths_stay() -> N
 
 
 def test_a_crop_of_nearly_everything_leaves_a_step() -> None:
-    _, left = cropped(np.zeros(400, np.int64), np.array(LENGTHS * 100), 1 - 1e-16, generator())
+    _, left = crop(np.zeros(400, np.int64), np.array(LENGTHS * 100), 1 - 1e-16, generator())
     assert left.min() == 1
 
 
 def test_sequences_of_one_length_get_several_when_cropped() -> None:
-    _, left = cropped(np.zeros(200, np.int64), np.full(200, 10), 0.3, generator())
+    _, left = crop(np.zeros(200, np.int64), np.full(200, 10), 0.3, generator())
     assert set(left.tolist()) == {7, 8, 9, 10}
 
 
 def test_a_time_mask_is_one_stretch_of_zeros_in_the_valid_steps_of_every_feature(engine: Engine) -> None:
     prepared, lengths = batch(num_repeats=300)
-    result = changed(prepared, draw(lengths, TrainParams(time_mask=0.5), 2, 2, generator()), engine)
+    result = augmented(prepared, draw(lengths, TrainParams(time_mask=0.5), 2, 2, generator()), engine)
     np.testing.assert_array_equal(result[:, :, 0], result[:, :, 1])
     np.testing.assert_array_equal(result[result != 0], prepared[result != 0])
     starts, ends = set(), set()
@@ -139,7 +140,7 @@ def test_a_time_mask_is_one_stretch_of_zeros_in_the_valid_steps_of_every_feature
 
 def test_the_mask_is_blanked_with_what_it_is_about(engine: Engine) -> None:
     prepared = np.ones((200, 10, 3), np.float32)
-    result = changed(prepared, draw(np.full(200, 10), TrainParams(time_mask=0.5), 2, 3, generator()), engine)
+    result = augmented(prepared, draw(np.full(200, 10), TrainParams(time_mask=0.5), 2, 3, generator()), engine)
     assert (result == 0).any()
     np.testing.assert_array_equal(result[:, :, 2], result[:, :, 0])
 
@@ -150,10 +151,10 @@ def test_the_stretch_lies_in_what_the_crop_has_left(engine: Engine) -> None:
     starts = np.arange(len(lengths)) * 10
     spare = np.full((10, 2), -1, np.float32)
     buffer = engine.buffer(np.concatenate([prepared.reshape(-1, 2), spare]))
-    places, left = cropped(starts, lengths, 0.5, rng)
+    places, left = crop(starts, lengths, 0.5, rng)
     inputs = buffer.take(places, int(left.max()))
     params = TrainParams(random_crop=0.5, time_mask=0.5)
-    result = np.asarray(draw(left, params, 2, 2, rng).applied(inputs, engine))
+    result = np.asarray(draw(left, params, 2, 2, rng).apply(inputs, engine))
     for row, place, start, length in zip(result[:, :, 0].tolist(), places, starts, left.tolist(), strict=True):
         assert row[:length].count(0) == row.count(0) <= length // 2
         counted = range(int(place - start) + 1, int(place - start) + 1 + length)
@@ -162,26 +163,9 @@ def test_the_stretch_lies_in_what_the_crop_has_left(engine: Engine) -> None:
 
 def test_what_is_drawn_together_is_done_in_the_order_scale_noise_mask(engine: Engine) -> None:
     prepared, lengths = batch(num_repeats=10)
-    changes = draw(lengths, TrainParams.model_validate(EVERYTHING), 2, 2, generator())
-    assert changes.factors is not None
-    assert changes.noise is not None
-    assert changes.kept is not None
-    expected = (prepared * changes.factors + changes.noise) * changes.kept
-    np.testing.assert_allclose(changed(prepared, changes, engine), expected, rtol=1e-6, atol=1e-7)
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_dropout_is_zero_for_a_share_and_keeps_the_mean(share: float) -> None:
-    factors = dropout((2, 50, 400), share, generator())
-    assert factors.shape == (2, 50, 400)
-    assert factors.dtype == np.float32
-    assert np.unique(factors).tolist() == [0, np.float32(1 / (1 - share))]
-    assert (factors == 0).mean() == pytest.approx(share, abs=0.01)
-    assert factors.mean() == pytest.approx(1, abs=0.05)
-
-
-def test_the_generator_decides_what_dropout_drops() -> None:
-    rng = generator()
-    first, second = (dropout((100,), 0.5, rng) for _ in range(2))
-    np.testing.assert_array_equal(first, dropout((100,), 0.5, generator()))
-    assert not np.array_equal(first, second)
+    augmentation = draw(lengths, TrainParams.model_validate(EVERYTHING), 2, 2, generator())
+    assert augmentation.factors is not None
+    assert augmentation.noise is not None
+    assert augmentation.time_mask is not None
+    expected = (prepared * augmentation.factors + augmentation.noise) * augmentation.time_mask
+    np.testing.assert_allclose(augmented(prepared, augmentation, engine), expected, rtol=1e-6, atol=1e-7)

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnflow.classifier.preparation import Preparation
-from rnnflow.params import ModelParams
-from rnnflow.sequences.batches import pad
+from rnnflow.params.models import ModelParams, Scaling
 from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.sequences.padding import pad
 from rnnflow.training import fit_preparation
 from tests import toys
 
@@ -100,6 +100,72 @@ def test_without_scaling_nothing_is_fitted() -> None:
     assert deviation.tolist() == [1, 1]
 
 
+def of_all_sizes(seed: int = 0) -> SequenceDataset:
+    """Return fifty sequences of sizes from 0.001 to 1,000 and some that are constant or next to it."""
+    rng = np.random.default_rng(seed)
+    sizes = np.concatenate([10 ** np.linspace(-3, 3, 50), [0.0, 1e-9]])
+    lengths = rng.integers(5, 20, len(sizes))
+    values = rng.standard_normal((lengths.sum(), 2)).astype(np.float32) * sizes.repeat(lengths)[:, None]
+    values[rng.random(values.shape) < 0.1] = np.nan
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    labels = np.zeros(len(sizes), np.int64)
+    return SequenceDataset(values.astype(np.float32), offsets, labels, toys.FEATURES, toys.CLASSES)
+
+
+@pytest.mark.parametrize("chunk_values", [2, 70, 10**6])
+def test_compression_begins_at_the_spread_of_small_sequences(
+    monkeypatch: pytest.MonkeyPatch, chunk_values: int
+) -> None:
+    monkeypatch.setattr(fit_preparation, "CHUNK_STEPS", chunk_values)
+    monkeypatch.setattr(fit_preparation, "CHUNK_VALUES", chunk_values)
+    train = of_all_sizes()
+    preparation = Preparation(ModelParams(cell="gru", scaling="compressed"), 2)
+    fit_preparation.fit(preparation, train)
+    deviations = [np.nanstd(part.astype(np.float64), axis=0) for part in np.split(train.values, train.offsets[1:-1])]
+    for feature in range(2):
+        column = train.values[:, feature]
+        assert preparation.median[feature] == np.quantile(column[~np.isnan(column)], 0.5, method="lower")
+        counted = sorted(row[feature] for row in deviations)[2:]  # neither the constant one nor the one next to it
+        assert 1 / preparation.inverse_spread[feature] == pytest.approx(
+            np.quantile(counted, 0.1, method="lower"), rel=1e-5
+        )
+    values = np.concatenate(
+        [preparation(part[None], None)[0][0] for part in np.split(train.values, train.offsets[1:-1])]
+    )
+    known = ~np.isnan(train.values)
+    np.testing.assert_allclose(values.mean(0, where=known), 0, atol=1e-5)
+    np.testing.assert_allclose(values.std(0, where=known), 1, rtol=1e-5)
+
+
+def test_compression_of_constant_and_of_unknown_features_is_survived() -> None:
+    values = np.array([[7.0, np.nan], [7.0, np.nan], [7.0, np.nan]], dtype=np.float32)
+    train = SequenceDataset(values, np.array([0, 2, 3]), np.zeros(2, np.int64), toys.FEATURES, toys.CLASSES)
+    preparation = Preparation(ModelParams(cell="gru", scaling=["global", "compressed", "sequence"]), 2)
+    fit_preparation.fit(preparation, train)
+    assert preparation.median.tolist() == [7, 0]
+    assert preparation.inverse_spread.tolist() == [1, 1]
+    assert not preparation(values[None], None)[0].any()
+
+
+def test_sequences_of_one_step_are_compressed_by_the_deviation_of_the_split() -> None:
+    train = split([1] * 50, missing=0.0)
+    preparation = Preparation(ModelParams(cell="gru", scaling="compressed"), 2)
+    fit_preparation.fit(preparation, train)
+    np.testing.assert_allclose(1 / preparation.inverse_spread, train.values.std(0), rtol=1e-5)
+
+
+def test_each_kind_of_scaling_is_fitted_as_if_it_were_alone() -> None:
+    train = of_all_sizes()
+    kinds: list[Scaling] = ["sequence", "compressed", "global"]
+    together = Preparation(ModelParams(cell="gru", scaling=kinds, differences=True, downsampling=2), 2)
+    fit_preparation.fit(together, train)
+    for index, kind in enumerate(kinds):
+        alone = Preparation(ModelParams(cell="gru", scaling=kind, differences=True, downsampling=2), 2)
+        fit_preparation.fit(alone, train)
+        np.testing.assert_array_equal(together.mean[together.part(index)], alone.mean)
+        np.testing.assert_array_equal(together.inverse_deviation[together.part(index)], alone.inverse_deviation)
+
+
 def test_a_long_sequence_among_short_ones_takes_no_memory_for_padding(monkeypatch: pytest.MonkeyPatch) -> None:
     train = split([1000] + [2] * 500)
     num_steps = []
@@ -140,7 +206,7 @@ def test_a_split_is_prepared_as_each_of_its_sequences_alone(
         patch.setenv("RNNFLOW_STATE", str(tmp_path_factory.getbasetemp()))
         patch.setattr(fit_preparation, "CHUNK_STEPS", chunk_steps)
         patch.setattr(fit_preparation, "CHUNK_VALUES", chunk_values)
-        prepared = fit_preparation.apply(preparation, data, memory_budget_mb)
+        prepared = fit_preparation.prepare_split(preparation, data, memory_budget_mb)
     assert isinstance(prepared.values, np.memmap) == (memory_budget_mb == 0)
     assert len(prepared) == len(lengths)
     num_steps = [-(-length // model.downsampling) for length in lengths]
@@ -166,5 +232,7 @@ def test_preparing_a_long_sequence_among_short_ones_takes_no_memory_for_padding(
 
     monkeypatch.setattr(fit_preparation, "CHUNK_VALUES", 2 * 1000)
     monkeypatch.setattr(fit_preparation, "pad", counted)
-    fit_preparation.apply(Preparation(ModelParams(cell="gru", scaling="sequence"), 2), split([1000] + [2] * 500))
+    fit_preparation.prepare_split(
+        Preparation(ModelParams(cell="gru", scaling="sequence"), 2), split([1000] + [2] * 500)
+    )
     assert num_steps == [1000, 1000]

@@ -6,7 +6,8 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from rnnflow.params import Cell, Engine, ModelParams, StemParams, TrainParams
+from rnnflow.params.models import Cell, Missing, ModelParams, StemParams
+from rnnflow.params.train import Engine, TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset, joined
 from rnnflow.training.loop import Epoch, Training
@@ -143,6 +144,26 @@ def test_a_stem_and_scaling_by_sequence_train() -> None:
     assert all(np.isfinite(list(asdict(epoch).values())).all() for epoch in run.history)
 
 
+@pytest.mark.parametrize("engine", ["numba", "torch"])
+@pytest.mark.parametrize("missing", ["zero", "mask"])
+def test_several_scalings_train_side_by_side(engine: Engine, missing: Missing) -> None:
+    model = ModelParams(
+        cell="gru", hidden_size=4, scaling=["global", "compressed", "sequence"], differences=True, missing=missing
+    )
+    run = training(model, engine=engine, jitter=0.1)
+    run.run()
+    assert next(iter(run.batches)).inputs.shape[2] == 3 * 2 * 2 + (2 if missing == "mask" else 0)
+    assert all(np.isfinite(list(asdict(epoch).values())).all() for epoch in run.history)
+
+
+def test_a_list_of_one_scaling_is_that_scaling() -> None:
+    one = training(ModelParams(cell="gru", hidden_size=4, scaling="global"))
+    listed = training(ModelParams(cell="gru", hidden_size=4, scaling=["global"]))
+    assert {name: array.tobytes() for name, array in one.run().items()} == {
+        name: array.tobytes() for name, array in listed.run().items()
+    }
+
+
 def test_early_stopping_returns_the_weights_of_the_best_epoch() -> None:
     run = training(ModelParams(cell="gru", hidden_size=4), epochs=40, learning_rate=0.3, early_stopping_patience=3)
     run.run()
@@ -158,26 +179,6 @@ def test_each_augmentation_changes_what_is_learnt_and_not_what_is_validated(name
     for run in (plain, changed):
         run.run()
     assert weights(plain) != weights(changed)
-
-
-def test_what_is_downsampled_goes_in_batches_of_what_is_left() -> None:
-    run = training(ModelParams(cell="rnn", hidden_size=4, downsampling=3))
-    seen: list[int] = []
-    for batch in run._batches():
-        num_steps = batch.inputs.shape[1]
-        lengths = [num_steps] * len(batch.labels) if batch.lengths is None else batch.lengths.tolist()
-        assert max(lengths) == num_steps
-        assert batch.lengths is None or min(lengths) < num_steps
-        seen += lengths
-    assert sorted(seen) == sorted((-(-toy_split().lengths // 3)).tolist())
-
-
-def test_balanced_sampling_draws_every_class_equally_often() -> None:
-    split = toy_split(60)
-    split.labels[:] = np.arange(60) % 10 == 0
-    run = training(ModelParams(cell="rnn", hidden_size=4), split, sampling="balanced")
-    labels = np.concatenate([batch.labels for batch in run._batches()])
-    assert np.bincount(labels).tolist() == [30, 30]
 
 
 @pytest.mark.parametrize("name", ["train", "validation"])
@@ -249,15 +250,6 @@ def test_the_chosen_epoch_is_the_best_where_training_stops_early_and_else_the_la
     assert whole.chosen_epoch == 12 > whole.best_epoch
 
 
-def test_every_sequence_is_in_one_batch_of_an_epoch() -> None:
-    run = training(ModelParams(cell="rnn", hidden_size=4), toy_split(53))
-    first, second = ([batch.labels.tolist() for batch in run._batches()] for _ in range(2))
-    assert sum(map(len, first)) == 53
-    assert max(map(len, first)) == 8
-    assert sorted(label for labels in first for label in labels) == sorted(run.labels.tolist())
-    assert first != second
-
-
 def test_the_scaling_is_fitted_to_the_train_split() -> None:
     split = toy_split()
     split.values[3, 0] = np.nan
@@ -276,10 +268,3 @@ def test_a_constant_feature_is_not_divided_by_zero() -> None:
 def test_a_loss_that_is_no_number_ends_training_with_advice() -> None:
     with pytest.raises(InputError, match=r"the loss is nan in epoch \d; lower train\.learning_rate"):
         training(ModelParams(cell="rnn", hidden_size=4), learning_rate=1e38).run()
-
-
-def test_balanced_class_weights_give_each_class_the_same_weight() -> None:
-    split = toy_split()
-    run = training(ModelParams(cell="rnn", hidden_size=4), split, class_weights="balanced")
-    totals = run.class_weights * split.class_counts
-    np.testing.assert_allclose(totals, totals.mean())

@@ -12,7 +12,7 @@ from rnnflow.engines.numba import adamw, cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
 from rnnflow.runtime import environment
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.batches import windows
+from rnnflow.sequences.padding import gather
 
 PACKAGES = ("numba", "llvmlite", "numpy")
 KERNELS = ((kernels.loss_and_grad, kernels.LOSS_AND_GRAD), (adamw.clipped_adamw, adamw.CLIPPED_ADAMW))
@@ -60,6 +60,7 @@ def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], devic
         InputError: the task needs what this engine does not have.
     """
     for name, is_wanted in {
+        f"cell {task.model.cell} (models.….cell)": task.model.cell not in plan.CELLS,
         "a stem (models.….stem)": task.model.stem is not None,
         f"precision {task.train.precision} (train.precision)": task.train.precision != "float32",
         "CUDA graphs (train.cuda_graphs)": task.train.cuda_graphs,
@@ -78,7 +79,7 @@ class HostBuffer:
 
     def take(self, starts: Int64[np.ndarray, " batch"], num_steps: int) -> Float32[np.ndarray, "batch time feature"]:
         """Return so many steps from each start on."""
-        return windows(self.values, starts, num_steps)
+        return gather(self.values, starts, num_steps)
 
 
 class NumbaEngine:

@@ -1,14 +1,17 @@
 """Makes the plan: where everything of a batch lies in one array of scratch."""
 
+import math
+
 import numpy as np
 from jaxtyping import Int64
 
-from rnnflow.classifier.parameters import NUM_GATES
+from rnnflow.classifier import cells
 from rnnflow.engines.numba import layout as k
 from rnnflow.engines.numba.simd import ROWS, WIDTH
-from rnnflow.params import ModelParams
+from rnnflow.params.models import ModelParams
 
 CELLS = {"rnn": k.RNN, "lstm": k.LSTM, "gru": k.GRU}
+"""The cells that there are kernels for; their gates lie as `rnnflow.classifier.cells` orders them."""
 ALIGNMENT = WIDTH
 """In numbers: every size here is a multiple, so that no vector lies across two lines of the CPU's cache, 64 bytes each."""
 POOLINGS = {"last": 0, "mean": k.MEAN, "max": k.MAX, "mean_max": k.MEAN + k.MAX}
@@ -59,11 +62,10 @@ def _place_layer(
     layer[k.BIAS] = scratch.take(planes * units)
     layer[k.D_BIAS] = scratch.take(planes * units)
     layer[k.D_OUTPUTS] = scratch.take(num_steps * num_directions * units * rows) if index else -1
-    gates = NUM_GATES[params.cell] * params.hidden_size
-    layer[k.INPUT_WEIGHT] = weights.take(gates * inputs)
-    layer[k.STATE_WEIGHT] = weights.take(gates * params.hidden_size)
-    layer[k.INPUT_BIAS] = weights.take(gates)
-    layer[k.STATE_BIAS] = weights.take(gates)
+    shapes = cells.load(params.cell).shapes(inputs, params.hidden_size).values()
+    fields = (k.INPUT_WEIGHT, k.STATE_WEIGHT, k.INPUT_BIAS, k.STATE_BIAS)  # in PyTorch's order
+    for field, shape in zip(fields, shapes, strict=True):
+        layer[field] = weights.take(math.prod(shape))
 
 
 def _place_whole(

@@ -16,7 +16,7 @@ from rnnflow.engines.interface import BETAS, EPSILON, Batch, EngineConfig
 from rnnflow.engines.torch.graphs import Graphs
 from rnnflow.runtime import environment, processes
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.batches import windows
+from rnnflow.sequences.padding import gather
 
 PACKAGES = ("torch", "numpy")
 
@@ -83,7 +83,7 @@ class TorchBuffer:
     def take(self, starts: Int64[np.ndarray, " batch"], num_steps: int) -> Float[Tensor, "batch time feature"]:
         """Return so many steps from each start on."""
         if self.values is None:
-            return torch.from_numpy(windows(self.host, starts, num_steps)).to(self.device)
+            return torch.from_numpy(gather(self.host, starts, num_steps)).to(self.device)
         steps = torch.from_numpy(starts).to(self.device)[:, None] + torch.arange(num_steps, device=self.device)
         return self.values[steps]
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 from rnnflow.generation.sources import archives, files, synthetic
 from rnnflow.generation.sources.delivery import Delivery
-from rnnflow.params import ArchiveName, GenerateParams, SourceName
+from rnnflow.params.generate import ArchiveName, GenerateParams, SourceName
 
 Source = Callable[[GenerateParams, Path], Iterator[Delivery]]
 

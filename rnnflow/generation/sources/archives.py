@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from rnnflow.generation.sources.delivery import Delivery
 from rnnflow.generation.sources.opened import generic_names
-from rnnflow.params import ArchiveName, GenerateParams
+from rnnflow.params.generate import ArchiveName, GenerateParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 

@@ -2,7 +2,8 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,80 +12,156 @@ import pyarrow as pa
 from rnnflow.generation.sources.columns import PARTS
 from rnnflow.generation.sources.opened import Opened, generic_names, open_table
 from rnnflow.generation.sources.steps import Origin
-from rnnflow.params import FilesParams
+from rnnflow.generation.splitting import GIVEN_NAMES
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 LENGTHS = "lengths"
 BATCH_VALUES = 2**22
+AXES = {
+    "sequence-time-feature": (0, 1, 2),
+    "sequence-feature-time": (0, 2, 1),
+    "time-sequence-feature": (1, 0, 2),
+}
+
+
+@dataclass(frozen=True)
+class _Sequences:
+    """Sequences of one split, or of the whole file, with what is known of each."""
+
+    values: np.ndarray
+    """(sequence, time, feature)."""
+    lengths: np.ndarray
+    beside: dict[str, pa.Array]
+
+    def batches(self, names: list[str], sequence: str) -> Iterator[pa.RecordBatch]:
+        num_rows, num_steps, num_features = self.values.shape
+        rows_at_once = max(1, BATCH_VALUES // max(1, num_steps * num_features))
+        for start in range(0, num_rows, rows_at_once):
+            rows = slice(start, start + rows_at_once)
+            kept = np.arange(num_steps) < self.lengths[rows, None]
+            offsets = np.concatenate(([0], np.cumsum(self.lengths[rows]))) * num_features
+            flat = pa.array(self.values[rows][kept].astype(np.float32).reshape(-1))
+            column = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
+            yield pa.RecordBatch.from_arrays(
+                [column if name == sequence else self.beside[name][rows] for name in names], names
+            )
 
 
 def read_arrays(path: Path, below: Path, files: FilesParams) -> Opened:
     """Return what an `.npz` file holds; an array `lengths` says where the padding of each sequence begins.
 
+    Where the arrays are called `x_train` and `x_test`, `columns.sequence: x` takes both, as given splits.
+
     Raises:
         InputError: it is damaged, or its arrays do not fit the params or each other.
     """
-    arrays = _load(path)
-    sequences = _sequences(path, arrays, files.columns.sequence)
-    num_rows, num_steps, num_features = sequences.shape
-    lengths = np.asarray(arrays.get(LENGTHS, np.full(num_rows, num_steps)))
+    arrays = load_arrays(path)
+    name = files.columns.sequence
+    stem = below.with_suffix("").as_posix()
+    if name in arrays:
+        found = [_sequences(path, arrays, {entry: entry for entry in arrays}, files, stem)]
+    else:
+        splits = by_split(arrays)
+        of_splits = {split: own for split, own in splits.items() if name in own}
+        if not of_splits:
+            there = ", ".join(arrays)
+            raise InputError(
+                f"{path}: array {name!r} is missing, there are {there}; generate.files.columns.sequence names it"
+            )
+        found = [_sequences(path, arrays, own, files, f"{stem}/{split}", split) for split, own in of_splits.items()]
+    return _opened(path, below, files, found)
+
+
+def by_split(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return for each split the arrays whose names say it, by the name without it: `x_train` and `train_x` are `x`."""
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        words = name.split("_")
+        for split, rest in ((words[-1], words[:-1]), (words[0], words[1:])):
+            if rest and split.lower() in GIVEN_NAMES:
+                found.setdefault(split.lower(), {})["_".join(rest)] = name
+                break
+    return found
+
+
+def _opened(path: Path, below: Path, files: FilesParams, found: list[_Sequences]) -> Opened:
+    sequence = files.columns.sequence
+    columns = found[0].beside
+    for other in found[1:]:
+        if {name: column.type for name, column in other.beside.items()} != {
+            name: column.type for name, column in columns.items()
+        }:
+            raise InputError(f"{path}: the arrays of its splits are not alike")
+    schema = pa.schema([(sequence, pa.list_(pa.float32())), *((name, column.type) for name, column in columns.items())])
+    sizes = {entry.values.shape[2] for entry in found}
+    named = tuple(files.features) if files.features else generic_names(min(sizes))
+    for num_features in sizes:
+        if len(named) != num_features:
+            raise InputError(
+                f"{path}: array {sequence!r} has {num_features} features, expected {len(named)} "
+                f"{'as generate.files.features names' if files.features else 'as in its other split'}"
+            )
+
+    def batches(names: list[str]) -> Iterator[pa.RecordBatch]:
+        for entry in found:
+            yield from entry.batches(names, sequence)
+
+    return open_table(Origin(str(path), lambda row: f"sequence {row}"), schema, below, files, named, batches)
+
+
+def _sequences(
+    path: Path, arrays: Mapping[str, np.ndarray], own: Mapping[str, str], files: FilesParams, stem: str, split: str = ""
+) -> _Sequences:
+    """Return the sequences of a split; `own` names its arrays, by the name that params have for them."""
+    columns = files.columns
+    values = _values(path, own[columns.sequence], arrays[own[columns.sequence]], files)
+    num_rows, num_steps, _ = values.shape
+    lengths = np.asarray(arrays[own[LENGTHS]] if LENGTHS in own else np.full(num_rows, num_steps))
     if (
         lengths.shape != (num_rows,)
         or lengths.dtype.kind not in "iu"
         or not ((lengths >= 0) & (lengths <= num_steps)).all()
     ):
-        raise InputError(f"{path}: array {LENGTHS!r}: expected {num_rows} whole numbers up to {num_steps}")
-    wanted = {getattr(files.columns, part) for part in PARTS} & set(arrays)
-    beside = {name: _column(path, name, arrays[name], num_rows) for name in sorted(wanted)}
-    if files.columns.id not in beside:
-        beside |= {files.columns.id: pa.array([f"{_stem(below)}#{row}" for row in range(num_rows)])}
-    sequence_type = pa.list_(pa.float32())
-    schema = pa.schema(
-        [(files.columns.sequence, sequence_type), *((name, column.type) for name, column in beside.items())]
-    )
-    named = tuple(files.features) if files.features else generic_names(num_features)
-    if len(named) != num_features:
-        raise InputError(
-            f"{path}: array {files.columns.sequence!r} has {num_features} features, generate.files.features names {len(named)}"
-        )
-
-    def batches(names: list[str]) -> Iterator[pa.RecordBatch]:
-        rows_at_once = max(1, BATCH_VALUES // max(1, num_steps * num_features))
-        for start in range(0, num_rows, rows_at_once):
-            rows = slice(start, start + rows_at_once)
-            kept = np.arange(num_steps) < lengths[rows, None]
-            offsets = np.concatenate(([0], np.cumsum(lengths[rows]))) * num_features
-            flat = pa.array(sequences[rows][kept].astype(np.float32).reshape(-1))
-            column = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
-            yield pa.RecordBatch.from_arrays(
-                [column if name == files.columns.sequence else beside[name][rows] for name in names], names
-            )
-
-    return open_table(Origin(str(path), lambda row: f"sequence {row}"), schema, below, files, named, batches)
+        raise InputError(f"{path}: array {own[LENGTHS]!r}: expected {num_rows} whole numbers up to {num_steps}")
+    wanted = {getattr(columns, part) for part in PARTS} & set(own)
+    beside = {name: _column(path, own[name], arrays[own[name]], num_rows) for name in sorted(wanted)}
+    if columns.id not in beside:
+        beside |= {columns.id: pa.array([f"{stem}#{row}" for row in range(num_rows)])}
+    if split and columns.split is not None:
+        beside |= {columns.split: pa.array([split] * num_rows)}
+    return _Sequences(values, lengths, beside)
 
 
-def _load(path: Path) -> Mapping[str, np.ndarray]:
+def load_arrays(path: Path) -> Mapping[str, np.ndarray]:
+    """Return all arrays of a file.
+
+    Raises:
+        InputError: it is damaged, or holds objects.
+    """
     try:
         with np.load(path, allow_pickle=False) as content:
             return dict(content)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+    except (
+        *(OSError, ValueError, TypeError, EOFError, AttributeError, KeyError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         raise InputError(f"{path}: not an .npz file of plain arrays: {' '.join(str(error).split())}") from None
 
 
-def _sequences(path: Path, arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    if name not in arrays:
-        raise InputError(
-            f"{path}: array {name!r} is missing, there are {', '.join(arrays)}; generate.files.columns.sequence names it"
-        )
-    array = arrays[name]
+def _values(path: Path, name: str, array: np.ndarray, files: FilesParams) -> np.ndarray:
     if array.dtype.kind not in "fiub" or array.ndim not in (2, 3):
         raise InputError(
             f"{path}: array {name!r} is {array.dtype} of shape {array.shape}, expected numbers of (sequence, time, feature)"
         )
-    return array if array.ndim == 3 else array[:, :, None]
+    if array.ndim == 3:
+        return array.transpose(AXES[files.axes])
+    return (array.T if files.axes == "time-sequence-feature" else array)[:, :, None]
 
 
 def _column(path: Path, name: str, array: np.ndarray, num_rows: int) -> pa.Array:
+    if array.shape == (num_rows, 1):
+        array = array[:, 0]
     if array.shape != (num_rows,):
         raise InputError(
             f"{path}: array {name!r} has the shape {array.shape}, expected ({num_rows},) as there are sequences"
@@ -99,7 +176,3 @@ def _column(path: Path, name: str, array: np.ndarray, num_rows: int) -> pa.Array
         return pa.array(array.tolist() if array.dtype.kind == "U" else array.astype(array.dtype.newbyteorder("=")))
     except (UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(f"{path}: array {name!r} of {array.dtype} cannot be read: {error}") from None
-
-
-def _stem(below: Path) -> str:
-    return below.with_suffix("").as_posix()

@@ -1,8 +1,8 @@
 """Which column of a file plays which part, and what its values become."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
 
+from rnnflow.generation.sources import label_table, wide
 from rnnflow.generation.sources.paths import levels
 from rnnflow.generation.sources.steps import Origin
-from rnnflow.params import ColumnNames, FilesParams
+from rnnflow.params.generate import ColumnNames, FilesParams
 from rnnflow.runtime.errors import InputError
 
 PARTS = ("id", "label", "group", "time", "split")
@@ -31,6 +32,11 @@ class Part:
 
     column: str | None = None
     text: str | None = None
+    table: Mapping[str, str] | None = None
+    """Where the column holds keys of a table of labels: what each key stands for."""
+    table_path: str = ""
+    trims: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,13 @@ class Layout:
     """What the columns of one file are."""
 
     form: str
-    """`long`: a row a time step; `sequence`: a column holds sequences; `features`: a list column for each feature."""
+    """`long`: a row a time step; `sequence`: a column holds sequences; `features`: a list column for each feature;
+    `wide`: a column for each step, feature after feature."""
     parts: dict[str, Part]
     """Those of `PARTS` that there are."""
     columns: tuple[str, ...]
     """With the values: one for each feature, or the one of the sequences."""
+    wide_features: tuple[str, ...] = ()
 
     @property
     def needed(self) -> list[str]:
@@ -65,23 +73,21 @@ def layout(
     Raises:
         InputError: a column is missing, or no column holds numbers.
     """
-    parts = {name: part for name in PARTS if (part := _part(origin, schema, files.columns, below, name)) is not None}
+    parts = {name: part for name in PARTS if (part := _part(origin, schema, files, below, name)) is not None}
+    parts["label"] = replace(parts["label"], trims=files.trim_labels, renamed=files.label_names)
     taken = {part.column for part in parts.values()}
     known = set(schema.names)
     sequence = files.columns.sequence
     if sequence in known - taken and is_list(schema.field(sequence).type):
         return Layout("sequence", parts, (sequence,))
+    if files.layout == "wide":
+        free = [name for name in schema.names if name not in taken and not _INDEX.fullmatch(name)]
+        steps = wide.steps_of(origin.path, free, files.features)
+        _check_numbers(origin, schema, [name for names in steps.values() for name in names])
+        columns = tuple(name for names in steps.values() for name in names)
+        return Layout("wide", parts, columns, tuple(steps))
     names = list(features or [name for name in schema.names if name not in taken and not _INDEX.fullmatch(name)])
-    for name in names:
-        if not name:
-            raise InputError(f"{origin.path}: a column has no name; name those to take in generate.files.features")
-        if name not in known:
-            raise InputError(f"{origin.path}: column {name!r} is missing, there are {', '.join(schema.names)}")
-        if not holds_numbers(schema.field(name).type):
-            raise InputError(
-                f"{origin.path}: column {name!r} is {schema.field(name).type}, expected numbers; "
-                "name the columns to take in generate.files.features"
-            )
+    _check_numbers(origin, schema, names)
     if not names:
         raise InputError(
             f"{origin.path}: no column of numbers and no column {files.columns.sequence!r} of sequences; "
@@ -93,16 +99,57 @@ def layout(
     return Layout("features" if are_lists == {True} else "long", parts, tuple(names))
 
 
-def _part(origin: Origin, schema: pa.Schema, columns: ColumnNames, below: Path, part: str) -> Part | None:
-    name = getattr(columns, part)
+def _check_numbers(origin: Origin, schema: pa.Schema, names: Sequence[str]) -> None:
+    known = set(schema.names)
+    for name in names:
+        if not name:
+            raise InputError(f"{origin.path}: a column has no name; name those to take in generate.files.features")
+        if name not in known:
+            raise InputError(f"{origin.path}: column {name!r} is missing, there are {', '.join(schema.names)}")
+        if not holds_numbers(schema.field(name).type):
+            raise InputError(
+                f"{origin.path}: column {name!r} is {schema.field(name).type}, expected numbers; "
+                "name the columns to take in generate.files.features"
+            )
+
+
+def _part(origin: Origin, schema: pa.Schema, files: FilesParams, below: Path, part: str) -> Part | None:
+    if part == "label" and files.labels is not None:
+        return _of_label_table(origin, schema, files, below)
+    name = getattr(files.columns, part)
+    if name is None:
+        return None
     if name in schema.names:
         return Part(column=name)
     if matched := _PATH.fullmatch(name):
         return Part(text=_of_path(below, matched.group(1)))
     if part in OPTIONAL and name == ColumnNames.model_fields[part].default:
         return None
-    advice = "; one recording a file has generate.files.columns.id: path" if part == "id" else ""
-    raise InputError(f"{origin.path}: column {name!r} is missing, there are {', '.join(schema.names)}{advice}")
+    raise InputError(
+        f"{origin.path}: column {name!r} is missing, there are {', '.join(schema.names)}{_advice(schema, part)}"
+    )
+
+
+def _advice(schema: pa.Schema, part: str) -> str:
+    if len(schema.names) == 1 and any(sign in schema.names[0] for sign in ",;\t|"):
+        return "; generate.files.delimiter says what stands between two columns"
+    if part == "label":
+        return "; classes in a table of their own have generate.files.labels"
+    return "; one recording a file has generate.files.columns.id: path" if part == "id" else ""
+
+
+def _of_label_table(origin: Origin, schema: pa.Schema, files: FilesParams, below: Path) -> Part:
+    """Return the class of the file, or where its rows have ids, the table that holds a class for each."""
+    assert files.labels is not None
+    path = Path(origin.path).parents[len(below.parts) - 1] / files.labels.path
+    table = label_table.read(path, files)
+    if files.columns.id in schema.names:
+        return Part(column=files.columns.id, table=table, table_path=str(path))
+    stem = "/".join(levels(below))
+    for key in (below.as_posix(), stem, below.name, levels(below)[-1]):
+        if key in table:
+            return Part(text=table[key])
+    raise InputError(f"{path}: no {below.as_posix()!r} in column {files.labels.key!r}, and so no class for the file")
 
 
 def _of_path(below: Path, index: str | None) -> str:
@@ -141,14 +188,33 @@ def text(origin: Origin, part: Part, batch: pa.RecordBatch, first_row: int) -> p
         InputError: it is missing in a row, or of a type that is no text and no whole number.
     """
     if part.column is None:
-        return pa.array([part.text] * batch.num_rows, pa.string())
+        return _named(part, pa.array([part.text] * batch.num_rows, pa.string()))
     column = batch.column(part.column)
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise InputError(f"{origin.path}: column {part.column!r} is {kind}, expected text or whole numbers")
     known = column.cast(pa.string())
+    known = pc.utf8_trim_whitespace(known) if part.trims else known
     refuse(origin, first_row, pc.or_kleene(known.is_null(), pc.equal(known, "")), f"column {part.column!r} is empty")
-    return known
+    if part.table is None:
+        return _named(part, known)
+    encoded = known.dictionary_encode()
+    labels = pa.array([part.table.get(key) for key in encoded.dictionary.to_pylist()], pa.string()).take(
+        encoded.indices
+    )
+    refuse(origin, first_row, labels.is_null(), f"no class in {part.table_path} for what is in column {part.column!r}")
+    return _named(part, labels)
+
+
+def _named(part: Part, texts: pa.StringArray) -> pa.StringArray:
+    """Return labels as they are called in the data set."""
+    if part.trims:
+        texts = pc.utf8_trim_whitespace(texts)
+    if not part.renamed:
+        return texts
+    encoded = texts.dictionary_encode()
+    names = [part.renamed.get(name, name) for name in encoded.dictionary.to_pylist()]
+    return pa.array(names, pa.string()).take(encoded.indices)
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -6,26 +6,28 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
+from rnnflow.generation.sources.lines import LineFilter, kept
 from rnnflow.generation.sources.opened import Opened, open_table
 from rnnflow.generation.sources.steps import Origin
-from rnnflow.params import FilesParams
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 BLOCK_BYTES = 16 * 2**20
 MAX_CELL = BLOCK_BYTES
 """Characters of a cell; a block has to hold at least one row."""
+NULLS = arrow_csv.ConvertOptions().null_values
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)", re.DOTALL)
 _BAD_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+_VALUE = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?\s*|\[.*|\s*\d{4}-\d\d-\d\d\b.*", re.IGNORECASE)
 
 
 def read_csv(path: Path, below: Path, files: FilesParams) -> Opened:
@@ -34,37 +36,58 @@ def read_csv(path: Path, below: Path, files: FilesParams) -> Opened:
     Raises:
         InputError: it is empty or no UTF-8, or its columns do not fit the params.
     """
-    delimiter = "\t" if ".tsv" in path.suffixes else files.delimiter
-    origin = Origin(str(path), lambda row: f"line {row + 2}")
-    header, first_row = head(path, delimiter)
-    columns = files.columns
-    texts = {columns.id, columns.label, columns.group, columns.time, columns.split} - set(files.features or ())
-    cells = dict(zip(header, first_row, strict=False))
-    schema = pa.schema([(name, pa.string() if name in texts else _kind(cells.get(name, ""))) for name in header])
-    return open_table(origin, schema, below, files, None, partial(_batches, path, delimiter, schema))
+    return _CsvFile(path, files).opened(below)
 
 
-def head(path: Path, delimiter: str) -> tuple[list[str], list[str]]:
-    """Return the names of the columns and the cells of the first row.
+def delimiter_of(path: Path, files: FilesParams) -> str:
+    return "\t" if ".tsv" in path.suffixes else files.delimiter
+
+
+def head(path: Path, files: FilesParams, num_rows: int = 1) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns and the cells of the first rows.
 
     Raises:
-        InputError: the file is empty or no UTF-8 text, or two columns have the same name.
+        InputError: the file is empty or no UTF-8 text, names are missing, or two columns have the same one.
     """
     csv.field_size_limit(MAX_CELL)
     opens = gzip.open if path.suffix == ".gz" else open
+    rows: list[list[str]] = []
     try:
         with opens(path, "rt", encoding="utf-8-sig", newline="") as file:
-            rows = (row for row in csv.reader(file, delimiter=delimiter) if row)
-            header, first_row = next(rows, []), next(rows, [])
+            lines = kept(file, files.skip, files.comment)
+            for row in csv.reader(lines, delimiter=delimiter_of(path, files)):
+                rows += [row] if row else []
+                if len(rows) > num_rows:
+                    break
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected CSV in UTF-8: {error}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
-    if not header:
+    if not rows:
         raise InputError(f"{path}: empty, expected a line with the names of the columns")
+    if files.names is None:
+        return _checked(path, rows[0], files.skip), rows[1:]
+    names = [f"column_{index}" for index in range(len(rows[0]))] if files.names == "numbered" else files.names
+    if len(names) != len(rows[0]):
+        raise InputError(f"{path}: line {files.skip + 1}: {len(rows[0])} cells, generate.files.names has {len(names)}")
+    return names, rows[:num_rows]
+
+
+def _checked(path: Path, header: list[str], skip: int) -> list[str]:
+    if looks_like_values(header):
+        raise InputError(
+            f"{path}: line {skip + 1} looks like values, expected the names of the columns; generate.files.names gives them"
+        )
     if repeated := [name for name, count in Counter(header).items() if count > 1 and name]:
-        raise InputError(f"{path}: line 1: two columns are called {repeated[0]!r}")
-    return header, first_row
+        raise InputError(f"{path}: line {skip + 1}: two columns are called {repeated[0]!r}")
+    return header
+
+
+def looks_like_values(header: Sequence[str]) -> bool:
+    """Return whether a line that should hold names holds values; steps may be called 0, 1, 2 and so on."""
+    values = [cell.strip() for cell in header if _VALUE.fullmatch(cell)]
+    counted = [[str(first + index) for index in range(len(values))] for first in (0, 1)]
+    return bool(values) and (len(values) < 3 or values not in counted)
 
 
 def _kind(cell: str) -> pa.DataType:
@@ -73,71 +96,119 @@ def _kind(cell: str) -> pa.DataType:
     return pa.float64()
 
 
-class _LineCounter:
-    """A file that counts its lines while Arrow reads it, the empty ones left out."""
+class _CsvFile:
+    """Reads one file and knows the line of each row."""
 
-    closed = False
+    def __init__(self, path: Path, files: FilesParams) -> None:
+        self.path = path
+        self.files = files
+        self.lines = LineFilter(path, files.skip, files.comment)
+        header, rows = head(path, files)
+        first_row = rows[0] if rows else []
+        columns = files.columns
+        texts = {columns.id, columns.label, columns.group, columns.time, columns.split} - set(files.features or ())
+        cells = dict(zip(header, first_row, strict=False))
+        self.schema = pa.schema(
+            [(name, pa.string() if name in texts else _kind(cells.get(name, ""))) for name in header]
+        )
+        self.num_headings = 0 if files.names else 1
 
-    def __init__(self, path: Path) -> None:
-        self._stream = pa.input_stream(str(path), compression="detect")
-        self._follows_break = True
-        self.num_lines = 0
+    def opened(self, below: Path) -> Opened:
+        origin = Origin(str(self.path), lambda row: f"line {self.line(row)}")
+        return open_table(origin, self.schema, below, self.files, None, self.batches)
 
-    def read(self, size: int = -1) -> bytes:
-        content: bytes = self._stream.read(size if size >= 0 else None)
-        if content:
-            is_break = np.isin(np.frombuffer(content, np.uint8), (10, 13))
-            follows = np.concatenate([[self._follows_break], is_break[:-1]])
-            self.num_lines += int((~is_break & follows).sum())
-            self._follows_break = bool(is_break[-1])
-        return content
+    def line(self, row: int) -> int:
+        return self.lines.number(row + self.num_headings)
 
-    def close(self) -> None:
-        self.closed = True
-        self._stream.close()
+    def batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
+        num_rows = 0
+        try:
+            for batch in self._reader(names):
+                columns = [self._converted(name, batch.column(name), num_rows) for name in names]
+                yield pa.RecordBatch.from_arrays(columns, names)
+                num_rows += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{self.path}: {self._explanation(str(error))}") from None
+        if self.lines.num_kept != num_rows + self.num_headings:
+            where = "below the first" if self.num_headings else "of values"
+            raise InputError(
+                f"{self.path}: {self.lines.num_kept:,} lines, but {num_rows:,} rows {where}: a quotation mark is not "
+                "closed, or a cell holds a line break"
+            )
 
-
-def _batches(path: Path, delimiter: str, schema: pa.Schema, names: list[str]) -> Iterator[pa.RecordBatch]:
-    kinds = {name: schema.field(name).type for name in names}
-    read_as = {name: pa.string() if pa.types.is_list(kind) else kind for name, kind in kinds.items()}
-    num_rows = 0
-    try:
-        lines = _LineCounter(path)
-        reader = arrow_csv.open_csv(
-            lines,
+    def _reader(self, names: list[str]) -> arrow_csv.CSVStreamingReader:
+        files = self.files
+        return arrow_csv.open_csv(
+            self.lines,
             # With one thread, messages know the line.
-            read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
-            parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=arrow_csv.ConvertOptions(column_types=read_as, include_columns=names),
-        )
-        for batch in reader:
-            columns = [
-                _lists(path, name, batch.column(name), kinds[name], num_rows)
-                if pa.types.is_list(kinds[name])
-                else batch.column(name)
-                for name in names
-            ]
-            yield pa.RecordBatch.from_arrays(columns, names)
-            num_rows += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: {_explanation(str(error), schema.names)}") from None
-    if lines.num_lines != num_rows + 1:
-        raise InputError(
-            f"{path}: {lines.num_lines:,} lines, but {num_rows:,} rows below the first: a quotation mark is not closed, "
-            "or a cell holds a line break"
+            read_options=arrow_csv.ReadOptions(
+                block_size=BLOCK_BYTES, use_threads=False, column_names=None if self.num_headings else self.schema.names
+            ),
+            parse_options=arrow_csv.ParseOptions(delimiter=delimiter_of(self.path, files), newlines_in_values=True),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types={name: self._read_as(name) for name in names},
+                include_columns=names,
+                decimal_point=files.decimal,
+                null_values=[*NULLS, *files.missing],
+            ),
         )
 
+    def _read_as(self, name: str) -> pa.DataType:
+        kind = self.schema.field(name).type
+        return pa.string() if pa.types.is_list(kind) or self.files.thousands else kind
 
-def _lists(path: Path, name: str, cells: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
-    texts = cells.to_pylist()
-    try:
-        return pa.array([_parsed(text) for text in texts], kind)
-    except (ValueError, TypeError, pa.ArrowException):
-        bad = next(row for row, text in enumerate(texts) if not _is_list(text, kind))
-        raise InputError(
-            f"{path}: line {first_row + bad + 2}: column {name!r}: expected a list of numbers such as [1.5, 2], "
-            f"got {texts[bad][:40]!r}"
-        ) from None
+    def _converted(self, name: str, cells: pa.Array, first_row: int) -> pa.Array:
+        kind = self.schema.field(name).type
+        if pa.types.is_list(kind):
+            return self._lists(name, cells, kind, first_row)
+        if self.files.thousands and pa.types.is_floating(kind):
+            return self._grouped_numbers(name, cells, first_row)
+        return cells
+
+    def _grouped_numbers(self, name: str, cells: pa.Array, first_row: int) -> pa.Array:
+        """Return numbers such as `1.234,5` where thousands have a sign of their own."""
+        thousands, decimal = re.escape(self.files.thousands or ""), re.escape(self.files.decimal)
+        cells = pc.utf8_trim_whitespace(cells)
+        is_null = pc.is_in(cells, pa.array([*NULLS, *self.files.missing]))
+        cells = pc.if_else(is_null, pa.scalar(None, pa.string()), cells)
+        shape = rf"^[+-]?([1-9]\d{{0,2}}({thousands}\d{{3}})+|\d+)?({decimal}\d*)?([eE][+-]?\d+)?$"
+        is_number = pc.match_substring_regex(cells, shape).fill_null(True).to_numpy(zero_copy_only=False)
+        if not is_number.all():
+            bad = int((~is_number).argmax())
+            raise InputError(f"{self.path}: {self._no_number(self.line(first_row + bad), name, cells[bad].as_py())}")
+        plain = pc.replace_substring_regex(cells, thousands, "")
+        return pc.replace_substring(plain, self.files.decimal, ".").cast(pa.float64())
+
+    def _lists(self, name: str, cells: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
+        texts = cells.to_pylist()
+        try:
+            return pa.array([_parsed(text) for text in texts], kind)
+        except (ValueError, TypeError, pa.ArrowException):
+            bad = next(row for row, text in enumerate(texts) if not _is_list(text, kind))
+            raise InputError(
+                f"{self.path}: line {self.line(first_row + bad)}: column {name!r}: expected a list of numbers such as "
+                f"[1.5, 2], got {texts[bad][:40]!r}"
+            ) from None
+
+    def _no_number(self, line: int, name: str, text: str) -> str:
+        return (
+            f"line {line}: column {name!r}: expected a number, got {text[:40]!r}; "
+            "generate.files.features names the columns to take, generate.files.missing the texts of missing numbers"
+        )
+
+    def _explanation(self, message: str) -> str:
+        if bad := _BAD_VALUE.search(message):
+            name, line, what = self.schema.names[int(bad[1])], self.lines.number(int(bad[2]) - 1), bad[3]
+            if "UTF8" in what:
+                return f"line {line}: column {name!r} is not UTF-8 text; save the file in UTF-8"
+            return self._no_number(line, name, what.removeprefix("invalid value ").strip("'"))
+        if bad := _BAD_ROW.search(message):
+            line = self.lines.number(int(bad[1]) - 1)
+            first = "the first line has" if self.num_headings else "expected"
+            return f"line {line}: {bad[3]} columns, {first} {bad[2]}"
+        if "invalid UTF8" in message:
+            return "not UTF-8 text; save the file in UTF-8"
+        return f"cannot be read as CSV: {' '.join(message.split())}"
 
 
 def _parsed(text: str) -> object:
@@ -150,20 +221,3 @@ def _is_list(text: str, kind: pa.DataType) -> bool:
     except (ValueError, TypeError, pa.ArrowException):
         return False
     return True
-
-
-def _explanation(message: str, names: list[str]) -> str:
-    if bad := _BAD_VALUE.search(message):
-        name, line, what = names[int(bad.group(1))], bad.group(2), bad.group(3)
-        if "UTF8" in what:
-            return f"line {line}: column {name!r} is not UTF-8 text; save the file in UTF-8"
-        value = what.removeprefix("invalid value ")
-        return (
-            f"line {line}: column {name!r}: expected a number, got {value}; "
-            "generate.files.features names the columns to take"
-        )
-    if bad := _BAD_ROW.search(message):
-        return f"line {bad.group(1)}: {bad.group(3)} columns, the first line has {bad.group(2)}"
-    if "invalid UTF8" in message:
-        return "not UTF-8 text; save the file in UTF-8"
-    return f"cannot be read as CSV: {' '.join(message.split())}"

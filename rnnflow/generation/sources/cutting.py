@@ -9,7 +9,7 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from rnnflow.generation.sources.steps import Origin, Steps
-from rnnflow.params import WindowParams
+from rnnflow.params.generate import WindowParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 

@@ -12,7 +12,7 @@ from rnnflow.generation.sources.delivery import Delivery
 from rnnflow.generation.sources.opened import Opened
 from rnnflow.generation.sources.parquet_files import read_parquet
 from rnnflow.generation.sources.ts_files import read_ts
-from rnnflow.params import FilesParams, GenerateParams, WindowParams
+from rnnflow.params.generate import FilesParams, GenerateParams, WindowParams
 from rnnflow.runtime.errors import InputError
 
 FORMATS = {
@@ -35,7 +35,7 @@ def read(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
     Raises:
         InputError: no file, two formats, a damaged file, one with other features or columns than the first.
     """
-    for path, opened in open_all(find(params.files.paths, raw), raw, params.files):
+    for path, opened in open_all(find(params.files.paths, raw, label_path(params.files, raw)), raw, params.files):
         cutter = cutter_of(opened, params.files, params.windows)
         name = path.relative_to(raw).as_posix()
         yield Delivery(name, str(path), sequences(opened.steps, cutter), num_left_out=partial(_left_out, cutter))
@@ -62,8 +62,13 @@ def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[t
         zone_is_known = zone_is_known if has_zone is None else has_zone
 
 
-def find(paths: Sequence[str], raw: Path) -> list[Path]:
-    """Return the files that `paths` name below `raw`, sorted; of a folder all whose format is known.
+def label_path(files: FilesParams, raw: Path) -> Path | None:
+    """Return where the table of labels is, which holds no recordings."""
+    return None if files.labels is None else raw / files.labels.path
+
+
+def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Path]:
+    """Return the files that `paths` name below `raw`, sorted; of a folder all whose format is known but `labels`.
 
     Raises:
         InputError: nothing matches, a file's format is not known, or there are two formats.
@@ -74,7 +79,9 @@ def find(paths: Sequence[str], raw: Path) -> list[Path]:
             raise InputError(f"generate.files.paths: {name!r} leads out of {raw}, below which all files must be")
         is_glob = any(sign in name for sign in "*?[")
         matches = sorted(raw.glob(name)) if is_glob else [raw / name]
-        files = [path for match in matches if match.exists() for path in _files_of(match, raw, is_glob)]
+        files = [
+            path for match in matches if match.exists() for path in _files_of(match, raw, is_glob) if path != labels
+        ]
         if not files:
             raise InputError(f"{raw / name}: no file that source 'files' reads ({KNOWN}); see {raw}/README.md")
         found.update(files)

@@ -14,6 +14,7 @@ from rnnflow.generation.sources.steps import Origin, Steps
 from rnnflow.runtime.errors import InputError
 
 MAX_CLASSES = 10000
+NOT_READ = "; generate.files.columns.time: null reads no times"
 
 
 @dataclass
@@ -81,7 +82,6 @@ class LongForm:
         self._last = {name: entries[-1].as_py() for name, entries in texts.items()}
         if times:
             self._last_time = int(times.microseconds[-1])
-            self._last["zone"] = None if times.zones is None else times.zones[-1].as_py()
         return stretch
 
     def _text(self, batch: pa.RecordBatch, name: str) -> pa.StringArray:
@@ -102,11 +102,10 @@ class LongForm:
             what = "has a time zone" if has_zone else "has no time zone"
             columns.refuse(self.origin, self._num_rows, [True], f"column {name!r} {what}, unlike the rows above")
         self.zone_is_known = has_zone
-        if times.zones is not None:
-            self._refuse_change("zone", times.zones, begins, ids)
         gaps = self._gaps(times)
-        self._refuse((gaps == 0) & ~begins, f"column {name!r} has the same time as the row above, in sequence", ids)
-        self._refuse((gaps < 0) & ~begins, f"column {name!r} goes back in time, in sequence", ids)
+        same, back = "has the same time as the row above, in sequence", "goes back in time, in sequence"
+        self._refuse((gaps == 0) & ~begins, f"column {name!r} {same}", ids, NOT_READ)
+        self._refuse((gaps < 0) & ~begins, f"column {name!r} {back}", ids, NOT_READ)
         return times
 
     def _gaps(self, times: Times) -> Int64[np.ndarray, " row"]:
@@ -122,12 +121,13 @@ class LongForm:
     def _refuse_change(
         self, part: str, entries: pa.Array, begins: Bool[np.ndarray, " row"], ids: pa.StringArray
     ) -> None:
-        what = "its time zone" if part == "zone" else f"column {self.layout.parts[part].column!r}"
-        self._refuse(_changes(entries, self._last.get(part)) & ~begins, f"{what} changes within sequence", ids)
+        what = f"column {self.layout.parts[part].column!r} changes within sequence"
+        self._refuse(_changes(entries, self._last.get(part)) & ~begins, what, ids)
 
-    def _refuse(self, is_bad: Bool[np.ndarray, " row"], what: str, ids: pa.StringArray) -> None:
+    def _refuse(self, is_bad: Bool[np.ndarray, " row"], what: str, ids: pa.StringArray, advice: str = "") -> None:
         if is_bad.any():
-            columns.refuse(self.origin, self._num_rows, is_bad, f"{what} {ids[int(is_bad.argmax())].as_py()!r}")
+            name = ids[int(is_bad.argmax())].as_py()
+            columns.refuse(self.origin, self._num_rows, is_bad, f"{what} {name!r}{advice}")
 
 
 def _changes(entries: pa.Array, before: object) -> Bool[np.ndarray, " row"]:

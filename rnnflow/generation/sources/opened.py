@@ -1,17 +1,18 @@
 """A file whose layout is known and whose steps are still to be read; what the readers of all formats return."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
-from rnnflow.generation.sources import columns
-from rnnflow.generation.sources.columns import TIME_SINCE_LAST_STEP
+from rnnflow.generation.sources import columns, wide
+from rnnflow.generation.sources.columns import TIME_SINCE_LAST_STEP, Layout
 from rnnflow.generation.sources.list_form import ListForm
 from rnnflow.generation.sources.long_form import LongForm
 from rnnflow.generation.sources.steps import Origin, Steps
-from rnnflow.params import FilesParams
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 
@@ -53,6 +54,8 @@ def open_table(
     """
     known = named or (tuple(files.features) if files.features else None)
     layout = columns.layout(origin, schema, files, below, None if named else known)
+    if layout.form == "wide":
+        return _open_wide(origin, layout, files, batches)
     features = known if layout.form == "sequence" else layout.columns
     if features is None:
         features = _names_of(origin, schema, layout.columns[0])
@@ -65,6 +68,23 @@ def open_table(
         features = (*features, TIME_SINCE_LAST_STEP)
     steps = form.steps(batches(layout.needed))
     return Opened(origin, layout.form, features, tuple(layout.parts), steps, lambda: form.zone_is_known)
+
+
+def _open_wide(
+    origin: Origin, layout: Layout, files: FilesParams, batches: Callable[[list[str]], Iterable[pa.RecordBatch]]
+) -> Opened:
+    """Return a table with a column a step as one with a column of sequences."""
+    lists = replace(layout, form="sequence", columns=(wide.SEQUENCE,), wide_features=())
+    form = ListForm(origin, lists, len(layout.wide_features), files.time_unit, files.time_since_last_step)
+    features = layout.wide_features + ((TIME_SINCE_LAST_STEP,) if files.time_since_last_step else ())
+    kept = [name for name in lists.needed if name != wide.SEQUENCE]
+    num_features = len(layout.wide_features)
+
+    def values(batch: pa.RecordBatch, first_row: int) -> list[np.ndarray]:
+        return [columns.numbers(origin, name, batch.column(name), first_row) for name in layout.columns]
+
+    rows = wide.as_lists(batches(layout.needed), values, kept, num_features)
+    return Opened(origin, "wide", features, tuple(layout.parts), form.steps(rows), lambda: form.zone_is_known)
 
 
 def _names_of(origin: Origin, schema: pa.Schema, sequence: str) -> tuple[str, ...]:

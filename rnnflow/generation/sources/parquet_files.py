@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from rnnflow.generation.sources.opened import Opened, open_table
 from rnnflow.generation.sources.steps import Origin
-from rnnflow.params import FilesParams
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.parquet import METADATA_KEY, features_of
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, Int64
 from rnnflow.generation import threads
 from rnnflow.generation.sources.delivery import Delivery
 from rnnflow.generation.splitting import SPLITS
-from rnnflow.params import GenerateParams
+from rnnflow.params.generate import GenerateParams
 from rnnflow.sequences import parquet
 
 Offsets = Int64[np.ndarray, " sequence_plus_one"]

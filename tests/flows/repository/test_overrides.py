@@ -5,7 +5,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.repository import overrides
-from rnnflow.params import load
+from rnnflow.params.whole import load
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 from tests.flows.repositories import PARAMS_YAML, Repository

@@ -1,0 +1,87 @@
+"""The command `python -m flows`: brings the pipeline up to date, here and now.
+
+Prefect takes a second to import and ten to start a server of its own, so what can be said without it is said before:
+a person's mistakes, and that there is nothing to do.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from flows import settings
+from flows.repository import overrides, pipeline
+from flows.repository.workspace import in_place
+from flows.supervision.repair import repair
+from flows.supervision.transcript import Outcome
+from rnnflow.runtime.errors import InputError, exit_on_input_error
+
+STAGE_FAILED_STATUS = 1
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Say what is wrong or that all is up to date; else run the flow `retrain`."""
+    arguments = _parser().parse_args(argv)
+    with exit_on_input_error():
+        settings.load()
+        arguments.overrides = dict(map(_override, vars(arguments).pop("set")))
+        if not (arguments.isolated or arguments.coordinated) and _is_up_to_date(arguments):
+            print(f"Completed: {Outcome.UP_TO_DATE}")
+            return
+        from flows.retrain import run_here
+
+        state = run_here(vars(arguments))
+    print(f"{state.name}: {state.message}")
+    sys.exit(0 if state.is_completed() else STAGE_FAILED_STATUS)
+
+
+def _is_up_to_date(arguments: argparse.Namespace) -> bool:
+    """Check what is asked for, and return whether the current folder is what the flow would make of it.
+
+    Raises:
+        InputError: the flow would refuse it.
+    """
+    with in_place(Path.cwd(), arguments.repository, allow_dirty=arguments.allow_dirty) as workspace:
+        for line in repair(workspace.folder):
+            print(line)
+        overrides.check(workspace.folder, arguments.overrides)
+        stages = pipeline.read(workspace.folder, arguments.stages)
+    is_more_asked = any((arguments.overrides, arguments.update, arguments.pull, arguments.push, arguments.publish))
+    if is_more_asked or any(stage.is_stale for stage in stages):
+        return False
+    for stage in stages:
+        print(f"{stage.name}: {Outcome.UP_TO_DATE}")
+    return True
+
+
+def _override(text: str) -> tuple[str, Any]:
+    name, is_set, value = text.partition("=")
+    if not is_set:
+        raise InputError(f"--set {text}: expected NAME=VALUE, such as models.lstm.hidden_size=64")
+    return name, YAML(typ="safe").load(value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows", description="Bring the pipeline up to date, a Prefect task for each stage."
+    )
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help="with all it depends on; `train` is every model's")
+    parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="of params.yaml")
+    parser.add_argument("--isolated", action="store_true", help="in a clone of its own, of --revision")
+    parser.add_argument("--coordinated", action="store_true", help="each stage on a worker of its pool; isolated")
+    parser.add_argument("--revision", default="HEAD", help="branch, tag or commit, if isolated")
+    parser.add_argument("--repository", default=".", help="path, URL or name of a remote; default: this clone")
+    parser.add_argument("--update", action="store_true", help="look for new data first")
+    parser.add_argument("--pull", action="store_true", help="fetch data and earlier results from DVC's remote first")
+    parser.add_argument("--push", action="store_true", help="send data and results to DVC's remote")
+    parser.add_argument("--publish", action="store_true", help="push, and commit new results on a branch auto/…")
+    parser.add_argument("--allow-dirty", action="store_true", help="run in a work tree with local changes")
+    parser.add_argument("--why", default="by hand", help="for the run's name")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

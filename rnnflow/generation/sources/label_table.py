@@ -1,0 +1,64 @@
+"""Classes in a table of their own: a CSV file with a row for each file, or for each id."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+
+from rnnflow.params.generate import FilesParams, LabelTable
+from rnnflow.runtime.errors import InputError
+
+DELIMITERS = ",;\t|"
+
+
+def read(path: Path, files: FilesParams) -> dict[str, str]:
+    """Return the class of each key.
+
+    Raises:
+        InputError: the file is missing or no CSV, lacks a column, has an empty cell, or a key twice.
+    """
+    assert files.labels is not None
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError:
+        raise InputError(f"{path}: no such file; generate.files.labels.path is below data/raw") from None
+    return _read(path, files.labels, changed)
+
+
+@lru_cache(maxsize=1)  # each of thousands of files asks for it
+def _read(path: Path, params: LabelTable, changed: int) -> dict[str, str]:
+    table = rows(path)
+    for name in (params.key, params.label):
+        if name not in table.column_names:
+            raise InputError(f"{path}: column {name!r} is missing, there are {', '.join(table.column_names)}")
+    keys, labels = table[params.key].to_pylist(), table[params.label].to_pylist()
+    found: dict[str, str] = {}
+    for number, (key, label) in enumerate(zip(keys, labels, strict=True), 2):
+        if not key or not label:
+            empty = params.key if not key else params.label
+            raise InputError(f"{path}: line {number}: column {empty!r} is empty")
+        if key in found:
+            raise InputError(f"{path}: line {number}: {key!r} came before in column {params.key!r}")
+        found[key] = label
+    return found
+
+
+def rows(path: Path) -> pa.Table:
+    """Return a small CSV file as text, whatever stands between its columns.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            first = file.readline()
+        delimiter = max(DELIMITERS, key=first.count)
+        names = arrow_csv.read_csv(path, parse_options=arrow_csv.ParseOptions(delimiter=delimiter)).column_names
+        return arrow_csv.read_csv(
+            path,
+            parse_options=arrow_csv.ParseOptions(delimiter=delimiter),
+            convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as CSV: {' '.join(str(error).split())}") from None

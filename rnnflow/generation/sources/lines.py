@@ -1,0 +1,96 @@
+"""Lines of a text file without those that hold no row: the first ones, comments and empty ones."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+BOM = b"\xef\xbb\xbf"
+BREAK, RETURN = 10, 13
+
+
+def kept(lines: Iterable[str], skip: int, comment: str | None) -> Iterator[str]:
+    """Yield lines without the first `skip` ones and those that begin with `comment`."""
+    for index, line in enumerate(lines):
+        if index >= skip and not (comment and line.startswith(comment)):
+            yield line
+
+
+class LineFilter:
+    """A file for Arrow to read that leaves lines out and knows where the others stand.
+
+    Args:
+        path: the file; what ends in `.gz` is decompressed.
+        skip: lines to leave out at the top.
+        comment: lines that begin with it are left out.
+    """
+
+    closed = False
+
+    def __init__(self, path: Path, skip: int, comment: str | None) -> None:
+        self.num_kept = 0
+        self._path = path
+        self._skip = skip
+        self._comment = comment.encode() if comment else b""
+        self._stream: pa.NativeFile | None = None
+        self._num_lines = 0
+        self._rest = b""
+        self._ready = b""
+        self._gaps: list[np.ndarray] = []
+        """For each line that is left out, how many kept ones stand above it."""
+
+    def number(self, index: int) -> int:
+        """Return the number of the kept line with this index; the first line of the file has 1."""
+        gaps = np.concatenate(self._gaps) if self._gaps else np.empty(0, np.int64)
+        return index + 1 + int(np.searchsorted(gaps, index, side="right"))
+
+    def read(self, size: int = -1) -> bytes:
+        if self._stream is None:
+            self._stream = pa.input_stream(str(self._path), compression="detect")
+        while not self._ready and self._fill(size if size >= 0 else None):
+            pass
+        stop = len(self._ready) if size < 0 else size
+        content, self._ready = self._ready[:stop], self._ready[stop:]
+        return content
+
+    def close(self) -> None:
+        self.closed = True
+        if self._stream is not None:
+            self._stream.close()
+
+    def _fill(self, size: int | None) -> bool:
+        """Filter whole lines of the next block; return whether there was one."""
+        assert self._stream is not None
+        content = self._stream.read(size)
+        is_last = not content
+        if not self._num_lines and not self._rest:
+            content = content.removeprefix(BOM)
+        block = self._rest + content
+        cut = len(block) if is_last else block.rfind(b"\n") + 1
+        if not is_last and not cut and b"\r" in block:  # the old Macintosh's line breaks; a pair is not cut in two
+            cut = block.rfind(b"\r", 0, len(block) - 1) + 1
+        self._rest = block[cut:]
+        if cut:
+            self._ready = self._filtered(block[:cut])
+        return not is_last
+
+    def _filtered(self, block: bytes) -> bytes:
+        characters = np.frombuffer(block, np.uint8)
+        sign = BREAK if BREAK in characters else RETURN
+        ends = np.flatnonzero(characters == sign) + 1
+        if not len(ends) or ends[-1] < len(block):
+            ends = np.append(ends, len(block))
+        starts = np.concatenate([[0], ends[:-1]])
+        first = characters[starts]
+        is_out = (first == BREAK) | ((first == RETURN) & (ends - starts <= 2))
+        if self._comment:
+            is_out |= np.fromiter((block.startswith(self._comment, start) for start in starts), bool, len(starts))
+        is_out[: max(0, self._skip - self._num_lines)] = True
+        self._num_lines += len(starts)
+        above = self.num_kept + np.cumsum(~is_out)
+        self.num_kept += int((~is_out).sum())
+        if not is_out.any():
+            return block
+        self._gaps.append(above[is_out])
+        return characters[np.repeat(~is_out, ends - starts)].tobytes()

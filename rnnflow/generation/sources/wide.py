@@ -1,0 +1,76 @@
+"""Tables with a row a sequence and a column a step: the steps of a feature are called alike, with a number."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from rnnflow.runtime.errors import InputError
+
+SEQUENCE = "sequence of a row"
+FEATURE = "value"
+_NUMBERED = re.compile(r"(.*?)[ _.\-]?(\d+)", re.DOTALL)
+
+
+def numbered(names: Sequence[str]) -> dict[str, dict[int, str]]:
+    """Return the columns that are called alike but for a number, by what is before the number, in its order."""
+    found: dict[str, dict[int, str]] = {}
+    for name in names:
+        if matched := _NUMBERED.fullmatch(name):
+            found.setdefault(matched[1], {})[int(matched[2])] = name
+    return {prefix: dict(sorted(columns.items())) for prefix, columns in found.items()}
+
+
+def steps_of(path: str, free: Sequence[str], features: Sequence[str] | None) -> Mapping[str, Sequence[str]]:
+    """Return the columns of each feature's steps, in order.
+
+    Args:
+        path: the file, for messages.
+        free: columns that play no other part.
+        features: their names; none: all columns are the steps of one.
+
+    Raises:
+        InputError: a feature has no columns, or other steps than the first; nothing says which of several it is.
+    """
+    found = numbered(free)
+    if features is None:
+        several = [prefix for prefix, columns in found.items() if len(columns) > 1]
+        if len(several) > 1:
+            named = ", ".join(map(repr, several[:5]))
+            raise InputError(f"{path}: columns of several features, {named}; name them in generate.files.features")
+        is_all = len(found) == 1 and sum(map(len, found.values())) == len(free)
+        columns = list(next(iter(found.values())).values()) if is_all else list(free)
+        if not columns:
+            raise InputError(f"{path}: no column is left for the steps")
+        return {FEATURE: columns}
+    for name in features:
+        if name not in found:
+            raise InputError(f"{path}: no column is called like {name + '0'!r}, which generate.files.features names")
+        if list(found[name]) != list(found[features[0]]):
+            raise InputError(f"{path}: feature {name!r} has other steps than feature {features[0]!r}")
+    return {name: list(found[name].values()) for name in features}
+
+
+def as_lists(
+    batches: Iterable[pa.RecordBatch],
+    values: Callable[[pa.RecordBatch, int], list[np.ndarray]],
+    kept: list[str],
+    num_features: int,
+) -> Iterator[pa.RecordBatch]:
+    """Yield tables with the columns `kept` and one of sequences.
+
+    Args:
+        batches: tables with a column a step.
+        values: return what the steps of a batch hold, feature after feature; takes the index of its first row, too.
+        kept: columns that are no steps.
+        num_features: that a step has.
+    """
+    first_row = 0
+    for batch in batches:
+        if batch.num_rows:
+            columns = np.stack(values(batch, first_row), axis=1)  # (row, feature · step)
+            by_step = columns.reshape(batch.num_rows, num_features, -1).transpose(0, 2, 1)
+            lists = pa.FixedSizeListArray.from_arrays(pa.array(by_step.reshape(-1)), columns.shape[1])
+            yield pa.RecordBatch.from_arrays([*map(batch.column, kept), lists], [*kept, SEQUENCE])
+            first_row += batch.num_rows

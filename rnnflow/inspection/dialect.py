@@ -1,0 +1,210 @@
+"""How a CSV file is written, from its first lines: delimiter, lines above the names, comments, names, decimals."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from rnnflow.generation.sources.csv_files import MAX_CELL, NULLS, looks_like_values
+
+DELIMITERS = ",;\t|"
+COMMENTS = "#%"
+PLACEHOLDERS = frozenset(
+    {"?", "-", "--", "---", ".", "*", "x", "na", "n.a.", "none", "missing", "unknown", "nil", "nodata"}
+)
+"""What people write, in any case, where a number is missing."""
+NUM_LINES = 200
+LIKELY = 0.5
+"""Share of the cells that must be numbers for a column to be one of numbers."""
+_SEP = re.compile(r"sep=(.)\s*")
+_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
+_EXPONENT = r"([eE][+-]?\d+)?"
+
+
+@dataclass
+class Dialect:
+    """Settings of `generate.files`, and what a person should know of them."""
+
+    delimiter: str = ","
+    skip: int = 0
+    comment: str | None = None
+    names: list[str] | str | None = None
+    remarks: list[str] = field(default_factory=list)
+
+    def settings(self) -> dict[str, Any]:
+        """Return those that differ from the defaults."""
+        found = {"delimiter": self.delimiter, "skip": self.skip, "comment": self.comment, "names": self.names}
+        return {name: value for name, value in found.items() if value and value != ","}
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How numbers are written."""
+
+    decimal: str
+    thousands: str | None
+
+    def matches(self, text: str) -> bool:
+        return self._pattern.fullmatch(text) is not None
+
+    def plain(self, text: str) -> str:
+        return text.replace(self.thousands or "", "").replace(self.decimal, ".")
+
+    @property
+    def _pattern(self) -> re.Pattern[str]:
+        decimal, thousands = re.escape(self.decimal), re.escape(self.thousands or "")
+        grouped = rf"[1-9]\d{{0,2}}({thousands}\d{{3}})+|" if self.thousands else ""
+        return re.compile(rf"\s*[+-]?({grouped}\d+)?({decimal}\d*)?{_EXPONENT}\s*")
+
+    def settings(self) -> dict[str, str]:
+        found = {"decimal": self.decimal if self.decimal != "." else None, "thousands": self.thousands}
+        return {name: value for name, value in found.items() if value}
+
+
+FORMATS = tuple(
+    NumberFormat(*signs) for signs in ((",", None), (",", "."), (".", ","), (",", " "), (".", " "), (".", "'"))
+)
+
+
+def guess_dialect(lines: Sequence[str], delimiter: str | None) -> Dialect:
+    """Return how the first lines of a file are written.
+
+    Args:
+        lines: of the file.
+        delimiter: where a person said it.
+    """
+    csv.field_size_limit(MAX_CELL)
+    found = Dialect(comment=_comment(lines[:NUM_LINES]))
+    content = [
+        (index, line)
+        for index, line in enumerate(lines[:NUM_LINES])
+        if line.strip() and not (found.comment and line.startswith(found.comment))
+    ]
+    if content and (matched := _SEP.fullmatch(content[0][1])):  # what Excel writes for itself
+        found.skip = content[0][0] + 1
+        delimiter = delimiter or matched[1]
+        content = content[1:]
+    best = max((_Columns.of(sign, content) for sign in delimiter or DELIMITERS), key=lambda columns: columns.score)
+    found.delimiter = best.delimiter
+    if best.num_above:
+        found.skip = content[best.num_above - 1][0] + 1
+        shown = ", ".join(repr(line[:40]) for _, line in content[: min(3, best.num_above)])
+        found.remarks.append(f"the first {found.skip} lines are skipped: {shown}")
+    _find_names(found, lines, [line for _, line in content[best.num_above :]], best)
+    return found
+
+
+def _comment(lines: Sequence[str]) -> str | None:
+    return next((sign for sign in COMMENTS if any(line.startswith(sign) for line in lines)), None)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What a delimiter makes of the lines."""
+
+    delimiter: str
+    num_columns: int
+    num_above: int
+    """Lines above the first that has all columns."""
+    share: float
+    """Of the lines below that have them."""
+
+    @property
+    def score(self) -> tuple[bool, bool, int, int]:
+        return self.num_columns > 1, self.share > 0.9, -self.num_above, self.num_columns
+
+    @classmethod
+    def of(cls, delimiter: str, content: Sequence[tuple[int, str]]) -> "_Columns":
+        counts = [len(cells) for cells in _cells([line for _, line in content], delimiter)]
+        if not counts:
+            return cls(delimiter, 0, 0, 0.0)
+        usual = Counter(counts[len(counts) // 2 :]).most_common(1)[0][0]
+        above = counts.index(usual)
+        # A line with one name too few is no text above the names.
+        if any(count >= max(2, usual - 1) for count in counts[:above]) or usual == 1:
+            above = 0
+        below = counts[above:]
+        return cls(delimiter, usual, above, below.count(usual) / len(below))
+
+
+def _cells(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    for line in lines:
+        try:
+            yield from csv.reader([line], delimiter=delimiter)
+        except csv.Error:
+            yield line.split(delimiter)
+
+
+def _find_names(found: Dialect, lines: Sequence[str], content: Sequence[str], columns: _Columns) -> None:
+    header = next(_cells(content[:1], found.delimiter), [])
+    if not looks_like_values(header):
+        return
+    place = next(index for index, line in enumerate(lines) if line == content[0]) + 1
+    above = lines[place - 2] if place > 1 else ""
+    if found.comment and above.startswith(found.comment):
+        names = [name.strip() for name in next(_cells([above.lstrip(found.comment)], found.delimiter), [])]
+        if len(names) == columns.num_columns > 1 and not looks_like_values(names) and len(set(names)) == len(names):
+            found.names = names
+            found.remarks.append(f"the comment in line {place - 1} names the columns")
+            return
+    found.names = "numbered"
+    found.remarks.append(
+        f"line {place} looks like values, so no line names the columns; they are called column_0, column_1 and so on, "
+        "generate.files.names gives them better names"
+    )
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column of text that holds numbers, and what else it holds."""
+
+    values: pa.Array
+    """Null where there is none."""
+    others: dict[str, int]
+    """Texts that are no numbers, and the first row of each."""
+    num_others: int
+
+    @property
+    def are_placeholders(self) -> bool:
+        return all(text.strip().lower() in PLACEHOLDERS for text in self.others)
+
+
+def number_format(columns: Sequence[Sequence[str]], delimiter: str) -> NumberFormat | None:
+    """Return how columns of text write numbers, if most of one's cells are numbers in some format."""
+    votes: Counter[NumberFormat] = Counter()
+    for column in columns:
+        cells = [cell for cell in column if cell.strip() not in NULLS]
+        # What is a number as it stands says nothing of a format.
+        odd = [cell for cell in cells if not _PLAIN.fullmatch(cell.strip())]
+        for known in FORMATS:
+            is_odd = [known.matches(cell) and any(sign in cell for sign in ",.' ") for cell in odd]
+            if cells and sum(is_odd) > LIKELY * len(cells) and sum(is_odd) >= 0.9 * len(odd):
+                votes[known] += 1
+    if not votes:
+        return None
+    most = max(votes.values())
+    order = FORMATS if delimiter != "," else (FORMATS[2], *FORMATS)
+    return next(known for known in order if votes[known] == most)
+
+
+def numbers_of(cells: Sequence[str], known: NumberFormat) -> Numbers | None:
+    """Return the numbers of a column of text, if most of its cells are some."""
+    values: list[float | None] = []
+    others: dict[str, int] = {}
+    num_others = num_known = 0
+    for row, cell in enumerate(cells):
+        text = cell.strip()
+        is_number = known.matches(text) and any(character.isdigit() for character in text)
+        values.append(float(known.plain(text)) if is_number else None)
+        if text not in NULLS:
+            num_known += 1
+            if not is_number:
+                num_others += 1
+                others.setdefault(cell, row)
+    if not num_known or num_known - num_others <= LIKELY * num_known:
+        return None
+    return Numbers(pa.array(values, pa.float64()), others, num_others)

@@ -1,0 +1,39 @@
+"""Sequences of similar lengths together: little padding, and yet an order that is nearly the one asked for."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Int64
+
+BATCHES_PER_BUCKET = 8
+
+Rows = Int64[np.ndarray, " batch"]
+"""Sequences, by their index in a split."""
+Lengths = Int64[np.ndarray, " batch"]
+"""How many steps each of them has."""
+Offsets = Int64[np.ndarray, " sequence_plus_one"]
+"""Where each sequence begins and ends, in steps."""
+
+
+def buckets(order: Int64[np.ndarray, " sequence"], offsets: Offsets, batch_size: int) -> Iterator[tuple[Rows, Lengths]]:
+    """Yield the sequences of `order` with their lengths, eight batches at a time, each time sorted by length.
+
+    Cut into batches of `batch_size` and trimmed to their longest, they need little padding, and yet
+    no sequence moves further than its bucket from its place in `order`.
+    """
+    for start in range(0, len(order), BATCHES_PER_BUCKET * batch_size):
+        bucket = order[start : start + BATCHES_PER_BUCKET * batch_size]
+        lengths = offsets[bucket + 1] - offsets[bucket]
+        by_length = np.argsort(lengths, kind="stable")
+        yield bucket[by_length], lengths[by_length]
+
+
+def batches(offsets: Offsets, batch_size: int) -> Iterator[tuple[Rows, Lengths]]:
+    """Yield every sequence of a split once with its length, in batches sorted by length.
+
+    They come in no random order: this is for prediction, where the order changes nothing but the padding.
+    """
+    for bucket, lengths in buckets(np.arange(len(offsets) - 1), offsets, batch_size):
+        for start in range(0, len(bucket), batch_size):
+            rows = slice(start, start + batch_size)
+            yield bucket[rows], lengths[rows]
