@@ -79,7 +79,9 @@ def _arguments(folder: Path, form: str) -> list[str]:
     windows = {"length": 200, "stride": 200} if form == "windows" else None
     generate = GenerateParams.model_validate({"source": "files", "windows": windows})
     sections = {"generate": generate.model_dump(), "train": {}, "models": {"rnn": {"cell": "rnn"}}}
-    (folder / "params.yaml").write_text(json.dumps(sections | {"evaluate": {}, "export": {}}))  # JSON is YAML
+    (folder / "params.yaml").write_text(
+        json.dumps(sections | {"evaluate": {}, "export": {}, "compare": {}})
+    )  # JSON is YAML
     (folder / "reference.json").write_text("{}")
     names = {"params": "params.yaml", "raw": "raw", "reference": "reference.json", "output": "out", "report": "report"}
     return [f"--{option}={folder / name}" for option, name in names.items()]

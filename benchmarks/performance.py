@@ -22,6 +22,7 @@ from benchmarks.peers.ours import ENGINES
 from benchmarks.peers.workloads import CELLS, WORKLOADS, Workload
 from benchmarks.performance_page import Comparison, number
 from benchmarks.resource_usage import usage_of
+from rnnflow.params.compare import CompareParams
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.export import ExportParams
 from rnnflow.params.generate import GenerateParams, NumSequences
@@ -103,6 +104,7 @@ def _job_commands(folder: Path) -> dict[str, dict[str, list[str]]]:
         models={cell: ModelParams(cell=cell) for cell in CELLS},
         evaluate=EvaluateParams(),
         export=ExportParams(),
+        compare=CompareParams(),
     )
     (folder / "params.json").write_text(params.model_dump_json())  # JSON is YAML
     generate(params.generate, folder / "raw", folder, {}, folder / "report")

@@ -21,6 +21,7 @@ from benchmarks import performance_page
 from benchmarks.measuring import Figure, alternated, console, table
 from benchmarks.resource_usage import usage_of
 from rnnflow import cli
+from rnnflow.params.compare import CompareParams
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.export import ExportParams
 from rnnflow.params.generate import GenerateParams, NumSequences
@@ -74,6 +75,7 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
         models={"rnn": MODEL},
         evaluate=EvaluateParams(),
         export=ExportParams(),
+        compare=CompareParams(),
     )
     (folder / "raw").mkdir(parents=True)
     (folder / "params.json").write_text(params.model_dump_json())  # JSON is YAML

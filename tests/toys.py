@@ -168,7 +168,7 @@ def save_checkpoint(
 def write_params(folder: Path, **sections: dict[str, Any]) -> Path:
     """Write a `params.yaml` with defaults in all that is not given."""
     path = folder / "params.yaml"
-    stages: dict[str, dict[str, Any]] = {name: {} for name in ("generate", "train", "evaluate", "export")}
+    stages: dict[str, dict[str, Any]] = {name: {} for name in ("generate", "train", "evaluate", "export", "compare")}
     path.write_text(json.dumps({**stages, "models": {"toy": {"cell": "gru"}}, **sections}))  # JSON is YAML
     return path
 
@@ -184,6 +184,12 @@ def export_arguments(folder: Path) -> list[str]:
     files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "metrics": "metrics.json"}
     files |= {"model": "model.onnx", "report": "export.json"}
     return _options(folder, files)
+
+
+def compare_arguments(folder: Path) -> list[str]:
+    """Return the arguments of stage compare for models and splits in `folder`."""
+    files = {"params": "params.yaml", "models": "models", "output": "comparison"}
+    return _options(folder, files | {split: split for split in ("validation", "test")})
 
 
 def _options(folder: Path, files: dict[str, str]) -> list[str]:

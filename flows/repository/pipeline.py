@@ -158,11 +158,13 @@ def changed_data(workspace: Path) -> list[str]:
 
 
 def input_folders(workspace: Path) -> list[str]:
-    """Return the folders that stages depend on and none makes: where raw data is put."""
+    """Return the folders that stages depend on and none writes to: where raw data is put."""
     with _opened(workspace) as repo:
         made = {out.fs_path for stage in repo.index.stages for out in stage.outs}
         folders = {dep.fs_path for stage in repo.index.stages for dep in stage.deps if dep.is_in_repo}
-        return sorted(os.path.relpath(path, workspace) for path in folders - made if Path(path).is_dir())
+        written = [out.fs_path for stage in repo.index.stages if isinstance(stage, PipelineStage) for out in stage.outs]
+        unwritten = [path for path in folders - made if not any(Path(out).is_relative_to(path) for out in written)]
+        return sorted(os.path.relpath(path, workspace) for path in unwritten if Path(path).is_dir())
 
 
 def metrics(workspace: Path, stages: Iterable[Stage]) -> dict[str, dict[str, float]]:

@@ -48,6 +48,14 @@ def count(found: Shapes) -> int:
     return sum(math.prod(shape) for shape in found.values())
 
 
+def multiply_adds(params: ModelParams, num_features: int, num_classes: int, num_steps: int) -> int:
+    """Return how many multiplications and additions one sequence of `num_steps` takes: those of the weights."""
+    steps = -(-num_steps // params.downsampling)
+    found = {name: math.prod(shape) for name, shape in shapes(params, num_features, num_classes).items()}
+    weights = {name: size for name, size in found.items() if ".weight" in name}
+    return sum(size * (1 if name.startswith("head.") else steps) for name, size in weights.items())
+
+
 def views(flat: Float32[np.ndarray, " parameter"], found: Shapes) -> dict[str, Float32[np.ndarray, "..."]]:
     """Return each parameter as a view of the flat vector."""
     result, position = {}, 0

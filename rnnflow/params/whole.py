@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
+from rnnflow.params.compare import CompareParams, check_name
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.export import ExportParams
 from rnnflow.params.generate import GenerateParams
@@ -22,6 +23,14 @@ class Params(Section):
     models: Annotated[dict[Annotated[str, Field(pattern=NAME_PATTERN)], ModelParams], Field(min_length=1)]
     evaluate: EvaluateParams
     export: ExportParams
+    compare: CompareParams
+
+    @field_validator("models")
+    @classmethod
+    def _names_are_free(cls, models: dict[str, ModelParams]) -> dict[str, ModelParams]:
+        for name in models:
+            check_name(name)
+        return models
 
     def model(self, name: str) -> ModelParams:
         """Return the entry `name` of `models`.

@@ -176,3 +176,11 @@ def test_other_biases_stay_as_they_are_drawn(cell: Cell, max_dependency: int | N
                 assert (bias != 0).all(), name
             elif "_hh_" in name:
                 assert not bias.any(), name
+
+
+def test_multiply_adds_are_those_of_the_weights_at_each_step() -> None:
+    model = ModelParams(cell="lstm", hidden_size=4, bidirectional=True, downsampling=2)
+    cell = 4 * 4 * (3 + 4)
+    assert parameters.multiply_adds(model, num_features=3, num_classes=5, num_steps=9) == 5 * 2 * cell + 5 * 8
+    with_stem = ModelParams(cell="rnn", hidden_size=4, stem=StemParams(channels=6, kernel_size=3))
+    assert parameters.multiply_adds(with_stem, 2, 3, 10) == 10 * (6 * 2 * 3 + 4 * (6 + 4)) + 3 * 4

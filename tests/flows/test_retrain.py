@@ -17,7 +17,7 @@ from tests.flows.servers import PrefectServer
 
 NOISE = ("md5: ", "cache files", "git add dvc.lock", "No file hash info", "autostage", "Updating lock file", "dvc push")
 """What DVC tells people at a terminal."""
-STAGES = ("generate", "train@rnn", "evaluate@rnn", "export@rnn")
+STAGES = ("generate", "train@rnn", "evaluate@rnn", "export@rnn", "compare")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def trained(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> 
     """A project with one model in which the flow has run in place and pushed; read it, do not change it."""
     person = Person(make_project(tmp_path_factory.mktemp("trained"), models=("rnn",)), server)
     printed = person.retrain("--push")
-    assert "4 stages: 4 ran" in printed
+    assert "5 stages: 5 ran" in printed
     assert not [line for line in printed.splitlines() if any(noise in line for noise in NOISE)]
     person.project.git("add", "dvc.lock")
     person.project.push(message="trained")
@@ -240,7 +240,7 @@ def test_a_failed_stage_leaves_its_own_line_and_nothing_is_published(person: Per
     person.project.push(message="a broken stage")
     run = ("--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
     printed = person.retrain(*run, expected=1)
-    assert "Failed: evaluate@rnn: RuntimeError: the test split has gone; not run: export@rnn" in printed
+    assert "Failed: evaluate@rnn: RuntimeError: the test split has gone; not run: export@rnn, compare" in printed
     assert person.project.branches() == {}
     assert person.clones == []
 
@@ -255,7 +255,7 @@ def test_when_one_model_fails_the_others_are_pushed_published_and_said(server: P
     printed = person.retrain(*run, expected=1)
     ((branch, commit),) = person.project.branches().items()
     assert (
-        "Failed: evaluate@gru: RuntimeError: the test split has gone; not run: export@gru; "
+        "Failed: evaluate@gru: RuntimeError: the test split has gone; not run: export@gru, compare; "
         f"the rest: published as {branch}\n" in printed
     )
     person.project.git("fetch", "--quiet", "origin")

@@ -33,13 +33,22 @@ def test_two_hosts_run_each_stage_once_and_make_the_lock_of_a_single_machine(
             run = team.deployed.start("retrain/coordinated")
             ended = server.wait_for_end(run, SECONDS, cpu.log)
         assert ended.state
-        assert ended.state.message == f"7 stages: 5 ran on cpu-pool, 2 ran on gpu-pool; published as auto/{run}"
+        assert ended.state.message == f"8 stages: 6 ran on cpu-pool, 2 ran on gpu-pool; published as auto/{run}"
         for host in (one, two):
             assert not host.is_apart or "rnnflow" not in host.run("ls", str(hub)), "it must reach the hub by SSH alone"
     sent = team.sent(run)
     on_gpu = {stage for stage, pool in team.places(run) if pool == "gpu-pool"}
     assert on_gpu == {"train@rnn", "train@lstm"}
-    stages = ["evaluate@lstm", "evaluate@rnn", "export@lstm", "export@rnn", "generate", "train@lstm", "train@rnn"]
+    stages = [
+        "compare",
+        "evaluate@lstm",
+        "evaluate@rnn",
+        "export@lstm",
+        "export@rnn",
+        "generate",
+        "train@lstm",
+        "train@rnn",
+    ]
     assert team.ran(run, *(child.id for child in sent)) == stages
     trainings = [
         team.deployed.task_runs(child.id)[stage] for child in sent if (stage := child.parameters["stage"]) in on_gpu

@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from rnnflow.params import evaluate, export, generate, models, section, train, whole
+from rnnflow.params import compare, evaluate, export, generate, models, section, train, whole
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 
@@ -21,13 +22,14 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "models.toy.stem": models.StemParams,
     "evaluate": evaluate.EvaluateParams,
     "export": export.ExportParams,
+    "compare": compare.CompareParams,
 }
 NAMES = [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields]
 
 
 def changed(place: str, value: object) -> dict[str, Any]:
     """Return the smallest params with `value` at `place`."""
-    content: dict[str, Any] = {name: {} for name in ("generate", "train", "evaluate", "export")}
+    content: dict[str, Any] = {name: {} for name in ("generate", "train", "evaluate", "export", "compare")}
     content["models"] = {"toy": {"cell": "lstm"}}
     *sections, name = place.split(".")
     section = content
@@ -69,6 +71,7 @@ def test_the_defaults_are_those_that_params_yaml_shows() -> None:
     assert settings.train == train.TrainParams()
     assert settings.evaluate == evaluate.EvaluateParams()
     assert settings.export == export.ExportParams()
+    assert settings.compare == compare.CompareParams()
 
 
 def test_params_cannot_be_changed() -> None:
@@ -87,7 +90,7 @@ def test_a_misspelt_name_is_answered_with_the_right_one(name: str) -> None:
     assert refusal(changed(name[:-1], None)) == expected
 
 
-@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export"])
+@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare"])
 def test_a_misspelt_section_is_answered_with_the_right_one(section: str) -> None:
     content = changed("train.epochs", 3)
     content[f"{section}x"] = content.pop(section)
@@ -102,7 +105,7 @@ def test_a_name_like_no_other_is_answered_with_all_there_are() -> None:
     )
 
 
-@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export"])
+@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare"])
 def test_a_missing_section_is_named(section: str) -> None:
     content = changed("train.epochs", 3)
     del content[section]
@@ -287,3 +290,13 @@ def test_a_section_is_read_without_a_look_at_the_others(tmp_path: Path) -> None:
     path.write_text("train: {epochs: 3}\nmodels: {broken: {cell: GRU}, toy: {cell: gru}}\nevaluate: nothing")
     assert section.load(path, train.TrainParams, "train") == train.TrainParams(epochs=3)
     assert models.load_model(path, "toy") == models.ModelParams(cell="gru")
+
+
+@pytest.mark.parametrize(
+    "content", [{"models": {"production": {"cell": "gru"}}}, {"models": {"Lstm": {}}}, {"models": 1}, []]
+)
+def test_the_names_of_candidates_are_checked(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"params\.yaml: models: "):
+        compare.load_names(path)

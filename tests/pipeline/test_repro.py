@@ -1,6 +1,7 @@
 """The pipeline under the real DVC, in real clones."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -33,23 +34,24 @@ def test_a_second_repro_runs_nothing_and_imports_neither_torch_nor_prefect(finis
 
 
 @pytest.mark.parametrize(
-    ("changed", "stage"),
+    ("changed", "stages"),
     [
-        ("rnnflow/evaluation/metrics.py", "evaluate"),
-        ("rnnflow/generation/sources/csv_files.py", "generate"),
-        ("rnnflow/export/graph.py", "export"),
-        ("rnnflow/training/loop.py", "train"),
-        ("rnnflow/params/generate.py", "generate"),
-        ("rnnflow/params/train.py", "train"),
+        ("rnnflow/evaluation/metrics.py", {"evaluate", "compare"}),
+        ("rnnflow/generation/sources/csv_files.py", {"generate"}),
+        ("rnnflow/export/graph.py", {"export"}),
+        ("rnnflow/training/loop.py", {"train"}),
+        ("rnnflow/params/generate.py", {"generate"}),
+        ("rnnflow/params/train.py", {"train"}),
+        ("stages/compare.py", {"compare"}),
     ],
 )
 def test_a_change_of_code_makes_the_stages_stale_that_import_from_its_folder(
-    copy_of_finished: Clone, changed: str, stage: str
+    copy_of_finished: Clone, changed: str, stages: set[str]
 ) -> None:
     file = copy_of_finished.folder / changed
     file.write_text(f"{file.read_text()}# a remark\n")
     status = json.loads(copy_of_finished.run("dvc", "status", "--json"))
-    assert {name.partition("@")[0] for name in status} == {stage}
+    assert {name.partition("@")[0] for name in status} == stages
 
 
 def test_every_model_has_its_files_and_they_say_where_they_came_from(finished: Clone) -> None:
@@ -85,9 +87,9 @@ def test_metrics_and_plots_are_shown(finished: Clone, tmp_path: Path) -> None:
 
 def test_changing_one_model_runs_that_model_alone(copy_of_finished: Clone) -> None:
     printed = copy_of_finished.run("dvc", "exp", "run", "--set-param", "models.gru.hidden_size=8")
-    for stage in ("train@gru", "evaluate@gru", "export@gru"):
+    for stage in ("train@gru", "evaluate@gru", "export@gru", "compare"):
         assert f"Running stage '{stage}'" in printed
-    assert printed.count("Running stage") == 3
+    assert printed.count("Running stage") == 4
     shown = json.loads(copy_of_finished.run("dvc", "exp", "show", "--json"))
     assert len(shown[1]["experiments"]) == 1
     model = Predictor(copy_of_finished.folder / "models/gru/model.onnx").metadata["model"]
@@ -121,7 +123,29 @@ def test_a_person_with_one_model_deletes_the_other_entries(copy_of_finished: Clo
     yaml.dump(content, copy_of_finished.folder / "params.yaml")
     printed = copy_of_finished.run("dvc", "repro")
     assert "rnn" not in printed.replace("rnnflow", "")
-    assert "Running stage" not in printed
+    assert running(printed) == ["compare"]
+
+
+def test_a_new_production_model_makes_the_comparison_stale_and_nothing_else(copy_of_finished: Clone) -> None:
+    production = copy_of_finished.folder / "models/production/model.onnx"
+
+    def compared_with() -> str | None:
+        assert set(json.loads(copy_of_finished.run("dvc", "status", "--json"))) == {"compare"}
+        assert set(running(copy_of_finished.run("dvc", "repro"))) <= {"compare"}  # the run cache may know it
+        found = json.loads(copy_of_finished.read("reports/comparison/verdict.json"))["production"]
+        return found and str(found["name"])
+
+    for name in ("gru", "rnn"):
+        shutil.copy2(copy_of_finished.folder / f"models/{name}/model.onnx", production)
+        copy_of_finished.run("dvc", "add", "models/production/model.onnx")
+        assert compared_with() == name
+    copy_of_finished.run("dvc", "remove", "models/production/model.onnx.dvc")
+    production.unlink()
+    assert compared_with() is None
+
+
+def running(printed: str) -> list[str]:
+    return re.findall("Running stage '(.*)'", printed)
 
 
 def test_wrong_params_end_the_run_with_one_line_and_keep_the_results(copy_of_finished: Clone) -> None:

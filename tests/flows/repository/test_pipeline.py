@@ -274,6 +274,12 @@ def test_sources_tell_what_is_imported_and_which_data_has_changed(repository: Re
     assert pipeline.changed_data(repository.folder) == ["data/raw/june"]
 
 
+def test_a_folder_into_which_stages_write_is_no_input_folder(repository: Repository) -> None:
+    repository.replace("dvc.yaml", "      - models/a.txt\n      - models/b.txt\n", "      - models\n")
+    repository.write("models/production/model.txt", "x")
+    assert pipeline.input_folders(repository.folder) == ["data/raw"]
+
+
 def test_input_folders_are_those_that_no_stage_makes(repository: Repository) -> None:
     assert pipeline.input_folders(repository.folder) == ["data/raw"]
     repository.write("dvc.yaml", STAGE.format("make", "data/raw", "made") + "  use: {cmd: x, deps: [made, more]}\n")

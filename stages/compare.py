@@ -1,0 +1,44 @@
+"""Stage compare: whether the best of the models, by validation, is better than the model in production."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnnflow.evaluation import challenge
+from rnnflow.evaluation.verdict_page import markdown
+from rnnflow.params.compare import CompareParams, load_names
+from rnnflow.params.section import load as load_section
+from rnnflow.runtime.atomic_writes import complete_folders, write_json
+from rnnflow.runtime.errors import exit_on_input_error
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.compare", description=__doc__)
+    parser.add_argument("--params", type=Path, required=True, help="params.yaml")
+    parser.add_argument("--models", type=Path, required=True, help="folder with one of each model, and `production`")
+    for split in ("validation", "test"):
+        parser.add_argument(f"--{split}", type=Path, required=True, help=f"folder of the {split} split")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the verdict, to be written")
+    arguments = parser.parse_args(argv)
+    with exit_on_input_error():
+        settings = load_section(arguments.params, CompareParams, "compare")
+        compare(arguments, load_names(arguments.params), settings)
+
+
+def compare(arguments: argparse.Namespace, names: Sequence[str], settings: CompareParams) -> None:
+    """Write `verdict.json` and `verdict.md`."""
+    candidates = [challenge.Model(arguments.models / name / challenge.MODEL, name) for name in names]
+    production = challenge.Production.find(arguments.models / "production")
+    challenger, on_validation = challenge.choose(candidates, arguments.validation, settings.choose_by)
+    result = challenge.meet(challenger, production, arguments.test, settings)
+    result["validation"] = on_validation
+    with complete_folders(arguments.output) as (folder,):
+        write_json(folder / "verdict.json", result)
+        (folder / "verdict.md").write_text(markdown(result), encoding="utf-8")
+    print(f"{challenger.name}: {result['verdict']}; {'; '.join(result['reasons'])}")
+    for remark in result["remarks"]:
+        print(f"note: {remark}")
+
+
+if __name__ == "__main__":
+    main()
