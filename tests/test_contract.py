@@ -164,7 +164,9 @@ def test_each_pool_of_the_settings_is_there_and_runs_stages() -> None:
 
 def test_the_settings_name_stages_that_there_are() -> None:
     named = settings.load()
-    assert {*named.workers, *named.timeout_seconds} <= {settings.DEFAULT, *STAGES}
+    assert {*named.workers} <= {settings.DEFAULT, *STAGES}
+    assert {*named.timeout_seconds} <= {settings.DEFAULT, *STAGES, *settings.TRANSFERS}
+    assert not {*settings.TRANSFERS} & {*STAGES}
 
 
 @pytest.mark.parametrize("package", ["dvc", "prefect"])
