@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from flows import settings
 from flows.repository import overrides, pipeline
-from flows.repository.workspace import in_place
+from flows.repository.workspace import in_place, require_no_password
 from flows.supervision.repair import repair
 from flows.supervision.transcript import Outcome
 from rnnflow.runtime.errors import InputError, exit_on_input_error
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     with exit_on_input_error():
         settings.load()
+        require_no_password(arguments.repository)
         arguments.overrides = dict(map(_override, vars(arguments).pop("set")))
         if not (arguments.isolated or arguments.coordinated) and _is_up_to_date(arguments):
             print(f"Completed: {Outcome.UP_TO_DATE}")

@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
     # Prefect takes a second to import, which --help and a mistyped option need not wait for.
+    from flows.repository.workspace import require_no_password
     from flows.server import manifest, registration
     from flows.server.connection import connected
     from flows.server.dead_run_automations import automations
@@ -38,11 +39,13 @@ def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
 
     deployments = manifest.read(folder)
     own_repository = repository or _own_repository(folder)
+    require_no_password(own_repository)
     with connected() as client:
         for pool in POOLS:
             _say("work pool", pool.name, registration.ensure_pool(client, pool))
         for name, default, given in ((REPOSITORY, own_repository, repository), (BRANCH, DEFAULT_BRANCH, branch)):
             value, change = registration.ensure_variable(client, name, default, given)
+            require_no_password(value)  # it may have been set by hand, or by an older version
             _say("variable", f"{name} = {value}", change)
         names = _deploy_flows(client, folder, deployments)
         for automation in automations():

@@ -12,6 +12,8 @@ from rnnflow.runtime.errors import InputError
 
 FILE = Path(__file__).with_name("settings.yaml")
 DEFAULT = "default"
+TRANSFERS = ("pull", "push", "checkout")
+"""Commands of DVC that have time limits of their own, like stages."""
 
 
 class Retries(Section):

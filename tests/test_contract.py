@@ -189,9 +189,9 @@ def test_each_pool_of_the_settings_is_there_and_runs_stages() -> None:
 
 def test_the_settings_name_stages_that_there_are() -> None:
     named = settings.load()
-    transfers = {"pull", "push", "checkout"}
-    assert set(named.workers) <= {settings.DEFAULT, *STAGES}
-    assert set(named.timeout_seconds) <= {settings.DEFAULT, *STAGES, *transfers}
+    assert {*named.workers} <= {settings.DEFAULT, *STAGES}
+    assert {*named.timeout_seconds} <= {settings.DEFAULT, *STAGES, *settings.TRANSFERS}
+    assert not {*settings.TRANSFERS} & {*STAGES}
 
 
 @pytest.mark.parametrize("package", ["dvc", "prefect"])

@@ -117,6 +117,20 @@ def without_password(url: str) -> str:
     return re.sub(r"^(https?://)[^/@]*@", r"\1", url)
 
 
+def require_no_password(url: str) -> None:
+    """Make sure that a URL may be kept where others read it: a server shows variables and parameters to everybody.
+
+    Raises:
+        InputError: something stands before the `@` of a web address.
+    """
+    shown = without_password(url)
+    if shown != url:
+        raise InputError(
+            f"{shown}: the address was given with a user, token or password, which everybody on the Prefect server could "
+            "read; leave it out, and let Git's credential helper know it on each machine (git help credentials)"
+        )
+
+
 def _local_changes(top: Path) -> list[str]:
     paths = git(top, "diff", "--name-only", "-z", "HEAD").split("\0")
     return [path for path in paths if path and Path(path).name not in DVC_FILES and not path.endswith(".dvc")]

@@ -50,6 +50,17 @@ def things(client: SyncPrefectClient) -> dict[str, list[str]]:
     }
 
 
+def test_an_address_with_a_token_is_refused_and_nothing_on_the_server_holds_it(
+    deployed: StandIn, server: PrefectServer, client: SyncPrefectClient
+) -> None:
+    url = "https://user:planted-secret@git.example.com/team/rnnflow.git"
+    command = (sys.executable, "-m", "flows.deploy", "--repository", url)
+    printed = server.run(*command, folder=deployed.folder, expected=2)
+    assert printed.startswith("error: https://git.example.com/team/rnnflow.git: the address was given with a user")
+    kept = [*client.read_variables(), *client.read_deployments(), *client.read_automations()]
+    assert not [text for text in (printed, *map(str, kept)) if "planted-secret" in text]
+
+
 def test_an_active_schedule_makes_runs_appear(deployed: StandIn, server: PrefectServer) -> None:
     """With the wrong version of SQLAlchemy Prefect takes deployments and never schedules a run."""
     with server.client() as client:

@@ -7,16 +7,24 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from tests.deliveries import columns, deliver
-from tests.flows.projects import Project, make_project
+from tests.flows.projects import Deployed, Project, make_project
 from tests.flows.servers import PrefectServer
 
 NOISE = ("md5: ", "cache files", "git add dvc.lock", "No file hash info", "autostage", "Updating lock file", "dvc push")
 """What DVC tells people at a terminal."""
+SECRET = "planted-secret"
+PUBLISHES = """
+import sys
+from flows.retrain import retrain
+chosen = {"isolated": True, "pull": True, "publish": True, "revision": "main", "overrides": {"export.lengths": [1, 3]}}
+print(retrain(**chosen, repository=sys.argv[1], return_state=True))
+"""
 STAGES = ("generate", "train@rnn", "evaluate@rnn", "export@rnn", "compare")
 
 
@@ -199,6 +207,38 @@ def test_an_isolated_run_publishes_once_and_says_when_there_is_nothing_new(perso
     person.project.git("checkout", "--quiet", commit)
     person.project.run("dvc", "pull")
     assert "up to date" in person.project.run("dvc", "status")
+
+
+def test_a_planted_secret_is_found_nowhere(person: Person) -> None:
+    """A worker's clone may have a token in the URL of its `origin`, from a credentials block of Prefect."""
+    url = f"https://user:{SECRET}@git.example.com/team/rnnflow.git"
+    leads_here = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{person.project.origin}.insteadOf",
+        "GIT_CONFIG_VALUE_0": url,
+        "RNNFLOW_STATE": str(person.project.folder.with_name("state")),
+    }
+    command = (sys.executable, "-c", PUBLISHES, url)
+    printed = person.server.run(*command, folder=person.project.folder, environment=leads_here)
+    assert "published as auto/" in printed
+    (branch,) = person.project.branches()
+    person.project.git("fetch", "--quiet", "origin", branch)
+    with person.server.client() as client:
+        artifacts = client.read_artifacts()
+        variables = client.read_variables()
+        run = client.read_flow_run(UUID(branch.removeprefix("auto/")))
+    assert SECRET in str(run.parameters)  # who calls the flow by its URL has put it there
+    said = [printed, run.name, str(run.state), *Deployed(person.project, person.server).log(run.id)]
+    said += [str(artifact.model_dump()) for artifact in artifacts] + [str(each.value) for each in variables]
+    said += [person.project.git("show", "--format=fuller", "FETCH_HEAD")]
+    assert not [text for text in said if SECRET in text]
+
+
+def test_an_address_with_a_token_is_refused_and_the_token_not_told(trained: Person) -> None:
+    url = f"https://user:{SECRET}@git.example.com/team/rnnflow.git"
+    printed = trained.retrain("--isolated", "--repository", url, expected=2)
+    assert printed.startswith("error: https://git.example.com/team/rnnflow.git: the address was given with a user")
+    assert SECRET not in printed
 
 
 def shown(person: Person, key: str) -> list[str]:
