@@ -225,7 +225,7 @@ READ: Mapping[str, tuple[Callable[[Path], Known], str]] = {
     "no header": (no_header, "line 1 looks like values"),
     "question marks": (question_marks, "317 of 320 cells are numbers, first other: '?' in line 7"),
     "sep line": (sep_line, ""),
-    "comments": (comments, ""),
+    "comments": (comments, "lines that begin with '#' are left out, the first is '# made by a logger, 3 channels'"),
     "lines above": (lines_above, "the first 2 lines are skipped: 'Device: X1'"),
     "thousands": (thousands, "is read as"),
     "wide": (wide, "t0 … t23 are taken as the 24 steps of a row"),

@@ -78,7 +78,10 @@ def guess_dialect(lines: Sequence[str], delimiter: str | None) -> Dialect:
         delimiter: where a person said it.
     """
     csv.field_size_limit(MAX_CELL)
-    found = Dialect(comment=_comment(lines[:NUM_LINES]))
+    found = Dialect(comment=_comment(lines[:NUM_LINES], delimiter))
+    if found.comment:
+        first = next(line for line in lines if line.startswith(found.comment))
+        found.remarks.append(f"lines that begin with {found.comment!r} are left out, the first is {first[:40]!r}")
     content = [
         (index, line)
         for index, line in enumerate(lines[:NUM_LINES])
@@ -98,8 +101,16 @@ def guess_dialect(lines: Sequence[str], delimiter: str | None) -> Dialect:
     return found
 
 
-def _comment(lines: Sequence[str]) -> str | None:
-    return next((sign for sign in COMMENTS if any(line.startswith(sign) for line in lines)), None)
+def _comment(lines: Sequence[str], delimiter: str | None) -> str | None:
+    """Return what comments begin with; lines with as many columns as the others are rows, whose first cell has the sign."""
+    content = [(index, line) for index, line in enumerate(lines) if line.strip()]
+    columns = max((_Columns.of(sign, content) for sign in delimiter or DELIMITERS), key=lambda each: each.score)
+    for sign in COMMENTS:
+        begun = [line for line in lines if line.startswith(sign)]
+        num_rows = sum(len(cells) == columns.num_columns for cells in _cells(begun, columns.delimiter))
+        if begun and not (num_rows > 1 and 2 * num_rows > len(begun)):
+            return sign
+    return None
 
 
 @dataclass(frozen=True)

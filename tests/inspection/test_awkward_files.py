@@ -162,3 +162,11 @@ def test_a_row_for_each_feature_of_a_step_is_refused(raw: Path, refused: Callabl
     melted = frame.melt(["id", "label", "step"], ["a", "b"], "dimension", "value")
     melted.sort_values(["id", "dimension", "step"]).to_csv(raw / "a.csv", index=False)
     assert "column 'dimension' seems to say which feature a row holds" in refused(raw)[1]
+
+
+def test_rows_that_begin_with_a_sign_are_no_comments(raw: Path, tmp_path: Path, inspected: Callable[..., str]) -> None:
+    entries = known()
+    write_steps(raw / "a.csv", entries)
+    (raw / "a.csv").write_text((raw / "a.csv").read_text().replace("\nr", "\n#"))
+    found = found_in(generated(section(inspected(raw)), raw, tmp_path), 2)
+    assert contents(found) == contents(entries)
