@@ -39,10 +39,12 @@ class MinGRU(Cell):
         is_training: bool,  # noqa: ARG002 - of operators that keep more for the way back
     ) -> tuple[States, Float[Any, "batch hidden"]]:
         """Return the states, in float32 where the products are in bfloat16: there, 1 - 1/500 would be 1."""
+        import torch
         from torch.nn import functional
 
         products = functional.linear(inputs, weights["weight"], weights["bias"])
-        update, candidate = (gate.float() for gate in products.chunk(len(GATES), dim=2))
+        products = products.to(torch.promote_types(products.dtype, torch.float32))
+        update, candidate = products.chunk(len(GATES), dim=2)
         outputs = recurrence((-update).sigmoid(), update.sigmoid() * candidate)
         return outputs, outputs[:, -1]
 
