@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from rnnflow.runtime.atomic_writes import complete_file
+from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
 
 METADATA_KEY = "rnnflow"  # one key: with several, safetensors writes them in a different order each time
@@ -16,7 +16,7 @@ METADATA_KEY = "rnnflow"  # one key: with several, safetensors writes them in a 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], description: object) -> None:
     """Write arrays and their description, which is kept as JSON, whole or not at all."""
-    with complete_file(path) as temporary:
+    with atomic_write(path) as temporary:
         contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         # not save_file: it writes under a random name of its own, which would stay where it is killed
         temporary.write_bytes(save(contiguous, {METADATA_KEY: json.dumps(description, sort_keys=True)}))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int64
 
-from rnnflow.runtime.atomic_writes import complete_file
+from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
 
 VERSION = 1
@@ -50,7 +50,7 @@ def sequence_column(
 def write_table(path: Path, table: pa.Table) -> None:
     """Write `table` as one Parquet file of the contract; equal tables give equal bytes."""
     bytes_per_row = max(1, table.nbytes // max(1, table.num_rows))
-    with complete_file(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(
             table,
             temporary,
