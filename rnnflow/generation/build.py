@@ -23,7 +23,7 @@ from rnnflow.generation.splitting import (
     Splitter,
     key_hashes,
 )
-from rnnflow.params.generate import GenerateParams
+from rnnflow.params.generate import GenerateParams, Recipe
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 
@@ -40,6 +40,7 @@ class Intake:
     def __init__(self, params: GenerateParams, folders: Mapping[str, Path], known: Mapping[str, int]) -> None:
         self.params = params
         self.known = known
+        self.recipe = Recipe.of(params).content()
         self.writer = ShardWriter(
             {side: folders[name] for side, name in enumerate((*SPLITS, "spare"))}, params.shard_rows
         )
@@ -68,9 +69,8 @@ class Intake:
         self.writer.begin(seed)
         for table in delivery.tables:
             sides = self._made(delivery, table) if delivery.is_made else self._sides(delivery, table, splitter)
-            content = table.select([name for name in parquet.TYPES if name in table.schema.names])
-            self._profile(delivery, content, sides)
-            self.writer.add(content, sides)
+            self._profile(delivery, table, sides)
+            self.writer.add(self._content(delivery, table), sides)
             self.num_left_out["windows across a time that divides the splits"] += int((sides == LEFT_OUT).sum())
             if not delivery.is_made:
                 self.deliveries[delivery.name] += len(table)
@@ -118,6 +118,12 @@ class Intake:
             counts = table["group"].value_counts().to_pylist()
             self.largest_group.update({entry["values"]: entry["counts"] for entry in counts})
         return sides
+
+    def _content(self, delivery: Delivery, table: pa.Table) -> pa.Table:
+        """Return the columns of the contract, with the recipe among the metadata."""
+        content = table.select([name for name in parquet.TYPES if name in table.schema.names])
+        features = parquet.features_of(Path(delivery.name), table.schema, None)
+        return content.replace_schema_metadata(parquet.metadata(features, self.recipe))
 
     def _profile(self, delivery: Delivery, table: pa.Table, sides: Sides) -> None:
         features = parquet.features_of(Path(delivery.name), table.schema, None)

@@ -1,7 +1,7 @@
 """Prediction from an ONNX file with onnxruntime; imports no torch."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from rnnflow.sequences.missing_values import first_missing
 from rnnflow.sequences.padding import pad
 
 METADATA_VERSION = "1"
+LATER_NAMES = ("recipe", "profile")
+"""Missing in the files of earlier versions."""
 METADATA_NAMES = ("name", "model", "features", "classes", "lengths", "num_parameters", "md5", "metrics")
 CHUNK_SIZE = 64
 """Sequences in one call of onnxruntime: larger chunks leave the processor's cache."""
@@ -41,8 +43,8 @@ class Predictor:
 
     classes: tuple[str, ...]
     features: tuple[str, ...]
-    metadata: Mapping[str, Any]
-    """What the file says of itself, by `METADATA_NAMES`."""
+    metadata: dict[str, Any]
+    """What the file says of itself, by `METADATA_NAMES` and `LATER_NAMES`; none where it says nothing."""
 
     def __init__(self, path: Path | str, num_threads: int = 1) -> None:
         path = Path(path)
@@ -63,6 +65,7 @@ class Predictor:
             )
         try:
             self.metadata = {name: json.loads(properties[name]) for name in METADATA_NAMES}
+            self.metadata |= {name: json.loads(properties.get(name, "null")) for name in LATER_NAMES}
         except (KeyError, ValueError) as error:
             raise InputError(f"{path}: a metadata property is missing or damaged: {error}") from None
         self.classes = tuple(self.metadata["classes"])
