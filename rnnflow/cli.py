@@ -91,16 +91,16 @@ def warmup(arguments: argparse.Namespace) -> None:
 def inspect(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow import inspection
-        from rnnflow.inspection.guessing import Wishes
+        from rnnflow.inspection.guess import UserHints
 
-    wishes = Wishes(
+    hints = UserHints(
         {part: None if name == "null" else name for part in _PARTS if (name := getattr(arguments, part))},
         arguments.features,
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
         arguments.decimal,
     )
     windows = inspection.windows_of(arguments.window, arguments.stride)
-    inspection.inspect(_console(), arguments.paths, wishes, windows, arguments.reference)
+    inspection.inspect(_console(), arguments.paths, hints, windows, arguments.reference)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class ColumnNames(Section):
     time: str | None = "time"
     """Of a time step, or the start of a sequence: a timestamp, or a number in `time_unit` since 1970."""
     split: str | None = "split"
-    """The side that was given: train, validation or test."""
+    """The split that was given: train, validation or test."""
 
 
 class LabelTable(Section):
@@ -215,7 +215,7 @@ class GenerateParams(Section):
     source: SourceName = "sum_sign"
     """A synthetic task, your files below `data/raw`, or a published data set."""
     seed: Seed = 0
-    """Decides the synthetic sequences and which side of the split a sequence falls on."""
+    """Decides the synthetic sequences and which split a sequence falls into."""
     length: Count = 10
     """Synthetic sources: time steps of the longest sequence."""
     min_length: Count | None = None
