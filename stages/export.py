@@ -50,6 +50,8 @@ def export(arguments: argparse.Namespace) -> None:
         "num_parameters": description.num_parameters,
         "md5": {**description.md5, "weights": weights_md5},
         "metrics": _metrics(arguments.metrics),
+        "recipe": description.recipe,
+        "profile": description.profile,
         "rnnflow": json.loads(METADATA_VERSION),  # last: a file cut short, at whatever byte, lacks it
     }
     properties = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}

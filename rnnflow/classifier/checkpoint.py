@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,10 @@ class Description:
     num_parameters: int
     md5: Mapping[str, str]
     """Content hashes of the splits `train` and `validation`, of `params` and `code`."""
+    recipe: Mapping[str, Any] | None = None
+    """How files became sequences, and must again when the model predicts; none in what was trained before there was one."""
+    profile: Mapping[str, Any] | None = None
+    """What the train split looks like, as stage generate says, for files to be compared with."""
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], description: Description) -> None:
@@ -56,5 +61,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], Description]:
         lengths=tuple(content["lengths"]),
         num_parameters=content["num_parameters"],
         md5=content["md5"],
+        recipe=content.get("recipe"),
+        profile=content.get("profile"),
     )
     return arrays, description

@@ -23,7 +23,7 @@ from rnnflow.generation.splitting import (
     Splitter,
     key_hashes,
 )
-from rnnflow.params.generate import GenerateParams
+from rnnflow.params.generate import GenerateParams, Recipe
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 
@@ -40,6 +40,7 @@ class DatasetBuilder:
     def __init__(self, params: GenerateParams, folders: Mapping[str, Path], known: Mapping[str, int]) -> None:
         self.params = params
         self.known = known
+        self.recipe = Recipe.of(params).content()
         self.writer = ShardWriter(
             {split: folders[name] for split, name in enumerate((*SPLITS, "unassigned"))}, params.shard_rows
         )
@@ -68,9 +69,8 @@ class DatasetBuilder:
         self.writer.begin(seed)
         for table in file.tables:
             splits = self._synthetic_split(file, table) if file.is_synthetic else self._assigned(file, table, splitter)
-            content = table.select([name for name in parquet.TYPES if name in table.schema.names])
-            self._profile(file, content, splits)
-            self.writer.add(content, splits)
+            self._profile(file, table, splits)
+            self.writer.add(self._content(file, table), splits)
             self.num_left_out["windows across a time that divides the splits"] += int((splits == LEFT_OUT).sum())
             if not file.is_synthetic:
                 self.file_counts[file.name] += len(table)
@@ -118,6 +118,12 @@ class DatasetBuilder:
             counts = table["group"].value_counts().to_pylist()
             self.largest_group.update({entry["values"]: entry["counts"] for entry in counts})
         return splits
+
+    def _content(self, file: SourceFile, table: pa.Table) -> pa.Table:
+        """Return the columns of the contract, with the recipe among the metadata."""
+        content = table.select([name for name in parquet.TYPES if name in table.schema.names])
+        features = parquet.features_of(Path(file.name), table.schema, None)
+        return content.replace_schema_metadata(parquet.metadata(features, self.recipe))
 
     def _profile(self, file: SourceFile, table: pa.Table, splits: SplitIndices) -> None:
         features = parquet.features_of(Path(file.name), table.schema, None)

@@ -37,9 +37,11 @@ class Profile:
         size = len(self.features)
         self.count, self.total, self.squares = (np.zeros(size) for _ in range(3))
         self.min, self.max = np.full(size, np.inf), np.full(size, -np.inf)
+        self.seconds, self.gaps = 0.0, 0
+        self.shortest_step, self.longest_step = np.inf, 0.0
 
     def add(self, table: pa.Table) -> None:
-        """Take in sequences in the contract's schema."""
+        """Take in sequences in the contract's schema; a column `end` beside it says when their last steps were."""
         if not len(table):
             return
         sequences = table["sequence"].combine_chunks()
@@ -56,8 +58,21 @@ class Profile:
         self.max = np.maximum(self.max, (np.where(missing, -np.inf, values) if has_missing else values).max(1))
         lengths = pc.list_value_length(sequences).to_numpy(zero_copy_only=False) // len(self.features)
         self.lengths.update(dict(zip(*(part.tolist() for part in np.unique(lengths, return_counts=True)), strict=True)))
-        counts = pc.value_counts(table["label"]).to_pylist()
-        self.classes.update({entry["values"]: entry["counts"] for entry in counts})
+        if "label" in table.column_names:
+            counts = pc.value_counts(table["label"]).to_pylist()
+            self.classes.update({entry["values"]: entry["counts"] for entry in counts})
+        if "end" in table.column_names:
+            self._add_rate(table["end"].to_numpy() - table["time"].cast(pa.int64()).to_numpy(), lengths)
+
+    def _add_rate(self, microseconds: np.ndarray, lengths: np.ndarray) -> None:
+        """Take in how long sequences last, where they have times of more than their start."""
+        is_timed = (lengths > 1) & (microseconds > 0)
+        seconds, gaps = microseconds[is_timed] / 1e6, lengths[is_timed] - 1
+        if len(gaps):
+            self.seconds += float(seconds.sum())
+            self.gaps += int(gaps.sum())
+            self.shortest_step = min(self.shortest_step, float((seconds / gaps).min()))
+            self.longest_step = max(self.longest_step, float((seconds / gaps).max()))
 
     def merge(self, other: "Profile") -> None:
         """Take in what another profile of the same features has gathered."""
@@ -68,6 +83,10 @@ class Profile:
         self.min, self.max = np.minimum(self.min, other.min), np.maximum(self.max, other.max)
         self.lengths.update(other.lengths)
         self.classes.update(other.classes)
+        self.seconds += other.seconds
+        self.gaps += other.gaps
+        self.shortest_step = min(self.shortest_step, other.shortest_step)
+        self.longest_step = max(self.longest_step, other.longest_step)
 
     @property
     def num_sequences(self) -> int:
@@ -90,6 +109,13 @@ class Profile:
                 for index, name in enumerate(self.features)
             },
             "lengths": {"shortest": min(self.lengths), "longest": max(self.lengths), "steps": self.num_steps},
+            "step_seconds": {
+                "shortest": self.shortest_step,
+                "mean": self.seconds / self.gaps,
+                "longest": self.longest_step,
+            }
+            if self.gaps
+            else None,
             "class_shares": {name: count / self.num_sequences for name, count in sorted(self.classes.items())},
         }
 

@@ -1,7 +1,7 @@
 """Section `generate`: where sequences come from, how they are split, and what new files are compared with."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -185,6 +185,28 @@ class DriftParams(Section):
     class_share: Probability = 0.2
     missing_share: Probability = 0.1
     """How far the share of a class, or of a feature's missing values, may move."""
+
+
+class Recipe(Section):
+    """How files become sequences: written into the data set by stage generate, carried on by the model.
+
+    `rnnflow predict` follows it, so that a model reads files as it did when it was trained.
+    """
+
+    files: FilesParams = FilesParams()
+    windows: WindowParams | None = None
+
+    @classmethod
+    def of(cls, params: "GenerateParams") -> "Recipe":
+        """Return the recipe of a data set; where its sequences came from no files, the one that the defaults give."""
+        return cls(files=params.files, windows=params.windows) if params.source == "files" else cls()
+
+    def content(self) -> dict[str, Any]:
+        """Return it as JSON keeps it: without paths, which belong to the data, and without defaults.
+
+        So a new setting changes no data set that does not use it; whoever changes a default must keep the old one here.
+        """
+        return self.model_dump(mode="json", exclude={"files": {"paths"}}, exclude_defaults=True)
 
 
 class GenerateParams(Section):

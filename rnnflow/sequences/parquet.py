@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,8 +38,15 @@ def schema(features: Sequence[str], optional: Collection[str] = ()) -> pa.Schema
     """Return the contract's schema, with those of its optional columns (`group`, `time`) that are named."""
     names = [name for name in TYPES if name not in OPTIONAL_COLUMNS or name in optional]
     fields = [pa.field(name, TYPES[name], nullable=False) for name in names]
-    metadata = {METADATA_KEY: json.dumps({"version": VERSION, "features": list(features)}).encode()}
-    return pa.schema(fields, metadata=metadata)
+    return pa.schema(fields, metadata=metadata(features))
+
+
+def metadata(features: Sequence[str], recipe: Mapping[str, Any] | None = None) -> dict[bytes, bytes]:
+    """Return what a file says of itself: its features, and in a data set the recipe by which files became sequences."""
+    content: dict[str, Any] = {"version": VERSION, "features": list(features)}
+    if recipe is not None:
+        content["recipe"] = recipe
+    return {METADATA_KEY: json.dumps(content, sort_keys=True).encode()}
 
 
 def sequence_column(
@@ -100,6 +108,11 @@ class SequenceFile:
     @property
     def names_its_features(self) -> bool:
         return METADATA_KEY in (self.metadata.metadata or {})
+
+    @property
+    def recipe(self) -> Mapping[str, Any] | None:
+        """How files became these sequences, where stage generate wrote them."""
+        return recipe_of(self.metadata.metadata)
 
     @property
     def columns(self) -> list[str]:
@@ -246,6 +259,12 @@ def features_of(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> t
             f"{path}: the metadata key 'rnnflow' has features {features!r}, expected a list of unlike names"
         )
     return tuple(map(str, features))
+
+
+def recipe_of(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any] | None:
+    """Return the recipe in a file's metadata, whose features are known to be right; none where there is none."""
+    content = json.loads((metadata or {}).get(METADATA_KEY, b"{}"))
+    return content.get("recipe") if isinstance(content, dict) else None
 
 
 def _one_line(error: Exception) -> str:

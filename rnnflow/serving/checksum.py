@@ -8,24 +8,23 @@ Reading the protocol buffer's outermost fields is all that this takes (https://p
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 PROPERTY = "sha256"
-OWN_PROPERTIES = ("name", "model", "features", "classes", "lengths", "num_parameters", "md5", "metrics", "rnnflow")
 _METADATA_PROPS = 14  # the number of this field of ModelProto, in onnx.proto
 _KEY, _VALUE = 1, 2  # fields of StringStringEntryProto
 _VARINT, _BYTES = 0, 2
 
 
-def compute(content: bytes) -> str:
-    """Return the checksum of a serialised model with its own properties, in hexadecimal digits.
+def compute(content: bytes, names: Collection[str]) -> str:
+    """Return the checksum of a serialised model and those of its properties that `names` has, in hexadecimal digits.
 
     Raises:
         ValueError: `content` is no protocol buffer.
     """
     digest = hashlib.sha256()
     for number, field in _fields(content):
-        if number != _METADATA_PROPS or _entry(field)[0] in OWN_PROPERTIES:
+        if number != _METADATA_PROPS or _entry(field)[0] in names:
             digest.update(b"%d:%d:" % (number, len(field)))
             digest.update(field)
     return digest.hexdigest()

@@ -1,7 +1,7 @@
 """Prediction from an ONNX file with onnxruntime; imports no torch."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from rnnflow.serving import checksum
 METADATA_VERSION = "2"
 READABLE_VERSIONS = ("1", "2")
 """Files of version 1 have no checksum."""
-METADATA_NAMES = checksum.OWN_PROPERTIES[:-1]
+METADATA_NAMES = ("name", "model", "features", "classes", "lengths", "num_parameters", "md5", "metrics")
+LATER_NAMES = ("recipe", "profile")
+"""Missing in the files of earlier versions."""
+PROPERTIES = ("rnnflow", *METADATA_NAMES, *LATER_NAMES)
 CHUNK_SIZE = 64
 """Sequences in one call of onnxruntime: larger chunks leave the processor's cache."""
 _LOAD_ERRORS = (
@@ -44,8 +47,8 @@ class Predictor:
 
     classes: tuple[str, ...]
     features: tuple[str, ...]
-    metadata: Mapping[str, Any]
-    """What the file says of itself, by `METADATA_NAMES`."""
+    metadata: dict[str, Any]
+    """What the file says of itself, by `METADATA_NAMES` and `LATER_NAMES`; none where it says nothing."""
 
     def __init__(self, path: Path | str, num_threads: int = 1) -> None:
         path = Path(path)
@@ -63,6 +66,7 @@ class Predictor:
         properties = self._session.get_modelmeta().custom_metadata_map
         try:
             self.metadata = {name: json.loads(properties[name]) for name in METADATA_NAMES}
+            self.metadata |= {name: json.loads(properties.get(name, "null")) for name in LATER_NAMES}
         except (KeyError, ValueError) as error:
             raise InputError(f"{path}: a metadata property is missing or damaged: {error}") from None
         self.classes = tuple(self.metadata["classes"])
@@ -128,7 +132,7 @@ def _check(path: Path, content: bytes) -> None:
     """Refuse what this project did not export, and what has changed since, before onnxruntime reads it."""
     try:
         properties = checksum.properties(content)
-        digest = checksum.compute(content)
+        digest = checksum.compute(content, PROPERTIES)
     except ValueError:
         raise InputError(f"{path}: not an ONNX file that onnxruntime can run") from None
     if not content:  # which is a protocol buffer without fields
