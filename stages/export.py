@@ -15,7 +15,7 @@ from rnnflow.export.rounding import largest_excess
 from rnnflow.params.export import ExportParams
 from rnnflow.params.section import load as load_section
 from rnnflow.runtime import provenance
-from rnnflow.runtime.atomic_writes import complete_file, write_json
+from rnnflow.runtime.atomic_writes import atomic_write, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.serving.predictor import METADATA_VERSION, Predictor
 
@@ -57,7 +57,7 @@ def export(arguments: argparse.Namespace) -> None:
     properties = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
     proto = build(model, properties, version_number(weights_md5))
     content = serialise(proto)
-    with complete_file(arguments.model) as temporary:
+    with atomic_write(arguments.model) as temporary:
         temporary.write_bytes(content)
         predictor = Predictor(temporary)
         lengths = [*settings.lengths, description.lengths[-1]]

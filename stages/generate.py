@@ -11,7 +11,7 @@ from rnnflow.generation.sources import SOURCES
 from rnnflow.generation.splitting import SPLITS
 from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime.atomic_writes import complete_folders, write_json
+from rnnflow.runtime.atomic_writes import atomic_folders, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def generate(settings: GenerateParams, raw: Path, output: Path, reference: drift.Reference, report: Path) -> None:
     """Write the three splits, all of them or none, and what they look like."""
-    with complete_folders(*(output / split for split in SPLITS), report) as (*folders, report_folder):
+    with atomic_folders(*(output / split for split in SPLITS), report) as (*folders, report_folder):
         folder_of = dict(zip(SPLITS, folders, strict=True)) | {"unassigned": report_folder}
         builder = DatasetBuilder(settings, folder_of, reference.get("files", {}))
         with builder.writer:

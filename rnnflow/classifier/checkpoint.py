@@ -11,11 +11,7 @@ from rnnflow.classifier import safetensors_files
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime.errors import InputError
 
-VERSION = 3
-READABLE_VERSIONS = (2, 3)
-"""Version 2 is read unless its `scaling: sequence` had the old meaning: sequences that varied little beside the train split
-were hidden.
-"""
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -54,12 +50,8 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], Description]:
     """
     arrays, content = safetensors_files.read(path)
     version = content.get("version") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or version not in READABLE_VERSIONS:
+    if not isinstance(content, dict) or version != VERSION:
         raise InputError(f"{path}: checkpoint version {version}, this program reads version {VERSION}")
-    if version == 2 and content["model"]["scaling"] == "sequence":
-        raise InputError(
-            f"{path}: scaling 'sequence' means something else since checkpoint version 3; train the model again"
-        )
     description = Description(
         name=content["name"],
         model=ModelParams(**content["model"]),

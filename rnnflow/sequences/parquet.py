@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int64
 
-from rnnflow.runtime.atomic_writes import complete_file
+from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
+from rnnflow.sequences import footer_checksum
 
 VERSION = 1
 METADATA_KEY = b"rnnflow"
@@ -29,6 +30,7 @@ TYPES = {
     "time": pa.timestamp("us", tz="UTC"),
 }
 OPTIONAL_COLUMNS = ("group", "time")
+RESTORE = "bring it back with dvc checkout, or generate it again"
 ENCODED_TYPES = TYPES | {"label": pa.dictionary(pa.int32(), pa.string())}
 
 
@@ -58,7 +60,7 @@ def sequence_column(
 def write_table(path: Path, table: pa.Table) -> None:
     """Write `table` as one Parquet file of the contract; equal tables give equal bytes."""
     bytes_per_row = max(1, table.nbytes // max(1, table.num_rows))
-    with complete_file(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(
             table,
             temporary,
@@ -66,7 +68,9 @@ def write_table(path: Path, table: pa.Table) -> None:
             use_dictionary=["label"],
             column_encoding={"sequence.list.element": "BYTE_STREAM_SPLIT"},
             row_group_size=max(1, ROW_GROUP_BYTES // bytes_per_row),
+            write_page_checksum=True,
         )
+        footer_checksum.add(temporary)
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,13 @@ class SequenceFile:
     def open(cls, path: Path, features: Sequence[str] | None = None, needs_label: bool = True) -> "SequenceFile":
         """Look at `path`; `features` names those of a file that carries no `rnnflow` metadata."""
         try:
+            if footer_checksum.is_wrong(path):
+                raise InputError(f"{path}: damaged: its footer does not match the checksum before it; {RESTORE}")
             metadata = pq.read_metadata(path)
             schema = metadata.schema.to_arrow_schema()
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, ValueError, OSError) as error:
             raise InputError(f"{path}: not a complete Parquet file: {_one_line(error)}") from None
         for name in TYPES if needs_label else ("id", "sequence"):
             _check_column(path, schema, name)
@@ -136,13 +142,17 @@ class SequenceFile:
         dictionaries = ["label"] if encodes_labels else None
         first_row = 0
         try:
-            with pq.ParquetFile(self.path, memory_map=True, read_dictionary=dictionaries) as parquet:
+            with pq.ParquetFile(
+                self.path, memory_map=True, read_dictionary=dictionaries, page_checksum_verification=True
+            ) as parquet:
                 for stored in parquet.iter_batches(self._rows_at_once, columns=list(columns or self.columns)):
                     stored.validate(full=True)
                     batch = _converted(stored, types)
                     self._check(batch, first_row)
                     first_row += batch.num_rows
                     yield batch
+            if first_row != self.num_rows:  # the header of a page, which has no checksum, says that it holds fewer
+                raise pa.ArrowInvalid(f"expected {self.num_rows} rows")
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.path}: damaged after row {first_row}: {_one_line(error)}") from None
 

@@ -45,7 +45,9 @@ def read_parquet(path: Path, below: Path, files: FilesParams) -> OpenedFile:
 def _batches(path: Path, batch_rows: int, names: list[str]) -> Iterator[pa.RecordBatch]:
     group = num_rows = 0
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as parquet:  # buffers would stay to the end
+        with pq.ParquetFile(
+            path, pre_buffer=False, page_checksum_verification=True
+        ) as parquet:  # buffers would stay to the end
             for group in range(parquet.num_row_groups):
                 for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=names):
                     batch.validate(full=True)
