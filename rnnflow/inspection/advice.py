@@ -135,7 +135,7 @@ def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
         if entry["min"] is None:
             yield f"feature {name!r} has no value at all; leave it out of generate.files.features"
         elif entry["min"] == entry["max"]:
-            yield f"feature {name!r} is always {entry['low']:g}; leave it out of generate.files.features"
+            yield f"feature {name!r} is always {entry['min']:g}; leave it out of generate.files.features"
     missing = [name for name, entry in features.items() if entry["missing_share"] > 0]
     if missing:
         yield f"values are missing in {_some(missing)}; models.<name>.missing says what they become: zero, forward_fill, mask, refuse"
