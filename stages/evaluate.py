@@ -15,7 +15,7 @@ from rnnflow.evaluation import tables
 from rnnflow.evaluation.answers import Answers, groups_and_times
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime.atomic_writes import complete_folders, write_json
+from rnnflow.runtime.atomic_writes import atomic_folders, write_json
 from rnnflow.runtime.errors import exit_on_input_error
 from rnnflow.sequences import dataset
 
@@ -38,7 +38,7 @@ def evaluate(settings: EvaluateParams, checkpoint_file: Path, test: Path, output
     classifier, description = model.load(checkpoint_file)
     answers = _answers(classifier, description, test, settings)
     majority = int(np.argmax(description.class_counts))
-    with complete_folders(output) as (folder,):
+    with atomic_folders(output) as (folder,):
         found, slices = tables.write(folder, answers, settings.num_resamples)
         write_json(folder / "metrics.json", tables.figures(found, answers, majority))
     accuracy, low, high = found["accuracy"][:, 0]
