@@ -1,6 +1,7 @@
 """The user's own recordings: files of one format below `data/raw`, in whatever layout the params describe."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rnnflow.generation.sources.csv_files import read_csv
 from rnnflow.generation.sources.cutting import Cutter, Whole, Windows, sequences
 from rnnflow.generation.sources.opened_file import OpenedFile
 from rnnflow.generation.sources.parquet_files import read_parquet
+from rnnflow.generation.sources.resampling import resampled
 from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.generation.sources.ts_files import read_ts
 from rnnflow.params.generate import FilesParams, GenerateParams, WindowParams
@@ -51,6 +53,8 @@ def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[t
     for path in paths:
         _, opens = FORMATS[format_of(path)]
         opened: OpenedFile = opens(path, path.relative_to(raw), files)
+        if files.resample:
+            opened = replace(opened, chunks=resampled(opened.location, opened.chunks, files.resample))
         first = first or opened
         _check_agreement(opened, first)
         yield path, opened
