@@ -60,7 +60,7 @@ def test_two_workers_run_each_stage_once_side_by_side_and_make_the_lock_of_a_sin
     team.hold("a", until="ended-b")  # it ends only if b runs beside it, and its result is fetched after b's
     line = team.end(team.begin("together", "--publish"))
     run = team.run_called("together").id
-    assert line == f"Completed: 4 stages: 2 ran on cpu-pool, 2 ran on gpu-pool; published as auto/{run}"
+    assert line == "Completed: 4 stages: 2 ran on cpu-pool, 2 ran on gpu-pool; published as auto/main"
     assert team.places(run)[0] == ("collect", "cpu-pool")
     assert team.places(run)[-1] == ("compare", "cpu-pool")
     assert set(team.places(run)[1:-1]) == {("train@a", "gpu-pool"), ("train@b", "gpu-pool")}
@@ -73,7 +73,7 @@ def test_two_workers_run_each_stage_once_side_by_side_and_make_the_lock_of_a_sin
         assert list((state / "runs").iterdir()) == []
 
     line = team.end(team.begin("again", "--publish"))
-    assert line == f"Completed: 4 stages: 4 restored from the run cache; already published as auto/{run}"
+    assert line == "Completed: 4 stages: 4 restored from the run cache; already published as auto/main"
     assert team.sent(team.run_called("again").id) == []
 
 

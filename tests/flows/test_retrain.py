@@ -318,9 +318,33 @@ def test_new_files_and_newer_imports_are_taken_in_and_published(person: Person, 
     assert "already published" in person.retrain(*run)
     deliver(landing / "b.parquet", columns(60, "may"))
     assert "published as" in person.retrain(*run)
-    first, second = (project.run("git", f"--git-dir={project.origin}", "show", f"{branch}:data/raw/landing.dvc") for branch in project.branches())  # fmt: skip
-    assert first != second
+    assert list(project.branches()) == ["auto/main"]
+    project.git("fetch", "--quiet", "origin")
+    project.git("merge", "--quiet", "--ff-only", "origin/auto/main")
+    subjects = ["Retrain: by hand", "Retrain: by hand", "from files"]
+    assert project.git("log", "-3", "--format=%s").splitlines() == subjects
+    assert "- b.parquet: new, 60 sequences" in project.git("log", "-1", "--format=%b")
 
     deliver(project.folder / "data/raw/june/a.parquet", columns(60, "june"))
     assert "published as" in person.retrain("generate", "--update", "--publish", "--repository", "origin")
     assert (project.folder / "data/raw/june.dvc").is_file()
+
+
+@pytest.mark.slow
+def test_a_branch_that_moves_while_a_run_is_at_work_gets_a_result_made_on_top_of_it(person: Person) -> None:
+    project = person.project
+    stage = project.folder / "stages/generate.py"
+    moves = ["git", "--git-dir", str(project.origin), "update-ref", "refs/heads/main", "refs/heads/next"]
+    stage.write_text(f"import subprocess\nsubprocess.run({moves}, check=True)\n{stage.read_text()}")
+    project.push({"generate.seed": 7}, message="another seed")
+    (project.folder / "README.md").write_text("Pushed while a run was at work.\n")
+    project.git("commit", "--quiet", "--all", "--message=next")
+    project.git("push", "--quiet", "origin", "HEAD:refs/heads/next")
+    run = ("generate", "--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
+    printed = person.retrain(*run)
+    pushed = project.git("rev-parse", "HEAD")
+    assert f"branch main has moved to {pushed} meanwhile: made anew on top of it" in printed
+    assert "Completed: 1 stages: 1 restored from the run cache; published as auto/main" in printed
+    project.git("fetch", "--quiet", "origin")
+    assert project.git("rev-parse", "origin/auto/main^") == pushed
+    assert "- generate.seed: 7, was 0" in project.git("log", "-1", "--format=%b", "origin/auto/main")
