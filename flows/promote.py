@@ -26,7 +26,7 @@ from flows.repository.workspace import Workspace, in_place
 from flows.supervision.dvc import StageError
 from rnnflow.evaluation.challenge import MODEL, PROMOTION, TRAINING_IDS
 from rnnflow.evaluation.scoring import ids_of
-from rnnflow.runtime.atomic_writes import complete_file, write_json
+from rnnflow.runtime.atomic_writes import atomic_write, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.runtime.provenance import file_md5, folder_md5
 from rnnflow.serving.describe import latency_microseconds
@@ -259,13 +259,13 @@ def _write(workspace: Workspace, model: Path, facts: Mapping[str, Any]) -> None:
     """Write the files of the model in production and put them under the control of DVC and Git."""
     folder = workspace.folder / PRODUCTION
     write_json(folder / PROMOTION, facts)
-    with complete_file(folder / MODEL) as temporary:
+    with atomic_write(folder / MODEL) as temporary:
         shutil.copyfile(model, temporary)
     splits = [workspace.folder / SPLITS / name for name in ("train", "validation")]
     (folder / TRAINING_IDS).unlink(missing_ok=True)
     (folder / f"{TRAINING_IDS}.dvc").unlink(missing_ok=True)
     if splits[0].is_dir() and folder_md5(splits[0]) == facts["train_md5"]:
-        with complete_file(folder / TRAINING_IDS) as temporary, temporary.open("wb") as file:
+        with atomic_write(folder / TRAINING_IDS) as temporary, temporary.open("wb") as file:
             np.save(file, ids_of(*splits))
     added = [str(PRODUCTION / name) for name in (MODEL, TRAINING_IDS) if (folder / name).exists()]
     workspace.dvc.run(["add", "--quiet", *added], lambda _: None)

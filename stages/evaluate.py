@@ -12,7 +12,7 @@ from rnnflow.classifier.predict_split import predict
 from rnnflow.evaluation.metrics import calibration, confusion, length_slices, overall, per_class
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime.atomic_writes import complete_folders, write_json, write_rows
+from rnnflow.runtime.atomic_writes import atomic_folders, write_json, write_rows
 from rnnflow.runtime.errors import exit_on_input_error
 from rnnflow.sequences import dataset
 
@@ -41,7 +41,7 @@ def evaluate(settings: EvaluateParams, checkpoint_file: Path, test: Path, output
     del split  # its values, before the metrics take copies
     metrics = overall(labels, probabilities, majority=int(np.argmax(description.class_counts)))
     slices = length_slices(labels, probabilities, lengths, settings.num_length_slices)
-    with complete_folders(output) as (folder,):
+    with atomic_folders(output) as (folder,):
         write_json(folder / "metrics.json", metrics)
         write_rows(folder / "classes.csv", per_class(labels, probabilities, classes))
         write_rows(folder / "confusion.csv", confusion(labels, probabilities, classes))

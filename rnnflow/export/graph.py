@@ -15,6 +15,8 @@ from rnnflow.classifier.model import RecurrentLayer, SequenceClassifier
 from rnnflow.export.nodes import Nodes
 from rnnflow.export.preparation_nodes import prepare, refused
 from rnnflow.export.version import VERSION
+from rnnflow.serving import checksum
+from rnnflow.serving.predictor import PROPERTIES
 
 OPSET = 17
 IR_VERSION = 8
@@ -52,7 +54,10 @@ def build(model: SequenceClassifier, metadata: Mapping[str, str], model_version:
 
 
 def serialise(proto: onnx.ModelProto) -> bytes:
-    """Return the bytes of a model, the same for equal models."""
+    """Return the bytes of a model with their checksum among its properties, the same for equal models."""
+    properties = {entry.key: entry.value for entry in proto.metadata_props if entry.key != checksum.PROPERTY}
+    digest = checksum.compute(proto.SerializeToString(deterministic=True), PROPERTIES)
+    helper.set_model_props(proto, {checksum.PROPERTY: digest, **properties})
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rnnflow.generation.sources.columns import is_list, is_text
+from rnnflow.generation.sources.values import is_list, is_text
 
 EARLIEST, LATEST = 6e8, 4.2e9
 """1989 to 2103, in seconds since 1970."""

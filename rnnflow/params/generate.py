@@ -1,7 +1,7 @@
 """Section `generate`: where sequences come from, how they are split, and what new files are compared with."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -39,7 +39,7 @@ class ColumnNames(Section):
     time: str | None = "time"
     """Of a time step, or the start of a sequence: a timestamp, or a number in `time_unit` since 1970."""
     split: str | None = "split"
-    """The side that was given: train, validation or test."""
+    """The split that was given: train, validation or test."""
 
 
 class LabelTable(Section):
@@ -187,13 +187,35 @@ class DriftParams(Section):
     """How far the share of a class, or of a feature's missing values, may move."""
 
 
+class Recipe(Section):
+    """How files become sequences: written into the data set by stage generate, carried on by the model.
+
+    `rnnflow predict` follows it, so that a model reads files as it did when it was trained.
+    """
+
+    files: FilesParams = FilesParams()
+    windows: WindowParams | None = None
+
+    @classmethod
+    def of(cls, params: "GenerateParams") -> "Recipe":
+        """Return the recipe of a data set; where its sequences came from no files, the one that the defaults give."""
+        return cls(files=params.files, windows=params.windows) if params.source == "files" else cls()
+
+    def content(self) -> dict[str, Any]:
+        """Return it as JSON keeps it: without paths, which belong to the data, and without defaults.
+
+        So a new setting changes no data set that does not use it; whoever changes a default must keep the old one here.
+        """
+        return self.model_dump(mode="json", exclude={"files": {"paths"}}, exclude_defaults=True)
+
+
 class GenerateParams(Section):
     """Section `generate`: where the sequences come from and how they are split and stored."""
 
     source: SourceName = "sum_sign"
     """A synthetic task, your files below `data/raw`, or a published data set."""
     seed: Seed = 0
-    """Decides the synthetic sequences and which side of the split a sequence falls on."""
+    """Decides the synthetic sequences and which split a sequence falls into."""
     length: Count = 10
     """Synthetic sources: time steps of the longest sequence."""
     min_length: Count | None = None

@@ -30,11 +30,9 @@ def fit(preparation: Preparation, train: SequenceDataset) -> None:
     for index, kind in enumerate(preparation.params.scalings):
         if kind in ("global", "compressed"):
             part = preparation.part(index)
-            mean, deviation = _moments(
-                partial(_chunks, preparation, train, kind == "compressed"), preparation.part_size
-            )
+            mean, std = _moments(partial(_chunks, preparation, train, kind == "compressed"), preparation.part_size)
             preparation.mean[part] = mean
-            preparation.inverse_deviation[part] = 1 / np.where(deviation > 0, deviation, 1)
+            preparation.inverse_deviation[part] = 1 / np.where(std > 0, std, 1)
 
 
 def _fit_compression(preparation: Preparation, train: SequenceDataset) -> None:
@@ -44,16 +42,16 @@ def _fit_compression(preparation: Preparation, train: SequenceDataset) -> None:
     deviation of the split.
     """
     size = preparation.num_features
-    _, deviation = _moments(lambda: (train.values[steps] for steps in _steps(train)), size)
+    _, std = _moments(lambda: (train.values[steps] for steps in _steps(train)), size)
 
     def deviations() -> Iterator[Float32[np.ndarray, "sequence feature"]]:
         for rows in _rows(train):
             within = _deviations(train, rows)
-            yield np.where(within > CONSTANT_SHARE * deviation, within, np.nan).astype(np.float32)
+            yield np.where(within > CONSTANT_SHARE * std, within, np.nan).astype(np.float32)
 
     median = quantile(lambda: (train.values[steps] for steps in _steps(train)), size, 0.5)
     spread = quantile(deviations, size, SPREAD_QUANTILE)
-    spread = np.where(np.isnan(spread), deviation, spread)
+    spread = np.where(np.isnan(spread), std, spread)
     preparation.median[:] = np.nan_to_num(median)
     preparation.inverse_spread[:] = 1 / np.where(spread > 0, spread, 1)
 

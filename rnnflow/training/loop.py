@@ -197,7 +197,8 @@ def _read_state(path: Path | None) -> tuple[dict[str, np.ndarray], dict[str, Any
     try:
         arrays, description = safetensors_files.read(path)
     except InputError as error:
-        print(f"{error}; training starts over", flush=True)
+        damaged = path.replace(path.with_suffix(".damaged"))  # as evidence, until it is a month old
+        print(f"{error}; training starts over, and the file is kept as {damaged.name}", flush=True)
         return None
     assert isinstance(description, dict)
     return arrays, description

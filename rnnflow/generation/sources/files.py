@@ -8,9 +8,9 @@ from pathlib import Path
 from rnnflow.generation.sources.arrays import read_arrays
 from rnnflow.generation.sources.csv_files import read_csv
 from rnnflow.generation.sources.cutting import Cutter, Whole, Windows, sequences
-from rnnflow.generation.sources.delivery import Delivery
-from rnnflow.generation.sources.opened import Opened
+from rnnflow.generation.sources.opened_file import OpenedFile
 from rnnflow.generation.sources.parquet_files import read_parquet
+from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.generation.sources.ts_files import read_ts
 from rnnflow.params.generate import FilesParams, GenerateParams, WindowParams
 from rnnflow.runtime.errors import InputError
@@ -29,7 +29,7 @@ FORMATS = {
 KNOWN = " ".join(sorted(FORMATS))
 
 
-def read(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
+def read(params: GenerateParams, raw: Path) -> Iterator[SourceFile]:
     """Yield every file that the params name, in the order of their paths.
 
     Raises:
@@ -38,20 +38,20 @@ def read(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
     for path, opened in open_all(find(params.files.paths, raw, label_path(params.files, raw)), raw, params.files):
         cutter = cutter_of(opened, params.files, params.windows)
         name = path.relative_to(raw).as_posix()
-        yield Delivery(name, str(path), sequences(opened.steps, cutter), num_left_out=partial(_left_out, cutter))
+        yield SourceFile(name, str(path), sequences(opened.chunks, cutter), num_left_out=partial(_left_out, cutter))
 
 
-def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[tuple[Path, Opened]]:
+def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[tuple[Path, OpenedFile]]:
     """Yield files that hold the same, each to be read before the next.
 
     Raises:
         InputError: one has other features or columns than the first, or times with a zone where the others have none.
     """
-    first: Opened | None = None
+    first: OpenedFile | None = None
     zone_is_known: bool | None = None
     for path in paths:
         _, opens = FORMATS[format_of(path)]
-        opened: Opened = opens(path, path.relative_to(raw), files)
+        opened: OpenedFile = opens(path, path.relative_to(raw), files)
         first = first or opened
         _check_agreement(opened, first)
         yield path, opened
@@ -139,19 +139,19 @@ def format_of(path: Path) -> str:
     return _ending(path)
 
 
-def cutter_of(opened: Opened, files: FilesParams, windows: WindowParams | None) -> Cutter:
+def cutter_of(opened: OpenedFile, files: FilesParams, windows: WindowParams | None) -> Cutter:
     """Return what makes sequences of the file's recordings."""
     if windows is None:
-        return Whole(opened.origin, opened.features, files.max_length)
-    return Windows(opened.origin, opened.features, windows)
+        return Whole(opened.location, opened.features, files.max_length)
+    return Windows(opened.location, opened.features, windows)
 
 
 def _left_out(cutter: Cutter) -> int:
     return cutter.num_left_out
 
 
-def _check_agreement(opened: Opened, first: Opened) -> None:
-    path, other = opened.origin.path, first.origin.path
+def _check_agreement(opened: OpenedFile, first: OpenedFile) -> None:
+    path, other = opened.location.path, first.location.path
     if opened.features != first.features:
         raise InputError(f"{path}: features {', '.join(opened.features)}, but {other} has {', '.join(first.features)}")
     if opened.parts != first.parts:

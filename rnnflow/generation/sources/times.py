@@ -1,0 +1,89 @@
+"""What a column says of time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int64
+
+from rnnflow.generation.sources.recording_chunk import SourceLocation
+from rnnflow.generation.sources.values import is_text, refuse
+from rnnflow.runtime.errors import InputError
+
+_ZONE = r"\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?P<zone>[Zz]|[+-]\d\d(?::?\d\d)?)$"
+MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+
+
+@dataclass(frozen=True)
+class Times:
+    """A column of times."""
+
+    microseconds: Int64[np.ndarray, " row"]
+    """Since 1970 in UTC."""
+    has_zone: bool
+    """Those without one are taken as UTC."""
+
+
+def read_times(location: SourceLocation, name: str, column: pa.Array, unit: str, first_row: int) -> Times:
+    """Return what a column says of time.
+
+    Raises:
+        InputError: one is missing or no time, or some have a zone and others have none.
+    """
+    empty = pc.or_kleene(column.is_null(), pc.equal(column, "")) if is_text(column.type) else column.is_null()
+    refuse(location, first_row, empty, f"column {name!r} is empty")
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("us"))
+    if pa.types.is_timestamp(column.type):
+        tz = column.type.tz
+        stamps = column.cast(pa.timestamp("us", tz), safe=False).view(pa.int64()).to_numpy()
+        return Times(stamps, tz is not None)
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        return Times(_microseconds(location, name, column, unit, first_row), False)
+    if not is_text(column.type):
+        raise InputError(f"{location.path}: column {name!r} is {column.type}, expected times")
+    column = pc.replace_substring_regex(pc.utf8_trim_whitespace(column.cast(pa.string())), r" ?UTC$", "Z")
+    try:
+        return Times(_microseconds(location, name, column.cast(pa.float64()), unit, first_row), False)
+    except pa.ArrowInvalid:
+        return _stamps(location, name, column, first_row)
+
+
+def _microseconds(location: SourceLocation, name: str, column: pa.Array, unit: str, first_row: int) -> np.ndarray:
+    known = column.to_numpy(zero_copy_only=False).astype(np.float64) * MICROSECONDS[unit]
+    with np.errstate(invalid="ignore"):
+        is_odd = ~(np.abs(known) < 2.0**62)
+    refuse(location, first_row, is_odd, f"column {name!r} is no time in {unit} since 1970")
+    if pa.types.is_integer(column.type) and MICROSECONDS[unit] >= 1:
+        return column.cast(pa.int64()).to_numpy() * int(MICROSECONDS[unit])
+    return np.rint(known).astype(np.int64)
+
+
+def _stamps(location: SourceLocation, name: str, column: pa.Array, first_row: int) -> Times:
+    zones = pc.struct_field(pc.extract_regex(column, _ZONE), 0)
+    has_zone = zones.is_valid().to_numpy(zero_copy_only=False)
+    if has_zone.any() and not has_zone.all():
+        odd, what = (~has_zone, "has no time zone") if has_zone[0] else (has_zone, "has a time zone")
+        refuse(location, first_row, odd, f"column {name!r} {what}, unlike the rows above")
+    is_zoned = bool(has_zone.all())
+    kind = pa.timestamp("ns" if _has_nanoseconds(column) else "us", "UTC" if is_zoned else None)
+    try:
+        stamps = column.cast(kind).cast(pa.timestamp("us", kind.tz), safe=False)
+        return Times(stamps.view(pa.int64()).to_numpy(), is_zoned)
+    except pa.ArrowInvalid:
+        odd = [not _parses(entry, kind) for entry in column]
+        refuse(location, first_row, odd, f"column {name!r} is no time in ISO 8601")
+        raise
+
+
+def _has_nanoseconds(column: pa.StringArray) -> bool:
+    return bool(pc.any(pc.match_substring_regex(column, r"\.\d{7}")).as_py())
+
+
+def _parses(entry: pa.StringScalar, kind: pa.DataType) -> bool:
+    try:
+        entry.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
