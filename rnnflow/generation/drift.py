@@ -189,4 +189,4 @@ def _of_classes(now: Mapping[str, float], before: Mapping[str, float], bounds: D
 
 
 def _range(feature: Mapping[str, float]) -> str:
-    return f"{feature['low']:.4g} to {feature['high']:.4g}"
+    return f"{feature['min']:.4g} to {feature['max']:.4g}"

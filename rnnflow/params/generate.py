@@ -1,7 +1,8 @@
 """Section `generate`: where sequences come from, how they are split, and what new files are compared with."""
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -55,6 +56,9 @@ class LabelTable(Section):
 
 class FilesParams(Section):
     """Source `files`: which files below `data/raw`, and how they are read."""
+
+    ignored: ClassVar[Collection[str]] = ()
+    """Parts that are not read and may be missing; no setting: a data set needs all, a prediction no labels."""
 
     paths: list[Annotated[str, Field(min_length=1)]] = Field(["."], min_length=1)
     """Files, folders and globs below `data/raw`."""

@@ -100,7 +100,7 @@ def in_one_line(error: ValidationError, within: Sequence[str] = ()) -> str:
     """
     problems = error.errors(include_url=False)
     first = problems[0]
-    location = [*within, *(str(part) for part in first["loc"] if part != "[key]")]
+    location = [*within, *(str(part) for part in first["loc"] if not str(part).startswith("["))]
     message = first["msg"][0].lower() + first["msg"][1:]
     if first["type"] == "unknown":
         location.append(str(first["ctx"]["name"]))

@@ -217,6 +217,11 @@ _READABLE = {
 }
 
 
+def is_contract(schema: pa.Schema) -> bool:
+    """Return whether a table holds what a prediction needs of the contract: `id` and `sequence`."""
+    return all(name in schema.names and _READABLE[name][0](schema.field(name).type) for name in ("id", "sequence"))
+
+
 def _check_column(path: Path, schema: pa.Schema, name: str) -> None:
     if name in schema.names:
         kind = schema.field(name).type

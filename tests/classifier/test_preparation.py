@@ -268,6 +268,15 @@ def test_several_scalings_stand_side_by_side_and_the_mask_after_them() -> None:
         np.testing.assert_array_equal(together[:, :, 12:], expected[:, :, 4:])
 
 
+def test_differences_may_be_those_of_some_kinds_of_scaling() -> None:
+    kinds: list[Scaling] = ["compressed", "sequence"]
+    made = preparation(num_features=2, scaling=kinds, differences=["compressed"])
+    both = preparation(num_features=2, scaling=kinds, differences=True)
+    sequences, lengths = np.stack(toys.random_sequences([8, 8])), np.array([8, 5])
+    assert made.num_outputs == 4 + 2
+    np.testing.assert_array_equal(made(sequences, lengths)[0], both(sequences, lengths)[0][:, :, :6])
+
+
 def test_compression_is_linear_near_the_median_and_logarithmic_far_from_it() -> None:
     made = preparation(scaling="compressed")
     made.median[:] = 5.0

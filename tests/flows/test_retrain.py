@@ -273,8 +273,8 @@ def test_a_failed_stage_leaves_its_own_line_and_nothing_is_published(person: Per
     stage = person.project.folder / "stages/evaluate.py"
     stage.write_text(
         "from pathlib import Path\n"
-        "Path('reports/rnn/evaluation').mkdir(parents=True, exist_ok=True)\n"
-        "Path('reports/rnn/evaluation/metrics.json').write_text('{')\n"
+        "Path('reports/models/rnn/evaluation').mkdir(parents=True, exist_ok=True)\n"
+        "Path('reports/models/rnn/evaluation/metrics.json').write_text('{')\n"
         "raise RuntimeError('the test split has gone')\n" + stage.read_text()
     )
     person.project.push(message="a broken stage")
@@ -288,7 +288,7 @@ def test_a_failed_stage_leaves_its_own_line_and_nothing_is_published(person: Per
 def test_when_one_model_fails_the_others_are_pushed_published_and_said(server: PrefectServer, tmp_path: Path) -> None:
     person = Person(make_project(tmp_path, models=("rnn", "gru")), server)
     stage = person.project.folder / "stages/evaluate.py"
-    fails = "import sys\nif 'reports/gru/evaluation' in sys.argv:\n    raise RuntimeError('the test split has gone')\n"
+    fails = "import sys\nif 'reports/models/gru/evaluation' in sys.argv:\n    raise RuntimeError('the test split has gone')\n"
     stage.write_text(fails + stage.read_text())
     person.project.push(message="a stage that fails for one model")
     run = ("--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")

@@ -159,7 +159,15 @@ def test_a_missing_section_is_named(section: str) -> None:
         ("models.toy.missing", "drop", "input should be 'zero', 'forward_fill', 'mask' or 'refuse', got 'drop'"),
         ("models.toy.downsampling", 0, "input should be greater than or equal to 1, got 0"),
         ("models.toy.downsampling", 2.5, "input should be a valid integer, got 2.5"),
-        ("models.toy.differences", 1, "input should be a valid boolean, got 1"),
+        ("models.toy.differences", 1, "expected true, false, or a list of kinds of scaling, got 1"),
+        ("models.toy.differences", ["local"], "expected true, false, or a list of kinds of scaling, got ['local']"),
+        (
+            "models.toy.stem",
+            {"kind": "wavelets"},
+            "expected kind 'convolutions' or 'multi_scale', got {'kind': 'wavelets'}",
+        ),
+        ("models.toy.stem", 5, "expected names with values, got 5"),
+        ("models.toy.stem.channels", 0, "input should be greater than or equal to 1, got 0"),
         ("train.random_scale", -0.1, "input should be greater than or equal to 0, got -0.1"),
         ("train.time_mask", 1, "input should be less than 1, got 1"),
         ("train.random_crop", 1.0, "input should be less than 1, got 1.0"),
@@ -187,6 +195,9 @@ def test_a_wrong_value_is_answered_with_what_was_expected(place: str, value: obj
         ("generate.split", {"validation": 0.5, "test": 0.5}, "the shares must leave some sequences for training"),
         ("models.toy", {"cell": "rnn", "max_dependency": 10}, "max_dependency sets the biases of gates"),
         ("models.toy.stem", {"kernel_size": 4}, "kernel_size must be odd, got 4"),
+        ("models.toy.stem", {"kind": "multi_scale", "kernel_sizes": [9, 4]}, "kernel_sizes must be odd, got 4"),
+        ("models.toy.stem", {"kind": "multi_scale", "block_sizes": [2]}, "block_sizes: expected three, one after each"),
+        ("models.toy", {"cell": "rnn", "differences": ["sequence"]}, "differences: 'sequence' is not among the kinds"),
     ],
 )  # fmt: skip
 def test_values_that_do_not_go_together_are_refused(section: str, value: object, expected: str) -> None:

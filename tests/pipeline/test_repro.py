@@ -64,7 +64,9 @@ def test_every_model_has_its_files_and_they_say_where_they_came_from(finished: C
         assert md5["weights"] == outs[f"models/{name}/checkpoint.safetensors"]
         assert md5["train"] == deps["data/sequences/train"]
         assert md5["validation"] == deps["data/sequences/validation"]
-        assert predictor.metadata["metrics"] == json.loads(finished.read(f"reports/{name}/evaluation/metrics.json"))
+        assert predictor.metadata["metrics"] == json.loads(
+            finished.read(f"reports/models/{name}/evaluation/metrics.json")
+        )
 
 
 def test_describe_finds_the_revision(finished: Clone) -> None:
@@ -75,7 +77,7 @@ def test_describe_finds_the_revision(finished: Clone) -> None:
 def test_metrics_and_plots_are_shown(finished: Clone, tmp_path: Path) -> None:
     metrics = json.loads(finished.run("dvc", "metrics", "show", "--json"))[""]["data"]
     for name in MODELS:
-        figures = metrics[f"reports/{name}/evaluation/metrics.json"]["data"]
+        figures = metrics[f"reports/models/{name}/evaluation/metrics.json"]["data"]
         assert 0.4 < figures["accuracy_low"] < figures["accuracy"] < figures["accuracy_high"] <= 1
     page = tmp_path / "plots"
     finished.run("dvc", "plots", "show", "--out", str(page))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnnflow.engines.numba import plan
-from rnnflow.params.models import Cell, Missing, ModelParams, StemParams
+from rnnflow.params.models import Cell, Missing, ModelParams, MultiScaleStemParams, StemParams
 from rnnflow.params.train import Engine, TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset, joined
@@ -219,6 +219,49 @@ def test_a_list_of_one_scaling_is_that_scaling() -> None:
     assert {name: array.tobytes() for name, array in one.run().items()} == {
         name: array.tobytes() for name, array in listed.run().items()
     }
+
+
+MULTI_SCALE: dict[str, Any] = {"kind": "multi_scale", "kernel_sizes": [3, 5], "channels": 2, "output_size": 3}
+STEMMED = ModelParams(
+    cell="lstm",
+    hidden_size=4,
+    num_layers=2,
+    dropout=0.2,
+    bidirectional=True,
+    pooling="mean_max",
+    stem=MultiScaleStemParams(**MULTI_SCALE, block_sizes=[2, 1, 1]),
+)
+
+
+@pytest.mark.parametrize("decay", ["all", "matrices"])
+def test_a_resumed_training_with_norms_ends_with_the_same_bits(decay: str, tmp_path: Path) -> None:
+    recipe: dict[str, Any] = {"engine": "torch", "decay": decay, "weight_decay": 0.1, **AUGMENTATION}
+    whole = training(STEMMED, **recipe)
+    arrays = whole.run()
+    assert (arrays["stem.norms.0.running_var"] > 0).all()
+    resume = tmp_path / "state.safetensors"
+    killer = kill_after(2)
+    with pytest.raises(Killed):
+        training(STEMMED, **recipe).run(resume, killer)
+    resumed = training(STEMMED, **recipe)
+    resumed.run(resume)
+    assert weights(resumed) == weights(whole)
+    assert resumed.history == whole.history
+
+
+@pytest.mark.parametrize(
+    ("stem", "recipe", "message"),
+    [
+        ({"kernel_sizes": [3, 39]}, {}, r"kernel_sizes: 39 steps are more than sequences of at most 7 steps can fill"),
+        ({"block_sizes": [2, 2, 2]}, {}, r"block_sizes \[2, 2, 2\] make one step of 8, but the longest sequence has 7"),
+        ({"block_sizes": [2, 1, 1]}, {"num_processes": 2}, "train.num_processes: 2, but the norms"),
+        ({"block_sizes": [2, 1, 1]}, {"batch_size": 7}, "train.batch_size: 7 leaves a batch of one sequence"),
+    ],
+)
+def test_a_stem_that_does_not_fit_is_refused(stem: dict[str, Any], recipe: dict[str, Any], message: str) -> None:
+    params = ModelParams(cell="gru", stem=MultiScaleStemParams(**(MULTI_SCALE | stem)))
+    with pytest.raises(InputError, match=message):
+        training(params, engine="torch", **recipe)
 
 
 def test_early_stopping_returns_the_weights_of_the_best_epoch() -> None:

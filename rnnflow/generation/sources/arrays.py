@@ -124,7 +124,7 @@ def _sequences(
         or not ((lengths >= 0) & (lengths <= num_steps)).all()
     ):
         raise InputError(f"{path}: array {own[LENGTHS]!r}: expected {num_rows} whole numbers up to {num_steps}")
-    wanted = {getattr(columns, part) for part in PARTS} & set(own)
+    wanted = {getattr(columns, part) for part in PARTS if part not in files.ignored} & set(own)
     beside = {name: _column(path, own[name], arrays[own[name]], num_rows) for name in sorted(wanted)}
     if columns.id not in beside:
         beside |= {columns.id: pa.array([f"{stem}#{row}" for row in range(num_rows)])}

@@ -72,7 +72,7 @@ def layout(
     """
     parts = {name: part for name in PARTS if (part := _part(location, schema, files, below, name)) is not None}
     parts["label"] = replace(parts["label"], trims=files.trim_labels, renamed=files.label_names)
-    taken = {part.column for part in parts.values()}
+    taken = {part.column for part in parts.values()} | {getattr(files.columns, name) for name in files.ignored}
     known = set(schema.names)
     sequence = files.columns.sequence
     if sequence in known - taken and is_list(schema.field(sequence).type):
@@ -111,6 +111,8 @@ def _check_numbers(location: SourceLocation, schema: pa.Schema, names: Sequence[
 
 
 def _part(location: SourceLocation, schema: pa.Schema, files: FilesParams, below: Path, part: str) -> Part | None:
+    if part in files.ignored:
+        return Part(text="") if part == "label" else None
     if part == "label" and files.labels is not None:
         return _of_label_table(location, schema, files, below)
     name = getattr(files.columns, part)
@@ -120,7 +122,7 @@ def _part(location: SourceLocation, schema: pa.Schema, files: FilesParams, below
         return Part(column=name)
     if matched := _PATH.fullmatch(name):
         return Part(text=_of_path(below, matched.group(1)))
-    if part in OPTIONAL and name == ColumnNames.model_fields[part].default:
+    if part in OPTIONAL and (files.ignored or name == ColumnNames.model_fields[part].default):
         return None
     raise InputError(
         f"{location.path}: column {name!r} is missing, there are {', '.join(schema.names)}{_advice(schema, part)}"
