@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
@@ -35,6 +35,7 @@ from flows.stage import (
 from flows.supervision.dvc import StageError
 from rnnflow.runtime.errors import InputError
 
+Publish = Literal["branch", "promote"]
 MAX_REPEATS = 2
 """How often a result is made anew because the branch has moved meanwhile; then it is published on top of an older commit."""
 
@@ -50,7 +51,7 @@ def retrain(
     update: bool = False,
     pull: bool = False,
     push: bool = False,
-    publish: bool = False,
+    publish: Publish | None = None,
     allow_dirty: bool = False,
     repository: str = ".",
     why: str = "by hand",
@@ -66,17 +67,20 @@ def retrain(
         update: bring imports up to date and track new files of the input folders first.
         pull: fetch data and earlier results from DVC's remote first.
         push: send data, results and run cache to DVC's remote.
-        publish: push, and commit the results on `auto/<revision>` if there are new ones; with overrides, or where the
-            revision is no branch, on `auto/<id of the flow run>`.
+        publish: `branch`: push, and commit the results on `auto/<revision>` if there are new ones; with overrides, or
+            where the revision is no branch, on `auto/<id of the flow run>`. `promote`: then promote the challenger, and
+            bring the branch `revision` forward to it, if the verdict is what `flows/settings.yaml` asks for.
         allow_dirty: work in a folder with local changes.
         repository: where the revision comes from and the branch goes: a path, a URL or the name of a remote.
         why: for the run's name.
     """
     with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository) as workspace:
         repair_workspace(workspace.folder)
-        is_pushed = push or publish or coordinated
+        is_pushed = push or bool(publish) or coordinated
         _require_remote(workspace, pull or is_pushed)
         branch = publishing.branch_of(workspace, revision) if publish and not overrides else None
+        if publish == "promote":
+            publication.require_promotable(workspace, branch)
         make = partial(
             _made, overrides=overrides or {}, stages=stages or [], coordinated=coordinated, pull=pull, update=update
         )
@@ -87,8 +91,7 @@ def retrain(
                 break
             get_run_logger().info("branch %s has moved to %s meanwhile: made anew on top of it", branch, newer)
             night = make(on_top_of(night.workspace, newer))
-        said = _sent(night, branch, why, is_pushed=is_pushed, is_published=publish) if night.outcomes.done else ""
-        return _summary(night.outcomes, said)
+        return night.ended(branch, why, is_pushed=is_pushed, publish=publish)
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,31 @@ class _Night:
     workspace: Workspace
     before: Results
     outcomes: Outcomes
+
+    def ended(self, branch: str | None, why: str, *, is_pushed: bool, publish: Publish | None) -> str:
+        """Push and publish what there is, as far as it was asked for, and return the line that says what was done.
+
+        Raises:
+            StageError: a stage failed, and what the other models have come to was sent all the same; or the promotion
+                did.
+        """
+        if not self.outcomes.done:
+            return self.outcomes.summary()
+        if is_pushed:
+            push_data(self.workspace)
+        results = Results.read(self.workspace.folder).of(self.outcomes.done)
+        is_news = not self.outcomes.are_all_up_to_date()
+        said = [results.judged()] if is_news else []
+        if publish:
+            message = publication.message(why, self.before, results)
+            said.append(publication.publish(self.workspace, branch, message, results))
+        if publish == "promote" and branch and not self.outcomes.failed:
+            try:
+                said.append(publication.promote(self.workspace, branch, message, results))
+            except StageError as error:
+                line = f"not promoted: {error}; {self.outcomes.summary(*said)}"
+                raise StageError(error.stage, error.failure, line) from None
+        return self.outcomes.summary(*said, results.said_left_out() if is_news else "")
 
 
 def _made(
@@ -169,29 +197,10 @@ def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) 
 def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspace) -> None:
     # One that failed may have left a file cut short.
     metrics = pipeline.metrics(workspace.folder, [stage for stage in plan if stage.name in outcomes.done])
-    report.show_results(plan, outcomes, metrics)
+    results = Results.read(workspace.folder).of(outcomes.done)
+    report.show_results(plan, outcomes, metrics, results)
     began = flow_run.scheduled_start_time
-    report.add_to_history(f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics)
-
-
-def _sent(night: _Night, branch: str | None, why: str, *, is_pushed: bool, is_published: bool) -> str:
-    """Push and publish what there is, as far as it was asked for, and return what was published."""
-    if is_pushed:
-        push_data(night.workspace)
-    return publication.publish(night.workspace, branch, why, night.before) if is_published else ""
-
-
-def _summary(outcomes: Outcomes, said: str) -> str:
-    """Return the line that says what was done.
-
-    Raises:
-        StageError: a stage failed; what the other models have come to is sent all the same.
-    """
-    try:
-        return "; ".join(filter(None, [outcomes.summary(), said]))
-    except StageError as error:
-        message = f"{error}; the rest: {said}" if said else str(error)
-        raise StageError(error.stage, error.failure, message) from None
+    report.add_to_history(f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics, results)
 
 
 def run_here(arguments: Mapping[str, Any]) -> State[State[None]]:

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from flows.repository.git import author, git
@@ -63,9 +64,16 @@ def snapshot(workspace: Workspace, message: str, *parents: str) -> str:
     return git(workspace.folder, "commit-tree", tree, *after, "-m", message, environment=author(workspace.folder))
 
 
-def has_changes(workspace: Workspace, commit: str) -> bool:
-    """Return whether the files of `commit` differ from those that the run started from."""
-    return _tree(workspace, commit) != _tree(workspace, workspace.base)
+def check_out(workspace: Workspace, branch: str, commit: str) -> Workspace:
+    """Let a run's own clone be on a branch at a commit that has the files of the workspace, and leave the files alone."""
+    git(workspace.folder, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
+    git(workspace.folder, "reset", "--quiet", "--mixed", commit)
+    return replace(workspace, base=commit)
+
+
+def has_changes(workspace: Workspace, commit: str, since: str | None = None) -> bool:
+    """Return whether the files of `commit` differ from those of an earlier one, by default where the run started from."""
+    return _tree(workspace, commit) != _tree(workspace, since or workspace.base)
 
 
 def published_as(workspace: Workspace, commit: str) -> str | None:
