@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from rnnflow.params import compare, evaluate, export, generate, models, train, whole
+from rnnflow.params import compare, evaluate, export, generate, models, section, train, whole
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 
@@ -236,3 +236,27 @@ def test_the_names_of_candidates_are_checked(tmp_path: Path, content: object) ->
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"params\.yaml: models: "):
         compare.load_names(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" + "0" * 400,
+        "1" * 5000,
+        "1e400",
+        "[1",
+        "&a [*a]",
+        '"\\0"',
+        "2026-13-45",
+        "!!python/object/apply:os.system [exit]",
+        "!!binary abc",
+        "!!timestamp x",
+        "? x",
+    ],
+)
+def test_whatever_stands_for_a_number_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"train:\n  epochs: {text}\n")
+    with pytest.raises(InputError, match=r"params\.yaml: ") as refused:
+        section.load(path, train.TrainParams, "train")
+    assert str(refused.value).isprintable()
