@@ -92,7 +92,7 @@ def test_a_stage_reads_its_own_section_of_the_params(stage: str) -> None:
     """Or a setting of one section would make the stages of all others stale."""
     sections = {Path(dep).stem for dep in paths(stage, "deps") if dep.startswith("rnnflow/params/")}
     assert stage in sections
-    assert sections <= {stage, "models", "section"}
+    assert sections <= {stage, "models", "section", "time_format"}
 
 
 def test_a_new_version_exports_anew_and_trains_nothing() -> None:

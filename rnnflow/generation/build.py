@@ -88,7 +88,8 @@ class DatasetBuilder:
         train = self._profiles[TRAIN]
         if late_split == TRAIN and UNASSIGNED in self._profiles:
             train.merge(self._profiles[UNASSIGNED])
-        return train.content() | {"files": dict(sorted(self.file_counts.items()))}
+        left_out = {reason: count for reason, count in self.num_left_out.items() if count}
+        return train.content() | {"files": dict(sorted(self.file_counts.items())), "left_out": left_out}
 
     def _count_as_new(self, file: SourceFile) -> None:
         """Count a file as new where the reference knows none of its name with as many sequences."""
