@@ -36,6 +36,14 @@ def test_a_first_promotion_is_a_commit_two_tags_and_data_in_the_remotes(
     assert project.git("rev-parse", "HEAD") in remote
 
 
+def test_a_new_clone_pulls_the_model_in_production_with_everything_else(project: Repository, tmp_path: Path) -> None:
+    promote.main([])
+    clone = Repository(tmp_path / "clone")
+    project.git("clone", "--quiet", str(project.origin), str(clone.folder))
+    clone.dvc("pull", "--quiet")
+    assert (clone.folder / MODEL).read_bytes() == (project.folder / MODEL).read_bytes()
+
+
 @at("promoted")
 def test_what_the_model_was_trained_on_is_kept_beside_it(project: Repository) -> None:
     splits = [project.folder / "data/sequences" / name for name in ("train", "validation")]

@@ -329,7 +329,7 @@ def test_new_files_and_newer_imports_are_taken_in_and_published(person: Person, 
     project.git("merge", "--quiet", "--ff-only", "origin/auto/main")
     subjects = ["Retrain: by hand", "Retrain: by hand", "from files"]
     assert project.git("log", "-3", "--format=%s").splitlines() == subjects
-    assert "- b.parquet: new, 60 sequences" in project.git("log", "-1", "--format=%b")
+    assert "- landing/b.parquet: new, 60 sequences" in project.git("log", "-1", "--format=%b")
 
     deliver(project.folder / "data/raw/june/a.parquet", columns(60, "june"))
     assert "published as" in person.retrain("generate", "--update", "--publish", "--repository", "origin")
