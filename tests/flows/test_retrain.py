@@ -365,7 +365,7 @@ def test_a_promotion_that_is_refused_leaves_the_published_result_and_the_next_ru
     refuses.chmod(0o755)
     run = ("--isolated", "--pull", "--promote", "--repository", "origin", "--revision", "main")
     line = person.retrain(*run, expected=1).splitlines()[-1]
-    assert line.startswith("Failed: not promoted: git push: ")
+    assert line.startswith("Failed: promote: git push: ")
     assert "main is protected" in line
     assert "; rnn keeps the limits, nothing is in production yet; published as auto/main" in line
     assert project.branches("main") == {"main": before}
