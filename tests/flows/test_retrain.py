@@ -329,7 +329,7 @@ def test_new_files_and_newer_imports_are_taken_in_and_published(person: Person, 
     project.git("merge", "--quiet", "--ff-only", "origin/auto/main")
     subjects = ["Retrain: by hand", "Retrain: by hand", "from files"]
     assert project.git("log", "-3", "--format=%s").splitlines() == subjects
-    assert "- b.parquet: new, 60 sequences" in project.git("log", "-1", "--format=%b")
+    assert "- landing/b.parquet: new, 60 sequences" in project.git("log", "-1", "--format=%b")
 
     deliver(project.folder / "data/raw/june/a.parquet", columns(60, "june"))
     assert "published as" in person.retrain("generate", "--update", "--publish", "--repository", "origin")
@@ -365,7 +365,7 @@ def test_a_promotion_that_is_refused_leaves_the_published_result_and_the_next_ru
     refuses.chmod(0o755)
     run = ("--isolated", "--pull", "--promote", "--repository", "origin", "--revision", "main")
     line = person.retrain(*run, expected=1).splitlines()[-1]
-    assert line.startswith("Failed: not promoted: git push: ")
+    assert line.startswith("Failed: promote: git push: ")
     assert "main is protected" in line
     assert "; rnn keeps the limits, nothing is in production yet; published as auto/main" in line
     assert project.branches("main") == {"main": before}
