@@ -16,10 +16,11 @@ from flows.coordination import run_on_workers
 from flows.outcomes import Outcomes
 from flows.repository import overrides as params_overrides
 from flows.repository import pipeline, publishing, raw_data
-from flows.repository.workspace import Workspace, in_place, isolated, state_folder
+from flows.repository.project import project_name
+from flows.repository.workspace import Workspace, in_place, isolated, own_repository, state_folder
 from flows.server.connection import connected
-from flows.server.dead_run_automations import TAG
 from flows.server.heartbeat import alive
+from flows.server.waiting_runs import cancel_covered
 from flows.stage import (
     attempt,
     bring_up_to_date,
@@ -47,6 +48,7 @@ def retrain(
     publish: bool = False,
     allow_dirty: bool = False,
     repository: str = ".",
+    folder: str = ".",
     why: str = "by hand",
 ) -> str:
     """Bring the pipeline up to date and return a line that says what was done.
@@ -63,9 +65,11 @@ def retrain(
         publish: push, and commit the results on the branch `auto/<id of the flow run>` if there are new ones.
         allow_dirty: work in a folder with local changes.
         repository: where the revision comes from and the branch goes: a path, a URL or the name of a remote.
+        folder: in the repository, with `dvc.yaml`.
         why: for the run's name.
     """
-    with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository) as workspace:
+    with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository, folder) as workspace:
+        cancel_covered()
         repair_workspace(workspace.folder)
         _require_remote(workspace, pull or push or publish or coordinated)
         params_overrides.apply(workspace.folder, overrides or {})
@@ -86,11 +90,11 @@ def retrain(
 
 
 def _workspace(
-    revision: str, is_isolated: bool, allow_dirty: bool, repository: str
+    revision: str, is_isolated: bool, allow_dirty: bool, repository: str, folder: str
 ) -> AbstractContextManager[Workspace]:
     if is_isolated:
-        return isolated(Path.cwd(), repository, revision, str(flow_run.id))
-    return in_place(Path.cwd(), repository, allow_dirty=allow_dirty)
+        return isolated(Path.cwd(), repository, revision, str(flow_run.id), product=folder)
+    return in_place(Path.cwd() / folder, repository, allow_dirty=allow_dirty)
 
 
 def _require_remote(workspace: Workspace, is_needed: bool) -> None:
@@ -133,9 +137,9 @@ def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) 
 def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspace) -> None:
     # One that failed may have left a file cut short.
     metrics = pipeline.metrics(workspace.folder, [stage for stage in plan if stage.name in outcomes.done])
-    report.show_results(plan, outcomes, metrics)
+    report.show_results(workspace.project, plan, outcomes, metrics)
     began = flow_run.scheduled_start_time
-    report.add_to_history(f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics)
+    report.add_to_history(workspace.project, f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics)
 
 
 def _send(workspace: Workspace, is_pushed: bool, is_published: bool, why: str) -> str:
@@ -156,7 +160,7 @@ def _publish(workspace: Workspace, why: str) -> str:
         return f"already published as {known}"
     branch = f"{publishing.PREFIX}{flow_run.id}"
     attempt("publish", workspace, lambda _: publishing.push(workspace, commit, branch))
-    report.show_branch(publishing.address(workspace.repository, branch), branch)
+    report.show_branch(workspace.project, publishing.address(workspace.repository, branch), branch)
     return f"published as {branch}"
 
 
@@ -180,7 +184,7 @@ def run_here(arguments: Mapping[str, Any]) -> State[State[None]]:
         with connected():  # or Prefect would try for minutes
             pass
     try:
-        with tags(TAG):
+        with tags(project_name(own_repository(Path.cwd()), arguments["folder"])):
             state = retrain(**arguments, return_state=True)
     except Abort:  # cancelled from Prefect's pages
         raise KeyboardInterrupt from None

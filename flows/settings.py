@@ -22,6 +22,7 @@ class Retries(Section):
 
 
 class Settings(Section):
+    project: str | None = Field(default=None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     workers: dict[str, str]
     worker_wait_seconds: PositiveFloat
     timeout_seconds: dict[str, PositiveFloat]
