@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.contest import ENVIRONMENT, MAX_ROUNDS, MIN_ROUNDS, PEERS_PYTHON, REPOSITORY
 from benchmarks.measuring import Quartiles
 from benchmarks.peers.workloads import WORKLOADS
-from rnnflow.runtime.atomic_writes import complete_file
+from rnnflow.runtime.atomic_writes import atomic_write
 
 PAGE = REPOSITORY / "docs/performance.md"
 RESULTS = REPOSITORY / "docs/performance.json"
@@ -75,7 +75,7 @@ def keep(section: str, comparisons: Sequence[Comparison]) -> None:
     """Replace what is known of a section."""
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     known[section] = {"machine": machine(), "comparisons": [asdict(comparison) for comparison in comparisons]}
-    with complete_file(RESULTS) as temporary:
+    with atomic_write(RESULTS) as temporary:
         temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -83,7 +83,7 @@ def keep_growth(sizes: Sequence[int], stages: Mapping[str, Mapping[str, Any]]) -
     """Replace what is known of time and memory as the data grows."""
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     known["scale"] = {"machine": machine(), "comparisons": [], "sizes": sizes, "stages": stages}
-    with complete_file(RESULTS) as temporary:
+    with atomic_write(RESULTS) as temporary:
         temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -129,7 +129,7 @@ def _versions(names: Sequence[str], path: Sequence[str]) -> str:
 
 def write() -> None:
     """Write the page."""
-    with complete_file(PAGE) as temporary:
+    with atomic_write(PAGE) as temporary:
         temporary.write_text(page(json.loads(RESULTS.read_text(encoding="utf-8"))), encoding="utf-8")
 
 

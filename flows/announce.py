@@ -25,11 +25,11 @@ def announce(delivery: str, why: str, folder: str = ".") -> None:
     Raises:
         InputError: the server does not answer, or nothing on it listens.
     """
-    from prefect.events import Event, Resource
     from prefect.events.schemas.automations import EventTrigger
 
     from flows.repository.project import project_name
     from flows.repository.workspace import own_repository
+    from flows.server import events
     from flows.server.connection import connected
 
     resource = f"{RESOURCE}{project_name(own_repository(Path.cwd()), folder)}"
@@ -45,13 +45,8 @@ def announce(delivery: str, why: str, folder: str = ".") -> None:
         ]
         if not listening:
             raise InputError(f"no deployment on {client.api_url} listens for {EVENT} of {resource}; run `make deploy`")
-        event = Event(
-            event=EVENT,
-            resource=Resource({"prefect.resource.id": resource, "prefect.resource.name": "data/raw"}),
-            payload={"delivery": delivery, "why": why},
-        )
-        # A plain request is answered when the server has the event; Prefect's emit_event leaves that to a thread.
-        client.request("POST", "/events", json=[event.model_dump(mode="json")])
+        labels = {"prefect.resource.id": resource, "prefect.resource.name": "data/raw"}
+        events.send(client, EVENT, labels, {"delivery": delivery, "why": why})
     print(f"announced: {why} ({', '.join(listening)})")
 
 

@@ -29,9 +29,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
     # Prefect takes a second to import, which --help and a mistyped option need not wait for.
+    from flows import settings
     from flows.repository.project import project_name
     from flows.repository.workspace import own_repository, require_no_password
-    from flows.server import manifest, registration
+    from flows.server import manifest, notifications, registration
     from flows.server.connection import connected
     from flows.server.dead_run_automations import automations
     from flows.server.pools import POOLS
@@ -43,6 +44,7 @@ def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
     deployments = manifest.read(text, project)
     with connected() as client:
         _require_own(client, project, repository, arguments.move)
+        told = notifications.automations(client, project, settings.load().notify)
         for name, value, given in _variables(project, repository, arguments):
             value, change = registration.ensure_variable(client, name, value, given)
             require_no_password(value)  # it may have been set by hand, or by an older version
@@ -51,8 +53,10 @@ def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
             full_name = pool.full_name(project)
             _say("work pool", full_name, registration.ensure_pool(client, pool, full_name))
         names = _deploy_flows(client, folder, project, text, deployments)
-        for automation in automations(project):
+        for automation in (*automations(project), *told):
             _say("automation", automation.name, registration.ensure_automation(client, automation))
+        for name in notifications.remove_others(client, project, told):
+            _say("automation", name, "removed")
         url = str(client.api_url)
     _say_what_next([pool.name for pool in POOLS], names[0], url)
 

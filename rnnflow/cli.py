@@ -17,6 +17,7 @@ from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.serving.describe import comparison, description
 from rnnflow.serving.predict_files import STANDARD_OUTPUT, predict_file
 from rnnflow.serving.predictor import Predictor
+from rnnflow.serving.verify import verify as verified
 
 TAB = "\t"
 _PARTS = {
@@ -79,6 +80,17 @@ def check(arguments: argparse.Namespace) -> None:
         print(f"{arguments.params}: source {settings.generate.source}, models {', '.join(settings.models)}")
 
 
+def verify(arguments: argparse.Namespace) -> None:
+    with _extra():
+        checked = list(verified(arguments.paths))
+    faults = [fault for _, fault in checked if fault]
+    for fault in faults[:-1]:
+        print(f"error: {fault}", file=sys.stderr)
+    if faults:
+        raise InputError(faults[-1])
+    print(f"{len(checked):,} files are as they were written")
+
+
 def warmup(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow import engines
@@ -91,16 +103,17 @@ def warmup(arguments: argparse.Namespace) -> None:
 def inspect(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow import inspection
-        from rnnflow.inspection.guessing import Wishes
+        from rnnflow.inspection.guess import UserHints
 
-    wishes = Wishes(
+    hints = UserHints(
         {part: None if name == "null" else name for part in _PARTS if (name := getattr(arguments, part))},
         arguments.features,
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
         arguments.decimal,
+        arguments.time_format,
     )
     windows = inspection.windows_of(arguments.window, arguments.stride)
-    inspection.inspect(_console(), arguments.paths, wishes, windows, arguments.reference)
+    inspection.inspect(_console(), arguments.paths, hints, windows, arguments.reference)
 
 
 @contextmanager
@@ -149,6 +162,15 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=check)
 
     command = commands.add_parser(
+        "verify",
+        help="check models, checkpoints and sequences against the checksums that they carry",
+        description="Read every .onnx, .safetensors and .parquet file named, or below the folders named, and compare it with the "
+        "checksums that it carries. The exit status is 2 if one is damaged.",
+    )
+    command.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="a file or a folder")
+    command.set_defaults(run=verify)
+
+    command = commands.add_parser(
         "warmup",
         help="compile the training engine in advance, for example in an image",
         description="Compile what training needs and keep it in RNNFLOW_CACHE (default: ~/.cache/rnnflow), where every clone with the "
@@ -184,6 +206,7 @@ def _add_inspect(commands: Any) -> None:
     )
     parts.add_argument("--delimiter", metavar="CHARACTER", help=r"of CSV files; \t is a tab")
     parts.add_argument("--decimal", choices=[".", ","], help="decimal separator of CSV files")
+    parts.add_argument("--time-format", metavar="FORMAT", help="of times, such as '%%d.%%m.%%Y %%H:%%M:%%S'")
     command.add_argument(
         "--window", metavar="LENGTH", help="cut recordings into windows of so many steps (100) or seconds (2.5s)"
     )

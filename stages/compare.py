@@ -8,7 +8,7 @@ from rnnflow.evaluation import challenge
 from rnnflow.evaluation.verdict_page import markdown
 from rnnflow.params.compare import CompareParams, load_names
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime.atomic_writes import complete_folders, write_json
+from rnnflow.runtime.atomic_writes import atomic_folders, write_json
 from rnnflow.runtime.errors import exit_on_input_error
 
 
@@ -32,7 +32,7 @@ def compare(arguments: argparse.Namespace, names: Sequence[str], settings: Compa
     challenger, on_validation = challenge.choose(candidates, arguments.validation, settings.choose_by)
     result = challenge.meet(challenger, production, arguments.test, settings)
     result["validation"] = on_validation
-    with complete_folders(arguments.output) as (folder,):
+    with atomic_folders(arguments.output) as (folder,):
         write_json(folder / "verdict.json", result)
         (folder / "verdict.md").write_text(markdown(result), encoding="utf-8")
     print(f"{challenger.name}: {result['verdict']}; {'; '.join(result['reasons'])}")

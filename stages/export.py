@@ -15,7 +15,7 @@ from rnnflow.export.rounding import largest_excess
 from rnnflow.params.export import ExportParams
 from rnnflow.params.section import load as load_section
 from rnnflow.runtime import provenance
-from rnnflow.runtime.atomic_writes import complete_file, write_json
+from rnnflow.runtime.atomic_writes import atomic_write, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.serving.predictor import METADATA_VERSION, Predictor
 
@@ -50,12 +50,14 @@ def export(arguments: argparse.Namespace) -> None:
         "num_parameters": description.num_parameters,
         "md5": {**description.md5, "weights": weights_md5},
         "metrics": _metrics(arguments.metrics),
+        "recipe": description.recipe,
+        "profile": description.profile,
         "rnnflow": json.loads(METADATA_VERSION),  # last: a file cut short, at whatever byte, lacks it
     }
     properties = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
     proto = build(model, properties, version_number(weights_md5))
     content = serialise(proto)
-    with complete_file(arguments.model) as temporary:
+    with atomic_write(arguments.model) as temporary:
         temporary.write_bytes(content)
         predictor = Predictor(temporary)
         lengths = [*settings.lengths, description.lengths[-1]]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnflow.generation import drift
-from rnnflow.generation.build import Intake
+from rnnflow.generation.build import DatasetBuilder
 from rnnflow.generation.sources import SOURCES
 from rnnflow.generation.splitting import SPLITS
 from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime.atomic_writes import complete_folders, write_json
+from rnnflow.runtime.atomic_writes import atomic_folders, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 
@@ -35,26 +35,26 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def generate(settings: GenerateParams, raw: Path, output: Path, reference: drift.Reference, report: Path) -> None:
     """Write the three splits, all of them or none, and what they look like."""
-    with complete_folders(*(output / split for split in SPLITS), report) as (*folders, report_folder):
-        folder_of = dict(zip(SPLITS, folders, strict=True)) | {"spare": report_folder}
-        intake = Intake(settings, folder_of, reference.get("files", {}))
-        with intake.writer:
-            for delivery in SOURCES[settings.source](settings, raw):
-                intake.take(delivery)
-            profile = intake.finish()
-        for line in intake.remarks():
+    with atomic_folders(*(output / split for split in SPLITS), report) as (*folders, report_folder):
+        folder_of = dict(zip(SPLITS, folders, strict=True)) | {"unassigned": report_folder}
+        builder = DatasetBuilder(settings, folder_of, reference.get("files", {}))
+        with builder.writer:
+            for file in SOURCES[settings.source](settings, raw):
+                builder.take(file)
+            profile = builder.finish()
+        for line in builder.remarks():
             print(line, file=sys.stderr)
         write_json(report_folder / "profile.json", profile)
-        write_json(report_folder / "drift.json", {"differences": _drift(intake, reference, settings.drift)})
-    for side, split in enumerate(SPLITS):
-        print(f"{split:<11} {intake.writer.num_rows[side]:>9,} sequences in {intake.writer.num_files[side]} files")
+        write_json(report_folder / "drift.json", {"differences": _drift(builder, reference, settings.drift)})
+    for index, split in enumerate(SPLITS):
+        print(f"{split:<11} {builder.writer.num_rows[index]:>9,} sequences in {builder.writer.num_files[index]} files")
 
 
-def _drift(intake: Intake, reference: drift.Reference, bounds: DriftParams) -> list[str]:
+def _drift(builder: DatasetBuilder, reference: drift.Reference, bounds: DriftParams) -> list[str]:
     """Return how the new files differ from the reference, and say it, or fail if the params want that."""
-    if bounds.action == "off" or intake.new is None:
+    if bounds.action == "off" or builder.new is None:
         return []
-    found = drift.differences(intake.new, reference, bounds)
+    found = drift.differences(builder.new, reference, bounds)
     for line in found:
         print(f"drift: {line}", file=sys.stderr)
     if found and bounds.action == "fail":

@@ -1,19 +1,21 @@
 """Stage train: a classifier from the train split, checked on the validation split."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rnnflow import engines
-from rnnflow.classifier import cells, checkpoint
+from rnnflow.classifier import cells, checkpoint, stems
 from rnnflow.params.models import ModelParams, load_model
 from rnnflow.params.section import load as load_section
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import environment, processes, provenance
-from rnnflow.runtime.errors import exit_on_input_error
+from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.sequences import dataset
 from rnnflow.training.log import TrainingLog
 from rnnflow.training.loop import Epoch, Training
@@ -25,12 +27,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, required=True, help="params.yaml")
     parser.add_argument("--train", type=Path, required=True, help="folder of the train split")
     parser.add_argument("--validation", type=Path, required=True, help="folder of the validation split")
+    parser.add_argument("--profile", type=Path, help="what the train split looks like; it travels with the model")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the trained model, to be written")
     parser.add_argument("--log", type=Path, required=True, help="folder for the metrics of each epoch")
     arguments = parser.parse_args(argv)
     with exit_on_input_error():
         model_params = load_model(arguments.params, arguments.name)
         recipe = load_section(arguments.params, TrainParams, "train")
+        processes.check()
         if processes.are_started():
             processes.end_with_the_launcher()
         elif recipe.num_processes > 1:
@@ -50,7 +54,12 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
         "validation": provenance.folder_md5(arguments.validation),
         "params": provenance.params_md5({"model": model_params.model_dump(), "train": recipe.model_dump()}),
         "code": provenance.code_md5(
-            provenance.source_files(Path(__file__), engines.entry(engine), cells.entry(model_params.cell))
+            provenance.source_files(
+                Path(__file__),
+                engines.entry(engine),
+                cells.entry(model_params.cell),
+                *([stems.entry(model_params.stem.kind)] if model_params.stem else ()),
+            )
         ),
     }
     state_key = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
@@ -81,12 +90,25 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
         lengths=train_split.length_range,
         num_parameters=len(training.weights),
         md5=md5,
+        recipe=train_split.recipe,
+        profile=_profile(arguments.profile),
     )
     if processes.is_first():
         checkpoint.save(arguments.checkpoint, arrays, description)
         for file in (resume, final_resume):
             environment.end_resume(file)
     engines.leave()
+
+
+def _profile(path: Path | None) -> dict[str, Any] | None:
+    """Return the profile without the names of the files, which are nobody's business but the data set's."""
+    if path is None:
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected the profile that stage generate wrote: {error}") from None
+    return {name: value for name, value in content.items() if name != "files"}
 
 
 @contextmanager

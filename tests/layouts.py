@@ -69,7 +69,7 @@ def folders(folder: Path, *splits: str) -> None:
         table[["a", "b"]].to_csv(where / f"{index}.csv", index=False)
 
 
-def folders_with_sides(folder: Path) -> None:
+def folders_with_splits(folder: Path) -> None:
     folders(folder, "Train", "Train", "test")
 
 
@@ -80,7 +80,7 @@ def folders_of_subjects(folder: Path) -> None:
         table[["a", "b"]].to_parquet(where / f"{index}.parquet", index=False)
 
 
-def files_of_sides(folder: Path) -> None:
+def files_of_splits(folder: Path) -> None:
     table = recordings(recording="trial", activity="category")
     is_test = table["trial"] > "r40"
     table[~is_test].to_csv(folder / "train.csv", index=False)
@@ -202,15 +202,15 @@ LAYOUTS: Mapping[str, tuple[Callable[[Path], None], Section]] = {
     ),
     "nameless": (nameless, {"columns": {"id": "foo", "label": "bar", "time": "baz"}}),
     "folders": (folders, {"columns": {"id": "path", "label": "path[-2]"}}),
-    "folders with sides": (
-        folders_with_sides,
+    "folders with splits": (
+        folders_with_splits,
         {"columns": {"id": "path", "label": "path[-2]", "split": "path[-3]"}},
     ),
     "folders of subjects": (
         folders_of_subjects,
         {"columns": {"id": "path", "label": "path[-2]", "group": "path[-3]"}},
     ),
-    "files of sides": (files_of_sides, {"columns": {"id": "trial", "label": "category", "split": "path[-1]"}}),
+    "files of splits": (files_of_splits, {"columns": {"id": "trial", "label": "category", "split": "path[-1]"}}),
     "files of classes": (files_of_classes, {"columns": {"id": "recording", "label": "path[-1]"}}),
     "lists of features": (lists_of_features, FEW_NAMES),
     "one list and numbers": (one_list_and_numbers, FEW_NAMES | {"features": ["a"]}),

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from flows import settings
 from flows.server.pools import POOLS
 from rnnflow import engines
-from rnnflow.classifier import cells
+from rnnflow.classifier import cells, stems
 from rnnflow.params import models, whole
 from rnnflow.params.train import Engine
 from rnnflow.runtime.provenance import ROOT
@@ -112,6 +112,13 @@ def test_params_name_exactly_the_cells_that_there_are() -> None:
     """What is in the folder and no cell is what cells have in common."""
     files = {path.stem for path in cells.entry("rnn").parent.glob("*.py")}
     assert files - {"__init__", "interface", "builtin"} == set(get_args(models.Cell))
+
+
+def test_params_name_exactly_the_stems_that_there_are() -> None:
+    kinds = {
+        get_args(kind.model_fields["kind"].annotation)[0] for kind in (models.StemParams, models.MultiScaleStemParams)
+    }
+    assert {path.stem for path in stems.entry("convolutions").parent.glob("*.py")} - {"__init__", "interface"} == kinds
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -106,6 +106,12 @@ def isolated(
         with Dvc(top, {STATE: str(state), **_code(top)}) as dvc:
             project = project_name(own_repository(folder), product)
             yield Workspace(top, base, url, dvc, state, project, product, is_clone=True)
+
+
+def on_top_of(workspace: Workspace, commit: str) -> Workspace:
+    """Let a run's own clone start again from another commit; what it has made so far is in DVC's cache."""
+    git(workspace.folder, "checkout", "--quiet", "--force", "--detach", commit)
+    return replace(workspace, base=commit)
 
 
 def state_folder() -> Path:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +11,7 @@ from rnnflow.classifier import safetensors_files
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime.errors import InputError
 
-VERSION = 3
-READABLE_VERSIONS = (2, 3)
-"""Version 2 is read unless its `scaling: sequence` had the old meaning: sequences that varied little beside the train split
-were hidden.
-"""
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,10 @@ class Description:
     num_parameters: int
     md5: Mapping[str, str]
     """Content hashes of the splits `train` and `validation`, of `params` and `code`."""
+    recipe: Mapping[str, Any] | None = None
+    """How files became sequences, and must again when the model predicts; none in what was trained before there was one."""
+    profile: Mapping[str, Any] | None = None
+    """What the train split looks like, as stage generate says, for files to be compared with."""
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], description: Description) -> None:
@@ -49,12 +50,8 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], Description]:
     """
     arrays, content = safetensors_files.read(path)
     version = content.get("version") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or version not in READABLE_VERSIONS:
+    if not isinstance(content, dict) or version != VERSION:
         raise InputError(f"{path}: checkpoint version {version}, this program reads version {VERSION}")
-    if version == 2 and content["model"]["scaling"] == "sequence":
-        raise InputError(
-            f"{path}: scaling 'sequence' means something else since checkpoint version 3; train the model again"
-        )
     description = Description(
         name=content["name"],
         model=ModelParams(**content["model"]),
@@ -64,5 +61,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], Description]:
         lengths=tuple(content["lengths"]),
         num_parameters=content["num_parameters"],
         md5=content["md5"],
+        recipe=content.get("recipe"),
+        profile=content.get("profile"),
     )
     return arrays, description

@@ -54,16 +54,16 @@ def _sequences(
     model: SequenceClassifier, rng: np.random.Generator, batch_size: int, num_steps: int
 ) -> Iterator[Float32[np.ndarray, "batch time feature"]]:
     """Yield sequences such as those of the train split, and others of all sizes where the scaling is made for them."""
-    center, deviation = model.preparation.typical_values()
+    center, std = model.preparation.typical_values()
     shape = batch_size, num_steps, len(center)
-    yield rng.standard_normal(shape, dtype=np.float32) * deviation + center
+    yield rng.standard_normal(shape, dtype=np.float32) * std + center
     kinds = model.params.scalings
     if "compressed" in kinds or "sequence" in kinds:
         each = batch_size, 1, len(center)
         # What is scaled over the train split as well may be smaller, not larger: that would only saturate the cells.
         sizes = 10 ** rng.uniform(-ORDERS_OF_MAGNITUDE, 0, each) * (1 if "global" in kinds else LARGE)
         offsets = rng.standard_normal(each) * (1 if "global" in kinds else LARGE)
-        yield ((rng.standard_normal(shape) * sizes + offsets) * deviation + center).astype(np.float32)
+        yield ((rng.standard_normal(shape) * sizes + offsets) * std + center).astype(np.float32)
 
 
 def _difference(

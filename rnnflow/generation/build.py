@@ -1,4 +1,4 @@
-"""From deliveries to a data set: each sequence gets its side, is checked, profiled and written."""
+"""From files to a data set: each sequence gets its split, is checked, profiled and written."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,75 +8,73 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rnnflow.generation import unusual
 from rnnflow.generation.drift import Profile
 from rnnflow.generation.leakage import LeakCheck
 from rnnflow.generation.shards import ShardWriter
-from rnnflow.generation.sources.delivery import Delivery
+from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.generation.splitting import (
     GIVEN_NAMES,
     LEFT_OUT,
-    SPARE,
     SPLITS,
     TRAIN,
-    Sides,
+    UNASSIGNED,
+    SplitIndices,
     Splitter,
     key_hashes,
 )
-from rnnflow.params.generate import GenerateParams
+from rnnflow.generation.unusual import Unusual
+from rnnflow.params.generate import GenerateParams, Recipe
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 
 
-class Intake:
-    """Takes in one delivery after another.
+class DatasetBuilder:
+    """Takes in one file after another.
 
     Args:
         params: section `generate`.
-        folders: by split's name, and `spare`; they exist and are empty.
-        known: sequences of each delivery that the reference profile knows.
+        folders: by split's name, and `unassigned`; they exist and are empty.
+        known: sequences of each file that the reference profile knows.
     """
 
     def __init__(self, params: GenerateParams, folders: Mapping[str, Path], known: Mapping[str, int]) -> None:
         self.params = params
         self.known = known
+        self.recipe = Recipe.of(params).content()
         self.writer = ShardWriter(
-            {side: folders[name] for side, name in enumerate((*SPLITS, "spare"))}, params.shard_rows
+            {split: folders[name] for split, name in enumerate((*SPLITS, "unassigned"))}, params.shard_rows
         )
         self.leaks = LeakCheck(params.split)
-        self.deliveries: Counter[str] = Counter()
+        self.file_counts: Counter[str] = Counter()
         """Sequences of each file."""
         self.num_left_out: Counter[str] = Counter()
         """What was not taken, by reason."""
         self.largest_group: Counter[str] = Counter()
-        self.lengths: Counter[int] = Counter()
-        """Sequences by their number of steps, where files gave them."""
-        self.num_features = 0
+        self.unusual = Unusual()
         self.new: Profile | None = None
-        """Of all deliveries that the reference does not know."""
-        self._delivered: Profile | None = None
+        """Of all files that the reference does not know."""
+        self._file_profile: Profile | None = None
         self._profiles: dict[int, Profile] = {}
 
-    def take(self, delivery: Delivery) -> None:
-        """Take in a delivery.
+    def take(self, file: SourceFile) -> None:
+        """Take in a file.
 
         Raises:
             InputError: its sequences cannot be read or split.
         """
-        seed = None if delivery.is_made else int(key_hashes([delivery.name], self.params.seed)[0])
-        splitter = Splitter(self.params.split, self.params.seed, delivery.name, delivery.place)
+        seed = None if file.is_synthetic else int(key_hashes([file.name], self.params.seed)[0])
+        splitter = Splitter(self.params.split, self.params.seed, file.name, file.place)
         self.writer.begin(seed)
-        for table in delivery.tables:
-            sides = self._made(delivery, table) if delivery.is_made else self._sides(delivery, table, splitter)
-            content = table.select([name for name in parquet.TYPES if name in table.schema.names])
-            self._profile(delivery, content, sides)
-            self.writer.add(content, sides)
-            self.num_left_out["windows across a time that divides the splits"] += int((sides == LEFT_OUT).sum())
-            if not delivery.is_made:
-                self.deliveries[delivery.name] += len(table)
+        for table in file.tables:
+            splits = self._synthetic_split(file, table) if file.is_synthetic else self._assigned(file, table, splitter)
+            self._profile(file, table, splits)
+            self.writer.add(self._content(file, table), splits)
+            self.num_left_out["windows across a time that divides the splits"] += int((splits == LEFT_OUT).sum())
+            if not file.is_synthetic:
+                self.file_counts[file.name] += len(table)
         self.writer.end()
-        self._settle_new(delivery)
-        self.num_left_out["recordings shorter than a window"] += delivery.num_left_out()
+        self._count_as_new(file)
+        self.num_left_out["recordings shorter than a window"] += file.num_left_out()
 
     def finish(self) -> dict[str, Any]:
         """Check the whole and return the profile of the train split.
@@ -84,51 +82,57 @@ class Intake:
         Raises:
             InputError: a leak, an empty split, a class that cannot be learned or judged.
         """
-        spare_side = self.writer.settle_spare()
-        self.leaks.check(spare_side)
+        late_split = self.writer.place_unassigned()
+        self.leaks.check(late_split)
         self._check_splits()
         train = self._profiles[TRAIN]
-        if spare_side == TRAIN and SPARE in self._profiles:
-            train.merge(self._profiles[SPARE])
-        return train.content() | {"files": dict(sorted(self.deliveries.items()))}
+        if late_split == TRAIN and UNASSIGNED in self._profiles:
+            train.merge(self._profiles[UNASSIGNED])
+        left_out = {reason: count for reason, count in self.num_left_out.items() if count}
+        return train.content() | {"files": dict(sorted(self.file_counts.items())), "left_out": left_out}
 
-    def _settle_new(self, delivery: Delivery) -> None:
-        """Count a delivery as new where the reference knows none of its name with as many sequences."""
-        delivered, self._delivered = self._delivered, None
-        self.lengths.update(delivered.lengths if delivered else {})
-        if delivered is None or self.known.get(delivery.name) == delivered.num_sequences:
+    def _count_as_new(self, file: SourceFile) -> None:
+        """Count a file as new where the reference knows none of its name with as many sequences."""
+        profile, self._file_profile = self._file_profile, None
+        if profile is None or self.known.get(file.name) == profile.num_sequences:
             return
         if self.new is None:
-            self.new = delivered
+            self.new = profile
         else:
-            self.new.merge(delivered)
+            self.new.merge(profile)
 
-    def _made(self, delivery: Delivery, table: pa.Table) -> Sides:
-        return np.full(len(table), GIVEN_NAMES[delivery.name], dtype=np.int8)
+    def _synthetic_split(self, file: SourceFile, table: pa.Table) -> SplitIndices:
+        return np.full(len(table), GIVEN_NAMES[file.name], dtype=np.int8)
 
-    def _sides(self, delivery: Delivery, table: pa.Table, splitter: Splitter) -> Sides:
+    def _assigned(self, file: SourceFile, table: pa.Table, splitter: Splitter) -> SplitIndices:
         id_hashes = key_hashes(table["id"].to_pylist(), self.params.seed)
-        sides = splitter.sides(table, id_hashes)
-        taken = sides != LEFT_OUT
+        splits = splitter.splits(table, id_hashes)
+        taken = splits != LEFT_OUT
         if taken.all():
-            self.leaks.add(delivery.place, table, id_hashes, sides)
+            self.leaks.add(file.place, table, id_hashes, splits)
         else:
-            self.leaks.add(delivery.place, table.filter(pa.array(taken)), id_hashes[taken], sides[taken])
+            self.leaks.add(file.place, table.filter(pa.array(taken)), id_hashes[taken], splits[taken])
         if "group" in table.schema.names:
             counts = table["group"].value_counts().to_pylist()
             self.largest_group.update({entry["values"]: entry["counts"] for entry in counts})
-        return sides
+        return splits
 
-    def _profile(self, delivery: Delivery, table: pa.Table, sides: Sides) -> None:
-        features = parquet.features_of(Path(delivery.name), table.schema, None)
-        for side in (TRAIN, SPARE):
-            if (sides == side).any():
-                rows = table if (sides == side).all() else table.filter(pa.array(sides == side))
-                self._profiles.setdefault(side, Profile(features)).add(rows)
-        if not delivery.is_made:
-            self._delivered = self._delivered or Profile(features)
-            self._delivered.add(table)
-            self.num_features = len(features)
+    def _content(self, file: SourceFile, table: pa.Table) -> pa.Table:
+        """Return the columns of the contract, with the recipe among the metadata."""
+        content = table.select([name for name in parquet.TYPES if name in table.schema.names])
+        features = parquet.features_of(Path(file.name), table.schema, None)
+        return content.replace_schema_metadata(parquet.metadata(features, self.recipe))
+
+    def _profile(self, file: SourceFile, table: pa.Table, splits: SplitIndices) -> None:
+        features = parquet.features_of(Path(file.name), table.schema, None)
+        for split in (TRAIN, UNASSIGNED):
+            if (splits == split).any():
+                rows = table if (splits == split).all() else table.filter(pa.array(splits == split))
+                self._profiles.setdefault(split, Profile(features)).add(rows)
+        if not file.is_synthetic:
+            self._file_profile = self._file_profile or Profile(features)
+            self._file_profile.add(table)
+            self.unusual.add(table, len(features))
 
     def _check_splits(self) -> None:
         source, counts = f"source {self.params.source!r}", self.writer.class_counts
@@ -153,7 +157,7 @@ class Intake:
                 )
 
     def _why_empty(self) -> str:
-        if not self.deliveries.total():
+        if not self.file_counts.total():
             return "there are none at all" + "".join(f"; {line}" for line in self.remarks())
         if self.largest_group:
             name, count = max(self.largest_group.items(), key=lambda entry: (entry[1], entry[0]))
@@ -170,6 +174,5 @@ class Intake:
         counts = self.writer.class_counts
         missing = {split: sorted(set(counts["train"]) - set(counts[split])) for split in ("validation", "test")}
         lines += [f"the {split} split has no sequence of class {', '.join(of)}" for split, of in missing.items() if of]
-        if self.num_features:
-            lines += unusual.remarks(self.lengths, sum(counts.values(), Counter[str]()), self.num_features)
+        lines += self.unusual.remarks(sum(counts.values(), Counter[str]()))
         return lines

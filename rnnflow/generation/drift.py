@@ -17,7 +17,7 @@ from rnnflow.runtime.errors import InputError
 Reference = Mapping[str, Any]
 """A profile as JSON keeps it, or nothing."""
 
-_OF_FEATURE = ("low", "high", "mean", "deviation", "missing_share")
+_OF_FEATURE = ("min", "max", "mean", "std", "missing_share")
 
 
 @dataclass
@@ -36,10 +36,12 @@ class Profile:
     def __post_init__(self) -> None:
         size = len(self.features)
         self.count, self.total, self.squares = (np.zeros(size) for _ in range(3))
-        self.low, self.high = np.full(size, np.inf), np.full(size, -np.inf)
+        self.min, self.max = np.full(size, np.inf), np.full(size, -np.inf)
+        self.seconds, self.gaps = 0.0, 0
+        self.shortest_step, self.longest_step = np.inf, 0.0
 
     def add(self, table: pa.Table) -> None:
-        """Take in sequences in the contract's schema."""
+        """Take in sequences in the contract's schema; a column `end` beside it says when their last steps were."""
         if not len(table):
             return
         sequences = table["sequence"].combine_chunks()
@@ -52,12 +54,25 @@ class Profile:
         self.count += values.shape[1] - missing.sum(1)
         self.total += filled.sum(1)
         self.squares += np.square(filled).sum(1)
-        self.low = np.minimum(self.low, (np.where(missing, np.inf, values) if has_missing else values).min(1))
-        self.high = np.maximum(self.high, (np.where(missing, -np.inf, values) if has_missing else values).max(1))
+        self.min = np.minimum(self.min, (np.where(missing, np.inf, values) if has_missing else values).min(1))
+        self.max = np.maximum(self.max, (np.where(missing, -np.inf, values) if has_missing else values).max(1))
         lengths = pc.list_value_length(sequences).to_numpy(zero_copy_only=False) // len(self.features)
         self.lengths.update(dict(zip(*(part.tolist() for part in np.unique(lengths, return_counts=True)), strict=True)))
-        counts = pc.value_counts(table["label"]).to_pylist()
-        self.classes.update({entry["values"]: entry["counts"] for entry in counts})
+        if "label" in table.column_names:
+            counts = pc.value_counts(table["label"]).to_pylist()
+            self.classes.update({entry["values"]: entry["counts"] for entry in counts})
+        if "end" in table.column_names:
+            self._add_rate(table["end"].to_numpy() - table["time"].cast(pa.int64()).to_numpy(), lengths)
+
+    def _add_rate(self, microseconds: np.ndarray, lengths: np.ndarray) -> None:
+        """Take in how long sequences last, where they have times of more than their start."""
+        is_timed = (lengths > 1) & (microseconds > 0)
+        seconds, gaps = microseconds[is_timed] / 1e6, lengths[is_timed] - 1
+        if len(gaps):
+            self.seconds += float(seconds.sum())
+            self.gaps += int(gaps.sum())
+            self.shortest_step = min(self.shortest_step, float((seconds / gaps).min()))
+            self.longest_step = max(self.longest_step, float((seconds / gaps).max()))
 
     def merge(self, other: "Profile") -> None:
         """Take in what another profile of the same features has gathered."""
@@ -65,9 +80,13 @@ class Profile:
         self.count += other.count
         self.total += other.total
         self.squares += other.squares
-        self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        self.min, self.max = np.minimum(self.min, other.min), np.maximum(self.max, other.max)
         self.lengths.update(other.lengths)
         self.classes.update(other.classes)
+        self.seconds += other.seconds
+        self.gaps += other.gaps
+        self.shortest_step = min(self.shortest_step, other.shortest_step)
+        self.longest_step = max(self.longest_step, other.longest_step)
 
     @property
     def num_sequences(self) -> int:
@@ -76,20 +95,27 @@ class Profile:
     def content(self) -> dict[str, Any]:
         """Return the profile as JSON keeps it; a feature without any known value has no range."""
         mean = self.total / np.maximum(self.count, 1)
-        deviation = np.sqrt(np.maximum(self.squares / np.maximum(self.count, 1) - mean**2, 0))
+        std = np.sqrt(np.maximum(self.squares / np.maximum(self.count, 1) - mean**2, 0))
         return {
             "sequences": self.num_sequences,
             "features": {
                 name: {
-                    "low": float(self.low[index]) if self.count[index] else None,
-                    "high": float(self.high[index]) if self.count[index] else None,
+                    "min": float(self.min[index]) if self.count[index] else None,
+                    "max": float(self.max[index]) if self.count[index] else None,
                     "mean": float(mean[index]),
-                    "deviation": float(deviation[index]),
+                    "std": float(std[index]),
                     "missing_share": float(1 - self.count[index] / max(1, self.num_steps)),
                 }
                 for index, name in enumerate(self.features)
             },
             "lengths": {"shortest": min(self.lengths), "longest": max(self.lengths), "steps": self.num_steps},
+            "step_seconds": {
+                "shortest": self.shortest_step,
+                "mean": self.seconds / self.gaps,
+                "longest": self.longest_step,
+            }
+            if self.gaps
+            else None,
             "class_shares": {name: count / self.num_sequences for name, count in sorted(self.classes.items())},
         }
 
@@ -137,13 +163,13 @@ def _of_feature(name: str, content: Mapping[str, Any], reference: Reference, bou
     now, before = content["features"][name], reference["features"][name]
     if abs(now["missing_share"] - before["missing_share"]) > bounds.missing_share:
         yield f"feature {name!r}: share of missing values {now['missing_share']:.3f}, was {before['missing_share']:.3f}"
-    if now["low"] is None or before["low"] is None:
+    if now["min"] is None or before["min"] is None:
         return
-    margin = bounds.range * (before["high"] - before["low"])
-    if now["low"] < before["low"] - margin or now["high"] > before["high"] + margin:
+    margin = bounds.range * (before["max"] - before["min"])
+    if now["min"] < before["min"] - margin or now["max"] > before["max"] + margin:
         yield f"feature {name!r}: range {_range(now)}, was {_range(before)}"
-    if abs(now["mean"] - before["mean"]) > bounds.mean * before["deviation"] + 1e-12:
-        yield f"feature {name!r}: mean {now['mean']:.4g}, was {before['mean']:.4g} ± {before['deviation']:.4g}"
+    if abs(now["mean"] - before["mean"]) > bounds.mean * before["std"] + 1e-12:
+        yield f"feature {name!r}: mean {now['mean']:.4g}, was {before['mean']:.4g} ± {before['std']:.4g}"
 
 
 def _of_lengths(now: Mapping[str, int], before: Mapping[str, int], bounds: DriftParams) -> Iterator[str]:
@@ -163,4 +189,4 @@ def _of_classes(now: Mapping[str, float], before: Mapping[str, float], bounds: D
 
 
 def _range(feature: Mapping[str, float]) -> str:
-    return f"{feature['low']:.4g} to {feature['high']:.4g}"
+    return f"{feature['min']:.4g} to {feature['max']:.4g}"

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int64, UInt64
 
-from rnnflow.generation.splitting import SPLITS, TRAIN, Sides, chosen, column_hashes, content_hashes
+from rnnflow.generation.splitting import SPLITS, TRAIN, SplitIndices, chosen, column_hashes, content_hashes
 from rnnflow.params.generate import SplitParams
 from rnnflow.runtime.errors import InputError
 
@@ -27,12 +27,14 @@ class LeakCheck:
     _places: list[str] = field(default_factory=list)
     _columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
-    def add(self, place: str, table: pa.Table, id_hashes: UInt64[np.ndarray, " sequence"], sides: Sides) -> None:
+    def add(
+        self, place: str, table: pa.Table, id_hashes: UInt64[np.ndarray, " sequence"], splits: SplitIndices
+    ) -> None:
         """Take in the sequences of a table, the left-out ones excepted."""
         if not self._places or self._places[-1] != place:
             self._places.append(place)
         self._ids.append(table["id"])
-        columns = {"id": id_hashes, "side": sides, "delivery": np.full(len(table), len(self._places) - 1, np.int32)}
+        columns = {"id": id_hashes, "split": splits, "file": np.full(len(table), len(self._places) - 1, np.int32)}
         if self.params.duplicates == "fail":
             columns["content"] = content_hashes(table["sequence"].combine_chunks())
         if "group" in table.schema.names and chosen(self.params, table) != "time":
@@ -45,17 +47,17 @@ class LeakCheck:
         for name, values in columns.items():
             self._columns.setdefault(name, []).append(values)
 
-    def check(self, spare_side: int) -> None:
-        """Look at everything; `spare_side` is where the spare sequences went.
+    def check(self, late_split: int) -> None:
+        """Look at everything; `late_split` is where the unassigned sequences went.
 
         Raises:
-            InputError: an id came before, or two sides share an id, a group, the same values or overlapping windows,
-                or a side holds something earlier than the side before it.
+            InputError: an id came before, or two splits share an id, a group, the same values or overlapping windows,
+                or a split holds something earlier than the split before it.
         """
         columns = {name: np.concatenate(parts) for name, parts in self._columns.items()}
         if not columns:
             return
-        columns["side"] = np.where(columns["side"] > 2, np.int8(spare_side), columns["side"])
+        columns["split"] = np.where(columns["split"] > 2, np.int8(late_split), columns["split"])
         self._check_ids(columns)
         if "recording" in columns:
             self._check_windows(columns)
@@ -75,15 +77,15 @@ class LeakCheck:
         repeated = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
         again = int(order[repeated + 1].min())
         before = int(np.flatnonzero(keys == keys[again])[0])
-        place, earlier = (self._places[columns["delivery"][row]] for row in (again, before))
+        place, earlier = (self._places[columns["file"][row]] for row in (again, before))
         where = "in the same file; the rows of a sequence must stand together" if place == earlier else f"in {earlier}"
         raise InputError(f"{place}: id {self._name(again)!r} came before {where}")
 
     def _refuse_shared(self, columns: Columns, name: str, what: str, advice: str = "") -> None:
-        """Refuse two sequences with the same key on two sides."""
-        keys, sides = columns[name], columns["side"]
-        order = np.lexsort([sides, keys])
-        shared = (keys[order[1:]] == keys[order[:-1]]) & (sides[order[1:]] != sides[order[:-1]])
+        """Refuse two sequences with the same key in two splits."""
+        keys, splits = columns[name], columns["split"]
+        order = np.lexsort([splits, keys])
+        shared = (keys[order[1:]] == keys[order[:-1]]) & (splits[order[1:]] != splits[order[:-1]])
         self._refuse(columns, order, shared, what, advice)
 
     def _check_windows(self, columns: Columns) -> None:
@@ -92,12 +94,12 @@ class LeakCheck:
         overlaps = (columns["recording"][following] == columns["recording"][before]) & (
             columns["first_step"][following] < columns["stop_step"][before]
         )
-        shared = overlaps & (columns["side"][following] != columns["side"][before])
+        shared = overlaps & (columns["split"][following] != columns["split"][before])
         self._refuse(columns, order, shared, "overlap in one recording", "; split by group or by time")
 
     def _check_times(self, columns: Columns) -> None:
-        for side in range(TRAIN + 1, len(SPLITS)):
-            earlier, later = columns["side"] < side, columns["side"] == side
+        for split in range(TRAIN + 1, len(SPLITS)):
+            earlier, later = columns["split"] < split, columns["split"] == split
             if not earlier.any() or not later.any():
                 continue
             last = np.flatnonzero(earlier)[columns["end"][earlier].argmax()]
@@ -122,7 +124,7 @@ class LeakCheck:
             raise InputError(f"leak: {first} and {second} {what}{more}{advice}")
 
     def _described(self, columns: Columns, row: int) -> str:
-        return f"{self._name(row)!r} of {self._places[columns['delivery'][row]]} in {SPLITS[columns['side'][row]]}"
+        return f"{self._name(row)!r} of {self._places[columns['file'][row]]} in {SPLITS[columns['split'][row]]}"
 
     def _name(self, row: int) -> str:
         for chunk in self._ids:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from rnnflow.generation import threads
-from rnnflow.generation.splitting import SPARE, SPLITS, TRAIN, VALIDATION, Sides
+from rnnflow.generation.splitting import SPLITS, TRAIN, UNASSIGNED, VALIDATION, SplitIndices
 from rnnflow.sequences import parquet
 
 SHARD_VALUES = 2**24
@@ -33,12 +33,12 @@ def _write_file(path: Path, shard: pa.Table, order: Int64[np.ndarray, " row"] | 
 
 
 class ShardWriter:
-    """Writes the sequences of one delivery after another; two deliveries never share a file.
+    """Writes the sequences of one source file after another; two source files never share one.
 
     Files are encoded in threads; used in a `with`, none of them writes any more when the block ends.
 
     Args:
-        folders: of each split, and of the spare sequences until it is known where they belong.
+        folders: of each split, and of the unassigned sequences until it is known where they belong.
         shard_rows: sequences in a file.
     """
 
@@ -47,8 +47,8 @@ class ShardWriter:
         self.shard_rows = shard_rows
         self.num_files: Counter[int] = Counter()
         self.num_rows: Counter[int] = Counter()
-        self.num_labels: dict[int, Counter[str]] = {side: Counter() for side in folders}
-        self._waiting: dict[int, list[pa.Table]] = {side: [] for side in folders}
+        self.num_labels: dict[int, Counter[str]] = {split: Counter() for split in folders}
+        self._waiting: dict[int, list[pa.Table]] = {split: [] for split in folders}
         self._rng: np.random.Generator | None = None
         self._calls = threads.Calls[None]()
 
@@ -60,56 +60,56 @@ class ShardWriter:
         self._calls.__exit__(*exception)
 
     def begin(self, seed: int | None) -> None:
-        """Begin a delivery; `seed` decides the order of its rows, none leaves it as it is."""
+        """Begin a source file; `seed` decides the order of its rows, none leaves it as it is."""
         self._rng = None if seed is None else np.random.default_rng(seed)
 
-    def add(self, table: pa.Table, sides: Sides) -> None:
-        """Take sequences in the contract's schema, each for its side."""
-        for side in self.folders:
-            rows = table if (sides == side).all() else table.filter(pa.array(sides == side))
+    def add(self, table: pa.Table, splits: SplitIndices) -> None:
+        """Take sequences in the contract's schema, each for its split."""
+        for split in self.folders:
+            rows = table if (splits == split).all() else table.filter(pa.array(splits == split))
             if not len(rows):
                 continue
-            self._waiting[side].append(rows)
-            waiting = self._waiting[side]
+            self._waiting[split].append(rows)
+            waiting = self._waiting[split]
             if sum(map(len, waiting)) >= self.shard_rows or sum(_num_values(part) for part in waiting) >= SHARD_VALUES:
-                self._write(side, keeps_rest=True)
+                self._write(split, keeps_rest=True)
 
     def end(self) -> None:
-        """Write what is left of a delivery."""
-        for side, waiting in self._waiting.items():
+        """Write what is left of a source file."""
+        for split, waiting in self._waiting.items():
             if waiting:
-                self._write(side, keeps_rest=False)
+                self._write(split, keeps_rest=False)
 
-    def settle_spare(self) -> int:
-        """Give the spare files to the validation split if it has none, else to the train split; return which.
+    def place_unassigned(self) -> int:
+        """Give the unassigned files to the validation split if it has none, else to the train split; return which.
 
         All files are complete then.
         """
         for _ in self._calls.results():
             pass
-        side = TRAIN if self.num_rows[VALIDATION] else VALIDATION
-        for index in range(self.num_files[SPARE]):
-            file = self.folders[SPARE] / part_name(index)
-            file.replace(self.folders[side] / part_name(self.num_files[side] + index))
-        self.num_files[side] += self.num_files.pop(SPARE, 0)
-        self.num_rows[side] += self.num_rows.pop(SPARE, 0)
-        self.num_labels[side].update(self.num_labels.pop(SPARE))
-        return side
+        split = TRAIN if self.num_rows[VALIDATION] else VALIDATION
+        for index in range(self.num_files[UNASSIGNED]):
+            file = self.folders[UNASSIGNED] / part_name(index)
+            file.replace(self.folders[split] / part_name(self.num_files[split] + index))
+        self.num_files[split] += self.num_files.pop(UNASSIGNED, 0)
+        self.num_rows[split] += self.num_rows.pop(UNASSIGNED, 0)
+        self.num_labels[split].update(self.num_labels.pop(UNASSIGNED))
+        return split
 
-    def _write(self, side: int, keeps_rest: bool) -> None:
-        rows = pa.concat_tables(self._waiting[side])
+    def _write(self, split: int, keeps_rest: bool) -> None:
+        rows = pa.concat_tables(self._waiting[split])
         stops = self._stops(rows, keeps_rest)
         for first, stop in pairwise([0, *stops]):
             shard = rows.slice(first, stop - first)
             order = None if self._rng is None else self._rng.permutation(len(shard))
-            path = self.folders[side] / part_name(self.num_files[side])
+            path = self.folders[split] / part_name(self.num_files[split])
             self._calls.add(_num_values(shard), partial(_write_file, path, shard, order))
-            self.num_files[side] += 1
-            self.num_rows[side] += len(shard)
+            self.num_files[split] += 1
+            self.num_rows[split] += len(shard)
             counts = shard["label"].value_counts().to_pylist()
-            self.num_labels[side].update({entry["values"]: entry["counts"] for entry in counts})
+            self.num_labels[split].update({entry["values"]: entry["counts"] for entry in counts})
         rest = rows.slice(stops[-1] if stops else 0)
-        self._waiting[side] = [rest] if len(rest) else []
+        self._waiting[split] = [rest] if len(rest) else []
 
     def _stops(self, rows: pa.Table, keeps_rest: bool) -> list[int]:
         """Return where shards end: each has as many rows as it may, or is the first to reach so many values."""
@@ -127,4 +127,4 @@ class ShardWriter:
     @property
     def class_counts(self) -> Mapping[str, Counter[str]]:
         """Sequences of each class, by split."""
-        return {name: self.num_labels[side] for side, name in enumerate(SPLITS)}
+        return {name: self.num_labels[split] for split, name in enumerate(SPLITS)}

@@ -15,7 +15,7 @@ from rnnflow.runtime.errors import InputError
 
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
-SPARE = 3
+UNASSIGNED = 3
 """Given as training, and kept for validation if it turns out that the data gives none."""
 LEFT_OUT = -1
 GIVEN_NAMES = {
@@ -29,8 +29,8 @@ GIVEN_NAMES = {
     "testing": TEST,
 }
 
-Sides = Int8[np.ndarray, " sequence"]
-"""Indices in `SPLITS`, `SPARE` or `LEFT_OUT`."""
+SplitIndices = Int8[np.ndarray, " sequence"]
+"""Indices in `SPLITS`, `UNASSIGNED` or `LEFT_OUT`."""
 
 
 def key_hashes(keys: Sequence[str], seed: int = 0) -> UInt64[np.ndarray, " key"]:
@@ -46,38 +46,38 @@ def column_hashes(column: pa.ChunkedArray, seed: int = 0) -> UInt64[np.ndarray, 
     return key_hashes(encoded.dictionary.to_pylist(), seed)[encoded.indices.to_numpy()]
 
 
-def assign(keys: UInt64[np.ndarray, " key"], params: SplitParams) -> Sides:
-    """Return the side of each key's hash.
+def assign(keys: UInt64[np.ndarray, " key"], params: SplitParams) -> SplitIndices:
+    """Return the split of each key's hash.
 
-    A key is an id, or a group where sequences have one. Its side depends on key, shares and seed alone:
-    no sequence changes sides when the data grows, and no group is on two sides.
+    A key is an id, or a group where sequences have one. Its split depends on key, shares and seed alone:
+    no sequence changes splits when the data grows, and no group is in two splits.
     """
     position = keys / 2.0**64
-    sides = np.full(len(position), TRAIN, dtype=np.int8)
-    sides[position < params.test + params.validation] = VALIDATION
-    sides[position < params.test] = TEST
-    return sides
+    splits = np.full(len(position), TRAIN, dtype=np.int8)
+    splits[position < params.test + params.validation] = VALIDATION
+    splits[position < params.test] = TEST
+    return splits
 
 
 class Splitter:
-    """Decides the sides of the sequences of one delivery, table after table.
+    """Decides the splits of the sequences of one file, table after table.
 
     Args:
         params: how.
         seed: decides what falls where.
-        delivery: its name, which decides the order in which a stratified split deals out its sequences.
-        place: the delivery in messages.
+        file: its name, which decides the order in which a stratified split deals out its sequences.
+        place: the file in messages.
     """
 
-    def __init__(self, params: SplitParams, seed: int, delivery: str, place: str) -> None:
+    def __init__(self, params: SplitParams, seed: int, file: str, place: str) -> None:
         self.params = params
         self.seed = seed
-        self.delivery = delivery
+        self.file = file
         self.place = place
         self._num_dealt: dict[str, int] = defaultdict(int)
 
-    def sides(self, table: pa.Table, id_hashes: UInt64[np.ndarray, " sequence"]) -> Sides:
-        """Return the side of each row of `table`; `id_hashes` are those of its ids with the seed.
+    def splits(self, table: pa.Table, id_hashes: UInt64[np.ndarray, " sequence"]) -> SplitIndices:
+        """Return the split of each row of `table`; `id_hashes` are those of its ids with the seed.
 
         Raises:
             InputError: the table lacks what decides, or gives a split no name that is known.
@@ -91,7 +91,7 @@ class Splitter:
             return self._stratified(table["label"])
         return assign(self._group_hashes(table) if by == "group" else id_hashes, self.params)
 
-    def _given(self, table: pa.Table, id_hashes: UInt64[np.ndarray, " sequence"]) -> Sides:
+    def _given(self, table: pa.Table, id_hashes: UInt64[np.ndarray, " sequence"]) -> SplitIndices:
         self._require(table, "split", "given splits")
         encoded = table["split"].combine_chunks().dictionary_encode()
         names = encoded.dictionary.to_pylist()
@@ -102,63 +102,63 @@ class Splitter:
                 f"{self.place}: sequence {table['id'][row].as_py()!r}: split {unknown[0]!r} is not known, "
                 "expected train, validation or test"
             )
-        sides = np.array([GIVEN_NAMES[name.lower()] for name in names], dtype=np.int8)[codes]
+        splits = np.array([GIVEN_NAMES[name.lower()] for name in names], dtype=np.int8)[codes]
         keys = self._group_hashes(table) if "group" in table.schema.names else id_hashes
         share = self.params.validation / (1 - self.params.test)  # of what is not held out for the test
-        sides[(sides == TRAIN) & (keys / 2.0**64 < share)] = SPARE
-        return sides
+        splits[(splits == TRAIN) & (keys / 2.0**64 < share)] = UNASSIGNED
+        return splits
 
-    def _by_time(self, table: pa.Table) -> Sides:
+    def _by_time(self, table: pa.Table) -> SplitIndices:
         self._require(table, "time", "a split by time")
         assert self.params.validation_from is not None
         assert self.params.test_from is not None
         starts = table["time"].cast(pa.int64()).to_numpy()
         ends = table["end"].to_numpy()
-        sides = np.full(len(table), TRAIN, dtype=np.int8)
-        for side, begin in ((VALIDATION, self.params.validation_from), (TEST, self.params.test_from)):
+        splits = np.full(len(table), TRAIN, dtype=np.int8)
+        for split, begin in ((VALIDATION, self.params.validation_from), (TEST, self.params.test_from)):
             cut = round(as_utc(begin).timestamp() * 1e6)
-            sides[starts >= cut] = side
+            splits[starts >= cut] = split
             crosses = (starts < cut) & (ends >= cut)
             if crosses.any() and "recording" not in table.schema.names:
                 name = table["id"][int(crosses.argmax())].as_py()
                 raise InputError(
-                    f"{self.place}: sequence {name!r} begins before {SPLITS[side]}_from {begin} and ends after it; "
+                    f"{self.place}: sequence {name!r} begins before {SPLITS[split]}_from {begin} and ends after it; "
                     "choose a time between sequences, or cut recordings with generate.windows"
                 )
-            sides[crosses] = LEFT_OUT
-        return sides
+            splits[crosses] = LEFT_OUT
+        return splits
 
-    def _stratified(self, labels: pa.ChunkedArray) -> Sides:
+    def _stratified(self, labels: pa.ChunkedArray) -> SplitIndices:
         """Deal the sequences of each class out in blocks, each of which holds the shares (Zelen, 1974)."""
         encoded = labels.combine_chunks().dictionary_encode()
-        sides = np.empty(len(labels), dtype=np.int8)
+        splits = np.empty(len(labels), dtype=np.int8)
         codes = encoded.indices.to_numpy()
         for code, name in enumerate(encoded.dictionary.to_pylist()):
             rows = np.flatnonzero(codes == code)
             first = self._num_dealt[name]
             self._num_dealt[name] += len(rows)
-            sides[rows] = self._dealt(name, first, first + len(rows))
-        return sides
+            splits[rows] = self._dealt(name, first, first + len(rows))
+        return splits
 
-    def _dealt(self, label: str, first: int, stop: int) -> Sides:
-        """Return the sides of the sequences `first` to `stop` of a class."""
+    def _dealt(self, label: str, first: int, stop: int) -> SplitIndices:
+        """Return the splits of the sequences `first` to `stop` of a class."""
         size = int(np.ceil(1 / min(self.params.validation, self.params.test)))
         blocks = range(first // size, (stop - 1) // size + 1)
         dealt = np.concatenate([self._block(label, block, size) for block in blocks])
         return dealt[first - blocks[0] * size :][: stop - first]
 
-    def _block(self, label: str, block: int, size: int) -> Sides:
-        key = int(key_hashes([f"{self.delivery}\0{label}"], self.seed)[0])
+    def _block(self, label: str, block: int, size: int) -> SplitIndices:
+        key = int(key_hashes([f"{self.file}\0{label}"], self.seed)[0])
         ends = np.array([block, block + 1]) * size
         offsets = np.random.default_rng(key).random(2)  # so that 1.4 sequences a block are one in some, two in others
         num_test, num_validation = (
             int(np.diff(np.floor(ends * share + offset))[0])
             for share, offset in zip((self.params.test, self.params.validation), offsets, strict=True)
         )
-        sides = np.full(size, TRAIN, dtype=np.int8)
-        sides[: num_test + num_validation] = VALIDATION
-        sides[:num_test] = TEST
-        return np.random.default_rng([key, block]).permutation(sides)
+        splits = np.full(size, TRAIN, dtype=np.int8)
+        splits[: num_test + num_validation] = VALIDATION
+        splits[:num_test] = TEST
+        return np.random.default_rng([key, block]).permutation(splits)
 
     def _group_hashes(self, table: pa.Table) -> UInt64[np.ndarray, " sequence"]:
         self._require(table, "group", "a split by group")

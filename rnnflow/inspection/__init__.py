@@ -14,12 +14,14 @@ from rnnflow.generation import drift
 from rnnflow.generation.sources.arrays import LENGTHS
 from rnnflow.generation.sources.files import FORMATS, find, format_of
 from rnnflow.inspection import advice, report, section
-from rnnflow.inspection.excerpt import Excerpt, read_excerpt
+from rnnflow.inspection.dry_run import DryRun, dry_run
+from rnnflow.inspection.features import melted
 from rnnflow.inspection.folders import parts_of_paths
-from rnnflow.inspection.guessing import DEFAULTS, Guess, Wishes, guess, melted
+from rnnflow.inspection.guess import DEFAULTS, Guess, UserHints
+from rnnflow.inspection.guessing import guess
 from rnnflow.inspection.label_tables import find_label_table
 from rnnflow.inspection.locations import Location, locate
-from rnnflow.inspection.survey import Survey, survey
+from rnnflow.inspection.sample import Sample, read_sample
 from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.params.section import in_one_line
 from rnnflow.runtime.errors import InputError
@@ -33,7 +35,7 @@ class Findings:
 
     kind: str
     guess: Guess
-    survey: Survey
+    dry_run: DryRun
     settings: dict[str, Any]
     """Section `generate` without what has its default."""
 
@@ -41,7 +43,7 @@ class Findings:
 def inspect(
     console: Console,
     paths: Sequence[str],
-    wishes: Wishes,
+    hints: UserHints,
     windows: dict[str, Any] | None = None,
     reference: Path | None = None,
 ) -> None:
@@ -50,7 +52,7 @@ def inspect(
     Args:
         console: where to.
         paths: what to look at.
-        wishes: what a person said about columns.
+        hints: what a person said about columns.
         windows: as in `generate.windows`.
         reference: a profile to compare the data with.
 
@@ -62,8 +64,8 @@ def inspect(
     files = _found(console, location)
     kind = FORMATS[format_of(files[0])][0]
     console.print(f"{len(files):,} {kind} files, the first is {files[0]}" if len(files) > 1 else f"{files[0]}: {kind}")
-    findings = examine(location, files, wishes, windows)
-    found = findings.survey
+    findings = examine(location, files, hints, windows)
+    found = findings.dry_run
     report.show(console, found, findings.kind, {**DEFAULTS, **findings.guess.columns})
     problems = [found.problem] if found.problem else []
     lines = findings.guess.remarks + _unread_files(location, files) + advice.remarks(found)
@@ -77,46 +79,46 @@ def inspect(
 
 
 def examine(
-    location: Location, files: Sequence[Path], wishes: Wishes, windows: dict[str, Any] | None = None
+    location: Location, files: Sequence[Path], hints: UserHints, windows: dict[str, Any] | None = None
 ) -> Findings:
     """Return what is in the files, with params changed until stage generate takes them, or nothing more helps.
 
     Raises:
-        InputError: the first file cannot be read, or the wishes are none that params allow.
+        InputError: the first file cannot be read, or the hints are none that params allow.
     """
-    labels = find_label_table(files, location.raw) if "label" not in wishes.columns else None
+    labels = find_label_table(files, location.raw) if "label" not in hints.columns else None
     if labels:
         files = [path for path in files if path != location.raw / labels["path"]]
-    excerpt = read_excerpt(files[0], wishes.delimiter, wishes.decimal)
-    if labels and labels["key"] in excerpt.table.column_names:
-        wishes = replace(wishes, columns={"id": labels["key"], **wishes.columns})
+    sample = read_sample(files[0], hints.delimiter, hints.decimal)
+    if labels and labels["key"] in sample.table.column_names:
+        hints = replace(hints, columns={"id": labels["key"], **hints.columns})
     of_paths = parts_of_paths([path.relative_to(location.raw) for path in files])
-    guessed = guess(excerpt, of_paths, len(files), wishes, labels is not None)
-    if wishes.features is None and (name := melted(excerpt, guessed)):
+    guessed = guess(sample, of_paths, len(files), hints, labels is not None)
+    if hints.features is None and (name := melted(sample, guessed)):
         raise InputError(
             f"{files[0]}: column {name!r} seems to say which feature a row holds; give each feature a column of its own, "
             "see data/raw/README.md, or name the columns to take with --features"
         )
-    guessed.remarks += excerpt.remarks + _unread_arrays(excerpt, guessed)
+    guessed.remarks += sample.remarks + _unread_arrays(sample, guessed)
     names = {} if location.names == (".",) else {"paths": list(location.names)}
     settings: dict[str, Any] = {"source": "files"}
-    if described := names | guessed.section() | excerpt.settings | ({"labels": labels} if labels else {}):
+    if described := names | guessed.section() | sample.settings | ({"labels": labels} if labels else {}):
         settings["files"] = described
     if windows:
         settings["windows"] = windows
-    found = survey(files, location.raw, _checked(settings))
+    found = dry_run(files, location.raw, _checked(settings))
     for _ in range(MAX_CHANGES):
         changes = advice.change(found)
         if changes is None:
             break
         settings |= changes
-        found = survey(files, location.raw, _checked(settings))
-    return Findings(excerpt.kind, guessed, found, settings)
+        found = dry_run(files, location.raw, _checked(settings))
+    return Findings(sample.kind, guessed, found, settings)
 
 
-def _unread_arrays(excerpt: Excerpt, guessed: Guess) -> list[str]:
+def _unread_arrays(sample: Sample, guessed: Guess) -> list[str]:
     read = {LENGTHS, *DEFAULTS.values(), *guessed.columns.values()}
-    return [f"array {name!r} of {shape} is not read" for name, shape in excerpt.shapes.items() if name not in read]
+    return [f"array {name!r} of {shape} is not read" for name, shape in sample.shapes.items() if name not in read]
 
 
 def _unread_files(location: Location, files: Sequence[Path]) -> list[str]:
@@ -183,7 +185,7 @@ def _checked(settings: dict[str, Any]) -> GenerateParams:
 
 
 def _show_section(console: Console, location: Location, findings: Findings) -> None:
-    found = findings.survey
+    found = findings.dry_run
     is_offered = "time" in found.parts and "group" not in found.parts and "split" not in findings.settings
     console.print("For params.yaml:" if found.problem is None else "For params.yaml, once the problem is solved:")
     console.print()

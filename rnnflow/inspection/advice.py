@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from rnnflow.generation import unusual
 from rnnflow.generation.splitting import SPLITS, assign, key_hashes
-from rnnflow.inspection.survey import Survey
+from rnnflow.inspection.dry_run import DryRun
 from rnnflow.params.generate import GenerateParams
 
 NUM_SEEDS = 200
 FEW = len(SPLITS)
 MANY_CLASSES = 50
 IMBALANCE = 5
-UNLIKE_RATE = 1.2
 LONG = 100
 LIKELY_LENGTH = 30
 HELD_OUT_FROM = (0.7, 0.85)
@@ -26,12 +24,12 @@ ROUND_TIMES = tuple(seconds * SECOND for seconds in (86400, 3600, 60, 1))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def change(found: Survey) -> dict[str, Any] | None:
+def change(found: DryRun) -> dict[str, Any] | None:
     """Return what else to set in section `generate` so that the files can be used; none if nothing helps or is needed."""
     params = found.params
     if found.needs_windows:
         return {"windows": windows_for(found)}
-    if found.problem is None or not found.is_read or _is_complete(found.sides) or found.given:
+    if found.problem is None or not found.is_read or _is_complete(found.splits) or found.given:
         return None
     if found.groups:
         seed = _seed_for(found.groups, params) if params.seed == 0 and params.split.by == "auto" else None
@@ -42,7 +40,7 @@ def change(found: Survey) -> dict[str, Any] | None:
     return {"split": {"by": "stratified"}} if params.split.by == "auto" else None
 
 
-def windows_for(found: Survey) -> dict[str, int]:
+def windows_for(found: DryRun) -> dict[str, int]:
     """Return windows that hold little of two labels, and of which a recording has several."""
     recordings = found.recordings
     lengths = sorted(recordings.lengths.elements()) if recordings.num < 10**6 else sorted(recordings.lengths)
@@ -61,20 +59,20 @@ def _rounded(number: int | float) -> int:
 def _seed_for(groups: Mapping[str, Counter[str]], params: GenerateParams) -> int | None:
     """Return the first seed with which each split has groups, and train every class."""
     for seed in range(NUM_SEEDS):
-        sides: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
-        for side, classes in zip(assign(key_hashes(list(groups), seed), params.split), groups.values(), strict=True):
-            sides[SPLITS[side]].update(classes)
-        if _is_complete(sides):
+        splits: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+        for split, classes in zip(assign(key_hashes(list(groups), seed), params.split), groups.values(), strict=True):
+            splits[SPLITS[split]].update(classes)
+        if _is_complete(splits):
             return seed
     return None
 
 
-def _is_complete(sides: Mapping[str, Counter[str]]) -> bool:
-    train = set(sides["train"])
-    return len(train) > 1 and all(sides[split] and set(sides[split]) <= train for split in SPLITS)
+def _is_complete(splits: Mapping[str, Counter[str]]) -> bool:
+    train = set(splits["train"])
+    return len(train) > 1 and all(splits[split] and set(splits[split]) <= train for split in SPLITS)
 
 
-def times_to_cut(found: Survey) -> dict[str, str] | None:
+def times_to_cut(found: DryRun) -> dict[str, str] | None:
     """Return the times from which sequences are held out, none where no two lie between sequences."""
     starts, ends = found.spans
     if len(starts) < FEW:
@@ -102,28 +100,22 @@ def time_text(microseconds: int) -> str:
     return (_EPOCH + timedelta(microseconds=microseconds)).isoformat().replace("+00:00", "Z")
 
 
-def remarks(found: Survey) -> list[str]:
+def remarks(found: DryRun) -> list[str]:
     """Return what a person should know, a line each."""
     lines = [*_of_recordings(found)]
     if found.profile is not None and found.profile.num_sequences:
         lines += [*_of_features(found.profile.content()), *_of_classes(found.profile.classes)]
         lines += [*_of_sequences(found, found.profile.lengths), *_of_amplitudes(found)]
-        lines += unusual.remarks(found.profile.lengths, found.profile.classes, len(found.features))
     return lines + found.remarks
 
 
-def _of_recordings(found: Survey) -> Iterator[str]:
+def _of_recordings(found: DryRun) -> Iterator[str]:
     recordings, max_length = found.recordings, found.params.files.max_length
     if recordings.num_changing:
         yield f"the label changes within {recordings.num_changing:,} of {recordings.num:,} recordings; cut them with generate.windows, as below"
     too_long = sum(count for length, count in recordings.lengths.items() if length > max_length)
     if too_long:
         yield f"{too_long:,} of {recordings.num:,} recordings have more than {max_length:,} steps (generate.files.max_length); cut them with generate.windows, as below"
-    if recordings.longest_gap > UNLIKE_RATE * recordings.shortest_gap:
-        yield (
-            f"recordings have other rates: one has a step every {recordings.shortest_gap:.4g} s, another one every "
-            f"{recordings.longest_gap:.4g} s; bring them to one rate, or generate.files.time_since_last_step: true tells the model"
-        )
     if recordings.num_irregular > 0.01 * recordings.num_gaps:
         share = recordings.num_irregular / recordings.num_gaps
         yield f"steps come irregularly, {share:.0%} of them much sooner or later than the one before; generate.files.time_since_last_step: true tells the model"
@@ -132,10 +124,10 @@ def _of_recordings(found: Survey) -> Iterator[str]:
 def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
     features = content["features"]
     for name, entry in features.items():
-        if entry["low"] is None:
+        if entry["min"] is None:
             yield f"feature {name!r} has no value at all; leave it out of generate.files.features"
-        elif entry["low"] == entry["high"]:
-            yield f"feature {name!r} is always {entry['low']:g}; leave it out of generate.files.features"
+        elif entry["min"] == entry["max"]:
+            yield f"feature {name!r} is always {entry['min']:g}; leave it out of generate.files.features"
     missing = [name for name, entry in features.items() if entry["missing_share"] > 0]
     if missing:
         yield f"values are missing in {_some(missing)}; models.<name>.missing says what they become: zero, forward_fill, mask, refuse"
@@ -161,7 +153,7 @@ def _is_number(name: str) -> bool:
     return True
 
 
-def _of_sequences(found: Survey, lengths: Counter[int]) -> Iterator[str]:
+def _of_sequences(found: DryRun, lengths: Counter[int]) -> Iterator[str]:
     middle = median(lengths)
     if middle > LONG:
         yield (
@@ -169,14 +161,14 @@ def _of_sequences(found: Survey, lengths: Counter[int]) -> Iterator[str]:
             f"models.<name>.downsampling: {middle // LIKELY_LENGTH} (about {LIKELY_LENGTH} steps) and differences: true"
         )
     if "group" in found.parts and not found.given and found.params.split.by == "auto":
-        yield f"the split is by group: none of the {len(found.groups):,} groups is on two sides"
+        yield f"the split is by group: none of the {len(found.groups):,} groups is in two splits"
     if "id" in found.parts and found.params.windows and found.recordings.num < FEW:
         yield f"windows of {found.recordings.num} recordings only; a score on them says little about other recordings"
     if found.num_duplicates:
         yield f"{found.num_duplicates:,} sequences hold the same values as another one; see generate.split.duplicates"
 
 
-def _of_amplitudes(found: Survey) -> Iterator[str]:
+def _of_amplitudes(found: DryRun) -> Iterator[str]:
     differing = list(found.amplitudes.differing()) if found.amplitudes else []
     if differing:
         name, small, large = max(differing, key=lambda entry: entry[2] / entry[1])

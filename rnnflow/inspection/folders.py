@@ -1,4 +1,4 @@
-"""What the names of files and folders say: a class, a subject, a side of the split."""
+"""What the names of files and folders say: a class, a subject, a split of the split."""
 
 import re
 from collections.abc import Mapping, Sequence

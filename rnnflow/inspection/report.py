@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rnnflow.generation.sources.columns import PARTS
 from rnnflow.inspection.advice import median, time_text
-from rnnflow.inspection.survey import Survey
+from rnnflow.inspection.dry_run import DryRun
 
 FORMS = {
     "long": "a row a time step",
@@ -24,15 +24,15 @@ MAX_ROWS = 20
 NUM_BINS = 10
 
 
-def show(console: Console, survey: Survey, kind: str, columns: Mapping[str, str | None]) -> None:
+def show(console: Console, run: DryRun, kind: str, columns: Mapping[str, str | None]) -> None:
     """Print what the files hold and what they become."""
-    console.print(_overview(survey, kind, columns))
-    if survey.profile is None or not survey.num_sequences:
+    console.print(_overview(run, kind, columns))
+    if run.profile is None or not run.num_sequences:
         return
-    console.print(_features(survey))
-    console.print(_bars("class", survey.profile.classes.most_common()))
-    for title, lengths in (("recordings", survey.recordings.lengths), ("sequences", survey.profile.lengths)):
-        if lengths and (title == "sequences" or survey.params.windows):
+    console.print(_features(run))
+    console.print(_bars("class", run.profile.classes.most_common()))
+    for title, lengths in (("recordings", run.recordings.lengths), ("sequences", run.profile.lengths)):
+        if lengths and (title == "sequences" or run.params.windows):
             console.print(_bars(f"time steps of {title}", [*_histogram(lengths)]))
 
 
@@ -51,30 +51,30 @@ def show_files(console: Console, counts: Mapping[str, int]) -> None:
     console.print(_bars("files", list(counts.items())))
 
 
-def _overview(survey: Survey, kind: str, columns: Mapping[str, str | None]) -> Table:
-    recordings, windows = survey.recordings, survey.params.windows
+def _overview(run: DryRun, kind: str, columns: Mapping[str, str | None]) -> Table:
+    recordings, windows = run.recordings, run.params.windows
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("format", f"{kind}, {FORMS.get(survey.form, 'not known')}")
-    parts = [part for part in PARTS if part in survey.parts]
-    parts += ["sequence"] if survey.form == "sequence" else []
+    table.add_row("format", f"{kind}, {FORMS.get(run.form, 'not known')}")
+    parts = [part for part in PARTS if part in run.parts]
+    parts += ["sequence"] if run.form == "sequence" else []
     table.add_row("columns", ", ".join(f"{part}: {columns[part]}" for part in parts) or "not known")
-    table.add_row("files", f"{survey.num_files:,}")
+    table.add_row("files", f"{run.num_files:,}")
     table.add_row(
         "recordings", f"{recordings.num:,} of {recordings.num_steps:,} time steps{_lengths(recordings.lengths)}"
     )
     if windows is not None:
         table.add_row("windows", f"{windows.length:g} {windows.unit}, one every {windows.stride:g}")
-    if survey.profile is not None:
-        table.add_row("sequences", f"{survey.num_sequences:,}{_lengths(survey.profile.lengths)}")
-    if survey.groups and "group" in survey.parts:
-        name, classes = max(survey.groups.items(), key=lambda entry: entry[1].total())
-        table.add_row("groups", f"{len(survey.groups):,}, the largest is {name!r} with {classes.total():,} sequences")
+    if run.profile is not None:
+        table.add_row("sequences", f"{run.num_sequences:,}{_lengths(run.profile.lengths)}")
+    if run.groups and "group" in run.parts:
+        name, classes = max(run.groups.items(), key=lambda entry: entry[1].total())
+        table.add_row("groups", f"{len(run.groups):,}, the largest is {name!r} with {classes.total():,} sequences")
     if recordings.earliest is not None and recordings.latest is not None:
-        table.add_row("time", f"{time_text(recordings.earliest)} to {time_text(recordings.latest)}{_rate(survey)}")
-    if survey.given:
-        table.add_row("given splits", ", ".join(f"{name} {count:,}" for name, count in sorted(survey.given.items())))
-    if survey.is_read and survey.num_sequences and not survey.needs_windows:
-        table.add_row("would be", ", ".join(f"{name} {classes.total():,}" for name, classes in survey.sides.items()))
+        table.add_row("time", f"{time_text(recordings.earliest)} to {time_text(recordings.latest)}{_rate(run)}")
+    if run.given:
+        table.add_row("given splits", ", ".join(f"{name} {count:,}" for name, count in sorted(run.given.items())))
+    if run.is_read and run.num_sequences and not run.needs_windows:
+        table.add_row("would be", ", ".join(f"{name} {classes.total():,}" for name, classes in run.splits.items()))
     return table
 
 
@@ -84,20 +84,20 @@ def _lengths(lengths: Counter[int]) -> str:
     return f", shortest {min(lengths):,}, median {median(lengths):,}, longest {max(lengths):,} steps"
 
 
-def _rate(survey: Survey) -> str:
-    recordings = survey.recordings
+def _rate(run: DryRun) -> str:
+    recordings = run.recordings
     return f", a step every {recordings.seconds / recordings.num_gaps:.4g} s" if recordings.num_gaps else ""
 
 
-def _features(survey: Survey) -> Table:
-    assert survey.profile is not None
+def _features(run: DryRun) -> Table:
+    assert run.profile is not None
     table = Table("feature", box=box.SIMPLE)
-    for heading in ("lowest", "highest", "mean", "deviation", "missing"):
+    for heading in ("lowest", "highest", "mean", "std", "missing"):
         table.add_column(heading, justify="right")
-    entries = survey.profile.content()["features"]
+    entries = run.profile.content()["features"]
     for name in list(entries)[:MAX_ROWS]:
         entry = entries[name]
-        numbers = [entry[key] for key in ("low", "high", "mean", "deviation")]
+        numbers = [entry[key] for key in ("min", "max", "mean", "std")]
         shown = ["" if number is None else f"{number:.4g}" for number in numbers]
         table.add_row(Text(name), *shown, f"{entry['missing_share']:.1%}")
     if len(entries) > MAX_ROWS:

@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from rnnflow.generation.sources import wide
-from rnnflow.generation.sources.columns import holds_numbers, is_list
-from rnnflow.inspection.excerpt import LIST_ROWS, Excerpt
+from rnnflow.generation.sources.values import holds_numbers, is_list
+from rnnflow.inspection.features import note_impure
+from rnnflow.inspection.guess import Guess
 from rnnflow.inspection.names import SYNONYMS, forms_of
-
-if TYPE_CHECKING:
-    from rnnflow.inspection.guessing import Guess
+from rnnflow.inspection.sample import LIST_ROWS, Sample
 
 MIN_STEPS = 8
 MOST = 0.8
@@ -37,14 +35,14 @@ STEP_NAMES = (
 """What the columns of steps are called, apart from their number; sensors and coefficients are not called so."""
 
 
-def steps_in(excerpt: Excerpt) -> Mapping[str, Sequence[str]]:
+def steps_in(sample: Sample) -> Mapping[str, Sequence[str]]:
     """Return the columns of each feature's steps where a row seems to be a sequence; none where it is a step."""
-    table = excerpt.table
-    if excerpt.has_lists or excerpt.kind not in ("CSV", "Parquet") or not table.num_rows:
+    table = sample.table
+    if sample.has_lists or sample.kind not in ("CSV", "Parquet") or not table.num_rows:
         return {}
     numbers = [field.name for field in table.schema if holds_numbers(field.type) and not is_list(field.type)]
     found = {prefix: list(columns.values()) for prefix, columns in wide.numbered(numbers).items()}
-    if "column" in found and excerpt.settings.get("names") == "numbered":
+    if "column" in found and sample.settings.get("names") == "numbered":
         found["column"] = _without_label(table, found["column"])
     found = {prefix: columns for prefix, columns in found.items() if len(columns) >= MIN_STEPS}
     if len({len(columns) for columns in found.values()}) != 1:
@@ -85,9 +83,9 @@ def _changes_often(column: pa.ChunkedArray) -> bool:
     return len(codes) > 3 and bool((np.diff(codes) != 0).mean() > 0.2)
 
 
-def collapsed(excerpt: Excerpt, steps: Mapping[str, Sequence[str]]) -> Excerpt:
+def collapsed(sample: Sample, steps: Mapping[str, Sequence[str]]) -> Sample:
     """Return the first rows with a list for each feature in place of its steps' columns."""
-    table = excerpt.table.slice(0, LIST_ROWS)
+    table = sample.table.slice(0, LIST_ROWS)
     lists = {
         prefix: np.stack([table[name].to_numpy().astype(np.float64) for name in columns], axis=1).tolist()
         for prefix, columns in steps.items()
@@ -95,25 +93,21 @@ def collapsed(excerpt: Excerpt, steps: Mapping[str, Sequence[str]]) -> Excerpt:
     rest = table.drop_columns([name for columns in steps.values() for name in columns])
     for prefix, rows in lists.items():
         rest = rest.append_column(_name(prefix), pa.array(rows, pa.list_(pa.float64())))
-    return replace(excerpt, table=rest)
+    return replace(sample, table=rest)
 
 
 def _name(prefix: str) -> str:
     return f"{prefix} of all steps"
 
 
-def describe(found: "Guess", excerpt: Excerpt, steps: Mapping[str, Sequence[str]]) -> None:
+def describe(found: Guess, sample: Sample, steps: Mapping[str, Sequence[str]]) -> None:
     """Say in a guess that was made from lists that the file has a column a step."""
     count = len(next(iter(steps.values())))
     names = ", ".join(f"{columns[0]} … {columns[-1]}" for columns in steps.values())
-    rest = [name for name in excerpt.table.column_names if name not in map(_name, steps)]
+    rest = [name for name in sample.table.column_names if name not in map(_name, steps)]
     unused = [name for name in rest if name not in found.columns.values()]
     is_one = len(steps) == 1 and not unused
     found.layout = "wide"
     found.features = None if is_one else list(steps)
     found.remarks.append(f"columns {names} are taken as the {count:,} steps of a row")
-    for columns in steps.values():
-        for name in columns:
-            if name in excerpt.impure:
-                found.remarks.append(excerpt.impure[name])
-                found.missing += [text for text in excerpt.placeholders[name] if text not in found.missing]
+    note_impure(sample, found, [name for columns in steps.values() for name in columns])

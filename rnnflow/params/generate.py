@@ -1,11 +1,13 @@
 """Section `generate`: where sequences come from, how they are split, and what new files are compared with."""
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from rnnflow.params.section import Count, Probability, Section, Seed, Share
+from rnnflow.params.time_format import pattern
 
 ArchiveName = Literal["japanese_vowels", "basic_motions", "italy_power_demand", "gun_point", "digits", "spoken_digits"]
 SourceName = Literal["sum_sign", "adding", "files", ArchiveName]
@@ -39,7 +41,7 @@ class ColumnNames(Section):
     time: str | None = "time"
     """Of a time step, or the start of a sequence: a timestamp, or a number in `time_unit` since 1970."""
     split: str | None = "split"
-    """The side that was given: train, validation or test."""
+    """The split that was given: train, validation or test."""
 
 
 class LabelTable(Section):
@@ -53,8 +55,19 @@ class LabelTable(Section):
     """Its column with the classes."""
 
 
+class ResampleParams(Section):
+    """One step every so many seconds, counted from a recording's first step."""
+
+    seconds: Annotated[float, Field(ge=1e-6)]
+    method: Literal["mean", "nearest"] = "mean"
+    """`mean` of the steps from one time to the next, a missing value where there is none; or the step `nearest` in time."""
+
+
 class FilesParams(Section):
     """Source `files`: which files below `data/raw`, and how they are read."""
+
+    ignored: ClassVar[Collection[str]] = ()
+    """Parts that are not read and may be missing; no setting: a data set needs all, a prediction no labels."""
 
     paths: list[Annotated[str, Field(min_length=1)]] = Field(["."], min_length=1)
     """Files, folders and globs below `data/raw`."""
@@ -87,6 +100,12 @@ class FilesParams(Section):
     """What labels become, such as `{Walk: walk}`, after they are trimmed."""
     time_unit: Literal["s", "ms", "us", "ns"] = "s"
     """Of times that are numbers."""
+    time_format: str | None = None
+    """Of times that are neither numbers nor ISO 8601, as Python's `strptime` has it: `%d.%m.%Y %H:%M:%S`."""
+    time_zone: str | None = None
+    """Of times that say none, such as `Europe/Berlin`; else they are taken as UTC."""
+    resample: ResampleParams | None = None
+    """Brings recordings to one rate; it needs the time of each step."""
     time_since_last_step: bool = False
     """Adds a feature of that name, in seconds, for steps that do not come regularly."""
     max_length: Count = 10000
@@ -98,6 +117,21 @@ class FilesParams(Section):
             raise ValueError("features: two have the same name")
         if isinstance(self.names, list) and len(set(self.names)) < len(self.names):
             raise ValueError("names: two are the same")
+        return self
+
+    @field_validator("time_format")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        if value is not None:
+            pattern(value)
+        return value
+
+    @model_validator(mode="after")
+    def _rates_agree(self) -> "FilesParams":
+        if self.resample and self.time_since_last_step:
+            raise ValueError(
+                "time_since_last_step says nothing once resample brings steps to one rate; use one of both"
+            )
         return self
 
     @model_validator(mode="after")
@@ -187,13 +221,35 @@ class DriftParams(Section):
     """How far the share of a class, or of a feature's missing values, may move."""
 
 
+class Recipe(Section):
+    """How files become sequences: written into the data set by stage generate, carried on by the model.
+
+    `rnnflow predict` follows it, so that a model reads files as it did when it was trained.
+    """
+
+    files: FilesParams = FilesParams()
+    windows: WindowParams | None = None
+
+    @classmethod
+    def of(cls, params: "GenerateParams") -> "Recipe":
+        """Return the recipe of a data set; where its sequences came from no files, the one that the defaults give."""
+        return cls(files=params.files, windows=params.windows) if params.source == "files" else cls()
+
+    def content(self) -> dict[str, Any]:
+        """Return it as JSON keeps it: without paths, which belong to the data, and without defaults.
+
+        So a new setting changes no data set that does not use it; whoever changes a default must keep the old one here.
+        """
+        return self.model_dump(mode="json", exclude={"files": {"paths"}}, exclude_defaults=True)
+
+
 class GenerateParams(Section):
     """Section `generate`: where the sequences come from and how they are split and stored."""
 
     source: SourceName = "sum_sign"
     """A synthetic task, your files below `data/raw`, or a published data set."""
     seed: Seed = 0
-    """Decides the synthetic sequences and which side of the split a sequence falls on."""
+    """Decides the synthetic sequences and which split a sequence falls into."""
     length: Count = 10
     """Synthetic sources: time steps of the longest sequence."""
     min_length: Count | None = None

@@ -11,7 +11,7 @@ NUM_DECIMALS = 6
 
 
 @contextmanager
-def complete_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends well and vanishes otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -23,7 +23,7 @@ def complete_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def complete_folders(*folders: Path) -> Iterator[list[Path]]:
+def atomic_folders(*folders: Path) -> Iterator[list[Path]]:
     """Yield an empty temporary folder for each of `folders`; together they replace them when the block ends well.
 
     A run that was killed may have left its temporary folders; the next one begins by removing them.
@@ -44,7 +44,7 @@ def complete_folders(*folders: Path) -> Iterator[list[Path]]:
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write `content` with sorted keys and floats of fixed precision."""
-    with complete_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(
             json.dumps(_rounded(content), indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
         )
@@ -52,7 +52,7 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write `rows`, which have the same columns, as CSV with floats of fixed precision."""
-    with complete_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _rounded(value) for name, value in row.items()} for row in rows)

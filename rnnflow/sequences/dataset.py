@@ -1,9 +1,10 @@
 """A split in memory: one flat buffer of values with offsets, read from the Parquet files of the contract."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,8 @@ class SequenceDataset:
     """Indices in `classes`."""
     features: tuple[str, ...]
     classes: tuple[str, ...]
+    recipe: Mapping[str, Any] | None = None
+    """How files became these sequences, as stage generate says; a model carries it on."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,7 +95,7 @@ def load(
     offsets //= len(expected)
     names = tuple(classes) if classes else _sorted_classes(labels)
     indices = _class_indices(folder, labels, names)
-    return SequenceDataset(values.reshape(-1, len(expected)), offsets, indices, expected, names)
+    return SequenceDataset(values.reshape(-1, len(expected)), offsets, indices, expected, names, files[0].recipe)
 
 
 def joined(first: SequenceDataset, second: SequenceDataset, memory_budget_mb: int | None = None) -> SequenceDataset:
@@ -104,6 +107,7 @@ def joined(first: SequenceDataset, second: SequenceDataset, memory_budget_mb: in
         np.concatenate([first.labels, second.labels]),
         first.features,
         first.classes,
+        first.recipe,
     )
 
 

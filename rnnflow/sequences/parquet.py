@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int64
 
-from rnnflow.runtime.atomic_writes import complete_file
+from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
+from rnnflow.sequences import footer_checksum
 
 VERSION = 1
 METADATA_KEY = b"rnnflow"
@@ -28,6 +30,7 @@ TYPES = {
     "time": pa.timestamp("us", tz="UTC"),
 }
 OPTIONAL_COLUMNS = ("group", "time")
+RESTORE = "bring it back with dvc checkout, or generate it again"
 ENCODED_TYPES = TYPES | {"label": pa.dictionary(pa.int32(), pa.string())}
 
 
@@ -35,8 +38,15 @@ def schema(features: Sequence[str], optional: Collection[str] = ()) -> pa.Schema
     """Return the contract's schema, with those of its optional columns (`group`, `time`) that are named."""
     names = [name for name in TYPES if name not in OPTIONAL_COLUMNS or name in optional]
     fields = [pa.field(name, TYPES[name], nullable=False) for name in names]
-    metadata = {METADATA_KEY: json.dumps({"version": VERSION, "features": list(features)}).encode()}
-    return pa.schema(fields, metadata=metadata)
+    return pa.schema(fields, metadata=metadata(features))
+
+
+def metadata(features: Sequence[str], recipe: Mapping[str, Any] | None = None) -> dict[bytes, bytes]:
+    """Return what a file says of itself: its features, and in a data set the recipe by which files became sequences."""
+    content: dict[str, Any] = {"version": VERSION, "features": list(features)}
+    if recipe is not None:
+        content["recipe"] = recipe
+    return {METADATA_KEY: json.dumps(content, sort_keys=True).encode()}
 
 
 def sequence_column(
@@ -50,7 +60,7 @@ def sequence_column(
 def write_table(path: Path, table: pa.Table) -> None:
     """Write `table` as one Parquet file of the contract; equal tables give equal bytes."""
     bytes_per_row = max(1, table.nbytes // max(1, table.num_rows))
-    with complete_file(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(
             table,
             temporary,
@@ -58,7 +68,9 @@ def write_table(path: Path, table: pa.Table) -> None:
             use_dictionary=["label"],
             column_encoding={"sequence.list.element": "BYTE_STREAM_SPLIT"},
             row_group_size=max(1, ROW_GROUP_BYTES // bytes_per_row),
+            write_page_checksum=True,
         )
+        footer_checksum.add(temporary)
 
 
 @dataclass(frozen=True)
@@ -77,11 +89,13 @@ class SequenceFile:
     def open(cls, path: Path, features: Sequence[str] | None = None, needs_label: bool = True) -> "SequenceFile":
         """Look at `path`; `features` names those of a file that carries no `rnnflow` metadata."""
         try:
+            if footer_checksum.is_wrong(path):
+                raise InputError(f"{path}: damaged: its footer does not match the checksum before it; {RESTORE}")
             metadata = pq.read_metadata(path)
             schema = metadata.schema.to_arrow_schema()
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, ValueError, OSError) as error:
             raise InputError(f"{path}: not a complete Parquet file: {_one_line(error)}") from None
         for name in TYPES if needs_label else ("id", "sequence"):
             _check_column(path, schema, name)
@@ -94,6 +108,11 @@ class SequenceFile:
     @property
     def names_its_features(self) -> bool:
         return METADATA_KEY in (self.metadata.metadata or {})
+
+    @property
+    def recipe(self) -> Mapping[str, Any] | None:
+        """How files became these sequences, where stage generate wrote them."""
+        return recipe_of(self.metadata.metadata)
 
     @property
     def columns(self) -> list[str]:
@@ -123,13 +142,17 @@ class SequenceFile:
         dictionaries = ["label"] if encodes_labels else None
         first_row = 0
         try:
-            with pq.ParquetFile(self.path, memory_map=True, read_dictionary=dictionaries) as parquet:
+            with pq.ParquetFile(
+                self.path, memory_map=True, read_dictionary=dictionaries, page_checksum_verification=True
+            ) as parquet:
                 for stored in parquet.iter_batches(self._rows_at_once, columns=list(columns or self.columns)):
                     stored.validate(full=True)
                     batch = _converted(stored, types)
                     self._check(batch, first_row)
                     first_row += batch.num_rows
                     yield batch
+            if first_row != self.num_rows:  # the header of a page, which has no checksum, says that it holds fewer
+                raise pa.ArrowInvalid(f"expected {self.num_rows} rows")
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.path}: damaged after row {first_row}: {_one_line(error)}") from None
 
@@ -194,6 +217,11 @@ _READABLE = {
 }
 
 
+def is_contract(schema: pa.Schema) -> bool:
+    """Return whether a table holds what a prediction needs of the contract: `id` and `sequence`."""
+    return all(name in schema.names and _READABLE[name][0](schema.field(name).type) for name in ("id", "sequence"))
+
+
 def _check_column(path: Path, schema: pa.Schema, name: str) -> None:
     if name in schema.names:
         kind = schema.field(name).type
@@ -236,6 +264,12 @@ def features_of(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> t
             f"{path}: the metadata key 'rnnflow' has features {features!r}, expected a list of unlike names"
         )
     return tuple(map(str, features))
+
+
+def recipe_of(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any] | None:
+    """Return the recipe in a file's metadata, whose features are known to be right; none where there is none."""
+    content = json.loads((metadata or {}).get(METADATA_KEY, b"{}"))
+    return content.get("recipe") if isinstance(content, dict) else None
 
 
 def _one_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import Progress
 
-from rnnflow.runtime.atomic_writes import complete_file
+from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.parquet import SequenceFile
 from rnnflow.serving.predictor import Predictor
@@ -48,7 +48,7 @@ def predict_file(predictor: Predictor, source: Path, target: str) -> int:
         if target == STANDARD_OUTPUT:
             writer = stack.enter_context(pyarrow.csv.CSVWriter(sys.stdout.buffer, schema))
         else:
-            temporary = stack.enter_context(complete_file(Path(target)))
+            temporary = stack.enter_context(atomic_write(Path(target)))
             kind = pyarrow.csv.CSVWriter if target.endswith(".csv") else pq.ParquetWriter
             writer = stack.enter_context(kind(temporary, schema))
         bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

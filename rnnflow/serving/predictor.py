@@ -1,7 +1,7 @@
 """Prediction from an ONNX file with onnxruntime; imports no torch."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,15 @@ from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.bucketing import batches
 from rnnflow.sequences.missing_values import first_missing
 from rnnflow.sequences.padding import pad
+from rnnflow.serving import checksum
 
-METADATA_VERSION = "1"
+METADATA_VERSION = "2"
+READABLE_VERSIONS = ("1", "2")
+"""Files of version 1 have no checksum."""
 METADATA_NAMES = ("name", "model", "features", "classes", "lengths", "num_parameters", "md5", "metrics")
+LATER_NAMES = ("recipe", "profile")
+"""Missing in the files of earlier versions."""
+PROPERTIES = ("rnnflow", *METADATA_NAMES, *LATER_NAMES)
 CHUNK_SIZE = 64
 """Sequences in one call of onnxruntime: larger chunks leave the processor's cache."""
 _LOAD_ERRORS = (
@@ -41,28 +47,26 @@ class Predictor:
 
     classes: tuple[str, ...]
     features: tuple[str, ...]
-    metadata: Mapping[str, Any]
-    """What the file says of itself, by `METADATA_NAMES`."""
+    metadata: dict[str, Any]
+    """What the file says of itself, by `METADATA_NAMES` and `LATER_NAMES`; none where it says nothing."""
 
     def __init__(self, path: Path | str, num_threads: int = 1) -> None:
         path = Path(path)
         if not path.is_file():
             raise InputError(f"{path}: no such file")
+        content = path.read_bytes()
+        _check(path, content)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except _LOAD_ERRORS:
             raise InputError(f"{path}: not an ONNX file that onnxruntime can run") from None
         properties = self._session.get_modelmeta().custom_metadata_map
-        if properties.get("rnnflow") != METADATA_VERSION:
-            raise InputError(
-                f"{path}: not exported by rnnflow in version {METADATA_VERSION}: "
-                f"the metadata property 'rnnflow' is {properties.get('rnnflow', 'missing')}"
-            )
         try:
             self.metadata = {name: json.loads(properties[name]) for name in METADATA_NAMES}
+            self.metadata |= {name: json.loads(properties.get(name, "null")) for name in LATER_NAMES}
         except (KeyError, ValueError) as error:
             raise InputError(f"{path}: a metadata property is missing or damaged: {error}") from None
         self.classes = tuple(self.metadata["classes"])
@@ -122,3 +126,24 @@ class Predictor:
     def predict(self, sequences: Sequence[np.ndarray]) -> list[str]:
         """Return the most probable class of each sequence."""
         return [self.classes[index] for index in self.probabilities(sequences).argmax(1)]
+
+
+def _check(path: Path, content: bytes) -> None:
+    """Refuse what this project did not export, and what has changed since, before onnxruntime reads it."""
+    try:
+        properties = checksum.properties(content)
+        digest = checksum.compute(content, PROPERTIES)
+    except ValueError:
+        raise InputError(f"{path}: not an ONNX file that onnxruntime can run") from None
+    if not content:  # which is a protocol buffer without fields
+        raise InputError(f"{path}: not an ONNX file that onnxruntime can run, but empty")
+    version = properties.get("rnnflow", "missing")
+    if version not in READABLE_VERSIONS:
+        raise InputError(
+            f"{path}: not exported by rnnflow in version {METADATA_VERSION}: the metadata property 'rnnflow' is {version}"
+        )
+    if version != "1" and properties.get(checksum.PROPERTY) != digest:
+        raise InputError(
+            f"{path}: changed or damaged since its export: its content does not match the checksum that it carries; "
+            "bring it back with dvc checkout, or export it again"
+        )

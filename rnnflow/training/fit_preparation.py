@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 from rnnflow.classifier.preparation import Preparation, PreparedSequences, valid_steps
+from rnnflow.params.models import Scaling
 from rnnflow.sequences import buffers
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.sequences.padding import lengths_of, pad
@@ -30,11 +31,9 @@ def fit(preparation: Preparation, train: SequenceDataset) -> None:
     for index, kind in enumerate(preparation.params.scalings):
         if kind in ("global", "compressed"):
             part = preparation.part(index)
-            mean, deviation = _moments(
-                partial(_chunks, preparation, train, kind == "compressed"), preparation.part_size
-            )
+            mean, std = _moments(partial(_chunks, preparation, train, kind), part.stop - part.start)
             preparation.mean[part] = mean
-            preparation.inverse_deviation[part] = 1 / np.where(deviation > 0, deviation, 1)
+            preparation.inverse_deviation[part] = 1 / np.where(std > 0, std, 1)
 
 
 def _fit_compression(preparation: Preparation, train: SequenceDataset) -> None:
@@ -44,16 +43,16 @@ def _fit_compression(preparation: Preparation, train: SequenceDataset) -> None:
     deviation of the split.
     """
     size = preparation.num_features
-    _, deviation = _moments(lambda: (train.values[steps] for steps in _steps(train)), size)
+    _, std = _moments(lambda: (train.values[steps] for steps in _steps(train)), size)
 
     def deviations() -> Iterator[Float32[np.ndarray, "sequence feature"]]:
         for rows in _rows(train):
             within = _deviations(train, rows)
-            yield np.where(within > CONSTANT_SHARE * deviation, within, np.nan).astype(np.float32)
+            yield np.where(within > CONSTANT_SHARE * std, within, np.nan).astype(np.float32)
 
     median = quantile(lambda: (train.values[steps] for steps in _steps(train)), size, 0.5)
     spread = quantile(deviations, size, SPREAD_QUANTILE)
-    spread = np.where(np.isnan(spread), deviation, spread)
+    spread = np.where(np.isnan(spread), std, spread)
     preparation.median[:] = np.nan_to_num(median)
     preparation.inverse_spread[:] = 1 / np.where(spread > 0, spread, 1)
 
@@ -112,18 +111,18 @@ def prepare_split(
 
 
 def _chunks(
-    preparation: Preparation, train: SequenceDataset, is_compressed: bool
+    preparation: Preparation, train: SequenceDataset, kind: Scaling
 ) -> Iterator[Float[np.ndarray, "steps part"]]:
     """Yield every valid step of a split once, with the features that a kind of scaling scales."""
     if not preparation.derives:
         for steps in _steps(train):
             values = train.values[steps]
-            yield preparation.compressed(values.astype(np.float64)) if is_compressed else values
+            yield preparation.compressed(values.astype(np.float64)) if kind == "compressed" else values
         return
     for rows in _rows(train):
         sequences = pad(train.values, train.offsets, rows).astype(np.float64)
-        sequences = preparation.compressed(sequences) if is_compressed else sequences
-        derived, num_steps = preparation.derive(sequences, lengths_of(rows, train.offsets))
+        sequences = preparation.compressed(sequences) if kind == "compressed" else sequences
+        derived, num_steps = preparation.derive(sequences, lengths_of(rows, train.offsets), kind)
         assert num_steps is not None
         yield derived[valid_steps(num_steps, derived.shape[1])[:, :, 0]]
 

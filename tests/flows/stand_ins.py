@@ -41,7 +41,7 @@ def retrain(
     update: bool = False,
     pull: bool = False,
     push: bool = False,
-    publish: bool = False,
+    publish: str | None = None,
     repository: str = ".",
     folder: str = ".",
     why: str = "by hand",

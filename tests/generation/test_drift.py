@@ -40,13 +40,13 @@ def test_a_profile_says_what_the_sequences_look_like() -> None:
     assert content["class_shares"] == {"a": 0.5, "b": 0.5}
     first, second = content["features"]["f0"], content["features"]["f1"]
     assert first == {
-        "low": 1,
-        "high": 5,
+        "min": 1,
+        "max": 5,
         "mean": 2.5,
-        "deviation": pytest.approx(np.std([1, 3, 5, 1])),
+        "std": pytest.approx(np.std([1, 3, 5, 1])),
         "missing_share": 0,
     }
-    assert (second["low"], second["high"], second["mean"], second["missing_share"]) == (10, 20, 15, 0.5)
+    assert (second["min"], second["max"], second["mean"], second["missing_share"]) == (10, 20, 15, 0.5)
 
 
 def test_profiles_of_parts_make_the_profile_of_the_whole() -> None:

@@ -23,13 +23,13 @@ def with_twin(entries: list[Recording], index: int, of: int) -> list[Recording]:
     return changed
 
 
-@pytest.mark.parametrize(("index", "side"), [(25, "validation"), (35, "test")])
-def test_the_same_values_on_two_sides_fail(index: int, side: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("index", "split"), [(25, "validation"), (35, "test")])
+def test_the_same_values_in_two_splits_fail(index: int, split: str, tmp_path: Path) -> None:
     write_long(tmp_path / "raw" / "a.csv", with_twin(recordings(), index, of=3), split=SIDES)
     with pytest.raises(InputError) as refusal:
         rows(tmp_path / "raw", **given())
     assert str(refusal.value).replace(f"{tmp_path}/", "") == (
-        f"leak: 'r3' of raw/a.csv in train and 'r{index}' of raw/a.csv in {side} hold the same values; "
+        f"leak: 'r3' of raw/a.csv in train and 'r{index}' of raw/a.csv in {split} hold the same values; "
         "remove one, or set generate.split.duplicates: allow"
     )
     assert len(rows(tmp_path / "raw", **given(duplicates="allow"))) == 40
@@ -48,7 +48,7 @@ def test_values_that_differ_in_order_or_by_a_zero_are_no_leak(tmp_path: Path) ->
     assert len(rows(tmp_path / "raw", **given())) == 40
 
 
-def test_a_group_on_two_sides_fails(tmp_path: Path) -> None:
+def test_a_group_in_two_splits_fails(tmp_path: Path) -> None:
     groups = [f"person{index // 10}" for index in range(39)] + ["person0"]
     write_long(tmp_path / "raw" / "a.csv", recordings(), split=SIDES, group=groups)
     with pytest.raises(InputError, match=r"^leak: 'r\d' of .* in train and 'r39' of .* in test belong to one group"):
@@ -61,7 +61,7 @@ def test_groups_that_are_split_at_random_fail(tmp_path: Path) -> None:
         rows(tmp_path / "raw", split={"by": "random"})
 
 
-def test_overlapping_windows_on_two_sides_fail(tmp_path: Path) -> None:
+def test_overlapping_windows_in_two_splits_fail(tmp_path: Path) -> None:
     write_long(tmp_path / "raw" / "a.csv", recordings(30, same_length=40))
     with pytest.raises(InputError, match=r"^leak: 'r\d+@\d+' of .* and 'r\d+@\d+' of .* overlap in one recording"):
         rows(tmp_path / "raw", windows={"length": 10, "stride": 5}, split={"by": "random"})
@@ -78,7 +78,7 @@ def test_a_split_by_time_is_in_the_order_of_time(tmp_path: Path) -> None:
     assert dict(days) == {"train": (1, 14), "validation": (15, 21), "test": (22, 28)}
 
 
-def test_a_machine_may_be_on_all_sides_of_a_split_by_time(tmp_path: Path) -> None:
+def test_a_machine_may_be_in_all_splits_by_time(tmp_path: Path) -> None:
     write_long(tmp_path / "raw" / "a.csv", recordings(280), group=["machine"] * 280)
     assert rows(tmp_path / "raw", **by_time())["split"].nunique() == 3
 
@@ -107,8 +107,8 @@ def test_windows_across_a_time_that_divides_the_splits_are_left_out(
     assert len(found) < (2000 - 20) // 5 + 1
     assert f"left out {(2000 - 20) // 5 + 1 - len(found)} windows across a time" in capsys.readouterr().err
     ends = spans + 19 * pd.Timedelta(minutes=17)
-    for side, cut in (("validation", "2026-03-15"), ("test", "2026-03-22")):
-        before = found.set_index("id")["split"].isin(["train"] if side == "validation" else ["train", "validation"])
+    for split, cut in (("validation", "2026-03-15"), ("test", "2026-03-22")):
+        before = found.set_index("id")["split"].isin(["train"] if split == "validation" else ["train", "validation"])
         assert ends[before].max() < pd.Timestamp(cut, tz="UTC") <= spans[~before].min()
 
 

@@ -183,15 +183,15 @@ def test_missing_values_stay_missing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(row["sequence"], [np.nan, 1, 2, np.nan])
 
 
-def test_a_group_is_never_on_two_sides_of_the_split(tmp_path: Path) -> None:
+def test_a_group_is_never_in_two_splits(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for prefix in "ab":
         groups = [f"subject-{subject}" for subject in rng.integers(0, 25, 80)]
         deliver(tmp_path / f"{prefix}.parquet", columns(80, prefix) | {"group": groups})
     made = rows(shards(settings("files"), tmp_path))
-    sides = {(row["group"], row["split"]) for row in made}
-    assert len(sides) == len({row["group"] for row in made}) == 25
-    assert {split for _, split in sides} == set(SPLITS)
+    splits = {(row["group"], row["split"]) for row in made}
+    assert len(splits) == len({row["group"] for row in made}) == 25
+    assert {split for _, split in splits} == set(SPLITS)
 
 
 def test_group_and_time_stay_with_their_sequence(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_group_and_time_stay_with_their_sequence(tmp_path: Path) -> None:
         assert (row["group"], row["time"]) == (groups[index], times[index])
 
 
-def test_no_sequence_changes_sides_when_a_delivery_arrives(tmp_path: Path) -> None:
+def test_no_sequence_changes_splits_when_a_delivery_arrives(tmp_path: Path) -> None:
     deliver(tmp_path / "2024-02.parquet", columns(60, "a"))
     before = {row["id"]: row["split"] for row in rows(shards(settings("files"), tmp_path))}
     deliver(tmp_path / "2024-01.parquet", columns(60, "b"))

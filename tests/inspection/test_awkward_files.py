@@ -11,7 +11,7 @@ import pytest
 
 from tests.awkward_files import READ, Known, known, spellings, write_steps
 from tests.inspecting import generated, section
-from tests.layouts import folders_with_sides, recordings
+from tests.layouts import folders_with_splits, recordings
 
 
 def contents(entries: Known) -> Counter[tuple[str, bytes]]:
@@ -78,7 +78,7 @@ def test_a_line_of_units_below_the_names_is_refused(raw: Path, refused: Callable
 
 
 def test_folders_of_splits_are_said(raw: Path, inspected: Callable[..., str]) -> None:
-    folders_with_sides(raw)
+    folders_with_splits(raw)
     assert "names of files or folders, path[-3], are taken as given splits" in inspected(raw)
 
 

@@ -169,7 +169,7 @@ def test_a_delivery_that_sorts_first_leaves_the_bytes_of_the_others_alone(after:
         assert july.listed[split][-3:] == june.listed[split]
 
 
-def test_no_sequence_changes_sides(after: Walk) -> None:
+def test_no_sequence_changes_splits(after: Walk) -> None:
     june, july = after("dvc add data/raw/june").sides, after("dvc add data/raw/july").sides
     imported = after("dvc update").sides
     assert [len(june), len(july), len(imported)] == [300, 600, 800]

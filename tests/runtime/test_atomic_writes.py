@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnflow.runtime.atomic_writes import complete_file, complete_folders, write_json, write_rows
+from rnnflow.runtime.atomic_writes import atomic_folders, atomic_write, write_json, write_rows
 
 
 def names(folder: Path) -> list[str]:
@@ -12,7 +12,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "report.txt"
-    with complete_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("half")
         assert not path.exists()
         assert temporary.parent == path.parent, "a rename is atomic within one file system only"
@@ -24,7 +24,7 @@ def test_an_interrupted_file_leaves_the_earlier_one(tmp_path: Path) -> None:
     path.write_text("before")
 
     def write() -> None:
-        with complete_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
@@ -37,7 +37,7 @@ def test_an_interrupted_file_leaves_the_earlier_one(tmp_path: Path) -> None:
 def test_folders_replace_the_earlier_ones_together(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     for round_name in ("first", "second"):
-        with complete_folders(*folders) as temporaries:
+        with atomic_folders(*folders) as temporaries:
             for temporary in temporaries:
                 (temporary / round_name).touch()
     assert names(tmp_path) == ["a/second", "b/second"]
@@ -48,7 +48,7 @@ def test_interrupted_folders_leave_the_earlier_ones(tmp_path: Path) -> None:
     (tmp_path / "a" / "before").touch()
 
     def write() -> None:
-        with complete_folders(tmp_path / "a", tmp_path / "b") as temporaries:
+        with atomic_folders(tmp_path / "a", tmp_path / "b") as temporaries:
             (temporaries[0] / "half").touch()
             raise KeyboardInterrupt
 
@@ -59,11 +59,11 @@ def test_interrupted_folders_leave_the_earlier_ones(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_does_not_reach_the_next_one(tmp_path: Path) -> None:
-    with complete_folders(tmp_path / "a") as (temporary,):
+    with atomic_folders(tmp_path / "a") as (temporary,):
         left_behind = temporary / "half"
     left_behind.parent.mkdir()
     left_behind.touch()
-    with complete_folders(tmp_path / "a") as (temporary,):
+    with atomic_folders(tmp_path / "a") as (temporary,):
         (temporary / "whole").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert names(tmp_path) == ["a/whole"]

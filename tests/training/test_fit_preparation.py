@@ -28,9 +28,9 @@ def fitted(train: SequenceDataset, **params: object) -> tuple[np.ndarray, np.nda
 
 def test_it_is_the_mean_and_deviation_without_missing_values() -> None:
     train = split([5, 3, 9])
-    mean, deviation = fitted(train)
+    mean, std = fitted(train)
     np.testing.assert_allclose(mean, np.nanmean(train.values, 0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(deviation, np.nanstd(train.values, 0), rtol=1e-5)
+    np.testing.assert_allclose(std, np.nanstd(train.values, 0), rtol=1e-5)
 
 
 @settings(deadline=None, max_examples=60)
@@ -52,15 +52,15 @@ def test_the_train_split_it_was_fitted_to_has_mean_0_and_deviation_1_once_prepar
     unscaled = Preparation(ModelParams.model_validate({"cell": "gru"} | params), 2)
     parts = []
     for start, end in zip(train.offsets[:-1], train.offsets[1:], strict=True):
-        derived, _ = unscaled.derive(train.values[None, start:end].astype(np.float64), None)
+        derived, _ = unscaled.derive(train.values[None, start:end].astype(np.float64), None, "global")
         parts.append(derived[0])
     values = np.concatenate(parts)
     for feature, column in enumerate(values.T):
         known = column[~np.isnan(column)]
-        mean, deviation = (known.mean(), known.std()) if len(known) else (0.0, 0.0)
+        mean, std = (known.mean(), known.std()) if len(known) else (0.0, 0.0)
         assert preparation.mean[feature].item() == pytest.approx(mean, abs=1e-6, rel=1e-5)
-        if deviation > 1e-6 or deviation == 0:
-            expected = 1 / deviation if deviation else 1.0
+        if std > 1e-6 or std == 0:
+            expected = 1 / std if std else 1.0
             assert preparation.inverse_deviation[feature].item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -69,9 +69,9 @@ def test_differences_get_figures_of_their_own() -> None:
     train = SequenceDataset(
         values.astype(np.float32), np.array([0, 20]), np.zeros(1, np.int64), toys.FEATURES, toys.CLASSES
     )
-    mean, deviation = fitted(train, differences=True)
+    mean, std = fitted(train, differences=True)
     np.testing.assert_allclose(mean, [9.5, -28.5, 0.95, -2.85], rtol=1e-6)  # the first step's is zero
-    np.testing.assert_allclose(deviation[2:], np.sqrt(0.95 * 0.05) * np.array([1, 3]), rtol=1e-5)
+    np.testing.assert_allclose(std[2:], np.sqrt(0.95 * 0.05) * np.array([1, 3]), rtol=1e-5)
 
 
 def test_values_with_a_large_mean_keep_their_deviation() -> None:
@@ -80,24 +80,24 @@ def test_values_with_a_large_mean_keep_their_deviation() -> None:
         train.values + np.float32(1e6), train.offsets, train.labels, train.features, train.classes
     )
     for params in ({}, {"downsampling": 4}, {"differences": True}):
-        mean, deviation = fitted(train, **params)
-        shifted_mean, shifted_deviation = fitted(shifted, **params)
-        np.testing.assert_allclose(shifted_deviation, deviation, rtol=0.01)
+        mean, std = fitted(train, **params)
+        shifted_mean, shifted_std = fitted(shifted, **params)
+        np.testing.assert_allclose(shifted_std, std, rtol=0.01)
         np.testing.assert_allclose(shifted_mean[:2] - 1e6, mean[:2], atol=0.1)
 
 
 def test_a_feature_that_is_constant_or_never_known_is_left_as_it_is() -> None:
     values = np.array([[7.0, np.nan], [7.0, np.nan]], dtype=np.float32)
     train = SequenceDataset(values, np.array([0, 2]), np.zeros(1, np.int64), toys.FEATURES, toys.CLASSES)
-    mean, deviation = fitted(train)
+    mean, std = fitted(train)
     assert mean.tolist() == [7, 0]
-    assert deviation.tolist() == [1, 1]
+    assert std.tolist() == [1, 1]
 
 
 def test_without_scaling_nothing_is_fitted() -> None:
-    mean, deviation = fitted(split([5, 3]), scaling="none")
+    mean, std = fitted(split([5, 3]), scaling="none")
     assert mean.tolist() == [0, 0]
-    assert deviation.tolist() == [1, 1]
+    assert std.tolist() == [1, 1]
 
 
 def of_all_sizes(seed: int = 0) -> SequenceDataset:

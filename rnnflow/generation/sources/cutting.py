@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
-from rnnflow.generation.sources.steps import Origin, Steps
+from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.params.generate import WindowParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
@@ -20,25 +20,25 @@ Rows = Int64[np.ndarray, " sequence"]
 
 @runtime_checkable
 class Cutter(Protocol):
-    """Takes what it can from a stretch."""
+    """Takes what it can from a chunk."""
 
     num_left_out: int
     """Recordings that are shorter than a window."""
 
-    def cut(self, steps: Steps) -> tuple[pa.Table, Steps]:
+    def cut(self, chunk: RecordingChunk) -> tuple[pa.Table, RecordingChunk]:
         """Return complete sequences, and the steps that later ones will need."""
         ...
 
 
-def sequences(stretches: Iterable[Steps], cutter: Cutter) -> Iterator[pa.Table]:
-    """Yield tables of sequences, each with the columns of the contract and those that decide its side of the split.
+def sequences(chunks: Iterable[RecordingChunk], cutter: Cutter) -> Iterator[pa.Table]:
+    """Yield tables of sequences, each with the columns of the contract and those that decide its split of the split.
 
     These are `split` where the data gives it, `end` (microseconds, of the last step) where there are times, and for
     windows `recording`, `first_step` and `stop_step`.
     """
-    waiting: Steps | None = None
-    for stretch in stretches:
-        table, waiting = cutter.cut(stretch if waiting is None else waiting.joined(stretch))
+    waiting: RecordingChunk | None = None
+    for chunk in chunks:
+        table, waiting = cutter.cut(chunk if waiting is None else waiting.joined(chunk))
         if len(table):
             yield table
     if waiting is not None and waiting.num_recordings:
@@ -55,37 +55,37 @@ class Whole:
         InputError: a recording is longer than `max_length`, or its label changes.
     """
 
-    origin: Origin
+    location: SourceLocation
     features: tuple[str, ...]
     max_length: int
     num_left_out: int = 0
 
-    def cut(self, steps: Steps) -> tuple[pa.Table, Steps]:
-        too_long = np.flatnonzero(steps.lengths > self.max_length)
+    def cut(self, chunk: RecordingChunk) -> tuple[pa.Table, RecordingChunk]:
+        too_long = np.flatnonzero(chunk.lengths > self.max_length)
         if len(too_long):
-            name, length = steps.ids[int(too_long[0])].as_py(), int(steps.lengths[too_long[0]])
+            name, length = chunk.ids[int(too_long[0])].as_py(), int(chunk.lengths[too_long[0]])
             raise InputError(
-                f"{self.origin.path}: sequence {name!r} has {length:,} steps or more, above generate.files.max_length "
+                f"{self.location.path}: sequence {name!r} has {length:,} steps or more, above generate.files.max_length "
                 f"{self.max_length:,}; cut recordings with generate.windows"
             )
-        count = steps.num_recordings - steps.is_open
-        starts, stops = steps.offsets[:count], steps.offsets[1 : count + 1]
-        self._refuse_change_of_label(steps, count)
-        table = _table(self.features, steps, np.arange(count), starts, stops, steps.labels[starts])
-        return table, steps.from_recording(count)
+        count = chunk.num_recordings - chunk.is_open
+        starts, stops = chunk.offsets[:count], chunk.offsets[1 : count + 1]
+        self._refuse_change_of_label(chunk, count)
+        table = _table(self.features, chunk, np.arange(count), starts, stops, chunk.labels[starts])
+        return table, chunk.from_recording(count)
 
-    def _refuse_change_of_label(self, steps: Steps, count: int) -> None:
-        stop = int(steps.offsets[count])
+    def _refuse_change_of_label(self, chunk: RecordingChunk, count: int) -> None:
+        stop = int(chunk.offsets[count])
         changes = np.zeros(stop, dtype=bool)
-        changes[1:] = steps.labels[1:stop] != steps.labels[: stop - 1] if stop else False
-        changes[steps.offsets[:count]] = False
+        changes[1:] = chunk.labels[1:stop] != chunk.labels[: stop - 1] if stop else False
+        changes[chunk.offsets[:count]] = False
         if changes.any():
             step = int(changes.argmax())
-            recording = int(np.searchsorted(steps.offsets, step, side="right")) - 1
-            before, after = (steps.classes[steps.labels[place]] for place in (step - 1, step))
+            recording = int(np.searchsorted(chunk.offsets, step, side="right")) - 1
+            before, after = (chunk.classes[chunk.labels[place]] for place in (step - 1, step))
             raise InputError(
-                f"{self.origin.path}: sequence {steps.ids[recording].as_py()!r}: the label changes from {before!r} to "
-                f"{after!r} at step {step - int(steps.offsets[recording])}; cut recordings with generate.windows"
+                f"{self.location.path}: sequence {chunk.ids[recording].as_py()!r}: the label changes from {before!r} to "
+                f"{after!r} at step {step - int(chunk.offsets[recording])}; cut recordings with generate.windows"
             )
 
 
@@ -96,7 +96,7 @@ class Windows:
     A window's id is that of its recording, `@`, and where it begins, in steps or seconds.
     """
 
-    origin: Origin
+    location: SourceLocation
     features: tuple[str, ...]
     params: WindowParams
     num_left_out: int = 0
@@ -104,89 +104,89 @@ class Windows:
     _begin: int = 0
     """Where the next window of the open recording begins, in microseconds."""
 
-    def cut(self, steps: Steps) -> tuple[pa.Table, Steps]:
-        if not steps.num_recordings:
+    def cut(self, chunk: RecordingChunk) -> tuple[pa.Table, RecordingChunk]:
+        if not chunk.num_recordings:
             none = np.empty(0, dtype=np.int64)
-            return _table(self.features, steps, none, none, none, steps.labels[:0]), steps
-        self._refuse_repeated(steps)
-        steps = replace(steps, starts=None)  # where a window begins is not known from where its recording does
-        found = [self._windows(steps, recording) for recording in range(steps.num_recordings)]
+            return _table(self.features, chunk, none, none, none, chunk.labels[:0]), chunk
+        self._refuse_repeated(chunk)
+        chunk = replace(chunk, starts=None)  # where a window begins is not known from where its recording does
+        found = [self._windows(chunk, recording) for recording in range(chunk.num_recordings)]
         counts = [len(starts) for starts, _, _ in found]
-        recordings = np.repeat(np.arange(steps.num_recordings), counts)
+        recordings = np.repeat(np.arange(chunk.num_recordings), counts)
         starts, stops, begins = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        table = _table(self.features, steps, recordings, starts, stops, self._labels(steps, starts, stops))
-        table = self._described(table, steps, recordings, starts, stops, begins)
-        ended = steps.num_recordings - steps.is_open
-        if not steps.is_open:
+        table = _table(self.features, chunk, recordings, starts, stops, self._labels(chunk, starts, stops))
+        table = self._described(table, chunk, recordings, starts, stops, begins)
+        ended = chunk.num_recordings - chunk.is_open
+        if not chunk.is_open:
             self._begin = 0
         self.num_left_out += sum(
-            not count and not gone for count, gone in zip(counts[:ended], steps.first_steps[:ended], strict=True)
+            not count and not gone for count, gone in zip(counts[:ended], chunk.first_steps[:ended], strict=True)
         )
-        return table, steps.from_recording(ended, self._num_done(steps) if steps.is_open else 0)
+        return table, chunk.from_recording(ended, self._num_done(chunk) if chunk.is_open else 0)
 
-    def _refuse_repeated(self, steps: Steps) -> None:
+    def _refuse_repeated(self, chunk: RecordingChunk) -> None:
         """A recording that gives no window would not be missed by those who look at windows."""
-        for name in steps.ids[: steps.num_recordings - steps.is_open].to_pylist():
+        for name in chunk.ids[: chunk.num_recordings - chunk.is_open].to_pylist():
             if name in self._seen:
-                raise InputError(f"{self.origin.path}: id {name!r} came before in the same file; {STAND_TOGETHER}")
+                raise InputError(f"{self.location.path}: id {name!r} came before in the same file; {STAND_TOGETHER}")
             self._seen.add(name)
 
-    def _windows(self, steps: Steps, recording: int) -> tuple[Rows, Rows, Rows]:
-        """Return where the windows of a recording start and stop in the stretch, and begin in the recording."""
-        first, stop = (int(place) for place in steps.offsets[recording : recording + 2])
+    def _windows(self, chunk: RecordingChunk, recording: int) -> tuple[Rows, Rows, Rows]:
+        """Return where the windows of a recording start and stop in the chunk, and begin in the recording."""
+        first, stop = (int(place) for place in chunk.offsets[recording : recording + 2])
         if self.params.unit == "seconds":
-            return self._timed_windows(steps, recording, first, stop)
+            return self._timed_windows(chunk, recording, first, stop)
         length, stride = int(self.params.length), int(self.params.stride)
-        gone = int(steps.first_steps[recording])
+        gone = int(chunk.first_steps[recording])
         starts = np.arange(first + -gone % stride, stop - length + 1, stride, dtype=np.int64)
         return starts, starts + length, starts - first + gone
 
-    def _timed_windows(self, steps: Steps, recording: int, first: int, stop: int) -> tuple[Rows, Rows, Rows]:
-        if steps.times is None or steps.origins is None:
-            raise InputError(f"{self.origin.path}: windows in seconds need the time of each step")
-        times = steps.times[first:stop] - steps.origins[recording]
+    def _timed_windows(self, chunk: RecordingChunk, recording: int, first: int, stop: int) -> tuple[Rows, Rows, Rows]:
+        if chunk.times is None or chunk.first_times is None:
+            raise InputError(f"{self.location.path}: windows in seconds need the time of each step")
+        times = chunk.times[first:stop] - chunk.first_times[recording]
         length, stride = (round(1e6 * seconds) for seconds in (self.params.length, self.params.stride))
         known = int(times[-1])
-        if not (steps.is_open and recording == steps.num_recordings - 1) and len(times) > 1:
+        if not (chunk.is_open and recording == chunk.num_recordings - 1) and len(times) > 1:
             known += int(np.diff(times[-3:]).min())  # the last step takes some time, too
         begins = np.arange(0 if recording else self._begin, known - length + 1, stride, dtype=np.int64)
         starts, stops = np.searchsorted(times, begins), np.searchsorted(times, begins + length)
         holds_steps = stops > starts
         return first + starts[holds_steps], first + stops[holds_steps], begins[holds_steps]
 
-    def _num_done(self, steps: Steps) -> int:
+    def _num_done(self, chunk: RecordingChunk) -> int:
         """Return how many steps of the open recording no later window will need."""
-        first, stop = (int(place) for place in steps.offsets[-2:])
+        first, stop = (int(place) for place in chunk.offsets[-2:])
         if self.params.unit == "steps":
-            length, stride, gone = int(self.params.length), int(self.params.stride), int(steps.first_steps[-1])
+            length, stride, gone = int(self.params.length), int(self.params.stride), int(chunk.first_steps[-1])
             known = gone + stop - first
             following = max(-(-gone // stride), (known - length) // stride + 1) * stride
             return min(following, known) - gone
-        assert steps.times is not None
-        assert steps.origins is not None
-        times = steps.times[first:stop] - steps.origins[-1]
+        assert chunk.times is not None
+        assert chunk.first_times is not None
+        times = chunk.times[first:stop] - chunk.first_times[-1]
         length, stride = (round(1e6 * seconds) for seconds in (self.params.length, self.params.stride))
-        begin = self._begin if steps.num_recordings == 1 else 0
+        begin = self._begin if chunk.num_recordings == 1 else 0
         self._begin = max(begin, ((int(times[-1]) - length) // stride + 1) * stride)
         return max(0, min(int(np.searchsorted(times, self._begin)), len(times) - 3))
 
-    def _labels(self, steps: Steps, starts: Rows, stops: Rows) -> np.ndarray:
+    def _labels(self, chunk: RecordingChunk, starts: Rows, stops: Rows) -> np.ndarray:
         if self.params.label == "last":
-            return steps.labels[stops - 1]
+            return chunk.labels[stops - 1]
         chosen = np.empty(len(starts), dtype=np.int32)
         for index, (start, stop) in enumerate(zip(starts, stops, strict=True)):
-            chosen[index] = np.bincount(steps.labels[start:stop]).argmax()
+            chosen[index] = np.bincount(chunk.labels[start:stop]).argmax()
         return chosen
 
     def _described(
-        self, table: pa.Table, steps: Steps, recordings: Rows, starts: Rows, stops: Rows, begins: Rows
+        self, table: pa.Table, chunk: RecordingChunk, recordings: Rows, starts: Rows, stops: Rows, begins: Rows
     ) -> pa.Table:
         """Add which part of its recording a window is, and its recording as its group where it has none."""
-        names = steps.ids.take(pa.array(recordings))
+        names = chunk.ids.take(pa.array(recordings))
         unit = 1e6 if self.params.unit == "seconds" else 1
         ids = [f"{name}@{begin / unit:.12g}" for name, begin in zip(names.to_pylist(), begins.tolist(), strict=True)]
         table = table.set_column(0, table.schema.field("id"), pa.array(ids, pa.string()))
-        first = starts - steps.offsets[recordings] + steps.first_steps[recordings]
+        first = starts - chunk.offsets[recordings] + chunk.first_steps[recordings]
         if "group" not in table.schema.names:
             metadata = table.schema.metadata
             table = table.append_column(pa.field("group", pa.string(), nullable=False), names)
@@ -201,7 +201,7 @@ class Windows:
 
 
 def _table(
-    features: tuple[str, ...], steps: Steps, recordings: Rows, starts: Rows, stops: Rows, labels: np.ndarray
+    features: tuple[str, ...], chunk: RecordingChunk, recordings: Rows, starts: Rows, stops: Rows, labels: np.ndarray
 ) -> pa.Table:
     """Return the steps from `starts` to `stops` as sequences of the contract."""
     taken = pa.array(recordings)
@@ -209,21 +209,21 @@ def _table(
     is_all = len(starts) > 0 and bool((starts[1:] == stops[:-1]).all())
     rows = slice(starts[0], stops[-1]) if is_all else _ranges(starts, stops)
     columns = {
-        "id": steps.ids.take(taken),
-        "sequence": parquet.sequence_column(steps.values[rows], offsets),
-        "label": pa.array(steps.classes, pa.string()).take(pa.array(labels)),
+        "id": chunk.ids.take(taken),
+        "sequence": parquet.sequence_column(chunk.values[rows], offsets),
+        "label": pa.array(chunk.classes, pa.string()).take(pa.array(labels)),
     }
-    if steps.groups is not None:
-        columns["group"] = steps.groups.take(taken)
+    if chunk.groups is not None:
+        columns["group"] = chunk.groups.take(taken)
     extra: dict[str, pa.Array] = {}
-    if steps.times is not None:
-        columns["time"] = pa.array(steps.times[starts]).cast(parquet.TYPES["time"])
-        extra["end"] = pa.array(steps.times[stops - 1])
-    elif steps.starts is not None:
-        columns["time"] = pa.array(steps.starts[recordings]).cast(parquet.TYPES["time"])
-        extra["end"] = pa.array(steps.starts[recordings])
-    if steps.splits is not None:
-        extra["split"] = steps.splits.take(taken)
+    if chunk.times is not None:
+        columns["time"] = pa.array(chunk.times[starts]).cast(parquet.TYPES["time"])
+        extra["end"] = pa.array(chunk.times[stops - 1])
+    elif chunk.starts is not None:
+        columns["time"] = pa.array(chunk.starts[recordings]).cast(parquet.TYPES["time"])
+        extra["end"] = pa.array(chunk.starts[recordings])
+    if chunk.splits is not None:
+        extra["split"] = chunk.splits.take(taken)
     table = pa.Table.from_arrays(list(columns.values()), schema=parquet.schema(features, list(columns)))
     for name, column in extra.items():
         table = table.append_column(name, column)

@@ -1,16 +1,17 @@
 """The user's own recordings: files of one format below `data/raw`, in whatever layout the params describe."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from rnnflow.generation.sources.arrays import read_arrays
 from rnnflow.generation.sources.csv_files import read_csv
 from rnnflow.generation.sources.cutting import Cutter, Whole, Windows, sequences
-from rnnflow.generation.sources.delivery import Delivery
-from rnnflow.generation.sources.opened import Opened
+from rnnflow.generation.sources.opened_file import OpenedFile
 from rnnflow.generation.sources.parquet_files import read_parquet
+from rnnflow.generation.sources.resampling import resampled
+from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.generation.sources.ts_files import read_ts
 from rnnflow.params.generate import FilesParams, GenerateParams, WindowParams
 from rnnflow.runtime.errors import InputError
@@ -29,7 +30,7 @@ FORMATS = {
 KNOWN = " ".join(sorted(FORMATS))
 
 
-def read(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
+def read(params: GenerateParams, raw: Path) -> Iterator[SourceFile]:
     """Yield every file that the params name, in the order of their paths.
 
     Raises:
@@ -38,20 +39,22 @@ def read(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
     for path, opened in open_all(find(params.files.paths, raw, label_path(params.files, raw)), raw, params.files):
         cutter = cutter_of(opened, params.files, params.windows)
         name = path.relative_to(raw).as_posix()
-        yield Delivery(name, str(path), sequences(opened.steps, cutter), num_left_out=partial(_left_out, cutter))
+        yield SourceFile(name, str(path), sequences(opened.chunks, cutter), num_left_out=partial(_left_out, cutter))
 
 
-def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[tuple[Path, Opened]]:
+def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[tuple[Path, OpenedFile]]:
     """Yield files that hold the same, each to be read before the next.
 
     Raises:
         InputError: one has other features or columns than the first, or times with a zone where the others have none.
     """
-    first: Opened | None = None
+    first: OpenedFile | None = None
     zone_is_known: bool | None = None
     for path in paths:
         _, opens = FORMATS[format_of(path)]
-        opened: Opened = opens(path, path.relative_to(raw), files)
+        opened: OpenedFile = opens(path, path.relative_to(raw), files)
+        if files.resample:
+            opened = replace(opened, chunks=resampled(opened.location, opened.chunks, files.resample))
         first = first or opened
         _check_agreement(opened, first)
         yield path, opened
@@ -102,24 +105,48 @@ def _files_of(match: Path, raw: Path, is_glob: bool) -> list[Path]:
         if is_glob and (_ending(match) not in FORMATS or _is_hidden(match.relative_to(raw))):
             return []
         format_of(match)
+        _check_kind(match)
         return [match]
     if is_glob and _is_hidden(match.relative_to(raw)):
         return []
-    found = []
-    for folder, folders, names in os.walk(match, followlinks=True):
-        folders[:] = [name for name in folders if not _is_hidden(Path(name)) and not _leads_back(Path(folder, name))]
-        found += [Path(folder, name) for name in names if _ending(Path(name)) in FORMATS and not _is_hidden(Path(name))]
-    if broken := [path for path in sorted(found) if not path.exists()]:
-        raise InputError(f"{broken[0]}: a link to a file that is not there; `dvc checkout` brings tracked ones back")
+    found = [path for path in _walk(match) if _ending(path) in FORMATS and not _is_hidden(Path(path.name))]
+    for path in sorted(found):
+        _check_kind(path)
     return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield what is in a folder and in those below that are not hidden, each once, whatever links lead back to it.
+
+    Raises:
+        OSError: a folder cannot be read; to leave it out would lose its recordings in silence.
+    """
+    waiting, seen = [folder], set()
+    while waiting:
+        folder = waiting.pop()
+        identity = folder.stat()
+        if (identity.st_dev, identity.st_ino) in seen:
+            continue
+        seen.add((identity.st_dev, identity.st_ino))
+        for path in folder.iterdir():
+            if not path.is_dir():
+                yield path
+            elif not _is_hidden(Path(path.name)):
+                waiting.append(path)
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what is no file, of which a pipe would hold the run for ever and a device has no end."""
+    if not str(path).isprintable():
+        raise InputError(f"{str(path)!a}: the name is not printable UTF-8 text; rename it")
+    if not path.exists():
+        raise InputError(f"{path}: a link to a file that is not there; `dvc checkout` brings tracked ones back")
+    if not path.is_file():
+        raise InputError(f"{path}: not a file but a pipe, a socket or a device")
 
 
 def _is_hidden(below: Path) -> bool:
     return any(part.startswith(("_", ".")) for part in below.parts)
-
-
-def _leads_back(folder: Path) -> bool:
-    return folder.is_symlink() and folder.resolve() in folder.absolute().parents
 
 
 def _ending(path: Path) -> str:
@@ -139,19 +166,19 @@ def format_of(path: Path) -> str:
     return _ending(path)
 
 
-def cutter_of(opened: Opened, files: FilesParams, windows: WindowParams | None) -> Cutter:
+def cutter_of(opened: OpenedFile, files: FilesParams, windows: WindowParams | None) -> Cutter:
     """Return what makes sequences of the file's recordings."""
     if windows is None:
-        return Whole(opened.origin, opened.features, files.max_length)
-    return Windows(opened.origin, opened.features, windows)
+        return Whole(opened.location, opened.features, files.max_length)
+    return Windows(opened.location, opened.features, windows)
 
 
 def _left_out(cutter: Cutter) -> int:
     return cutter.num_left_out
 
 
-def _check_agreement(opened: Opened, first: Opened) -> None:
-    path, other = opened.origin.path, first.origin.path
+def _check_agreement(opened: OpenedFile, first: OpenedFile) -> None:
+    path, other = opened.location.path, first.location.path
     if opened.features != first.features:
         raise InputError(f"{path}: features {', '.join(opened.features)}, but {other} has {', '.join(first.features)}")
     if opened.parts != first.parts:

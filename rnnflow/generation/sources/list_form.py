@@ -12,7 +12,10 @@ from jaxtyping import Float32, Int64
 from rnnflow.generation.sources import columns
 from rnnflow.generation.sources.columns import Layout
 from rnnflow.generation.sources.long_form import class_indices, needs_times
-from rnnflow.generation.sources.steps import Origin, Steps
+from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
+from rnnflow.generation.sources.times import read_times
+from rnnflow.generation.sources.values import is_list, numbers, refuse
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 
@@ -30,23 +33,21 @@ class ListForm:
     """Reads the rows of one file, batch after batch.
 
     Args:
-        origin: the file.
+        location: the file.
         layout: what its columns are.
         num_features: that a step has; none, where the lists themselves say it.
-        time_unit: of times that are numbers.
-        adds_time: whether the time since the last step becomes one more feature.
+        files: the params.
     """
 
-    origin: Origin
+    location: SourceLocation
     layout: Layout
     num_features: int | None
-    time_unit: str
-    adds_time: bool = False
+    files: FilesParams
     zone_is_known: bool | None = None
     _classes: list[str] = field(default_factory=list)
     _num_rows: int = 0
 
-    def steps(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Steps]:
+    def chunks(self, batches: Iterable[pa.RecordBatch]) -> Iterator[RecordingChunk]:
         """Yield the sequences of each batch.
 
         Raises:
@@ -54,12 +55,12 @@ class ListForm:
         """
         for batch in batches:
             if batch.num_rows:
-                yield self._stretch(batch)
+                yield self._chunk(batch)
                 self._num_rows += batch.num_rows
 
-    def _stretch(self, batch: pa.RecordBatch) -> Steps:
+    def _chunk(self, batch: pa.RecordBatch) -> RecordingChunk:
         texts = {
-            name: columns.text(self.origin, part, batch, self._num_rows)
+            name: columns.text(self.location, part, batch, self._num_rows)
             for name, part in self.layout.parts.items()
             if name != "time"
         }
@@ -68,11 +69,11 @@ class ListForm:
                 [f"{self.layout.parts['id'].text}#{self._num_rows + row}" for row in range(len(batch))]
             )
         values, lengths = self._values(batch)
-        labels = class_indices(self.origin, texts["label"], self._classes)
+        labels = class_indices(self.location, texts["label"], self._classes)
         times, starts = self._times(batch, lengths)
-        if self.adds_time:
+        if self.files.time_since_last_step:
             values = np.column_stack([values, self._since_last_step(times, lengths)])
-        return Steps(
+        return RecordingChunk(
             ids=texts["id"],
             offsets=np.concatenate(([0], np.cumsum(lengths))),
             values=values,
@@ -83,7 +84,7 @@ class ListForm:
             splits=texts.get("split"),
             times=times,
             starts=starts,
-            origins=None if times is None else times[np.cumsum(lengths) - lengths],
+            first_times=None if times is None else times[np.cumsum(lengths) - lengths],
         )
 
     def _values(self, batch: pa.RecordBatch) -> tuple[Float32[np.ndarray, "step feature"], Int64[np.ndarray, " row"]]:
@@ -94,7 +95,7 @@ class ListForm:
             for lists, own_name in zip(found, self.layout.columns, strict=True):
                 if lists.width not in (None, 1):
                     raise InputError(
-                        f"{self.origin.path}: column {own_name!r} holds lists of lists, which is whole sequences; "
+                        f"{self.location.path}: column {own_name!r} holds lists of lists, which is whole sequences; "
                         "generate.files.columns.sequence names it"
                     )
             for other, other_name in zip(found[1:], self.layout.columns[1:], strict=True):
@@ -103,7 +104,9 @@ class ListForm:
             return np.column_stack([lists.values for lists in found]), first.lengths
         num_features = self.num_features or first.width or 1
         if first.width not in (None, num_features):
-            raise InputError(f"{self.origin.path}: column {name!r} has {first.width} features, expected {num_features}")
+            raise InputError(
+                f"{self.location.path}: column {name!r} has {first.width} features, expected {num_features}"
+            )
         ragged = first.lengths % num_features != 0
         self._refuse(
             ragged, f"column {name!r} has a number of values that is not a multiple of the {num_features} features"
@@ -116,32 +119,30 @@ class ListForm:
             shape, order = column.type.shape, column.type.permutation
             if len(shape) > 2 or (order is not None and list(order) != sorted(order)):
                 raise InputError(
-                    f"{self.origin.path}: column {name!r} is {column.type}, expected (time, feature) in that order"
+                    f"{self.location.path}: column {name!r} is {column.type}, expected (time, feature) in that order"
                 )
             column = column.storage
             width = int(np.prod(shape[1:])) if len(shape) > 1 else None
         else:
             width = None
-        if not columns.is_list(column.type):
-            raise InputError(f"{self.origin.path}: column {name!r} is {column.type}, expected lists of numbers")
+        if not is_list(column.type):
+            raise InputError(f"{self.location.path}: column {name!r} is {column.type}, expected lists of numbers")
         self._refuse(column.is_null(), f"column {name!r} is null")
         lengths = _lengths(column)
         flat = column.flatten()
-        if columns.is_list(flat.type):
+        if is_list(flat.type):
             width, flat, lengths = self._nested(name, flat, lengths)
-        if columns.is_list(flat.type):
-            raise InputError(f"{self.origin.path}: column {name!r} is {column.type}, lists deeper than (time, feature)")
-        try:
-            values = columns.numbers(self.origin, name, flat, 0)
-        except InputError:
-            if not columns.holds_numbers(flat.type):
-                raise
-            self._refuse(
-                _any_in(np.isinf(flat.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)), lengths),
-                f"column {name!r} holds an infinite value, or one too large for float32",
+        if is_list(flat.type):
+            raise InputError(
+                f"{self.location.path}: column {name!r} is {column.type}, lists deeper than (time, feature)"
             )
-            raise
-        return Lists(values, lengths, width)
+        return Lists(numbers(self._of_entries(lengths), name, flat, 0), lengths, width)
+
+    def _of_entries(self, lengths: Int64[np.ndarray, " row"]) -> SourceLocation:
+        """Return what names the row of an entry of the batch's lists."""
+        ends = np.cumsum(lengths)
+        row_of = lambda entry: self._num_rows + int(np.searchsorted(ends, entry, side="right"))  # noqa: E731
+        return SourceLocation(self.location.path, lambda entry: self.location.place(row_of(entry)))
 
     def _nested(
         self, name: str, inner: pa.Array, lengths: Int64[np.ndarray, " row"]
@@ -164,17 +165,16 @@ class ListForm:
         if name is None:
             return None, None
         column = batch.column(name)
-        if not columns.is_list(column.type):
-            times = columns.times(self.origin, name, column, self.time_unit, self._num_rows)
-            self.zone_is_known = times.zones is not None
+        if not is_list(column.type):
+            times = read_times(self.location, name, column, self.files, self._num_rows)
+            self.zone_is_known = times.has_zone
             return None, times.microseconds
         self._refuse(
             _lengths(column) != lengths, f"column {name!r} has another number of entries than the sequence has steps"
         )
         flat = column.flatten()
-        self._refuse(_any_in(flat.is_null().to_numpy(zero_copy_only=False), lengths), f"column {name!r} holds a null")
-        times = columns.times(self.origin, name, flat, self.time_unit, self._num_rows)
-        self.zone_is_known = times.zones is not None
+        times = read_times(self._of_entries(lengths), name, flat, self.files, 0)
+        self.zone_is_known = times.has_zone
         falls = np.diff(times.microseconds, prepend=times.microseconds[0] - 1) <= 0
         falls[np.cumsum(lengths)[:-1]] = False
         self._refuse(_any_in(falls, lengths), f"column {name!r} has times that do not rise")
@@ -184,13 +184,13 @@ class ListForm:
         self, times: Int64[np.ndarray, " step"] | None, lengths: Int64[np.ndarray, " row"]
     ) -> Float32[np.ndarray, " step"]:
         if times is None:
-            raise InputError(needs_times(self.origin))
+            raise InputError(needs_times(self.location))
         gaps = np.diff(times, prepend=times[0])
         gaps[np.cumsum(lengths)[:-1]] = 0
         return (gaps / 1e6).astype(np.float32)
 
     def _refuse(self, is_bad: pa.Array | np.ndarray, what: str) -> None:
-        columns.refuse(self.origin, self._num_rows, is_bad, what)
+        refuse(self.location, self._num_rows, is_bad, what)
 
 
 def _lengths(column: pa.Array) -> Int64[np.ndarray, " row"]:

@@ -9,8 +9,11 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Int64
 
 from rnnflow.generation.sources import columns
-from rnnflow.generation.sources.columns import Layout, Times
-from rnnflow.generation.sources.steps import Origin, Steps
+from rnnflow.generation.sources.columns import Layout
+from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
+from rnnflow.generation.sources.times import Times, read_times
+from rnnflow.generation.sources.values import numbers, refuse
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 MAX_CLASSES = 10000
@@ -22,16 +25,14 @@ class LongForm:
     """Reads the rows of one file, batch after batch.
 
     Args:
-        origin: the file.
+        location: the file.
         layout: what its columns are.
-        time_unit: of times that are numbers.
-        adds_time: whether the time since the last step becomes one more feature.
+        files: the params.
     """
 
-    origin: Origin
+    location: SourceLocation
     layout: Layout
-    time_unit: str
-    adds_time: bool
+    files: FilesParams
     zone_is_known: bool | None = None
     """Whether times have a time zone; known after the first batch."""
     _classes: list[str] = field(default_factory=list)
@@ -40,18 +41,18 @@ class LongForm:
     _last_time: int | None = None
     _num_rows: int = 0
 
-    def steps(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Steps]:
-        """Yield the rows of each batch; every stretch is open but the last, which is empty.
+    def chunks(self, batches: Iterable[pa.RecordBatch]) -> Iterator[RecordingChunk]:
+        """Yield the rows of each batch; every chunk is open but the last, which is empty.
 
         Raises:
             InputError: a value is missing or no number, times do not rise, a group or split changes in a recording.
         """
         for batch in batches:
             if batch.num_rows:
-                yield self._stretch(batch)
+                yield self._chunk(batch)
                 self._num_rows += batch.num_rows
 
-    def _stretch(self, batch: pa.RecordBatch) -> Steps:
+    def _chunk(self, batch: pa.RecordBatch) -> RecordingChunk:
         parts = self.layout.parts
         texts = {name: self._text(batch, name) for name in ("id", "label", "group", "split") if name in parts}
         begins = _changes(texts["id"], self._last.get("id"))
@@ -63,45 +64,44 @@ class LongForm:
                 self._refuse_change(name, texts[name], begins, texts["id"])
         times = self._times(batch, begins, texts["id"])
         values = self._values(batch)
-        if self.adds_time:
+        if self.files.time_since_last_step:
             values = np.column_stack([values, self._since_last_step(times, begins)])
         first_steps = np.zeros(len(starts), dtype=np.int64)
-        stretch = Steps(
+        chunk = RecordingChunk(
             ids=texts["id"].take(pa.array(starts)),
             offsets=np.append(starts, batch.num_rows).astype(np.int64),
             values=values,
-            labels=class_indices(self.origin, texts["label"], self._classes),
+            labels=class_indices(self.location, texts["label"], self._classes),
             classes=self._classes,
             first_steps=first_steps,
             groups=texts["group"].take(pa.array(starts)) if "group" in texts else None,
             splits=texts["split"].take(pa.array(starts)) if "split" in texts else None,
             times=times.microseconds if times else None,
-            origins=times.microseconds[starts] if times else None,
+            first_times=times.microseconds[starts] if times else None,
             is_open=True,
         )
         self._last = {name: entries[-1].as_py() for name, entries in texts.items()}
         if times:
             self._last_time = int(times.microseconds[-1])
-        return stretch
+        return chunk
 
     def _text(self, batch: pa.RecordBatch, name: str) -> pa.StringArray:
-        return columns.text(self.origin, self.layout.parts[name], batch, self._num_rows)
+        return columns.text(self.location, self.layout.parts[name], batch, self._num_rows)
 
     def _values(self, batch: pa.RecordBatch) -> Float32[np.ndarray, "row feature"]:
         names = self.layout.columns
-        found = [columns.numbers(self.origin, name, batch.column(name), self._num_rows) for name in names]
+        found = [numbers(self.location, name, batch.column(name), self._num_rows) for name in names]
         return np.column_stack(found)
 
     def _times(self, batch: pa.RecordBatch, begins: Bool[np.ndarray, " row"], ids: pa.StringArray) -> Times | None:
         name = self.layout.parts["time"].column if "time" in self.layout.parts else None
         if name is None:
             return None
-        times = columns.times(self.origin, name, batch.column(name), self.time_unit, self._num_rows)
-        has_zone = times.zones is not None
-        if self.zone_is_known not in (None, has_zone):
-            what = "has a time zone" if has_zone else "has no time zone"
-            columns.refuse(self.origin, self._num_rows, [True], f"column {name!r} {what}, unlike the rows above")
-        self.zone_is_known = has_zone
+        times = read_times(self.location, name, batch.column(name), self.files, self._num_rows)
+        if self.zone_is_known not in (None, times.has_zone):
+            what = "has a time zone" if times.has_zone else "has no time zone"
+            refuse(self.location, self._num_rows, [True], f"column {name!r} {what}, unlike the rows above")
+        self.zone_is_known = times.has_zone
         gaps = self._gaps(times)
         same, back = "has the same time as the row above, in sequence", "goes back in time, in sequence"
         self._refuse((gaps == 0) & ~begins, f"column {name!r} {same}", ids, NOT_READ)
@@ -115,7 +115,7 @@ class LongForm:
 
     def _since_last_step(self, times: Times | None, begins: Bool[np.ndarray, " row"]) -> Float32[np.ndarray, " row"]:
         if times is None:
-            raise InputError(needs_times(self.origin))
+            raise InputError(needs_times(self.location))
         return (np.where(begins, 0, self._gaps(times)) / 1e6).astype(np.float32)
 
     def _refuse_change(
@@ -127,7 +127,7 @@ class LongForm:
     def _refuse(self, is_bad: Bool[np.ndarray, " row"], what: str, ids: pa.StringArray, advice: str = "") -> None:
         if is_bad.any():
             name = ids[int(is_bad.argmax())].as_py()
-            columns.refuse(self.origin, self._num_rows, is_bad, f"{what} {name!r}{advice}")
+            refuse(self.location, self._num_rows, is_bad, f"{what} {name!r}{advice}")
 
 
 def _changes(entries: pa.Array, before: object) -> Bool[np.ndarray, " row"]:
@@ -138,13 +138,11 @@ def _changes(entries: pa.Array, before: object) -> Bool[np.ndarray, " row"]:
     return changes
 
 
-def needs_times(origin: Origin) -> str:
-    return (
-        f"{origin.path}: generate.files.time_since_last_step needs the time of each step, in a column or a list column"
-    )
+def needs_times(location: SourceLocation) -> str:
+    return f"{location.path}: generate.files.time_since_last_step needs the time of each step, in a column or a list column"
 
 
-def class_indices(origin: Origin, labels: pa.StringArray, classes: list[str]) -> np.ndarray:
+def class_indices(location: SourceLocation, labels: pa.StringArray, classes: list[str]) -> np.ndarray:
     """Return the index of each label in `classes`, to which new ones are added."""
     encoded = labels.dictionary_encode()
     names = encoded.dictionary.to_pylist()
@@ -152,7 +150,7 @@ def class_indices(origin: Origin, labels: pa.StringArray, classes: list[str]) ->
     classes.extend(name for name in names if name not in known)
     if len(classes) > MAX_CLASSES:
         raise InputError(
-            f"{origin.path}: more than {MAX_CLASSES:,} classes; generate.files.columns.label names the column"
+            f"{location.path}: more than {MAX_CLASSES:,} classes; generate.files.columns.label names the column"
         )
     known = {name: index for index, name in enumerate(classes)}
     places = np.array([known[name] for name in names], dtype=np.int32)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rnnflow.generation.sources.opened import Opened, open_table
-from rnnflow.generation.sources.steps import Origin
+from rnnflow.generation.sources.opened_file import OpenedFile, open_table
+from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.parquet import METADATA_KEY, features_of
@@ -18,7 +18,7 @@ BATCH_BYTES = 32 * 2**20
 MAX_BATCH_ROWS = 2**17
 
 
-def read_parquet(path: Path, below: Path, files: FilesParams) -> Opened:
+def read_parquet(path: Path, below: Path, files: FilesParams) -> OpenedFile:
     """Return what a Parquet file holds.
 
     Raises:
@@ -36,16 +36,18 @@ def read_parquet(path: Path, below: Path, files: FilesParams) -> Opened:
         raise InputError(
             f"{path}: its metadata name the features {', '.join(named)}, generate.files.features {', '.join(files.features)}"
         )
-    origin = Origin(str(path), lambda row: f"row {row}")
+    location = SourceLocation(str(path), lambda row: f"row {row}")
     num_bytes = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
     batch_rows = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES * metadata.num_rows // max(1, num_bytes)))
-    return open_table(origin, schema, below, files, named, partial(_batches, path, batch_rows))
+    return open_table(location, schema, below, files, named, partial(_batches, path, batch_rows))
 
 
 def _batches(path: Path, batch_rows: int, names: list[str]) -> Iterator[pa.RecordBatch]:
     group = num_rows = 0
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as parquet:  # buffers would stay to the end
+        with pq.ParquetFile(
+            path, pre_buffer=False, page_checksum_verification=True
+        ) as parquet:  # buffers would stay to the end
             for group in range(parquet.num_row_groups):
                 for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=names):
                     batch.validate(full=True)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Int64
 
 from rnnflow.generation import threads
-from rnnflow.generation.sources.delivery import Delivery
+from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.generation.splitting import SPLITS
 from rnnflow.params.generate import GenerateParams
 from rnnflow.sequences import parquet
@@ -20,12 +20,12 @@ Task = Callable[[np.random.Generator, Offsets, int], tuple[Values, Bool[np.ndarr
 """Takes where the sequences of a whole shard begin and end, and how many of them are wanted."""
 
 
-def sum_sign(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
+def sum_sign(params: GenerateParams, raw: Path) -> Iterator[SourceFile]:
     """Yield sequences of N(0, 1), labelled by the sign of their sum: the example this project started from."""
     return _splits(params, _draw_sum_sign, features=["value"], names=("negative", "positive"))
 
 
-def adding(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
+def adding(params: GenerateParams, raw: Path) -> Iterator[SourceFile]:
     """Yield the adding problem (Hochreiter and Schmidhuber, 1997) as a task of two classes.
 
     Of the uniform values two are marked, one in each half of the sequence: is their sum above 1?
@@ -33,9 +33,9 @@ def adding(params: GenerateParams, raw: Path) -> Iterator[Delivery]:
     return _splits(params, _draw_adding, features=["value", "marker"], names=("at_most_one", "above_one"))
 
 
-def _splits(params: GenerateParams, draw: Task, features: list[str], names: tuple[str, str]) -> Iterator[Delivery]:
+def _splits(params: GenerateParams, draw: Task, features: list[str], names: tuple[str, str]) -> Iterator[SourceFile]:
     for split in SPLITS:
-        yield Delivery(split, split, _shards(params, draw, features, names, split), is_made=True)
+        yield SourceFile(split, split, _shards(params, draw, features, names, split), is_synthetic=True)
 
 
 def _shards(

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rnnflow.generation.sources.opened import Opened, generic_names, open_table
-from rnnflow.generation.sources.steps import Origin
+from rnnflow.generation.sources.opened_file import OpenedFile, generic_names, open_table
+from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
-SIDE = re.compile(r"_(train|test)$", re.IGNORECASE)
+SPLIT = re.compile(r"_(train|test)$", re.IGNORECASE)
 BATCH_ROWS = 1024
 MISSING = "?"
 _COLON = re.compile(r":(?![^()]*\))")
@@ -38,7 +38,7 @@ class _RefusedLineError(ValueError):
     """What is wrong with a line."""
 
 
-def read_ts(path: Path, below: Path, files: FilesParams) -> Opened:
+def read_ts(path: Path, below: Path, files: FilesParams) -> OpenedFile:
     """Return what a file of the archives holds; `…_TRAIN` and `…_TEST` are given splits.
 
     Raises:
@@ -60,8 +60,8 @@ def read_ts(path: Path, below: Path, files: FilesParams) -> Opened:
     }
     if content.stamps and names.time is not None:
         columns[names.time] = pa.array(content.stamps, pa.list_(pa.string()))
-    if (side := SIDE.search(path.stem)) and names.split is not None:
-        columns[names.split] = pa.array([side.group(1).lower()] * len(content.labels))
+    if (split := SPLIT.search(path.stem)) and names.split is not None:
+        columns[names.split] = pa.array([split.group(1).lower()] * len(content.labels))
     sequence_type = pa.list_(pa.float32())
     schema = pa.schema([(names.sequence, sequence_type), *((name, column.type) for name, column in columns.items())])
 
@@ -73,7 +73,7 @@ def read_ts(path: Path, below: Path, files: FilesParams) -> Opened:
                 [sequences if name == names.sequence else columns[name][rows] for name in wanted], wanted
             )
 
-    return open_table(Origin(str(path), lambda row: f"sequence {row}"), schema, below, files, known, batches)
+    return open_table(SourceLocation(str(path), lambda row: f"sequence {row}"), schema, below, files, known, batches)
 
 
 def _load(path: Path) -> _Content:

@@ -14,10 +14,10 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
 from rnnflow.generation.sources.arrays import AXES, LENGTHS, by_split, load_arrays
-from rnnflow.generation.sources.columns import is_list, is_text
 from rnnflow.generation.sources.csv_files import head
 from rnnflow.generation.sources.files import FORMATS, format_of
 from rnnflow.generation.sources.lines import LineFilter
+from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.inspection.dialect import AmbiguousNumbersError, NumberFormat, guess_dialect, number_format, numbers_of
 from rnnflow.inspection.names import SYNONYMS, forms_of
 from rnnflow.params.generate import FilesParams
@@ -33,7 +33,7 @@ CATEGORIES = ("split", "label", "group", "id")
 
 
 @dataclass(frozen=True)
-class Excerpt:
+class Sample:
     """What a guess is made from; without columns where the format says itself what is what."""
 
     kind: str
@@ -56,7 +56,7 @@ class Excerpt:
         return any(is_list(column.type) for column in self.table.schema)
 
 
-def read_excerpt(path: Path, delimiter: str | None, decimal: str | None = None) -> Excerpt:
+def read_sample(path: Path, delimiter: str | None, decimal: str | None = None) -> Sample:
     """Return the first rows of a file.
 
     Args:
@@ -72,10 +72,10 @@ def read_excerpt(path: Path, delimiter: str | None, decimal: str | None = None) 
         return _of_csv(path, delimiter, decimal)
     if kind == "Parquet":
         return _of_parquet(path)
-    return _of_arrays(path) if kind == "NumPy" else Excerpt(kind, pa.table({}))
+    return _of_arrays(path) if kind == "NumPy" else Sample(kind, pa.table({}))
 
 
-def _of_parquet(path: Path) -> Excerpt:
+def _of_parquet(path: Path) -> Sample:
     try:
         with pq.ParquetFile(path, memory_map=True) as parquet:
             schema = parquet.schema_arrow
@@ -86,7 +86,7 @@ def _of_parquet(path: Path) -> Excerpt:
     if repeated := [name for index, name in enumerate(schema.names) if name in schema.names[:index]]:
         raise InputError(f"{path}: two columns are called {repeated[0]!r}; rename one")
     table = pa.Table.from_batches(batches, None if batches else schema)
-    return Excerpt("Parquet", table, names_features=METADATA_KEY in (schema.metadata or {}))
+    return Sample("Parquet", table, names_features=METADATA_KEY in (schema.metadata or {}))
 
 
 def _first(batches: Any) -> list[pa.RecordBatch]:
@@ -94,7 +94,7 @@ def _first(batches: Any) -> list[pa.RecordBatch]:
     return [] if batch is None else [batch]
 
 
-def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Excerpt:
+def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
     dialect = guess_dialect(_first_lines(path), "\t" if ".tsv" in path.suffixes else delimiter)
     files = FilesParams.model_validate({"delimiter": dialect.delimiter} | dialect.settings())
     header, _ = head(path, files)
@@ -110,9 +110,9 @@ def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Excerpt:
     # Only empty names can come twice; what is said of the first of them holds for all.
     names = table.column_names
     table = table.select([index for index, name in enumerate(names) if name not in names[:index]])
-    excerpt = Excerpt("CSV", _with_lists(table), dialect.settings(), remarks=dialect.remarks)
+    sample = Sample("CSV", _with_lists(table), dialect.settings(), remarks=dialect.remarks)
     try:
-        return _with_numbers(excerpt, files, lines, decimal)
+        return _with_numbers(sample, files, lines, decimal)
     except AmbiguousNumbersError as error:
         text = error.text.strip()
         whole, decimals = text.replace(",", ""), text.replace(",", ".")
@@ -156,9 +156,9 @@ def _begins_list(column: pa.ChunkedArray) -> bool:
     return len(column) > 0 and str(column[0].as_py() or "").lstrip().startswith("[")
 
 
-def _with_numbers(excerpt: Excerpt, files: FilesParams, lines: LineFilter, decimal: str | None) -> Excerpt:
+def _with_numbers(sample: Sample, files: FilesParams, lines: LineFilter, decimal: str | None) -> Sample:
     """Return columns of text as numbers where that is what most of their cells are, in whatever format."""
-    table = excerpt.table
+    table = sample.table
     texts = {
         column.name: [str(cell or "") for cell in table[column.name].to_pylist()]
         for column in table.schema
@@ -167,7 +167,7 @@ def _with_numbers(excerpt: Excerpt, files: FilesParams, lines: LineFilter, decim
     known = number_format(list(texts.values()), files.delimiter, decimal)
     if known is not None and known.decimal == "," and any(pa.types.is_floating(column.type) for column in table.schema):
         known = None  # other columns have points
-    excerpt.settings.update(known.settings() if known else {})
+    sample.settings.update(known.settings() if known else {})
     for name, cells in texts.items():
         numbers = numbers_of(cells, known or NumberFormat(".", None))
         if numbers is None:
@@ -177,23 +177,23 @@ def _with_numbers(excerpt: Excerpt, files: FilesParams, lines: LineFilter, decim
             and (row := _first_odd(cells)) is not None
             and (value := numbers.values[row].as_py()) is not None
         ):
-            excerpt.remarks.append(f"column {name!r}: {cells[row]!r} is read as {value:g}")
+            sample.remarks.append(f"column {name!r}: {cells[row]!r} is read as {value:g}")
         table = table.set_column(table.schema.get_field_index(name), name, numbers.values)
         if numbers.others:
             text, row = next(iter(numbers.others.items()))
             line = lines.number(row + (0 if files.names else 1))
-            excerpt.impure[name] = (
+            sample.impure[name] = (
                 f"column {name!r}: {len(cells) - numbers.num_others:,} of {len(cells):,} cells are numbers, "
                 f"first other: {text[:40]!r} in line {line}; generate.files.missing takes such texts as missing"
             )
-            excerpt.placeholders[name] = list(numbers.others) if numbers.are_placeholders else []
-    return Excerpt(
+            sample.placeholders[name] = list(numbers.others) if numbers.are_placeholders else []
+    return Sample(
         "CSV",
         table,
-        excerpt.settings,
-        remarks=excerpt.remarks,
-        impure=excerpt.impure,
-        placeholders=excerpt.placeholders,
+        sample.settings,
+        remarks=sample.remarks,
+        impure=sample.impure,
+        placeholders=sample.placeholders,
     )
 
 
@@ -206,7 +206,7 @@ def _may_be_category(name: str) -> bool:
     return any(form in SYNONYMS[part] for part in CATEGORIES for form in forms_of(name, part)[:1])
 
 
-def _of_arrays(path: Path) -> Excerpt:
+def _of_arrays(path: Path) -> Sample:
     """Return the arrays that have an entry for each sequence, as columns; those of many axes are lists of lists."""
     arrays = load_arrays(path)
     remarks = []
@@ -237,7 +237,7 @@ def _of_arrays(path: Path) -> Excerpt:
         if len(array) == num_rows
     }
     shapes = {name: array.shape for name, array in arrays.items()}
-    return Excerpt("NumPy", pa.table(columns), settings, remarks=remarks, shapes=shapes)
+    return Sample("NumPy", pa.table(columns), settings, remarks=remarks, shapes=shapes)
 
 
 def _is_of_split(name: str) -> bool:

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int32, Int64
 
 
 @dataclass(frozen=True)
-class Origin:
+class SourceLocation:
     """A file and how it speaks of its parts in messages."""
 
     path: str
@@ -21,8 +21,8 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Steps:
-    """A stretch of a file: recordings one after another. The last one may go on in the next stretch."""
+class RecordingChunk:
+    """A chunk of a file: recordings one after another. The last one may go on in the next chunk."""
 
     ids: pa.StringArray
     """R."""
@@ -31,16 +31,16 @@ class Steps:
     labels: Int32[np.ndarray, " step"]
     """Indices in `classes`."""
     classes: list[str]
-    """Grows while the file is read; all its stretches share it."""
+    """Grows while the file is read; all its chunks share it."""
     first_steps: Int64[np.ndarray, " recording"]
-    """Steps of the recording in earlier stretches that are no longer here."""
+    """Steps of the recording in earlier chunks that are no longer here."""
     groups: pa.StringArray | None = None
     splits: pa.StringArray | None = None
     times: Int64[np.ndarray, " step"] | None = None
     """Microseconds since 1970 in UTC."""
     starts: Int64[np.ndarray, " recording"] | None = None
     """The same for each recording's first step, where its steps have no times."""
-    origins: Int64[np.ndarray, " recording"] | None = None
+    first_times: Int64[np.ndarray, " recording"] | None = None
     """Time of the very first step of each recording, where its steps have times."""
     is_open: bool = False
     """Whether the last recording may go on."""
@@ -53,8 +53,8 @@ class Steps:
     def lengths(self) -> Int64[np.ndarray, " recording"]:
         return np.diff(self.offsets)
 
-    def joined(self, following: "Steps") -> "Steps":
-        """Return both stretches as one; where the first is open and the ids agree, a recording goes on."""
+    def joined(self, following: "RecordingChunk") -> "RecordingChunk":
+        """Return both chunks as one; where the first is open and the ids agree, a recording goes on."""
         goes_on = self.is_open and self.num_recordings and self.ids[-1] == following.ids[0]
         skip = 1 if goes_on else 0
         shifted = following.offsets[1:] + self.offsets[-1]
@@ -69,14 +69,27 @@ class Steps:
             splits=_texts(self.splits, following.splits, skip),
             times=_numbers(self.times, following.times, 0),
             starts=_numbers(self.starts, following.starts, skip),
-            origins=_numbers(self.origins, following.origins, skip),
+            first_times=_numbers(self.first_times, following.first_times, skip),
         )
 
-    def closed(self) -> "Steps":
-        """Return the stretch as the last of its file."""
+    def closed(self) -> "RecordingChunk":
+        """Return the chunk as the last of its file."""
         return replace(self, is_open=False)
 
-    def from_recording(self, first: int, num_gone: int = 0) -> "Steps":
+    def without_last(self) -> "RecordingChunk":
+        """Return the chunk without its last recording, which has no steps."""
+        return replace(
+            self,
+            ids=self.ids[:-1],
+            offsets=self.offsets[:-1],
+            first_steps=self.first_steps[:-1],
+            groups=None if self.groups is None else self.groups[:-1],
+            splits=None if self.splits is None else self.splits[:-1],
+            first_times=None if self.first_times is None else self.first_times[:-1],
+            is_open=False,
+        )
+
+    def from_recording(self, first: int, num_gone: int = 0) -> "RecordingChunk":
         """Return the recordings from `first` on, without the first `num_gone` steps of that one."""
         start = int(self.offsets[first]) + num_gone
         offsets = self.offsets[first:] - start
@@ -94,7 +107,7 @@ class Steps:
             splits=None if self.splits is None else self.splits[first:],
             times=None if self.times is None else self.times[start:],
             starts=None if self.starts is None else self.starts[first:],
-            origins=None if self.origins is None else self.origins[first:],
+            first_times=None if self.first_times is None else self.first_times[first:],
         )
 
 

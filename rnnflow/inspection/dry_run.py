@@ -11,33 +11,33 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import Progress
 
-from rnnflow.generation.build import Intake
+from rnnflow.generation.build import DatasetBuilder
 from rnnflow.generation.drift import Profile
 from rnnflow.generation.shards import ShardWriter
 from rnnflow.generation.sources.cutting import sequences
-from rnnflow.generation.sources.delivery import Delivery
 from rnnflow.generation.sources.files import cutter_of, open_all
-from rnnflow.generation.sources.opened import Opened
-from rnnflow.generation.sources.steps import Steps
-from rnnflow.generation.splitting import SPARE, SPLITS, Sides, content_hashes
+from rnnflow.generation.sources.opened_file import OpenedFile
+from rnnflow.generation.sources.recording_chunk import RecordingChunk
+from rnnflow.generation.sources.source_file import SourceFile
+from rnnflow.generation.splitting import SPLITS, UNASSIGNED, SplitIndices, content_hashes
 from rnnflow.inspection.amplitudes import Amplitudes
 from rnnflow.inspection.recordings import Recordings
 from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
 
 
-class Tally(ShardWriter):
+class CountingWriter(ShardWriter):
     """Counts the sequences that a writer of shards would write."""
 
-    def add(self, table: pa.Table, sides: Sides) -> None:
-        for side in self.folders:
-            rows = table.filter(pa.array(sides == side))
-            self.num_rows[side] += len(rows)
-            self.num_labels[side].update(_counts(rows["label"]))
+    def add(self, table: pa.Table, splits: SplitIndices) -> None:
+        for split in self.folders:
+            rows = table.filter(pa.array(splits == split))
+            self.num_rows[split] += len(rows)
+            self.num_labels[split].update(_counts(rows["label"]))
 
 
 @dataclass
-class Survey:
+class DryRun:
     """What the files hold, and what stage generate would make of them."""
 
     params: GenerateParams
@@ -50,7 +50,7 @@ class Survey:
     """Of all sequences."""
     amplitudes: Amplitudes | None = None
     """Of all sequences, too."""
-    sides: dict[str, Counter[str]] = field(default_factory=dict)
+    splits: dict[str, Counter[str]] = field(default_factory=dict)
     """Sequences of each class, by split."""
     groups: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Sequences of each class, by group."""
@@ -103,65 +103,67 @@ class Survey:
             yield table
 
 
-def survey(paths: Sequence[Path], raw: Path, params: GenerateParams) -> Survey:
+def dry_run(paths: Sequence[Path], raw: Path, params: GenerateParams) -> DryRun:
     """Return what stage generate would find in the files at `paths`."""
-    found = Survey(params)
-    intake = Intake(params, dict.fromkeys((*SPLITS, "spare"), raw), {})
-    intake.writer = Tally(dict.fromkeys((*range(len(SPLITS)), SPARE), raw), params.shard_rows)
+    found = DryRun(params)
+    builder = DatasetBuilder(params, dict.fromkeys((*SPLITS, "unassigned"), raw), {})
+    builder.writer = CountingWriter(dict.fromkeys((*range(len(SPLITS)), UNASSIGNED), raw), params.shard_rows)
     try:
         for path, opened in open_all(_shown(paths), raw, params.files):
             if not found.num_files:
                 found.form, found.features, found.parts = opened.form, opened.features, opened.parts
             found.num_files += 1
-            _take(found, intake, path, path.relative_to(raw).as_posix(), opened)
+            _take(found, builder, path, path.relative_to(raw).as_posix(), opened)
         found.is_read = True
         if found.problem is None:
-            intake.finish()
+            builder.finish()
     except InputError as error:
         found.problem, found.needs_windows = str(error), False
-    found.sides = {split: intake.writer.class_counts[split] for split in SPLITS}
+    found.splits = {split: builder.writer.class_counts[split] for split in SPLITS}
     if found.problem is None:
-        found.remarks += intake.remarks()
+        found.remarks += builder.remarks()
+    elif found.profile is not None:
+        found.remarks += builder.unusual.remarks(found.profile.classes)
     return found
 
 
-def _take(found: Survey, intake: Intake, path: Path, name: str, opened: Opened) -> None:
+def _take(found: DryRun, builder: DatasetBuilder, path: Path, name: str, opened: OpenedFile) -> None:
     """Take in a file, or once recordings turned out to need windows, look at them only."""
     cutter = cutter_of(opened, found.params.files, found.params.windows)
-    stretches = _Stretches(found.recordings.watch(opened.steps))
+    chunks = _Chunks(found.recordings.watch(opened.chunks))
 
     def tables() -> Iterator[pa.Table]:
         try:
-            yield from sequences(stretches, cutter)
+            yield from sequences(chunks, cutter)
         except InputError:
-            found.needs_windows = found.params.windows is None and not stretches.have_failed
+            found.needs_windows = found.params.windows is None and not chunks.have_failed
             raise
 
     if not found.needs_windows:
         try:
             watched = found.watch(tables())
-            intake.take(Delivery(name, str(path), watched, num_left_out=lambda: cutter.num_left_out))
+            builder.take(SourceFile(name, str(path), watched, num_left_out=lambda: cutter.num_left_out))
         except InputError as error:
             if not found.needs_windows:
                 raise
             found.problem = str(error)
-    for _ in stretches:
+    for _ in chunks:
         pass
 
 
-class _Stretches:
+class _Chunks:
     """An iterator that knows whether it raised, and goes on where another reader of it stopped."""
 
-    def __init__(self, stretches: Iterator[Steps]) -> None:
-        self.stretches = stretches
+    def __init__(self, chunks: Iterator[RecordingChunk]) -> None:
+        self.chunks = chunks
         self.have_failed = False
 
-    def __iter__(self) -> Iterator[Steps]:
+    def __iter__(self) -> Iterator[RecordingChunk]:
         return self
 
-    def __next__(self) -> Steps:
+    def __next__(self) -> RecordingChunk:
         try:
-            return next(self.stretches)
+            return next(self.chunks)
         except InputError:
             self.have_failed = True
             raise

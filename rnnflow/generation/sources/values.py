@@ -1,0 +1,55 @@
+"""What a column holds: numbers, text or lists; and where it holds what cannot be used."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from rnnflow.generation.sources.recording_chunk import SourceLocation
+from rnnflow.runtime.errors import InputError
+
+
+def holds_numbers(kind: pa.DataType) -> bool:
+    """Return whether a column of this type can be a feature, as a number a row or a list a row."""
+    if is_list(kind):
+        return holds_numbers(kind.value_type)
+    return bool(
+        pa.types.is_null(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+    )
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether the type is any of Arrow's lists, a tensor of fixed shape included."""
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def numbers(location: SourceLocation, name: str, column: pa.Array, first_row: int) -> np.ndarray:
+    """Return a column as float32, NaN where it is null.
+
+    Raises:
+        InputError: it holds no numbers, or an infinite one.
+    """
+    if not holds_numbers(column.type) or is_list(column.type):
+        raise InputError(f"{location.path}: column {name!r} is {column.type}, expected numbers")
+    if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
+        column = column.cast(pa.int8())
+    known = column.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+    refuse(location, first_row, np.isinf(known), f"column {name!r} is infinite, or too large for float32")
+    return known
+
+
+def refuse(location: SourceLocation, first_row: int, is_bad: pa.Array | np.ndarray | Sequence[bool], what: str) -> None:
+    """Raise InputError for the first row in which `is_bad` is true."""
+    bad = np.flatnonzero(np.asarray(is_bad))
+    if len(bad):
+        raise InputError(f"{location.path}: {location.place(first_row + int(bad[0]))}: {what}")

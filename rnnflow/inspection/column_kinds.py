@@ -1,0 +1,45 @@
+"""What the first rows of a column are."""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rnnflow.generation.sources.values import is_list, is_text
+
+
+def first_text(column: pa.ChunkedArray) -> str:
+    return next((entry for entry in column.slice(0, 1000).to_pylist() if entry), "")[:20]
+
+
+def is_category(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(is_text(kind) or is_integer(kind) or pa.types.is_boolean(kind))
+
+
+def is_integer(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind))
+
+
+def is_nested(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return len(kind.shape) > 1
+    return is_list(kind.value_type)
+
+
+def has_decimal_commas(column: pa.ChunkedArray) -> bool:
+    first = next((entry for entry in column.slice(0, 100).to_pylist() if entry), None)
+    return isinstance(first, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", first) is not None
+
+
+def codes(column: pa.ChunkedArray) -> np.ndarray:
+    column = column.combine_chunks()
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    return column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+
+
+def distinct(column: pa.ChunkedArray) -> list[str]:
+    return [str(entry) for entry in pc.unique(column).to_pylist() if entry is not None]
