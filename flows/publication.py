@@ -42,12 +42,12 @@ def publish(workspace: Workspace, branch: str | None, said: str, results: Result
         results: of the run.
     """
     _remove_merged(workspace)
-    target = _target(branch)
+    target = _target(workspace, branch)
     line = attempt("publish", workspace, lambda _: _published(workspace, target, said))
     if line.startswith(PUBLISHED):
-        report.show_branch(workspace.repository, target, results.report)
+        report.show_branch(workspace.project, workspace.repository, target, results.report)
         if results.verdict.get("verdict") == "worse":
-            _tell(events.WORSE, f"{results.judged()}; {'; '.join(results.verdict['reasons'])}")
+            _tell(workspace, events.WORSE, f"{results.judged()}; {'; '.join(results.verdict['reasons'])}")
     return line
 
 
@@ -79,9 +79,9 @@ def promote(workspace: Workspace, branch: str, said: str, results: Results) -> s
         return f"held back: {'; '.join(results.verdict['reasons'])}"
     if before := _taken_back(workspace, challenger["md5"]):
         return f"held back: the same model as {before}, which was taken out of production; `--rollback {before}` brings it back"
-    on_branch = publishing.check_out(workspace, branch, _on_target(workspace, _target(branch), said))
+    on_branch = publishing.check_out(workspace, branch, _on_target(workspace, _target(workspace, branch), said))
     line = attempt("promote", on_branch, lambda _: _promoted(on_branch, allowed))
-    _tell(events.PROMOTED, f"{line}; {results.judged()}")
+    _tell(workspace, events.PROMOTED, f"{line}; {results.judged()}")
     return line
 
 
@@ -110,8 +110,9 @@ def _promoted(workspace: Workspace, allowed: Sequence[str]) -> str:
     return promote_model(workspace, allowed=allowed)
 
 
-def _target(branch: str | None) -> str:
-    return f"{publishing.PREFIX}{branch or flow_run.id}"
+def _target(workspace: Workspace, branch: str | None) -> str:
+    own = "" if workspace.product == "." else f"{workspace.product}/"  # each product has a history of its own
+    return f"{publishing.PREFIX}{own}{branch or flow_run.id}"
 
 
 def _on_target(workspace: Workspace, target: str, said: str) -> str:
@@ -124,11 +125,12 @@ def _on_target(workspace: Workspace, target: str, said: str) -> str:
 
 
 @report.if_server_answers()
-def _tell(event: str, line: str) -> None:
+def _tell(workspace: Workspace, event: str, line: str) -> None:
     """Let the server's automations tell people, as far as there is a server."""
     if not PREFECT_API_URL.value():
         return
     resource = {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": str(flow_run.name)}
+    resource[events.PROJECT] = workspace.project
     try:
         with connected() as client:
             events.send(client, event, resource, {"said": line})
