@@ -148,9 +148,13 @@ def write_sequences(
 
 
 def save_checkpoint(
-    path: Path, model: SequenceClassifier, classes: Sequence[str] = CLASSES, features: Sequence[str] = FEATURES
+    path: Path,
+    model: SequenceClassifier,
+    classes: Sequence[str] = CLASSES,
+    features: Sequence[str] = FEATURES,
+    **origin: Any,
 ) -> checkpoint.Description:
-    """Write a checkpoint and return its description."""
+    """Write a checkpoint, with `recipe` and `profile` in `origin`, and return its description."""
     description = checkpoint.Description(
         name="toy",
         model=model.params,
@@ -160,6 +164,7 @@ def save_checkpoint(
         lengths=(1, 5, 9),
         num_parameters=model.num_parameters,
         md5={"data": "d" * 32, "params": "a" * 32, "code": "c" * 32, "validation_data": "v" * 32},
+        **origin,
     )
     checkpoint.save(path, arrays(model), description)
     return description
@@ -197,12 +202,16 @@ def _options(folder: Path, files: dict[str, str]) -> list[str]:
 
 
 def exported(
-    folder: Path, model: SequenceClassifier, classes: Sequence[str] = CLASSES, features: Sequence[str] = FEATURES
+    folder: Path,
+    model: SequenceClassifier,
+    classes: Sequence[str] = CLASSES,
+    features: Sequence[str] = FEATURES,
+    **origin: Any,
 ) -> Path:
     """Return the ONNX file that stage export makes of `model` below `folder`."""
     folder.mkdir(exist_ok=True)
     write_params(folder)
-    save_checkpoint(folder / "checkpoint.safetensors", model, classes, features)
+    save_checkpoint(folder / "checkpoint.safetensors", model, classes, features, **origin)
     (folder / "metrics.json").write_text(json.dumps(METRICS))
     export.main(export_arguments(folder))
     return folder / "model.onnx"
