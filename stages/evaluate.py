@@ -8,11 +8,14 @@ import numpy as np
 import torch
 
 from rnnflow.classifier import model
+from rnnflow.classifier.checkpoint import Description
+from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.classifier.predict_split import predict
-from rnnflow.evaluation.metrics import calibration, confusion, length_slices, overall, per_class
+from rnnflow.evaluation import tables
+from rnnflow.evaluation.answers import Answers, groups_and_times
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime.atomic_writes import atomic_folders, write_json, write_rows
+from rnnflow.runtime.atomic_writes import atomic_folders, write_json
 from rnnflow.runtime.errors import exit_on_input_error
 from rnnflow.sequences import dataset
 
@@ -30,29 +33,37 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def evaluate(settings: EvaluateParams, checkpoint_file: Path, test: Path, output: Path) -> None:
-    """Write `metrics.json`, `classes.csv`, `confusion.csv`, `calibration.csv` and `lengths.csv`."""
+    """Write `metrics.json`, and `tables/`, `curves/` and `matrices/` with what the folder of the metrics gives."""
     torch.set_num_threads(1)  # their number could change the last bits of the metrics
     classifier, description = model.load(checkpoint_file)
-    split = dataset.load(test, description.classes, description.features, settings.memory_budget_mb)
-    if description.model.missing == "refuse":
-        dataset.refuse_missing(split, "test")
-    probabilities = predict(classifier.logits, classifier.preparation, split, settings.batch_size)
-    labels, lengths, classes = split.labels, split.lengths, split.classes
-    del split  # its values, before the metrics take copies
-    metrics = overall(labels, probabilities, majority=int(np.argmax(description.class_counts)))
-    slices = length_slices(labels, probabilities, lengths, settings.num_length_slices)
+    answers = _answers(classifier, description, test, settings)
+    majority = int(np.argmax(description.class_counts))
     with atomic_folders(output) as (folder,):
-        write_json(folder / "metrics.json", metrics)
-        write_rows(folder / "classes.csv", per_class(labels, probabilities, classes))
-        write_rows(folder / "confusion.csv", confusion(labels, probabilities, classes))
-        bins = calibration(labels, probabilities, settings.num_calibration_bins)
-        write_rows(folder / "calibration.csv", bins)
-        write_rows(folder / "lengths.csv", slices)
-    interval = f"{metrics['accuracy_low']:.4f} to {metrics['accuracy_high']:.4f}"
+        found, slices = tables.write(folder, answers, settings.num_resamples)
+        write_json(folder / "metrics.json", tables.figures(found, answers, majority))
+    accuracy, low, high = found["accuracy"][:, 0]
+    worst = tables.worst(slices)
     print(
-        f"{description.name}: accuracy {metrics['accuracy']:.4f} (95 %: {interval}) on {len(labels):,} test sequences, "
-        f"baseline {metrics['baseline_accuracy']:.4f}"
+        f"{description.name}: accuracy {accuracy:.4f} (95 %: {low:.4f} to {high:.4f}) on {len(answers):,} test sequences, "
+        f"baseline {(answers.labels == majority).mean():.4f}"
     )
+    if worst["by"] != "all":
+        print(
+            f"{description.name}: worst {worst['by']} {worst['slice']}: {worst['accuracy']:.4f} of {worst['count']:,}"
+        )
+
+
+def _answers(
+    classifier: SequenceClassifier, description: Description, folder: Path, settings: EvaluateParams
+) -> Answers:
+    """Return what the classifier makes of a split."""
+    split = dataset.load(folder, description.classes, description.features, settings.memory_budget_mb)
+    if description.model.missing == "refuse":
+        dataset.refuse_missing(split, folder.name)
+    probabilities = predict(classifier.logits, classifier.preparation, split, settings.batch_size)
+    groups, names, times = groups_and_times(folder)
+    known = split.labels, probabilities, split.classes, split.lengths, groups, names, times
+    return Answers(*known, settings.num_calibration_bins, settings.num_length_slices)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnflow import engines
-from rnnflow.classifier import cells, checkpoint
+from rnnflow.classifier import cells, checkpoint, stems
 from rnnflow.params.models import ModelParams, load_model
 from rnnflow.params.section import load as load_section
 from rnnflow.params.train import TrainParams
@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_input_error():
         model_params = load_model(arguments.params, arguments.name)
         recipe = load_section(arguments.params, TrainParams, "train")
+        processes.check()
         if processes.are_started():
             processes.end_with_the_launcher()
         elif recipe.num_processes > 1:
@@ -53,7 +54,12 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
         "validation": provenance.folder_md5(arguments.validation),
         "params": provenance.params_md5({"model": model_params.model_dump(), "train": recipe.model_dump()}),
         "code": provenance.code_md5(
-            provenance.source_files(Path(__file__), engines.entry(engine), cells.entry(model_params.cell))
+            provenance.source_files(
+                Path(__file__),
+                engines.entry(engine),
+                cells.entry(model_params.cell),
+                *([stems.entry(model_params.stem.kind)] if model_params.stem else ()),
+            )
         ),
     }
     state_key = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from flows import settings
 from flows.server.pools import POOLS
 from rnnflow import engines
-from rnnflow.classifier import cells
+from rnnflow.classifier import cells, stems
 from rnnflow.params import models, whole
 from rnnflow.params.train import Engine
 from rnnflow.runtime.provenance import ROOT
@@ -92,7 +92,7 @@ def test_a_stage_reads_its_own_section_of_the_params(stage: str) -> None:
     """Or a setting of one section would make the stages of all others stale."""
     sections = {Path(dep).stem for dep in paths(stage, "deps") if dep.startswith("rnnflow/params/")}
     assert stage in sections
-    assert sections <= {stage, "models", "section"}
+    assert sections <= {stage, "models", "section", "time_format"}
 
 
 def test_a_new_version_exports_anew_and_trains_nothing() -> None:
@@ -112,6 +112,13 @@ def test_params_name_exactly_the_cells_that_there_are() -> None:
     """What is in the folder and no cell is what cells have in common."""
     files = {path.stem for path in cells.entry("rnn").parent.glob("*.py")}
     assert files - {"__init__", "interface", "builtin"} == set(get_args(models.Cell))
+
+
+def test_params_name_exactly_the_stems_that_there_are() -> None:
+    kinds = {
+        get_args(kind.model_fields["kind"].annotation)[0] for kind in (models.StemParams, models.MultiScaleStemParams)
+    }
+    assert {path.stem for path in stems.entry("convolutions").parent.glob("*.py")} - {"__init__", "interface"} == kinds
 
 
 @pytest.mark.parametrize("stage", STAGES)

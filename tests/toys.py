@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rnnflow.classifier import checkpoint, parameters
 from rnnflow.classifier.model import SequenceClassifier, restored
 from rnnflow.classifier.preparation import Preparation
-from rnnflow.params.models import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
+from rnnflow.params.models import Cell, Missing, ModelParams, MultiScaleStemParams, Pooling, Scaling, StemParams
 from rnnflow.sequences import parquet
 from stages import export
 
@@ -43,8 +43,19 @@ def preparations(scaling: Scaling | None = None) -> st.SearchStrategy[dict[str, 
     )
 
 
+def multi_scale_stems() -> st.SearchStrategy[MultiScaleStemParams]:
+    return st.builds(
+        MultiScaleStemParams,
+        kind=st.just("multi_scale"),
+        kernel_sizes=st.sampled_from([[1], [3, 5], [1, 9, 3]]),
+        channels=st.integers(1, 3),
+        output_size=st.integers(1, 4),
+        block_sizes=st.lists(st.integers(1, 3), min_size=3, max_size=3),
+    )
+
+
 def architectures() -> st.SearchStrategy[ModelParams]:
-    stems = st.builds(
+    stems = multi_scale_stems() | st.builds(
         StemParams, channels=st.integers(1, 4), kernel_size=st.sampled_from([1, 3, 5]), num_layers=st.integers(1, 2)
     )
     return st.builds(
@@ -70,6 +81,10 @@ def random_classifier(
     weights = parameters.initial(params, num_features, num_classes, rng)
     preparation = random_preparation(params, num_features, rng)
     named = parameters.views(weights, parameters.shapes(params, num_features, num_classes))
+    for name, values in named.items():
+        if name.startswith("stem.norms."):
+            positive = name.endswith(("weight", "running_var"))
+            values[:] = rng.uniform(0.5, 2, values.shape) if positive else rng.standard_normal(values.shape)
     return restored(preparation.arrays() | named, params, num_features, num_classes)
 
 
@@ -79,8 +94,8 @@ def random_preparation(params: ModelParams, num_features: int, rng: np.random.Ge
     for index, kind in enumerate(params.scalings):
         if kind in ("global", "compressed"):
             part = preparation.part(index)
-            preparation.mean[part] = rng.standard_normal(preparation.part_size)
-            preparation.inverse_deviation[part] = rng.uniform(0.5, 2, preparation.part_size)
+            preparation.mean[part] = rng.standard_normal(part.stop - part.start)
+            preparation.inverse_deviation[part] = rng.uniform(0.5, 2, part.stop - part.start)
     if "compressed" in params.scalings:
         preparation.median[:] = rng.standard_normal(num_features)
         preparation.inverse_spread[:] = rng.uniform(0.5, 50, num_features)

@@ -3,23 +3,20 @@
 Shapes: B batch, T time, F feature, D directions (1 or 2), H hidden_size, C class.
 """
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from rnnflow.classifier import cells, checkpoint
+from rnnflow.classifier import cells, checkpoint, stems
 from rnnflow.classifier.cells.interface import Cell
-from rnnflow.classifier.parameters import Arrays
+from rnnflow.classifier.masking import Valid, pool, reverse
+from rnnflow.classifier.parameters import Arrays, is_statistic
 from rnnflow.classifier.preparation import Lengths, Preparation
-from rnnflow.params.models import ModelParams, StemParams
+from rnnflow.params.models import AnyStemParams, ModelParams
 from rnnflow.runtime.errors import InputError
-
-Valid = Int64[Tensor, " batch"] | None
-"""Valid steps of each sequence, or none where every sequence fills the tensor."""
 
 
 class SequenceClassifier(nn.Module):
@@ -39,7 +36,7 @@ class SequenceClassifier(nn.Module):
         self.preparation = Preparation(params, num_features)
         size = self.preparation.num_outputs
         self.stem = Stem(params.stem, size) if params.stem else None
-        size = params.stem.channels if params.stem else size
+        size = params.stem.output_size if params.stem else size
         self.layers = nn.ModuleList()
         for _ in range(params.num_layers):
             self.layers.append(RecurrentLayer(params.cell, size, params.hidden_size, params.bidirectional))
@@ -70,8 +67,10 @@ class SequenceClassifier(nn.Module):
         self,
         prepared: Float[Tensor, "batch time feature"],
         lengths: Valid,
-        step_mask: Float[Tensor, "layer batch time output"] | None = None,
+        step_mask: Float[Tensor, "layer batch step output"] | None = None,
         head_mask: Float[Tensor, "batch pooled"] | None = None,
+        *,
+        is_training: bool = False,
     ) -> Float[Tensor, "batch class"]:
         """Return the logits of prepared sequences.
 
@@ -80,13 +79,18 @@ class SequenceClassifier(nn.Module):
             lengths: valid steps of each.
             step_mask: dropout, as factors of what each layer after the first reads.
             head_mask: dropout, as factors of what the head reads.
+            is_training: whether the norms of a stem go by this batch, and follow it.
         """
-        outputs = self.stem(prepared, lengths) if self.stem else prepared
+        outputs, skip = prepared, None
+        if self.stem:
+            outputs, lengths, skip = self.stem(prepared, lengths, is_training)
         for index, layer in enumerate(self.layers):
             if index and step_mask is not None:
                 outputs = outputs * step_mask[index - 1]
             outputs, final = layer(outputs, lengths)
         pooled = final if self.params.pooling == "last" else pool(outputs, lengths, self.params.pooling)
+        if skip is not None:
+            pooled = torch.cat([pooled, skip], dim=1)
         logits: Tensor = self.head(pooled if head_mask is None else pooled * head_mask)
         return logits
 
@@ -135,26 +139,26 @@ def load(path: Path) -> tuple[SequenceClassifier, checkpoint.Description]:
 
 
 class Stem(nn.Module):
-    """Convolutions over time, each followed by a ReLU. They see zeros before and after the sequence."""
+    """The parameters of a stem, by the names and in the order that its file gives them."""
 
-    def __init__(self, params: StemParams, num_features: int) -> None:
+    def __init__(self, params: AnyStemParams, num_inputs: int) -> None:
         super().__init__()
-        sizes = [num_features, *[params.channels] * params.num_layers]
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(before, after, params.kernel_size, padding=params.kernel_size // 2)
-            for before, after in pairwise(sizes)
-        )
+        self.stem = stems.create(params, num_inputs)
+        for path, shape in self.stem.shapes().items():
+            *folders, name = path.split(".")
+            module: nn.Module = self
+            for folder in folders:
+                if folder not in module._modules:
+                    module.add_module(folder, nn.Module())
+                module = module.get_submodule(folder)
+            weight = nn.Parameter(torch.empty(shape), requires_grad=not is_statistic(path))
+            module.register_parameter(name, weight)
 
     def forward(
-        self, prepared: Float[Tensor, "batch time feature"], lengths: Valid
-    ) -> Float[Tensor, "batch time channel"]:
-        outputs = prepared.transpose(1, 2)
-        padding = None if lengths is None else ~valid_steps(lengths, prepared).transpose(1, 2)
-        for convolution in self.convolutions:
-            if padding is not None:
-                outputs = outputs.masked_fill(padding, 0.0)
-            outputs = convolution(outputs).relu()
-        return outputs.transpose(1, 2)
+        self, prepared: Float[Tensor, "batch time feature"], lengths: Valid, is_training: bool
+    ) -> tuple[Float[Tensor, "batch step channel"], Valid, Float[Tensor, "batch skip"] | None]:
+        """Return what the layers read, its lengths, and what the head reads beside the layers, if anything."""
+        return self.stem.run(prepared, lengths, dict(self.named_parameters()), is_training)
 
 
 class RecurrentLayer(nn.Module):
@@ -216,32 +220,3 @@ class Direction(nn.Module):
         with torch.autocast(device, enabled=False):
             outputs, final = self.cell.run(inputs.to(dtype), converted, self.training)
         return outputs.float(), final.float()
-
-
-def reverse(inputs: Float[Tensor, "batch time feature"], lengths: Valid) -> Float[Tensor, "batch time feature"]:
-    """Return each sequence with its valid steps in reverse order; the padding stays where it is."""
-    if lengths is None:
-        return inputs.flip(1)
-    steps = torch.arange(inputs.shape[1], device=inputs.device)
-    source = lengths[:, None] - 1 - steps
-    source = torch.where(source < 0, steps, source)
-    return inputs.gather(1, source[:, :, None].expand(-1, -1, inputs.shape[2]))
-
-
-def pool(outputs: Float[Tensor, "batch time feature"], lengths: Valid, pooling: str) -> Float[Tensor, "batch pooled"]:
-    """Return the mean, the maximum or both over the valid steps."""
-    parts = []
-    padding = None if lengths is None else ~valid_steps(lengths, outputs)
-    if "mean" in pooling:
-        summed = outputs.sum(1) if padding is None else outputs.masked_fill(padding, 0.0).sum(1)
-        parts.append(summed / (outputs.shape[1] if lengths is None else lengths[:, None]))
-    if "max" in pooling:
-        parts.append((outputs if padding is None else outputs.masked_fill(padding, -torch.inf)).amax(1))
-    return torch.cat(parts, dim=1)
-
-
-def valid_steps(
-    lengths: Int64[Tensor, " batch"], inputs: Float[Tensor, "batch time feature"]
-) -> Bool[Tensor, "batch time 1"]:
-    """Return where `inputs` holds a step of its sequence and not padding."""
-    return (torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None])[:, :, None]

@@ -5,13 +5,13 @@ All of them lie one after another in one flat vector. Engines, checkpoints and e
 
 import math
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from rnnflow.classifier import cells
+from rnnflow.classifier import cells, stems
 from rnnflow.classifier.preparation import Preparation
+from rnnflow.classifier.stems.interface import STATISTICS
 from rnnflow.params.models import ModelParams
 
 Shapes = dict[str, tuple[int, ...]]
@@ -29,10 +29,8 @@ def shapes(params: ModelParams, num_features: int, num_classes: int) -> Shapes:
     found: Shapes = {}
     size = Preparation(params, num_features).num_outputs
     if params.stem:
-        for index, (before, after) in enumerate(pairwise([size, *[params.stem.channels] * params.stem.num_layers])):
-            found[f"stem.convolutions.{index}.weight"] = (after, before, params.stem.kernel_size)
-            found[f"stem.convolutions.{index}.bias"] = (after,)
-        size = params.stem.channels
+        found |= {f"stem.{name}": shape for name, shape in stems.create(params.stem, size).shapes().items()}
+        size = params.stem.output_size
     cell = cells.load(params.cell)
     for prefix in _prefixes(params):
         input_size = size if prefix.startswith("layers.0.") else params.output_size
@@ -50,10 +48,18 @@ def count(found: Shapes) -> int:
 
 def multiply_adds(params: ModelParams, num_features: int, num_classes: int, num_steps: int) -> int:
     """Return how many multiplications and additions one sequence of `num_steps` takes: those of the weights."""
-    steps = -(-num_steps // params.downsampling)
-    found = {name: math.prod(shape) for name, shape in shapes(params, num_features, num_classes).items()}
-    weights = {name: size for name, size in found.items() if ".weight" in name}
-    return sum(size * (1 if name.startswith("head.") else steps) for name, size in weights.items())
+    prepared = -(-num_steps // params.downsampling)
+    stem = stems.create(params.stem, Preparation(params, num_features).num_outputs) if params.stem else None
+
+    def steps(name: str) -> int:
+        if name.startswith("head."):
+            return 1
+        if stem and name.startswith("stem."):
+            return -(-prepared // stem.num_averaged(name.removeprefix("stem.")))
+        return params.num_layer_steps(prepared)
+
+    found = shapes(params, num_features, num_classes)
+    return sum(math.prod(shape) * steps(name) for name, shape in found.items() if ".weight" in name)
 
 
 def views(flat: Float32[np.ndarray, " parameter"], found: Shapes) -> dict[str, Float32[np.ndarray, "..."]]:
@@ -84,10 +90,21 @@ def initial(
         by_hidden_size = cell.drawn_by_hidden_size and name.startswith("layers.")
         bound = 1 / math.sqrt(params.hidden_size if by_hidden_size else num_inputs)
         value[...] = rng.uniform(-bound, bound, value.shape)
+    if params.stem:
+        stems.create(params.stem, num_features).set_initial(_within("stem.", values))
     for prefix in _prefixes(params):
-        weights = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-        cell.set_biases(weights, rng, params.max_dependency)
+        cell.set_biases(_within(prefix, values), rng, params.max_dependency)
     return flat
+
+
+def is_statistic(name: str) -> bool:
+    """Whether a parameter is no weight but a figure of what was seen in training; it has no gradient and does not decay."""
+    return name.endswith(STATISTICS)
+
+
+def _within(prefix: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the parameters whose names begin so, by what follows."""
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 def _prefixes(params: ModelParams) -> Iterator[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
-from rnnflow.params.models import ModelParams
+from rnnflow.params.models import ModelParams, Scaling
 
 Lengths = Int64[np.ndarray, " batch"] | None
 """Valid steps of each sequence, or none where every sequence fills the array."""
@@ -36,8 +36,9 @@ class Preparation:
     def __init__(self, params: ModelParams, num_features: int) -> None:
         self.params = params
         self.num_features = num_features
-        self.part_size = 2 * num_features if params.differences else num_features
-        self.num_scaled = self.part_size * len(params.scalings)
+        sizes = [2 * num_features if params.differentiates(kind) else num_features for kind in params.scalings]
+        self._ends = np.cumsum(sizes)
+        self.num_scaled = sum(sizes)
         self.num_outputs = self.num_scaled + (num_features if params.missing == "mask" else 0)
         self.mean = np.zeros(self.num_scaled, np.float32)
         """For each kind of scaling: of the features, and after them of their differences."""
@@ -69,12 +70,12 @@ class Preparation:
         kind = self.params.scalings[index]
         if kind == "sequence":
             minimum, size = value_range(sequences, lengths)
-            scaled, lengths = self.derive(sequences - minimum, lengths)
-            scaled /= np.tile(size, self.part_size // self.num_features)
+            scaled, lengths = self.derive(sequences - minimum, lengths, kind)
+            scaled /= np.tile(size, scaled.shape[2] // self.num_features)
         else:
             mean = self.mean[self.part(index)]
             values = self.compressed(sequences) if kind == "compressed" else sequences
-            scaled, lengths = self.derive(values - mean[: self.num_features], lengths)
+            scaled, lengths = self.derive(values - mean[: self.num_features], lengths, kind)
             scaled[:, :, self.num_features :] -= mean[self.num_features :]
             scaled *= self.inverse_deviation[self.part(index)]
         missing = np.isnan(scaled)
@@ -96,7 +97,7 @@ class Preparation:
 
     def part(self, index: int) -> slice:
         """Return where the features of a kind of scaling stand among all that are scaled."""
-        return slice(index * self.part_size, (index + 1) * self.part_size)
+        return slice(int(self._ends[index - 1]) if index else 0, int(self._ends[index]))
 
     def compressed(self, values: Float[np.ndarray, "... feature"]) -> Float[np.ndarray, "... feature"]:
         """Return values that grow as their logarithm far from the median, and linearly near it."""
@@ -124,18 +125,18 @@ class Preparation:
     @property
     def derives(self) -> bool:
         """Whether the features to be scaled are others than the raw ones."""
-        return self.params.missing == "forward_fill" or self.params.downsampling > 1 or self.params.differences
+        return self.params.missing == "forward_fill" or self.params.downsampling > 1 or bool(self.params.differences)
 
     def derive(
-        self, sequences: Float[np.ndarray, "batch time feature"], lengths: Lengths
-    ) -> tuple[Float[np.ndarray, "batch step scaled"], Lengths]:
-        """Return the features to be scaled, NaN where they are missing and anything in the padding."""
+        self, sequences: Float[np.ndarray, "batch time feature"], lengths: Lengths, kind: Scaling
+    ) -> tuple[Float[np.ndarray, "batch step part"], Lengths]:
+        """Return the features for one kind of scaling, NaN where they are missing and anything in the padding."""
         if self.params.missing == "forward_fill":
             sequences = forward_filled(sequences)
         if self.params.downsampling > 1:
             sequences = block_means(sequences, lengths, self.params.downsampling)
             lengths = None if lengths is None else self.num_steps(lengths)
-        if self.params.differences:
+        if self.params.differentiates(kind):
             changes = np.zeros_like(sequences)
             with np.errstate(invalid="ignore"):  # of infinite padding
                 np.subtract(sequences[:, 1:], sequences[:, :-1], out=changes[:, 1:])

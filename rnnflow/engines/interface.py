@@ -28,7 +28,7 @@ class Batch:
     labels: Int64[np.ndarray, " batch"]
     total_weight: float
     """What the sum of the losses is divided by: the classes' weights, summed over the labels."""
-    step_mask: Float32[np.ndarray, "layer batch time output"] | None = None
+    step_mask: Float32[np.ndarray, "layer batch step output"] | None = None
     """Dropout: factors of what each layer after the first reads."""
     head_mask: Float32[np.ndarray, "batch pooled"] | None = None
     """Dropout: factors of what the head reads."""
@@ -102,7 +102,11 @@ class EngineConfig:
 
     def decaying(self) -> Float32[np.ndarray, " parameter"] | None:
         """Return 1 for each parameter that decays and 0 for the others; none where all decay."""
-        if self.train.decay == "all":
+        shapes = parameters.shapes(self.model, self.num_features, self.num_classes)
+        decays = {
+            name: not parameters.is_statistic(name) and (self.train.decay == "all" or len(shape) > 1)
+            for name, shape in shapes.items()
+        }
+        if all(decays.values()):
             return None
-        shapes = parameters.shapes(self.model, self.num_features, self.num_classes).values()
-        return np.concatenate([np.full(math.prod(shape), len(shape) > 1, np.float32) for shape in shapes])
+        return np.concatenate([np.full(math.prod(shape), decays[name], np.float32) for name, shape in shapes.items()])

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from torch import nn
 
 from rnnflow.classifier.model import RecurrentLayer, SequenceClassifier
 from rnnflow.export.nodes import Nodes
@@ -84,9 +83,10 @@ def _description(model: SequenceClassifier) -> str:
 def _classifier(graph: Nodes, model: SequenceClassifier) -> None:
     """Every node from the inputs to `probabilities`."""
     outputs, lengths = prepare(graph, model.preparation, "sequence", "lengths")
+    skip = ""
     if model.stem:
-        is_valid = graph.valid_steps(outputs, lengths)
-        outputs = _stem(graph, model.stem.convolutions, outputs, is_valid)
+        weights = {name: weight.detach().numpy() for name, weight in model.stem.named_parameters()}
+        outputs, lengths, skip = model.stem.stem.add_to(graph, weights, outputs, lengths)
     outputs = graph.add("Transpose", [outputs], perm=[1, 0, 2])
     final = ""
     lengths_of_cells = graph.add("Cast", [lengths], to=TensorProto.INT32)
@@ -94,25 +94,12 @@ def _classifier(graph: Nodes, model: SequenceClassifier) -> None:
         assert isinstance(layer, RecurrentLayer)
         outputs, final = _recurrent(graph, layer, outputs, lengths_of_cells)
     pooled = _pooling(graph, model.params.pooling, outputs, final, lengths)
+    pooled = graph.add("Concat", [pooled, skip], axis=1) if skip else pooled
     logits = graph.add("Gemm", [pooled, graph.constant(model.head.weight), graph.constant(model.head.bias)], transB=1)
     if model.params.missing == "refuse":
         is_refused = refused(graph, "sequence", "lengths")
         logits = graph.add("Where", [is_refused, graph.constant(np.nan), logits])
     graph.add("Softmax", [logits], output="probabilities", axis=1)
-
-
-def _stem(graph: Nodes, convolutions: nn.ModuleList, inputs: str, is_valid: str) -> str:
-    is_valid = graph.add("Transpose", [is_valid], perm=[0, 2, 1])
-    zero = graph.constant(0.0)
-    outputs = graph.add("Transpose", [inputs], perm=[0, 2, 1])
-    for convolution in convolutions:
-        assert isinstance(convolution, nn.Conv1d)
-        assert convolution.bias is not None
-        half = convolution.kernel_size[0] // 2
-        masked = graph.add("Where", [is_valid, outputs, zero])
-        weights = [graph.constant(convolution.weight), graph.constant(convolution.bias)]
-        outputs = graph.add("Relu", [graph.add("Conv", [masked, *weights], pads=[half, half])])
-    return graph.add("Transpose", [outputs], perm=[0, 2, 1])
 
 
 def _recurrent(graph: Nodes, layer: RecurrentLayer, inputs: str, lengths: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ def _part(graph: Nodes, preparation: Preparation, index: int, sequence: str, len
     """The features of one kind of scaling; the values they come from, NaN where they are missing; the lengths."""
     params, num_features = preparation.params, preparation.num_features
     kind, part, size = params.scalings[index], preparation.part(index), ""
-    means = np.split(preparation.mean[part], preparation.part_size // num_features)
+    means = preparation.mean[part].reshape(-1, num_features)
     if kind == "sequence":
         offset, size = _value_range(graph, sequence, lengths)
     else:
@@ -34,7 +34,7 @@ def _part(graph: Nodes, preparation: Preparation, index: int, sequence: str, len
     if params.downsampling > 1:
         values, lengths = _block_means(graph, values, lengths, params.downsampling, num_features)
     derived = values
-    if params.differences:
+    if params.differentiates(kind):
         changes = _differences(graph, values)
         changes = changes if size else graph.add("Sub", [changes, graph.constant(means[1])])
         size = graph.add("Concat", [size, size], axis=2) if size else ""

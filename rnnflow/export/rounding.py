@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float32, Float64, Int64
 
 from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.classifier.parameters import is_statistic
 from rnnflow.serving.predictor import Predictor
 
 Measured = tuple[
@@ -106,8 +107,8 @@ def _log_probabilities(
 def _perturbed(exact: SequenceClassifier, rng: np.random.Generator) -> SequenceClassifier:
     """Return a copy whose weights are off by what the sums over them lose, its biases by what a gate's curve does."""
     other = copy.deepcopy(exact)
-    for weights in other.parameters():
-        is_bias = weights.dim() == 1
+    for name, weights in other.named_parameters():
+        is_bias = weights.dim() == 1 and not is_statistic(name)
         share, least = (1.0, 4.0) if is_bias else (weights[0].numel() ** 0.5, 0.0)
         size = NUM_ROUNDINGS * EPSILON * (share * weights.abs() + least)
         weights.add_(size * torch.from_numpy(rng.standard_normal(weights.shape)))

@@ -1,4 +1,8 @@
-"""Section `evaluate`: how the metrics on the test split are computed."""
+"""Section `evaluate`: how the metrics are computed."""
+
+from typing import Annotated
+
+from pydantic import Field
 
 from rnnflow.params.section import Count, Section
 
@@ -11,3 +15,6 @@ class EvaluateParams(Section):
     """MiB of the split's values above which they are in a file on disk, mapped into memory."""
     num_calibration_bins: Count = 10
     num_length_slices: Count = 4
+    """By length, and by time where the sequences have one."""
+    num_resamples: Annotated[int, Field(ge=100)] = 1000
+    """Of the bootstrap that the intervals come from; fewer where there are very many sequences."""

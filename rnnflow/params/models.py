@@ -1,10 +1,11 @@
 """Section `models`: what is trained, an entry for each classifier."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from rnnflow.params.section import Count, Probability, Section, load
 from rnnflow.runtime.errors import InputError
@@ -20,10 +21,11 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
 class StemParams(Section):
     """Convolutions over time before the recurrent layers; they keep the number of steps."""
 
+    kind: Literal["convolutions"] = "convolutions"
     channels: Count = 16
     kernel_size: Count = 5
     """Time steps, odd."""
-    num_layers: Count = 1
+    num_layers: Annotated[int, Field(ge=1, le=100)] = 1
 
     @model_validator(mode="after")
     def _kernel_has_a_centre(self) -> "StemParams":
@@ -31,13 +33,73 @@ class StemParams(Section):
             raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
         return self
 
+    @property
+    def output_size(self) -> int:
+        """Numbers that the first layer reads in a step."""
+        return self.channels
+
+    @property
+    def skip_size(self) -> int:
+        """Numbers that go past the layers to the head."""
+        return 0
+
+    @property
+    def num_averaged(self) -> int:
+        """Steps that become one."""
+        return 1
+
+
+class MultiScaleStemParams(Section):
+    """Convolutions of several sizes side by side, two more, batch norm, and block means between them."""
+
+    kind: Literal["multi_scale"]
+    kernel_sizes: list[Count] = Field(default=[9, 19, 39], min_length=1)
+    """Time steps, odd, of the convolutions that read the inputs."""
+    channels: Count = 8
+    """Of each of them."""
+    output_size: Count = 32
+    """Channels of the two other convolutions, of 9 and 5 steps."""
+    block_sizes: list[Count] = Field(default=[2, 2, 2])
+    """Steps whose mean becomes one step, after each of the three."""
+
+    @model_validator(mode="after")
+    def _has_three_stages_of_odd_kernels(self) -> "MultiScaleStemParams":
+        if even := [size for size in self.kernel_sizes if size % 2 == 0]:
+            raise ValueError(f"kernel_sizes must be odd, got {even[0]}")
+        if len(self.block_sizes) != 3:
+            raise ValueError(f"block_sizes: expected three, one after each stage, got {self.block_sizes}")
+        return self
+
+    @property
+    def skip_size(self) -> int:
+        """Numbers that go past the layers to the head."""
+        return 2 * self.output_size
+
+    @property
+    def num_averaged(self) -> int:
+        """Steps that become one."""
+        return math.prod(self.block_sizes)
+
+
+def _stem_tag(stem: object) -> str | None:
+    kind = stem.get("kind", "convolutions") if isinstance(stem, dict) else getattr(stem, "kind", "convolutions")
+    return f"[{kind}]" if kind in ("convolutions", "multi_scale") else None
+
+
+AnyStemParams = Annotated[
+    Annotated[StemParams, Tag("[convolutions]")] | Annotated[MultiScaleStemParams, Tag("[multi_scale]")],
+    Discriminator(
+        _stem_tag, custom_error_type="stem", custom_error_message="expected kind 'convolutions' or 'multi_scale'"
+    ),
+]
+
 
 class ModelParams(Section):
     """An entry of `models`: the architecture of one classifier."""
 
     cell: Cell
     hidden_size: Annotated[int, Field(ge=1, le=65536)] = 32
-    num_layers: Count = 1
+    num_layers: Annotated[int, Field(ge=1, le=100)] = 1
     bidirectional: bool = False
     dropout: Probability = 0.0
     """Between recurrent layers and before the head."""
@@ -51,9 +113,9 @@ class ModelParams(Section):
     """What a missing value (NaN) becomes: the mean, the last known value, the mean and an indicator feature, an error."""
     downsampling: Count = 1
     """Steps whose mean becomes one step."""
-    differences: bool = False
-    """Whether each feature's change since the last step is a feature too."""
-    stem: StemParams | None = None
+    differences: bool | list[Scaling] = False
+    """Whether each feature's change since the last step is a feature too; or the kinds of scaling for which it is."""
+    stem: AnyStemParams | None = None
     max_dependency: Annotated[int, Field(ge=3)] | None = None
     """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM, GRU and minGRU."""
 
@@ -61,6 +123,10 @@ class ModelParams(Section):
     def scalings(self) -> tuple[Scaling, ...]:
         """The kinds of scaling, whose features stand side by side in this order."""
         return tuple(self.scaling) if isinstance(self.scaling, list) else (self.scaling,)
+
+    def differentiates(self, kind: Scaling) -> bool:
+        """Whether changes from step to step are features, scaled in this way."""
+        return kind in self.differences if isinstance(self.differences, list) else self.differences
 
     @property
     def output_size(self) -> int:
@@ -70,7 +136,12 @@ class ModelParams(Section):
     @property
     def pooled_size(self) -> int:
         """Numbers that the head reads."""
-        return self.output_size * (2 if self.pooling == "mean_max" else 1)
+        skip_size = self.stem.skip_size if self.stem else 0
+        return self.output_size * (2 if self.pooling == "mean_max" else 1) + skip_size
+
+    def num_layer_steps(self, num_prepared: int) -> int:
+        """Return how many steps the layers read of so many prepared ones."""
+        return -(-num_prepared // self.stem.num_averaged) if self.stem else num_prepared
 
     @field_validator("scaling", mode="before")
     @classmethod
@@ -84,6 +155,21 @@ class ModelParams(Section):
         if len(kinds) > 1 and "none" in kinds:
             raise ValueError(f"'none' cannot be combined, got {scaling!r}")
         return scaling
+
+    @field_validator("differences", mode="before")
+    @classmethod
+    def _differences_are_known(cls, differences: object) -> object:
+        kinds = differences if isinstance(differences, list) else []
+        if not isinstance(differences, bool) and (not kinds or any(kind not in get_args(Scaling) for kind in kinds)):
+            raise ValueError(f"expected true, false, or a list of kinds of scaling, got {differences!r}")
+        return differences
+
+    @model_validator(mode="after")
+    def _differences_are_scaled(self) -> "ModelParams":
+        for kind in self.differences if isinstance(self.differences, list) else ():
+            if kind not in self.scalings:
+                raise ValueError(f"differences: {kind!r} is not among the kinds of scaling, {', '.join(self.scalings)}")
+        return self
 
     @model_validator(mode="after")
     def _chrono_needs_gates(self) -> "ModelParams":

@@ -90,14 +90,14 @@ class BatchLoader:
 
     def _dropout_masks(
         self, batch_size: int, num_steps: int
-    ) -> tuple[Float32[np.ndarray, "layer batch time output"] | None, Float32[np.ndarray, "batch pooled"] | None]:
+    ) -> tuple[Float32[np.ndarray, "layer batch step output"] | None, Float32[np.ndarray, "batch pooled"] | None]:
         """Return the masks between the layers and before the head, or none without dropout."""
         model = self.model
         if not model.dropout:
             return None, None
         step_mask = None
         if model.num_layers > 1:
-            between = (model.num_layers - 1, batch_size, num_steps, model.output_size)
+            between = (model.num_layers - 1, batch_size, model.num_layer_steps(num_steps), model.output_size)
             step_mask = dropout_mask(between, model.dropout, self.rng)
         return step_mask, dropout_mask((batch_size, model.pooled_size), model.dropout, self.rng)
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 from rnnflow.classifier.preparation import Preparation, PreparedSequences, valid_steps
+from rnnflow.params.models import Scaling
 from rnnflow.sequences import buffers
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.sequences.padding import lengths_of, pad
@@ -30,7 +31,7 @@ def fit(preparation: Preparation, train: SequenceDataset) -> None:
     for index, kind in enumerate(preparation.params.scalings):
         if kind in ("global", "compressed"):
             part = preparation.part(index)
-            mean, std = _moments(partial(_chunks, preparation, train, kind == "compressed"), preparation.part_size)
+            mean, std = _moments(partial(_chunks, preparation, train, kind), part.stop - part.start)
             preparation.mean[part] = mean
             preparation.inverse_deviation[part] = 1 / np.where(std > 0, std, 1)
 
@@ -110,18 +111,18 @@ def prepare_split(
 
 
 def _chunks(
-    preparation: Preparation, train: SequenceDataset, is_compressed: bool
+    preparation: Preparation, train: SequenceDataset, kind: Scaling
 ) -> Iterator[Float[np.ndarray, "steps part"]]:
     """Yield every valid step of a split once, with the features that a kind of scaling scales."""
     if not preparation.derives:
         for steps in _steps(train):
             values = train.values[steps]
-            yield preparation.compressed(values.astype(np.float64)) if is_compressed else values
+            yield preparation.compressed(values.astype(np.float64)) if kind == "compressed" else values
         return
     for rows in _rows(train):
         sequences = pad(train.values, train.offsets, rows).astype(np.float64)
-        sequences = preparation.compressed(sequences) if is_compressed else sequences
-        derived, num_steps = preparation.derive(sequences, lengths_of(rows, train.offsets))
+        sequences = preparation.compressed(sequences) if kind == "compressed" else sequences
+        derived, num_steps = preparation.derive(sequences, lengths_of(rows, train.offsets), kind)
         assert num_steps is not None
         yield derived[valid_steps(num_steps, derived.shape[1])[:, :, 0]]
 

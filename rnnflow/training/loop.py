@@ -18,8 +18,8 @@ from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import processes
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.dataset import SequenceDataset, refuse_missing
-from rnnflow.training import fit_preparation
+from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.training import fit_preparation, refusals
 from rnnflow.training.batching import BatchLoader, class_weights
 from rnnflow.training.schedule import one_cycle
 
@@ -47,7 +47,7 @@ class Training:
         last_epoch, last_step: stop after this epoch, or step, of the schedule; by default the last one.
 
     Raises:
-        InputError: a value is missing and the model refuses such data; the engine is not there or lacks something.
+        InputError: data, model and recipe do not go together (`refusals.py`); the engine is not there or lacks something.
     """
 
     def __init__(
@@ -60,10 +60,7 @@ class Training:
         last_epoch: int | None = None,
         last_step: int | None = None,
     ) -> None:
-        if model_params.missing == "refuse":
-            refuse_missing(train, "train")
-            if validation is not None:
-                refuse_missing(validation, "validation")
+        refusals.refuse(train, validation, model_params, train_params)
         self.params = train_params
         self.validation = validation
         self.patience = None if validation is None else train_params.early_stopping_patience

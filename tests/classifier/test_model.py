@@ -12,7 +12,9 @@ from jaxtyping import TypeCheckError
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnflow.classifier.model import Direction, RecurrentLayer, SequenceClassifier, load, pool, restored, reverse
+from rnnflow.classifier.masking import pool, reverse
+from rnnflow.classifier.model import Direction, RecurrentLayer, SequenceClassifier, load, restored
+from rnnflow.classifier.parameters import is_statistic
 from rnnflow.params.models import Cell, ModelParams, Pooling, StemParams
 from rnnflow.runtime.errors import InputError
 from tests import toys
@@ -66,7 +68,7 @@ def test_padding_never_changes_a_gradient(params: ModelParams, lengths: list[int
     sequences = toys.random_sequences(lengths, missing=0.0 if params.missing == "refuse" else 0.1)
     array, valid = toys.padded(sequences, max(lengths) + 1, garbage)
 
-    parameters = list(model.parameters())
+    parameters = [weights for weights in model.parameters() if weights.requires_grad]
 
     def gradient(logits: Tensor) -> Tensor:
         return torch.cat([part.reshape(-1) for part in torch.autograd.grad(logits.square().sum(), parameters)])
@@ -218,7 +220,7 @@ def test_a_classifier_is_restored_from_its_arrays(params: ModelParams, num_featu
     model = toys.random_classifier(params, num_features, num_classes)
     again = restored(toys.arrays(model), params, num_features, num_classes)
     assert not again.training
-    assert all(parameter.requires_grad for parameter in again.parameters())
+    assert all(weight.requires_grad != is_statistic(name) for name, weight in again.named_parameters())
     before, after = toys.arrays(model), toys.arrays(again)
     assert list(before) == list(after)
     for name, array in before.items():

@@ -57,10 +57,17 @@ def test_onnx_answers_as_pytorch_does(
 
 @pytest.mark.parametrize(
     ("missing", "scaling", "downsampling", "differences"),
-    [*product(toys.MISSING, [*toys.SCALINGS, toys.SCALING_LISTS[1]], [1, 3], [False, True])],
+    [
+        *product(toys.MISSING, [*toys.SCALINGS, toys.SCALING_LISTS[1]], [1, 3], [False, True]),
+        *product(toys.MISSING, [["compressed", "sequence"]], [1, 3], [["compressed"], ["sequence"]]),
+    ],
 )
 def test_onnx_prepares_as_pytorch_does(
-    tmp_path: Path, missing: Missing, scaling: Scaling | list[Scaling], downsampling: int, differences: bool
+    tmp_path: Path,
+    missing: Missing,
+    scaling: Scaling | list[Scaling],
+    downsampling: int,
+    differences: bool | list[Scaling],
 ) -> None:
     params = ModelParams(
         cell="gru",

@@ -36,7 +36,7 @@ def test_a_second_repro_runs_nothing_and_imports_neither_torch_nor_prefect(finis
 @pytest.mark.parametrize(
     ("changed", "stages"),
     [
-        ("rnnflow/evaluation/metrics.py", {"evaluate", "compare"}),
+        ("rnnflow/evaluation/metrics/brier.py", {"evaluate", "compare"}),
         ("rnnflow/generation/sources/csv_files.py", {"generate"}),
         ("rnnflow/export/graph.py", {"export"}),
         ("rnnflow/training/loop.py", {"train"}),
@@ -64,7 +64,9 @@ def test_every_model_has_its_files_and_they_say_where_they_came_from(finished: C
         assert md5["weights"] == outs[f"models/{name}/checkpoint.safetensors"]
         assert md5["train"] == deps["data/sequences/train"]
         assert md5["validation"] == deps["data/sequences/validation"]
-        assert predictor.metadata["metrics"] == json.loads(finished.read(f"reports/{name}/evaluation/metrics.json"))
+        assert predictor.metadata["metrics"] == json.loads(
+            finished.read(f"reports/models/{name}/evaluation/metrics.json")
+        )
 
 
 def test_describe_finds_the_revision(finished: Clone) -> None:
@@ -75,12 +77,12 @@ def test_describe_finds_the_revision(finished: Clone) -> None:
 def test_metrics_and_plots_are_shown(finished: Clone, tmp_path: Path) -> None:
     metrics = json.loads(finished.run("dvc", "metrics", "show", "--json"))[""]["data"]
     for name in MODELS:
-        figures = metrics[f"reports/{name}/evaluation/metrics.json"]["data"]
+        figures = metrics[f"reports/models/{name}/evaluation/metrics.json"]["data"]
         assert 0.4 < figures["accuracy_low"] < figures["accuracy"] < figures["accuracy_high"] <= 1
     page = tmp_path / "plots"
     finished.run("dvc", "plots", "show", "--out", str(page))
     html = (page / "index.html").read_text()
-    for title in ("confusion on the test split", "calibration on the test split", "accuracy.tsv", "loss.tsv"):
+    for title in ("confusion.csv", "calibration_error.csv", "roc_auc.csv", "accuracy.tsv", "loss.tsv"):
         assert title in html
     assert "<DVC_METRIC" not in html
 

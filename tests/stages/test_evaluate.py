@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -41,14 +41,19 @@ def test_it_writes_metrics_and_tables_that_agree(folder: Path, cell: Cell, capsy
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["num_sequences"] == 6
     assert metrics["baseline_accuracy"] == pytest.approx(2 / 6, abs=1e-6)  # 'down' led the train split
-    confusion = rows(output / "confusion.csv")
+    confusion = rows(output / "matrices" / "confusion.csv")
     right = sum(int(row["count"]) for row in confusion if row["actual"] == row["predicted"])
     assert sum(int(row["count"]) for row in confusion) == 6
     assert metrics["accuracy"] == pytest.approx(right / 6, abs=1e-6)
-    assert [row["class"] for row in rows(output / "classes.csv")] == list(toys.CLASSES)
-    for table in ("calibration.csv", "lengths.csv"):
-        assert sum(int(row["count"]) for row in rows(output / table)) == 6
-    assert len(rows(output / "lengths.csv")) == 2
+    intervals = {(row["metric"], row["class"]): row for row in rows(output / "tables" / "intervals.csv")}
+    assert {name for name, of_class in intervals if not of_class} <= set(metrics)
+    assert {of_class for name, of_class in intervals if name == "macro_f1"} == {"", *toys.CLASSES}
+    assert float(intervals["accuracy", ""]["low"]) == metrics["accuracy_low"]
+    slices = rows(output / "tables" / "slices.csv")
+    assert sum(int(row["count"]) for row in slices if row["by"] == "length") == 6
+    assert len([row for row in slices if row["by"] == "length"]) == 2
+    curves = {path.stem for path in (output / "curves").iterdir()}
+    assert curves == {"accuracy_by_length", "aurc", "average_precision", "calibration_error", "roc_auc"}
     assert f"toy: accuracy {metrics['accuracy']:.4f}" in capsys.readouterr().out
 
 

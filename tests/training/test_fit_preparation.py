@@ -52,7 +52,7 @@ def test_the_train_split_it_was_fitted_to_has_mean_0_and_deviation_1_once_prepar
     unscaled = Preparation(ModelParams.model_validate({"cell": "gru"} | params), 2)
     parts = []
     for start, end in zip(train.offsets[:-1], train.offsets[1:], strict=True):
-        derived, _ = unscaled.derive(train.values[None, start:end].astype(np.float64), None)
+        derived, _ = unscaled.derive(train.values[None, start:end].astype(np.float64), None, "global")
         parts.append(derived[0])
     values = np.concatenate(parts)
     for feature, column in enumerate(values.T):

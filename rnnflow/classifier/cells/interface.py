@@ -24,6 +24,12 @@ class Graph(Protocol):
     def constant(self, value: np.ndarray | float | list[int]) -> str:
         """Store a constant and return its name; a float becomes float32, a list int64."""
 
+    def number(self, values: str) -> str:
+        """Return `values`, flags or integers, as float32."""
+
+    def num_steps(self, values: str) -> str:
+        """Return the length of the axis time of `values` (batch, time, feature): int64 (1)."""
+
     def valid_steps(self, values: str, lengths: str) -> str:
         """Return where `values` (batch, time, feature) holds a step of its sequence: bool (batch, time, 1)."""
 

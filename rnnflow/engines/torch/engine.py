@@ -140,11 +140,11 @@ class TorchEngine:
         labels: Int[Tensor, " batch"],
         total_weight: Float[Tensor, ""],
         lengths: Int[Tensor, " batch"] | None = None,
-        step_mask: Float[Tensor, "layer batch time output"] | None = None,
+        step_mask: Float[Tensor, "layer batch step output"] | None = None,
         head_mask: Float[Tensor, "batch pooled"] | None = None,
     ) -> Float[Tensor, ""]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            logits = self.model.classify(inputs, lengths, step_mask, head_mask)
+            logits = self.model.classify(inputs, lengths, step_mask, head_mask, is_training=True)
         loss = functional.cross_entropy(
             logits.float(), labels, self.class_weights, label_smoothing=self.recipe.label_smoothing, reduction="sum"
         )

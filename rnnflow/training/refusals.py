@@ -1,0 +1,49 @@
+"""What a training refuses before it begins, because data, model and recipe do not go together."""
+
+import numpy as np
+
+from rnnflow.params.models import ModelParams, MultiScaleStemParams
+from rnnflow.params.train import TrainParams
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.dataset import SequenceDataset, refuse_missing
+
+
+def refuse(train: SequenceDataset, validation: SequenceDataset | None, model: ModelParams, recipe: TrainParams) -> None:
+    """Refuse what cannot be trained.
+
+    Raises:
+        InputError: a value is missing and the model refuses such data; a stem is larger than the sequences, or its norms
+            would have a single step to go by.
+    """
+    if model.missing == "refuse":
+        refuse_missing(train, "train")
+        if validation is not None:
+            refuse_missing(validation, "validation")
+    if isinstance(model.stem, MultiScaleStemParams):
+        _refuse_stem(model.stem, -(-np.diff(train.offsets) // model.downsampling), recipe)
+
+
+def _refuse_stem(stem: MultiScaleStemParams, lengths: np.ndarray, recipe: TrainParams) -> None:
+    """Of sequences with so many steps once they are prepared."""
+    longest, largest = int(lengths.max()), max(stem.kernel_sizes)
+    if largest > 2 * longest - 1:
+        raise InputError(
+            f"models.….stem: kernel_sizes: {largest} steps are more than sequences of at most {longest} steps can fill; "
+            f"expected at most {2 * longest - 1}"
+        )
+    if stem.num_averaged > longest:
+        raise InputError(
+            f"models.….stem: block_sizes {stem.block_sizes} make one step of {stem.num_averaged}, but the longest sequence "
+            f"has {longest}; choose smaller ones"
+        )
+    if recipe.num_processes > 1:
+        raise InputError(
+            f"train.num_processes: {recipe.num_processes}, but the norms of a multi_scale stem need the whole batch; set it to 1"
+        )
+    smallest_batch = len(lengths) % recipe.batch_size or recipe.batch_size
+    fewest = -(-int(lengths.min()) // (stem.block_sizes[0] * stem.block_sizes[1]))
+    if smallest_batch * fewest < 2:
+        raise InputError(
+            f"train.batch_size: {recipe.batch_size} leaves a batch of one sequence, and the shortest one comes down to one "
+            "step, which the norms of a multi_scale stem cannot go by; choose another size, or smaller block_sizes"
+        )
