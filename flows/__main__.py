@@ -78,7 +78,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--update", action="store_true", help="look for new data first")
     parser.add_argument("--pull", action="store_true", help="fetch data and earlier results from DVC's remote first")
     parser.add_argument("--push", action="store_true", help="send data and results to DVC's remote")
-    parser.add_argument("--publish", action="store_true", help="push, and commit new results on a branch auto/…")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--publish", action="store_const", const="branch", help="push, and commit new results on a branch auto/…"
+    )
+    how.add_argument(
+        "--promote",
+        action="store_const",
+        const="promote",
+        dest="publish",
+        help="the same, and promote the challenger if the verdict allows it; isolated",
+    )
     parser.add_argument("--allow-dirty", action="store_true", help="run in a work tree with local changes")
     parser.add_argument("--why", default="by hand", help="for the run's name")
     return parser

@@ -24,9 +24,9 @@ def announce(delivery: str, why: str) -> None:
     Raises:
         InputError: the server does not answer, or nothing on it listens.
     """
-    from prefect.events import Event, Resource
     from prefect.events.schemas.automations import EventTrigger
 
+    from flows.server import events
     from flows.server.connection import connected
 
     with connected() as client:
@@ -39,13 +39,8 @@ def announce(delivery: str, why: str) -> None:
         ]
         if not listening:
             raise InputError(f"no deployment on {client.api_url} listens for {EVENT}; run `make deploy`")
-        event = Event(
-            event=EVENT,
-            resource=Resource({"prefect.resource.id": RESOURCE, "prefect.resource.name": "data/raw"}),
-            payload={"delivery": delivery, "why": why},
-        )
-        # A plain request is answered when the server has the event; Prefect's emit_event leaves that to a thread.
-        client.request("POST", "/events", json=[event.model_dump(mode="json")])
+        resource = {"prefect.resource.id": RESOURCE, "prefect.resource.name": "data/raw"}
+        events.send(client, EVENT, resource, {"delivery": delivery, "why": why})
     print(f"announced: {why} ({', '.join(listening)})")
 
 

@@ -31,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
     # Prefect takes a second to import, which --help and a mistyped option need not wait for.
+    from flows import settings
     from flows.repository.workspace import require_no_password
-    from flows.server import manifest, registration
+    from flows.server import manifest, notifications, registration
     from flows.server.connection import connected
     from flows.server.dead_run_automations import automations
     from flows.server.pools import POOLS
@@ -41,6 +42,7 @@ def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
     own_repository = repository or _own_repository(folder)
     require_no_password(own_repository)
     with connected() as client:
+        told = notifications.automations(client, settings.load().notify)
         for pool in POOLS:
             _say("work pool", pool.name, registration.ensure_pool(client, pool))
         for name, default, given in ((REPOSITORY, own_repository, repository), (BRANCH, DEFAULT_BRANCH, branch)):
@@ -48,8 +50,10 @@ def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
             require_no_password(value)  # it may have been set by hand, or by an older version
             _say("variable", f"{name} = {value}", change)
         names = _deploy_flows(client, folder, deployments)
-        for automation in automations():
+        for automation in (*automations(), *told):
             _say("automation", automation.name, registration.ensure_automation(client, automation))
+        for name in notifications.remove_others(client, told):
+            _say("automation", name, "removed")
         url = str(client.api_url)
     _say_what_next([pool.name for pool in POOLS], names[0], url)
 

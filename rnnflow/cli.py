@@ -118,6 +118,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         arguments.features,
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
         arguments.decimal,
+        arguments.time_format,
     )
     windows = inspection.windows_of(arguments.window, arguments.stride)
     inspection.inspect(_console(), arguments.paths, hints, windows, arguments.reference)
@@ -223,6 +224,7 @@ def _add_inspect(commands: Any) -> None:
     )
     parts.add_argument("--delimiter", metavar="CHARACTER", help=r"of CSV files; \t is a tab")
     parts.add_argument("--decimal", choices=[".", ","], help="decimal separator of CSV files")
+    parts.add_argument("--time-format", metavar="FORMAT", help="of times, such as '%%d.%%m.%%Y %%H:%%M:%%S'")
     command.add_argument(
         "--window", metavar="LENGTH", help="cut recordings into windows of so many steps (100) or seconds (2.5s)"
     )

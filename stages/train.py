@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_input_error():
         model_params = load_model(arguments.params, arguments.name)
         recipe = load_section(arguments.params, TrainParams, "train")
+        processes.check()
         if processes.are_started():
             processes.end_with_the_launcher()
         elif recipe.num_processes > 1:

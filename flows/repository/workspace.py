@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -95,6 +95,12 @@ def isolated(folder: Path, repository: str, revision: str, name: str, ref: str =
         _configure(clone, state / "cache")
         with Dvc(clone, {STATE: str(state)}) as dvc:
             yield Workspace(clone, base, url, dvc, state, True)
+
+
+def on_top_of(workspace: Workspace, commit: str) -> Workspace:
+    """Let a run's own clone start again from another commit; what it has made so far is in DVC's cache."""
+    git(workspace.folder, "checkout", "--quiet", "--force", "--detach", commit)
+    return replace(workspace, base=commit)
 
 
 def state_folder() -> Path:

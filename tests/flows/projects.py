@@ -100,9 +100,13 @@ class Project:
         pairs = [line.split() for line in listed.splitlines()]
         return {name.removeprefix("refs/heads/"): commit for commit, name in pairs}
 
+    def published_commit(self, run: UUID) -> str:
+        """Return the commit that a run has published, or an empty string."""
+        return self.git(f"--git-dir={self.origin}", "log", "--all", "-1", "--format=%H", f"--grep=Flow run {run}")
+
     def published(self, run: UUID, path: str = "dvc.lock") -> str:
         """Return a file of what a run has published."""
-        return self.run("git", f"--git-dir={self.origin}", "show", f"auto/{run}:{path}")
+        return self.run("git", f"--git-dir={self.origin}", "show", f"{self.published_commit(run)}:{path}")
 
     def reproduced(self, revision: str, *stages: str, path: str = "dvc.lock") -> str:
         """Return a file as plain `dvc repro` of these stages makes it of a revision, in a new clone and undisturbed."""

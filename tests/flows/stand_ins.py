@@ -40,7 +40,7 @@ def retrain(
     update: bool = False,
     pull: bool = False,
     push: bool = False,
-    publish: bool = False,
+    publish: str | None = None,
     repository: str = ".",
     why: str = "by hand",
 ) -> State[None]:

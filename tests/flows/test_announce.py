@@ -47,7 +47,7 @@ def test_an_announcement_starts_one_run_that_says_why(
     run = wait_for_run(server, "new data june")
     started.append(run)
     assert not run.auto_scheduled
-    assert run.parameters["publish"] is True  # the deployment's own
+    assert run.parameters["publish"] == "branch"  # the deployment's own
     assert run.state
     assert run.state.is_scheduled()
 

@@ -11,6 +11,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from flows import report
+from flows.results import Results
 from tests.flows.servers import PrefectServer
 
 
@@ -25,7 +26,7 @@ def on_server(server: PrefectServer) -> Iterator[PrefectServer]:
 def add(metrics: dict[str, report.Metrics]) -> None:
     """Add runs to the history, one after another; Prefect wants a flow around an artifact."""
     for run, of_run in metrics.items():
-        report.add_to_history(run, of_run)
+        report.add_to_history(run, of_run, Results(verdict={"challenger": {"name": "gru"}, "verdict": "better"}))
 
 
 def history(server: PrefectServer) -> list[dict[str, Any]]:
@@ -42,8 +43,14 @@ def test_the_history_grows_by_the_models_of_each_run_and_keeps_the_last_ones(on_
     first = {"train@rnn": {"accuracy": 0.5}, "evaluate@rnn": {"log_loss": 0.7}}
     second = {"evaluate@rnn": {"accuracy": 0.6}, "evaluate@gru": {"accuracy": 0.8}}
     add({"first": first, "second": second})
-    rows = [(row["run"], row["model"], row["accuracy"], row["log_loss"]) for row in history(on_server)]
-    assert rows[:3] == [("second", "rnn", 0.6, None), ("second", "gru", 0.8, None), ("first", "rnn", 0.5, 0.7)]
+    rows = [
+        tuple(row[name] for name in ("run", "model", "verdict", "accuracy", "log_loss")) for row in history(on_server)
+    ]
+    assert rows[:3] == [
+        ("second", "rnn", "", 0.6, None),
+        ("second", "gru", "better", 0.8, None),
+        ("first", "rnn", "", 0.5, 0.7),
+    ]
     add({f"run {number}": {"evaluate@rnn": {"accuracy": 0.9}} for number in range(report.MAX_REMEMBERED_RUNS - 1)})
     runs = list(dict.fromkeys(row["run"] for row in history(on_server)))
     assert len(runs) == report.MAX_REMEMBERED_RUNS

@@ -62,9 +62,9 @@ def open_table(
         features = _names_of(location, schema, layout.columns[0])
     form: LongForm | ListForm
     if layout.form == "long":
-        form = LongForm(location, layout, files.time_unit, files.time_since_last_step)
+        form = LongForm(location, layout, files)
     else:
-        form = ListForm(location, layout, len(features), files.time_unit, files.time_since_last_step)
+        form = ListForm(location, layout, len(features), files)
     if files.time_since_last_step:
         features = (*features, TIME_SINCE_LAST_STEP)
     chunks = form.chunks(batches(layout.needed))
@@ -79,7 +79,7 @@ def _open_wide(
 ) -> OpenedFile:
     """Return a table with a column a step as one with a column of sequences."""
     lists = replace(layout, form="sequence", columns=(wide.SEQUENCE,), wide_features=())
-    form = ListForm(location, lists, len(layout.wide_features), files.time_unit, files.time_since_last_step)
+    form = ListForm(location, lists, len(layout.wide_features), files)
     features = layout.wide_features + ((TIME_SINCE_LAST_STEP,) if files.time_since_last_step else ())
     kept = [name for name in lists.needed if name != wide.SEQUENCE]
     num_features = len(layout.wide_features)
