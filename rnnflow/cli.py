@@ -55,7 +55,7 @@ def classify(arguments: argparse.Namespace) -> None:
         )
     sequence = np.array(arguments.values).reshape(-1, num_features)
     (probabilities,) = predictor.probabilities([sequence])
-    print(predictor.classes[probabilities.argmax()])
+    print(predictor.answers(probabilities[None])[0])
     for name, probability in zip(predictor.classes, probabilities, strict=True):
         print(f"  {name}: {probability:.4f}")
 
