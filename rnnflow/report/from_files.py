@@ -8,6 +8,7 @@ import numpy as np
 
 from rnnflow.evaluation import tables
 from rnnflow.evaluation.answers import Answers, groups_and_times
+from rnnflow.evaluation.calibration import Calibration
 from rnnflow.report import page
 from rnnflow.report.results import ModelResults, Results
 from rnnflow.report.worst_errors import worst_errors
@@ -57,6 +58,6 @@ def _evaluate(predictor: Predictor, split: Path, model: ModelResults) -> None:
         raise InputError(f"{model.model}: its probabilities are not numbers; train it again")
     known = loaded.labels, probabilities, predictor.classes, loaded.lengths, *groups_and_times(split)
     answers = Answers(*known)
-    found, _ = tables.write(model.evaluation, answers, NUM_RESAMPLES)
-    majority = int(np.argmax(np.bincount(answers.labels)))
-    write_json(model.evaluation / "metrics.json", tables.figures(found, answers, majority))
+    tables.write(model.evaluation, answers, NUM_RESAMPLES)
+    figures = tables.figures(answers, Calibration(threshold=predictor.threshold))
+    write_json(model.evaluation / "metrics.json", figures)

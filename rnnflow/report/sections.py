@@ -178,7 +178,7 @@ def _ranges(name: str, contents: Mapping[str, Any]) -> Iterator[Mapping[str, Any
 
 def metrics(results: Results) -> list[str]:
     """Return the names of all metrics, those that count most first."""
-    hidden = {"num_sequences", "accuracy_low", "accuracy_high"}
+    hidden = {"num_sequences", "accuracy_low", "accuracy_high", "validation"}
     return [*HEADLINES, *(name for name in results.challenger.metrics if name not in hidden.union(HEADLINES))]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from rnnflow.params import compare, evaluate, export, generate, models, report, train, whole
+from rnnflow.params import compare, evaluate, export, generate, models, report, section, train, whole
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 

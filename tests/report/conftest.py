@@ -43,8 +43,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         toys.write_sequences(folder / split / "part-00000.parquet", SEQUENCES, labels)
     for name in ("good", "poor"):
         work = folder / f"work-{name}"
-        shutil.copytree(folder / "test", work / "test")
+        for split in ("validation", "test"):
+            shutil.copytree(folder / split, work / split)
         evaluate.main(toys.evaluate_arguments(work))
+        for result in ("metrics.json", "calibration.json"):
+            shutil.copy2(work / "evaluation" / result, work / result)
+        export.main(toys.export_arguments(work))
+        shutil.copy2(work / "model.onnx", folder / "models" / name / "model.onnx")
         shutil.copytree(work / "evaluation", folder / "reports/models" / name / "evaluation")
         with TrainingLog(name, folder / "reports/models" / name / "training", 3, "cpu") as log:
             for epoch in range(3):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rnnflow.params.models import ModelParams
 from rnnflow.report import charts, from_files
 from tests import toys
 from tests.report.conftest import SEQUENCES
@@ -39,7 +40,7 @@ def test_the_page_needs_no_network_and_no_script(template: Path) -> None:
 
 def test_names_are_texts_and_not_markup(tmp_path: Path) -> None:
     classes = ("<i>down</i>", "level & flat", "up\"'")
-    model = toys.exported(tmp_path / "work", toys.random_classifier(toys.ModelParams(cell="gru")), classes)
+    model = toys.exported(tmp_path / "work", toys.random_classifier(ModelParams(cell="gru")), classes)
     labels = [classes[index % 3] for index in range(len(SEQUENCES))]
     toys.write_sequences(tmp_path / "split/part-00000.parquet", SEQUENCES, labels)
     from_files.write([model], tmp_path / "split", tmp_path / "page.html")
