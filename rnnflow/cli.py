@@ -85,6 +85,14 @@ def summary(arguments: argparse.Namespace) -> None:
     print("rnnflow describe FILE tells where a model came from, rnnflow predict FILE INPUT OUTPUT uses it.")
 
 
+def report(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow.report import from_files
+
+    from_files.write(arguments.models, arguments.data, arguments.output)
+    print(f"{arguments.output}: open it in any browser")
+
+
 def check(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow.params import whole
@@ -185,6 +193,16 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("summary", help="compare models in one table")
     command.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
     command.set_defaults(run=summary)
+
+    command = commands.add_parser("report", help="show models on labelled sequences, as a page for people")
+    command.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
+    command.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER", help="of a split: Parquet files with labels"
+    )
+    command.add_argument(
+        "--output", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html"
+    )
+    command.set_defaults(run=report)
 
     command = commands.add_parser("check", help="check params.yaml")
     command.add_argument("params", type=Path, nargs="?", default=Path("params.yaml"))
