@@ -70,7 +70,7 @@ def classify(arguments: argparse.Namespace) -> None:
 
     found = probabilities_of_windows(predictor, np.array(arguments.values).reshape(-1, num_features))
     probabilities = found.mean(0)
-    print(predictor.classes[probabilities.argmax()])
+    print(predictor.answers(probabilities[None])[0])
     if len(found) > 1:
         print(f"  mean of {len(found)} windows")
     for name, probability in zip(predictor.classes, probabilities, strict=True):

@@ -191,7 +191,9 @@ def test_each_pool_of_the_settings_is_there_and_runs_stages() -> None:
     pools = {pool.name for pool in POOLS}
     assert set(settings.load().workers.values()) <= pools
     deployments = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
-    assert {entry["name"] for entry in deployments if entry["entrypoint"].startswith("flows/stage.py:")} == pools
+    assert {entry["name"] for entry in deployments if entry["entrypoint"].startswith("flows/stage.py:")} == {
+        "{{ project }}-" + pool for pool in pools
+    }
 
 
 def test_the_settings_name_stages_that_there_are() -> None:

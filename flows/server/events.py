@@ -6,6 +6,8 @@ from typing import Any
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events import Event, Resource
 
+PROJECT = "rnnflow.project"
+"""Label of the events' resources."""
 PROMOTED = "rnnflow.production.promoted"
 WORSE = "rnnflow.verdict.worse"
 

@@ -10,18 +10,15 @@ from prefect.events.actions import CallWebhook, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.exceptions import ObjectNotFound
 
-from flows.server.dead_run_automations import TAG
-from flows.server.events import PROMOTED, WORSE
+from flows.server.events import PROJECT, PROMOTED, WORSE
 from flows.settings import Notify
 from rnnflow.runtime.errors import InputError
 
-NAME = "rnnflow: tell "
-"""How the names of these automations begin."""
 WEBHOOK = "webhook"
 """The one type of block that sends no notification but a request."""
 _MESSAGE = "flow_run.state.message"
 _SAID = "event.payload.said"
-_REQUEST = '{"subject": {{ ("rnnflow: KIND, " ~ flow_run.name)|tojson }}, "text": {{ TEXT|tojson }}, "url": {{ flow_run|ui_url|tojson }}}'
+_REQUEST = '{"subject": {{ ("PROJECT: KIND, " ~ flow_run.name)|tojson }}, "text": {{ TEXT|tojson }}, "url": {{ flow_run|ui_url|tojson }}}'
 
 
 @dataclass(frozen=True)
@@ -41,41 +38,47 @@ class _Kind:
     of: Sequence[Mapping[str, str]] = ()
 
 
-def _ended(state: StateType) -> _Kind:
+def _ended(project: str, state: StateType) -> _Kind:
     """Return what a run of the flow `retrain` looks like that has ended so; its state may have any name."""
-    tag = {"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"}
+    tag = {"prefect.resource.id": f"prefect.tag.{project}", "prefect.resource.role": "tag"}
     flow = {"prefect.resource.name": "retrain", "prefect.resource.role": "flow"}
     return _Kind("prefect.flow-run.*", _MESSAGE, {"prefect.state-type": state.value}, [tag, flow])
 
 
-KINDS = {
-    "failed": _ended(StateType.FAILED),
-    "crashed": _ended(StateType.CRASHED),
-    "worse": _Kind(WORSE, _SAID),
-    "promoted": _Kind(PROMOTED, _SAID),
-}
+def _kinds(project: str) -> dict[str, _Kind]:
+    return {
+        "failed": _ended(project, StateType.FAILED),
+        "crashed": _ended(project, StateType.CRASHED),
+        "worse": _Kind(WORSE, _SAID, {PROJECT: project}),
+        "promoted": _Kind(PROMOTED, _SAID, {PROJECT: project}),
+    }
 
 
-def automations(client: SyncPrefectClient, wanted: Sequence[Notify]) -> list[AutomationCore]:
+def _prefix(project: str) -> str:
+    """Return how the names of these automations begin."""
+    return f"{project}: tell "
+
+
+def automations(client: SyncPrefectClient, project: str, wanted: Sequence[Notify]) -> list[AutomationCore]:
     """Return an automation for each thing that each block is to tell.
 
     Raises:
         InputError: a block is not on the server, or cannot tell anything.
     """
-    return [_automation(entry, kind, _block(client, entry)) for entry in wanted for kind in entry.of]
+    return [_automation(project, entry, kind, _block(client, entry)) for entry in wanted for kind in entry.of]
 
 
-def remove_others(client: SyncPrefectClient, wanted: Sequence[AutomationCore]) -> Iterator[str]:
+def remove_others(client: SyncPrefectClient, project: str, wanted: Sequence[AutomationCore]) -> Iterator[str]:
     """Remove the automations that the settings do not ask for any more, and yield their names."""
     names = {automation.name for automation in wanted}
     for automation in client.read_automations():
-        if automation.name.startswith(NAME) and automation.name not in names:
+        if automation.name.startswith(_prefix(project)) and automation.name not in names:
             client.delete_automation(automation.id)
             yield automation.name
 
 
-def _automation(entry: Notify, name: str, block: BlockDocument) -> AutomationCore:
-    kind = KINDS[name]
+def _automation(project: str, entry: Notify, name: str, block: BlockDocument) -> AutomationCore:
+    kind = _kinds(project)[name]
     trigger = EventTrigger(
         match={"prefect.resource.id": "prefect.flow-run.*", **kind.labels},
         match_related=[dict(labels) for labels in kind.of],
@@ -84,17 +87,20 @@ def _automation(entry: Notify, name: str, block: BlockDocument) -> AutomationCor
         threshold=1,
     )
     action = (
-        CallWebhook(block_document_id=block.id, payload=_REQUEST.replace("KIND", name).replace("TEXT", kind.text))
+        CallWebhook(
+            block_document_id=block.id,
+            payload=_REQUEST.replace("PROJECT", project).replace("KIND", name).replace("TEXT", kind.text),
+        )
         if entry.type == WEBHOOK
         else SendNotification(
             block_document_id=block.id,
-            subject=f"rnnflow: {name}, {{{{ flow_run.name }}}}",
+            subject=f"{project}: {name}, {{{{ flow_run.name }}}}",
             body=f"{{{{ {kind.text} }}}}\n{{{{ flow_run|ui_url }}}}",
         )
     )
     description = "Made by `make deploy` as flows/settings.yaml says."
     return AutomationCore(
-        name=f"{NAME}{entry.block} of {name}", description=description, trigger=trigger, actions=[action]
+        name=f"{_prefix(project)}{entry.block} of {name}", description=description, trigger=trigger, actions=[action]
     )
 
 

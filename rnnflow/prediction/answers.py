@@ -23,7 +23,7 @@ def schema(classes: tuple[str, ...], of_recordings: bool) -> pa.Schema:
 def answered(predictor: Predictor, batch: Batch, columns: pa.Schema) -> pa.Table:
     """Return the answer to each sequence; NaN where the model refuses one that misses values."""
     probabilities = predictor.flat_probabilities(batch.values, batch.offsets)
-    return _table(list(batch.beside.columns), probabilities, predictor.classes, columns)
+    return _table(list(batch.beside.columns), probabilities, predictor, columns)
 
 
 class Recordings:
@@ -32,17 +32,19 @@ class Recordings:
     Its memory grows with the number of recordings, by some hundred bytes each.
 
     Args:
-        classes: of the model.
+        predictor: whose answers they are.
         summing: `mean` of the probabilities; `vote`, the share of windows in which a class is the most probable;
             `max`, the largest probability in any window.
     """
 
-    def __init__(self, classes: tuple[str, ...], summing: Summing) -> None:
-        self.classes = classes
+    def __init__(self, predictor: Predictor, summing: Summing) -> None:
+        self.predictor = predictor
         self.summing = summing
         recording, *steps = OF_RECORDINGS
-        self.schema = pa.schema([recording, pa.field("windows", pa.int64()), *steps, *_answer_fields(classes)])
-        self._names = [f"probability_{name}" for name in classes]
+        self.schema = pa.schema(
+            [recording, pa.field("windows", pa.int64()), *steps, *_answer_fields(predictor.classes)]
+        )
+        self._names = [f"probability_{name}" for name in predictor.classes]
         self._parts: list[pa.Table] = []
         self._num_answers = 0
 
@@ -50,7 +52,7 @@ class Recordings:
         """Take in answers to windows, those of a recording in any order."""
         probabilities = _stacked(answers, self._names)
         if self.summing == "vote":
-            probabilities = np.eye(len(self.classes))[probabilities.argmax(1)]
+            probabilities = np.eye(len(self._names))[probabilities.argmax(1)]
         columns = dict(zip(self._names, probabilities.T, strict=True))
         beside = {name: answers[name] for name in OF_RECORDINGS.names}
         counts = {"windows": np.ones(len(answers), np.int64), "place": self._num_answers + np.arange(len(answers))}
@@ -66,7 +68,7 @@ class Recordings:
             sums = _stacked(whole, self._names)
             probabilities = sums if self.summing == "max" else sums / whole["windows"].to_numpy()[:, None]
             beside = [whole[name] for name in self.schema.names[: len(OF_RECORDINGS) + 1]]
-            yield _table(beside, probabilities.astype(np.float32), self.classes, self.schema)
+            yield _table(beside, probabilities.astype(np.float32), self.predictor, self.schema)
 
     def _grouped(self, answers: pa.Table) -> pa.Table:
         """Return a row a recording, in any order; two such tables, one after the other, can be grouped again."""
@@ -83,10 +85,10 @@ def _stacked(table: pa.Table, names: list[str]) -> Float64[np.ndarray, "row clas
 def _table(
     beside: list[pa.ChunkedArray],
     probabilities: Float32[np.ndarray, "row class"],
-    classes: tuple[str, ...],
+    predictor: Predictor,
     columns: pa.Schema,
 ) -> pa.Table:
-    predictions = pa.array(np.array(classes, dtype=object)[probabilities.argmax(1)], pa.string())
+    predictions = pa.array(predictor.answers(probabilities), pa.string())
     answers = [predictions, *(pa.array(column) for column in probabilities.T)]
     return pa.Table.from_arrays([*beside, *answers], schema=columns)
 

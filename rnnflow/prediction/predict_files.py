@@ -69,7 +69,7 @@ def predict_files(
     reader = Reader(predictor)
     of_recordings = _all_alike(reader, sources, rejects_path is not None)
     columns = answers.schema(predictor.classes, of_recordings)
-    recordings = Recordings(predictor.classes, summing) if summing else None
+    recordings = Recordings(predictor, summing) if summing else None
     run = _Run(reader, columns, rejects_path is not None)
     with ExitStack() as stack:
         shards = stack.enter_context(_shards(Path(target), _needs_shards(sources, target, rejects_path)))

@@ -9,9 +9,10 @@ import onnx
 import pytest
 from ruamel.yaml import YAML
 
-from flows import promote
+from flows import promote, versions
 from rnnflow.evaluation.scoring import ids_of
 from rnnflow.params.models import ModelParams
+from rnnflow.runtime.provenance import file_md5
 from tests import toys
 from tests.flows.promotions import MODEL, at, refused, reproduce, set_models
 from tests.flows.repositories import Repository
@@ -34,6 +35,14 @@ def test_a_first_promotion_is_a_commit_two_tags_and_data_in_the_remotes(
     for ref in ("refs/heads/main", "refs/tags/classifier@v1.0.0", "refs/tags/classifier#production#1"):
         assert ref in remote
     assert project.git("rev-parse", "HEAD") in remote
+
+
+def test_a_new_clone_pulls_the_model_in_production_with_everything_else(project: Repository, tmp_path: Path) -> None:
+    promote.main([])
+    clone = Repository(tmp_path / "clone")
+    project.git("clone", "--quiet", str(project.origin), str(clone.folder))
+    clone.dvc("pull", "--quiet")
+    assert (clone.folder / MODEL).read_bytes() == (project.folder / MODEL).read_bytes()
 
 
 @at("promoted")
@@ -67,6 +76,8 @@ def test_a_rollback_brings_the_exact_bytes_back_and_a_trace_stays(
     shutil.rmtree(project.folder / ".dvc/cache")  # so that they come from the remote
     promote.main(["--rollback", "--why", "it answers too slowly"])
     assert (project.folder / MODEL).read_bytes() == (project.folder / "source/poor.onnx").read_bytes()
+    good = file_md5(project.folder / "source/good.onnx")
+    assert versions.taken_back(project.folder, good) == "v1.1.0"
     assert project.git("status", "--porcelain") == ""
     assert project.git("log", "-1", "--format=%s\n\n%b").split("\n\n") == [
         "Roll production back from v1.1.0 to v1.0.0",
@@ -74,6 +85,7 @@ def test_a_rollback_brings_the_exact_bytes_back_and_a_trace_stays(
     ]
     assert refused(capsys, "--rollback").startswith("there is nothing to roll back to: v1.0.0 is the first version")
     promote.main(["--rollback", "v1.1.0"])
+    assert versions.taken_back(project.folder, good) is None
     assert (project.folder / MODEL).read_bytes() == (project.folder / "source/good.onnx").read_bytes()
     assert project.git("tag", "--list", "classifier#*").splitlines() == [
         f"classifier#production#{number}" for number in (1, 2, 3, 4)

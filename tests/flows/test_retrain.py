@@ -257,20 +257,23 @@ def test_a_run_shows_its_results_and_one_with_nothing_to_do_adds_none(person: Pe
     printed = person.retrain(*isolated, "-S", "train.epochs=2", "--why", "two epochs")
     (branch,) = person.project.branches()
     assert f"published as {branch}" in printed
-    results = shown(person, "results")[-1]
+    results = shown(person, "rnnflow-results")[-1]
     assert re.match(r"# rnn (keeps|does not keep) the limits, nothing is in production yet\n- ", results)
     assert re.search(r"\| challenger \| rnn \| 0\.\d+ \(", results)
     assert re.search(r"## train\n.*\n.*\n\| ", results)
     assert "| train@rnn | generate | ran |" in results
     assert "| generate |" in results
     assert "+----------+" in results  # the graph
-    newest, *_ = json.loads(shown(person, "metrics")[-1])
+    newest, *_ = json.loads(shown(person, "rnnflow-metrics")[-1])
     assert newest["model"] == "rnn"
     assert newest["run"].endswith("retrain main two epochs")
     assert 0 < newest["accuracy"] <= 1
-    assert float(shown(person, "progress-train-rnn")[-1]) == 100
-    assert branch in shown(person, "published")[-1]
-    before = {key: shown(person, key) for key in ("results", "metrics", "published", "progress-train-rnn")}
+    assert float(shown(person, "rnnflow-progress-train-rnn")[-1]) == 100
+    assert branch in shown(person, "rnnflow-published")[-1]
+    before = {
+        key: shown(person, key)
+        for key in ("rnnflow-results", "rnnflow-metrics", "rnnflow-published", "rnnflow-progress-train-rnn")
+    }
     assert "Completed: up to date" in person.retrain("--push")
     assert {key: shown(person, key) for key in before} == before
 
@@ -329,7 +332,7 @@ def test_new_files_and_newer_imports_are_taken_in_and_published(person: Person, 
     project.git("merge", "--quiet", "--ff-only", "origin/auto/main")
     subjects = ["Retrain: by hand", "Retrain: by hand", "from files"]
     assert project.git("log", "-3", "--format=%s").splitlines() == subjects
-    assert "- b.parquet: new, 60 sequences" in project.git("log", "-1", "--format=%b")
+    assert "- landing/b.parquet: new, 60 sequences" in project.git("log", "-1", "--format=%b")
 
     deliver(project.folder / "data/raw/june/a.parquet", columns(60, "june"))
     assert "published as" in person.retrain("generate", "--update", "--publish", "--repository", "origin")
@@ -365,7 +368,7 @@ def test_a_promotion_that_is_refused_leaves_the_published_result_and_the_next_ru
     refuses.chmod(0o755)
     run = ("--isolated", "--pull", "--promote", "--repository", "origin", "--revision", "main")
     line = person.retrain(*run, expected=1).splitlines()[-1]
-    assert line.startswith("Failed: not promoted: git push: ")
+    assert line.startswith("Failed: promote: git push: ")
     assert "main is protected" in line
     assert "; rnn keeps the limits, nothing is in production yet; published as auto/main" in line
     assert project.branches("main") == {"main": before}

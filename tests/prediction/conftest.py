@@ -38,7 +38,8 @@ Maker = Callable[..., Trained]
 def _onnx_file(features: Sequence[str], **origin: Any) -> bytes:
     """Return what stage export writes, without the comparison with PyTorch, which takes half a second."""
     model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4), len(features))
-    content = {"name": "toy", "model": model.params.model_dump(), "features": list(features), "classes": toys.CLASSES}
+    content: dict[str, Any] = {"name": "toy", "model": model.params.model_dump(), "features": list(features)}
+    content |= {"classes": toys.CLASSES}
     content |= {"lengths": (1, 5, 9), "num_parameters": model.num_parameters, "md5": {"weights": "w" * 32}}
     content |= {"metrics": toys.METRICS, **origin, "rnnflow": int(METADATA_VERSION)}
     return serialise(build(model, {name: json.dumps(value) for name, value in content.items()}))

@@ -20,6 +20,7 @@ def workspace(repository: Repository, dvc: Dvc) -> Workspace:
         str(repository.origin),
         dvc,
         repository.folder / ".rnnflow",
+        "rnnflow",
     )
 
 
@@ -66,6 +67,7 @@ def test_a_lock_that_was_never_committed_is_new(repository: Repository, dvc: Dvc
         str(repository.origin),
         dvc,
         repository.folder / ".rnnflow",
+        "rnnflow",
     )
     assert changed_files(repository, publishing.snapshot(workspace, "x")) == {"dvc.lock": "A"}
 
@@ -301,7 +303,9 @@ def test_a_refusal_of_the_repository_is_one_line_in_its_own_words(repository: Re
 
 
 def test_a_repository_that_is_gone_is_told_in_one_line(workspace: Workspace, tmp_path: Path) -> None:
-    gone = Workspace(workspace.folder, workspace.base, str(tmp_path / "gone"), workspace.dvc, workspace.state)
+    gone = Workspace(
+        workspace.folder, workspace.base, str(tmp_path / "gone"), workspace.dvc, workspace.state, "rnnflow"
+    )
     for step in (lambda: publishing.push(gone, gone.base, "auto/1"), lambda: publishing.published_as(gone, gone.base)):
         with pytest.raises(InputError) as raised:
             step()

@@ -15,10 +15,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Failed, Running
 
 from flows.server import events, notifications, registration
-from flows.server.dead_run_automations import TAG
 from flows.settings import Notify
 from rnnflow.runtime.errors import InputError
-from tests.flows.servers import PrefectServer
+from tests.flows.servers import PROJECT, PrefectServer
 from tests.flows.services import wait_until
 
 ALL = ["failed", "crashed", "worse", "promoted"]
@@ -66,10 +65,12 @@ def test_people_are_told_what_the_settings_ask_for_and_no_more(
             name="team", url=url, json_data={"subject": "{{subject}}", "text": "{{body}}"}
         ).save("team")
         wanted = [Notify(block="webhook/requests", of=ALL), Notify(block="custom-webhook/team", of=["failed"])]  # type: ignore[arg-type]
-        made = notifications.automations(client, wanted)
+        made = notifications.automations(client, PROJECT, wanted)
         for automation in made:
             assert registration.ensure_automation(client, automation) == registration.Change.CREATED
-        again = [registration.ensure_automation(client, each) for each in notifications.automations(client, wanted)]
+        again = [
+            registration.ensure_automation(client, each) for each in notifications.automations(client, PROJECT, wanted)
+        ]
         assert set(again) == {registration.Change.UNCHANGED}
         ended: dict[str, tuple[Flow[[], None], State[None]]] = {
             "failed": (retrain, Failed(name="InputError", message='params.yaml: "epochs" is\nwrong')),
@@ -78,9 +79,9 @@ def test_people_are_told_what_the_settings_ask_for_and_no_more(
             "of a stage": (stage, Failed(message="its parent says it")),
         }
         for name, (of, state) in ended.items():
-            run = client.create_flow_run(of, name=name, tags=[TAG], state=Running())
+            run = client.create_flow_run(of, name=name, tags=[PROJECT], state=Running())
             client.set_flow_run_state(run.id, state, force=True)
-        resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
+        resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}", events.PROJECT: PROJECT}
         for event in (events.WORSE, events.PROMOTED):
             events.send(client, event, resource, {"said": f"said with {event}"})
         wait_until(lambda: len(received) >= 5, "five messages")
@@ -92,8 +93,8 @@ def test_people_are_told_what_the_settings_ask_for_and_no_more(
             ("rnnflow: promoted, of a stage", "said with rnnflow.production.promoted"),
             ("rnnflow: worse, of a stage", "said with rnnflow.verdict.worse"),
         ]
-        assert sorted(notifications.remove_others(client, made[:1])) == sorted(each.name for each in made[1:])
-        assert [*notifications.remove_others(client, [])] == [made[0].name]
+        assert sorted(notifications.remove_others(client, PROJECT, made[:1])) == sorted(each.name for each in made[1:])
+        assert [*notifications.remove_others(client, PROJECT, [])] == [made[0].name]
 
 
 def test_a_block_that_is_not_there_or_tells_nothing_is_refused(server: PrefectServer) -> None:
@@ -104,4 +105,4 @@ def test_a_block_that_is_not_there_or_tells_nothing_is_refused(server: PrefectSe
             ("secret/word", "sends no notifications"),
         ):
             with pytest.raises(InputError, match=f"settings.yaml: notify: block '{block}' {said}"):
-                notifications.automations(client, [Notify(block=block, of=["failed"])])
+                notifications.automations(client, PROJECT, [Notify(block=block, of=["failed"])])
