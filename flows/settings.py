@@ -53,12 +53,19 @@ class Promote(Section):
         return ENOUGH[self.at_least]
 
 
+class KeepDays(Section):
+    cache: PositiveFloat
+    resume: PositiveFloat
+    clones: PositiveFloat
+
+
 class Settings(Section):
     project: str | None = Field(default=None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     workers: dict[str, str]
     worker_wait_seconds: PositiveFloat
     timeout_seconds: dict[str, PositiveFloat]
     retries: Retries
+    keep_days: KeepDays
     promote: Promote = Field(default_factory=Promote)
     notify: list[Notify] = Field(default_factory=list)
 

@@ -13,9 +13,8 @@ import numpy as np
 from rich.console import Console
 
 from rnnflow.export.version import VERSION
-from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.runtime.errors import REJECTS_STATUS, InputError, exit_on_input_error
 from rnnflow.serving.describe import comparison, description
-from rnnflow.serving.predict_files import STANDARD_OUTPUT, predict_file
 from rnnflow.serving.predictor import Predictor
 from rnnflow.serving.verify import verify as verified
 
@@ -41,9 +40,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    num_rows = predict_file(Predictor(arguments.model), arguments.input, arguments.output)
+    with _extra():
+        from rnnflow.generation import threads
+        from rnnflow.prediction.predict_files import STANDARD_OUTPUT, predict_files
+
+    predictor = Predictor(arguments.model, threads.number())
+    summing, rejects = arguments.recordings, arguments.rejects
+    outcome = predict_files(predictor, arguments.paths, arguments.output, summing, rejects)
+    for remark in outcome.remarks:
+        print(remark, file=sys.stderr)
     if arguments.output != STANDARD_OUTPUT:
-        print(f"{num_rows:,} sequences predicted, written to {arguments.output}")
+        what = "recordings" if summing else "sequences"
+        print(f"{outcome.num_rows:,} {what} predicted, written to {arguments.output}")
+    if outcome.num_rejects:
+        print(f"{outcome.num_rejects:,} could not be read, see {rejects}", file=sys.stderr)
+        sys.exit(REJECTS_STATUS)
 
 
 def classify(arguments: argparse.Namespace) -> None:
@@ -53,9 +64,14 @@ def classify(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"{len(arguments.values)} values, expected a multiple of the {num_features} features of the model"
         )
-    sequence = np.array(arguments.values).reshape(-1, num_features)
-    (probabilities,) = predictor.probabilities([sequence])
+    with _extra():
+        from rnnflow.prediction.one_recording import probabilities_of_windows
+
+    found = probabilities_of_windows(predictor, np.array(arguments.values).reshape(-1, num_features))
+    probabilities = found.mean(0)
     print(predictor.answers(probabilities[None])[0])
+    if len(found) > 1:
+        print(f"  mean of {len(found)} windows")
     for name, probability in zip(predictor.classes, probabilities, strict=True):
         print(f"  {name}: {probability:.4f}")
 
@@ -135,10 +151,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("predict", help="classify every sequence of a Parquet file")
+    command = commands.add_parser(
+        "predict",
+        help="classify every sequence of files, as the model was trained to read them",
+        description="Read files in the layout that the model was trained on, as stage generate would; labels are not needed. "
+        "Recordings are cut into windows as in training. Parquet files of a data set are taken as they are. The exit status is "
+        "3 if files or sequences were left out and written to FILE, 2 if nothing was predicted.",
+    )
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
-    command.add_argument("input", type=Path, metavar="INPUT.parquet")
+    command.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="a file or a folder")
     command.add_argument("output", metavar="OUTPUT", help="a .parquet or .csv file, or - for CSV on standard output")
+    command.add_argument(
+        "--recordings",
+        choices=["mean", "vote", "max"],
+        help="one answer a recording: the mean of its windows' probabilities, their votes, or the largest of each class",
+    )
+    command.add_argument(
+        "--rejects", type=Path, metavar="FILE", help="go on without what cannot be read, and list it here"
+    )
     command.set_defaults(run=predict)
 
     command = commands.add_parser("classify", help="classify one sequence given as numbers")

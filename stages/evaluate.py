@@ -57,7 +57,8 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
     with atomic_folders(arguments.output) as (folder,):
         found, slices = tables.write(folder, answers, settings.num_resamples)
         accuracy, low, high = found["accuracy"][:, 0].tolist()
-        figures = {"validation": on_validation} if on_validation else {}  # first: choices are made by it alone
+        # Validation comes first, since choices are made by it alone.
+        figures: dict[str, object] = {"validation": on_validation} if on_validation else {}
         figures |= tables.figures(answers, calibration) | {"accuracy_low": low, "accuracy_high": high}
         write_json(folder / "metrics.json", figures | {"baseline_accuracy": baseline}, is_sorted=False)
         write_json(folder / "calibration.json", asdict(calibration))

@@ -26,7 +26,7 @@ KEY = "${key}"
 ENGINE = "rnnflow/engines/${train.engine}"
 LAYERS = (
     "cli",
-    grimp.Layer("evaluation", "export", "inspection", "training"),
+    grimp.Layer("evaluation", "export", "inspection", "prediction", "training"),
     grimp.Layer("engines", "generation", "serving"),
     "classifier",
     "sequences",

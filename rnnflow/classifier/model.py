@@ -97,9 +97,8 @@ class SequenceClassifier(nn.Module):
     @torch.no_grad()
     def divide_logits(self, temperature: float) -> None:
         """Have the head divide its logits from now on, which changes probabilities and never the most probable class."""
-        self.head.weight /= temperature
-        assert self.head.bias is not None
-        self.head.bias /= temperature
+        for parameter in self.head.parameters():
+            parameter.div_(temperature)
 
     @torch.inference_mode()
     def logits(

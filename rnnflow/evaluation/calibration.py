@@ -58,7 +58,8 @@ def _lowest(logits: Float64[np.ndarray, "sequence class"], labels: np.ndarray) -
         of_label, of_any = _losses(logits, labels, np.exp(log_temperature))
         return float(((1 - doubt) * of_label + doubt * of_any).mean())
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-5})
+    low, high = np.log(TEMPERATURES).tolist()
+    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5})
     return float(np.exp(found.x))
 
 

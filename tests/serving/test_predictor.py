@@ -147,10 +147,11 @@ def test_predicting_needs_nothing_of_what_training_needs(path: Path) -> None:
     program = f"""
 import sys
 import numpy as np
-import rnnflow.cli, rnnflow.serving.predict_files, rnnflow.serving.describe
+import rnnflow.cli, rnnflow.prediction.predict_files, rnnflow.serving.describe
+from rnnflow.prediction.one_recording import probabilities_of_windows
 from rnnflow.serving.predictor import Predictor
-Predictor({str(path)!r}).probabilities([np.zeros((3, 2))])
-print(*sorted({{"torch", "onnx", "sklearn", "scipy", "pydantic", "safetensors", "dvc", "prefect"}} & set(sys.modules)))
+probabilities_of_windows(Predictor({str(path)!r}), np.zeros((3, 2)))
+print(*sorted({{"torch", "onnx", "sklearn", "scipy", "safetensors", "filelock", "dvc", "prefect"}} & set(sys.modules)))
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.split() == []
