@@ -49,6 +49,7 @@ def publish(workspace: Workspace, branch: str | None, said: str, results: Result
         return f"already published as {known}"
     attempt("publish", workspace, lambda _: publishing.push(workspace, _on_target(workspace, target, said), target))
     report.show_branch(workspace.project, workspace.repository, target, results.report)
+    _tell(workspace, events.PUBLISHED, f"published as {target}")
     if results.verdict.get("verdict") == "worse":
         _tell(workspace, events.WORSE, f"{results.judged()}; {'; '.join(results.verdict['reasons'])}")
     return f"published as {target}"
