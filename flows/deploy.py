@@ -133,9 +133,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"branch whose code runs and whose revision they retrain; default: what is set, or else {DEFAULT_BRANCH}",
     )
     parser.add_argument(
-        "--folder", default=".", help="with dvc.yaml, if it is not the top of the repository: one of several products"
+        "--folder", default=".", help="the one with dvc.yaml, for one of several products; default: this one"
     )
-    parser.add_argument("--move", action="store_true", help="the project's repository has another address now")
+    parser.add_argument("--move", action="store_true", help="accept that the project's repository has a new address")
     return parser
 
 

@@ -29,7 +29,15 @@ from flows.results import Results
 from flows.settings import group
 
 MAX_REMEMBERED_RUNS = 20
-SHOWN_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc")
+SHOWN_METRICS = (
+    "validation.accuracy",
+    "validation.log_loss",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "log_loss",
+    "roc_auc",
+)
 """The columns of the history, in this order, as far as the pipeline has them."""
 Metrics = Mapping[str, Mapping[str, float]]
 """Of each stage, by their names."""

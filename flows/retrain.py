@@ -111,26 +111,25 @@ class _Night:
         """Push and publish what there is, as far as it was asked for, and return the line that says what was done.
 
         Raises:
-            StageError: a stage failed, and what the other models have come to was sent all the same; or the promotion
-                did.
+            StageError: a stage failed, and what the other models have come to was sent all the same; or sending it did.
         """
         if not self.outcomes.done:
             return self.outcomes.summary()
-        if is_pushed:
-            push_data(self.workspace)
-            _remove_old(self.workspace)
         results = Results.read(self.workspace.folder).of(self.outcomes.done)
         is_news = not self.outcomes.are_all_up_to_date()
         said = [results.judged()] if is_news else []
-        if publish:
-            message = publication.message(why, self.before, results)
-            said.append(publication.publish(self.workspace, branch, message, results))
-        if publish == "promote" and branch and not self.outcomes.failed:
-            try:
+        try:
+            if is_pushed:
+                push_data(self.workspace)
+                _remove_old(self.workspace)
+            if publish:
+                message = publication.message(why, self.before, results)
+                said.append(publication.publish(self.workspace, branch, message, results))
+            if publish == "promote" and branch and not self.outcomes.failed:
                 said.append(publication.promote(self.workspace, branch, message, results))
-            except StageError as error:
-                line = f"not promoted: {error}; {self.outcomes.summary(*said)}"
-                raise StageError(error.stage, error.failure, line) from None
+        except StageError as error:
+            line = f"{error.stage}: {error}; {self.outcomes.summary(*said)}"
+            raise StageError(error.stage, error.failure, line) from None
         return self.outcomes.summary(*said, results.said_left_out() if is_news else "")
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rnnflow.generation.sources.columns import PARTS
+from rnnflow.generation.sources.layout import PARTS
 from rnnflow.inspection.advice import median, time_text
 from rnnflow.inspection.dry_run import DryRun
 
@@ -17,6 +17,7 @@ FORMS = {
     "long": "a row a time step",
     "sequence": "a row a sequence, all its values in one column",
     "features": "a row a sequence, a list for each feature",
+    "melted": "a row for each feature of a step",
     "wide": "a row a sequence, a column for each step",
 }
 BAR = 30

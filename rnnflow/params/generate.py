@@ -42,6 +42,12 @@ class ColumnNames(Section):
     """Of a time step, or the start of a sequence: a timestamp, or a number in `time_unit` since 1970."""
     split: str | None = "split"
     """The split that was given: train, validation or test."""
+    step: str | None = "step"
+    """With `layout: melted`: numbers the steps of a recording. None: their times do."""
+    dimension: str = "dimension"
+    """With `layout: melted`: which feature a row holds."""
+    value: str = "value"
+    """With `layout: melted`: its value."""
 
 
 class LabelTable(Section):
@@ -74,8 +80,8 @@ class FilesParams(Section):
     columns: ColumnNames = ColumnNames()
     features: Annotated[list[str], Field(min_length=1)] | None = None
     """Their columns, in order; or the names of those in column `sequence`. None: all other columns of numbers."""
-    layout: Literal["auto", "wide"] = "auto"
-    """`wide`: a row a sequence, a column a step, in one feature; or in those of `features`: `x_0`, `x_1` … are `x`."""
+    layout: Literal["auto", "wide", "melted"] = "auto"
+    """`melted`: a row for each feature of a step. `wide`: a row a sequence, a column a step, in one feature; or in those of `features`: `x_0`, `x_1` … are `x`."""
     axes: Literal["sequence-time-feature", "sequence-feature-time", "time-sequence-feature"] = "sequence-time-feature"
     """Their order in arrays of `.npz` files."""
     names: Annotated[list[str], Field(min_length=1)] | Literal["numbered"] | None = None

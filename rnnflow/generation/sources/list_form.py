@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float32, Int64
 
 from rnnflow.generation.sources import columns
-from rnnflow.generation.sources.columns import Layout
+from rnnflow.generation.sources.layout import Layout
 from rnnflow.generation.sources.long_form import class_indices, needs_times
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.generation.sources.times import read_times

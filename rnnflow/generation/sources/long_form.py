@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Int64
 
 from rnnflow.generation.sources import columns
-from rnnflow.generation.sources.columns import Layout
+from rnnflow.generation.sources.layout import Layout
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.generation.sources.times import Times, read_times
 from rnnflow.generation.sources.values import numbers, refuse
