@@ -44,7 +44,8 @@ def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
     deployments = manifest.read(text, project)
     with connected() as client:
         _require_own(client, project, repository, arguments.move)
-        told = notifications.automations(client, project, settings.load().notify)
+        read = settings.load()
+        told = notifications.automations(client, project, read.notify, read.notify_hours)
         for name, value, given in _variables(project, repository, arguments):
             value, change = registration.ensure_variable(client, name, value, given)
             require_no_password(value)  # it may have been set by hand, or by an older version

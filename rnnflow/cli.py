@@ -14,6 +14,7 @@ from rich.console import Console
 
 from rnnflow.export.version import VERSION
 from rnnflow.runtime.errors import REJECTS_STATUS, InputError, exit_on_input_error
+from rnnflow.serving.benchmark import benchmark as measured
 from rnnflow.serving.describe import comparison, description
 from rnnflow.serving.predictor import Predictor
 from rnnflow.serving.verify import verify as verified
@@ -80,9 +81,22 @@ def describe(arguments: argparse.Namespace) -> None:
     _console().print(description(arguments.model))
 
 
+def benchmark(arguments: argparse.Namespace) -> None:
+    sizes, threads = arguments.batch_sizes, arguments.threads
+    _console().print(measured(arguments.model, sizes, threads, arguments.length, arguments.seconds))
+
+
 def summary(arguments: argparse.Namespace) -> None:
     _console().print(comparison(arguments.models))
     print("rnnflow describe FILE tells where a model came from, rnnflow predict FILE INPUT OUTPUT uses it.")
+
+
+def report(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow.report import from_files
+
+    from_files.write(arguments.models, arguments.data, arguments.output)
+    print(f"{arguments.output}: open it in any browser")
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -146,6 +160,13 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False)
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rnnflow", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
@@ -182,9 +203,31 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
     command.set_defaults(run=describe)
 
+    command = commands.add_parser(
+        "benchmark",
+        help="measure latency and throughput of a model on this machine",
+        description="Give a model random sequences in batches of several sizes, with several numbers of threads.",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL.onnx")
+    command.add_argument("--batch-sizes", type=_count, nargs="+", default=[1, 32, 1024], metavar="SIZE")
+    command.add_argument("--threads", type=_count, nargs="+", default=[1, os.cpu_count() or 1], metavar="NUMBER")
+    command.add_argument("--length", type=_count, metavar="STEPS", help="default: the median of the train split")
+    command.add_argument("--seconds", type=float, default=0.5, help="for each line (default: %(default)s)")
+    command.set_defaults(run=benchmark)
+
     command = commands.add_parser("summary", help="compare models in one table")
     command.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
     command.set_defaults(run=summary)
+
+    command = commands.add_parser("report", help="show models on labelled sequences, as a page for people")
+    command.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
+    command.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER", help="of a split: Parquet files with labels"
+    )
+    command.add_argument(
+        "--output", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html"
+    )
+    command.set_defaults(run=report)
 
     command = commands.add_parser("check", help="check params.yaml")
     command.add_argument("params", type=Path, nargs="?", default=Path("params.yaml"))

@@ -26,6 +26,7 @@ KEY = "${key}"
 ENGINE = "rnnflow/engines/${train.engine}"
 LAYERS = (
     "cli",
+    "report",
     grimp.Layer("evaluation", "export", "inspection", "prediction", "training"),
     grimp.Layer("engines", "generation", "serving"),
     "classifier",

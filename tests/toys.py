@@ -191,7 +191,9 @@ def save_checkpoint(
 def write_params(folder: Path, **sections: dict[str, Any]) -> Path:
     """Write a `params.yaml` with defaults in all that is not given."""
     path = folder / "params.yaml"
-    stages: dict[str, dict[str, Any]] = {name: {} for name in ("generate", "train", "evaluate", "export", "compare")}
+    stages: dict[str, dict[str, Any]] = {
+        name: {} for name in ("generate", "train", "evaluate", "export", "compare", "report")
+    }
     path.write_text(json.dumps({**stages, "models": {"toy": {"cell": "gru"}}, **sections}))  # JSON is YAML
     return path
 
@@ -213,6 +215,12 @@ def compare_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage compare for models and splits in `folder`."""
     files = {"params": "params.yaml", "models": "models", "output": "comparison"}
     return _options(folder, files | {split: split for split in ("validation", "test")})
+
+
+def report_arguments(folder: Path) -> list[str]:
+    """Return the arguments of stage report for models, reports and a test split in `folder`."""
+    files = {"params": "params.yaml", "models": "models", "reports": "reports", "reference": "reference.json"}
+    return _options(folder, files | {"test": "test", "page": "report.html", "card": "model_card.md"})
 
 
 def _options(folder: Path, files: dict[str, str]) -> list[str]:

@@ -56,12 +56,15 @@ def predict_files(
         target: a path ending in `.parquet` or `.csv`, or `-` for CSV on standard output.
         summing: one row a recording instead, see `Recordings`.
         rejects_path: where files and sequences go that cannot be read; without it the first one ends the prediction.
+            Nothing of a file that is damaged somewhere is answered.
 
     Raises:
         InputError: a file is damaged, has other features than the model, or misses a value that the model needs.
     """
     if target != STANDARD_OUTPUT and Path(target).suffix not in (".parquet", ".csv"):
         raise InputError(f"{target}: expected a name ending in .parquet or .csv, or - for standard output")
+    if target == STANDARD_OUTPUT and rejects_path:
+        raise InputError("--rejects needs a file as OUTPUT: what was printed cannot be taken back")
     sources = find(paths)
     reader = Reader(predictor)
     of_recordings = _all_alike(reader, sources, rejects_path is not None)
@@ -69,7 +72,7 @@ def predict_files(
     recordings = Recordings(predictor, summing) if summing else None
     run = _Run(reader, columns, rejects_path is not None)
     with ExitStack() as stack:
-        shards = stack.enter_context(_shards(Path(target), len(sources) > 1 and target != STANDARD_OUTPUT))
+        shards = stack.enter_context(_shards(Path(target), _needs_shards(sources, target, rejects_path)))
         found = run.through_shards(sources, shards) if shards else run.through(sources)
         write = stack.enter_context(_writer(target, recordings.schema if recordings else columns))
         num_rows = sum(map(write, _summed(found, recordings, reader.cuts) if recordings else found))
@@ -97,7 +100,7 @@ class _Run:
         names = [self._shard_name(source) for source in sources]
         with _progress(len(sources)) as advance:
             for source, name in zip(sources, names, strict=True):
-                if not (folder / name).exists():
+                if not _rejects_of(folder / name).exists():  # which is written last
                     self._write_shard(source, folder / name)
                 else:
                     self.rejects += rejects.read(_rejects_of(folder / name))
@@ -120,15 +123,10 @@ class _Run:
         return lines
 
     def _answered(self, source: Source) -> Iterator[pa.Table]:
-        try:
-            row = 0
-            for batch in self.reader.read(source):
-                yield answers.answered(self.reader.predictor, self._accepted(source, batch, row), self.columns)
-                row += len(batch.beside)
-        except InputError as error:
-            if not self.collects:
-                raise
-            self.rejects.append(Reject(str(source.path), "", str(error).removeprefix(f"{source.path}: ")))
+        row = 0
+        for batch in self.reader.read(source):
+            yield answers.answered(self.reader.predictor, self._accepted(source, batch, row), self.columns)
+            row += len(batch.beside)
 
     def _accepted(self, source: Source, batch: Batch, row: int) -> Batch:
         """Return the batch without the sequences that the model refuses, because they miss a value."""
@@ -148,10 +146,20 @@ class _Run:
 
     def _write_shard(self, source: Source, path: Path) -> None:
         before = len(self.rejects)
+        try:
+            self._write_answers(path, self._answered(source))
+        except InputError as error:
+            if not self.collects:
+                raise
+            reason = str(error).removeprefix(f"{source.path}: ")
+            self.rejects[before:] = [Reject(str(source.path), "", reason)]
+            self._write_answers(path, iter(()))
+        rejects.write(_rejects_of(path), self.rejects[before:])
+
+    def _write_answers(self, path: Path, tables: Iterator[pa.Table]) -> None:
         with atomic_write(path) as temporary, pq.ParquetWriter(temporary, self.columns) as writer:
-            for table in self._answered(source):
+            for table in tables:
                 writer.write_table(table)
-            rejects.write(_rejects_of(path), self.rejects[before:])
 
     def _shard_name(self, source: Source) -> str:
         """Return a name that changes with all that decides the answers to a file."""
@@ -193,6 +201,11 @@ def _summed(found: Iterator[pa.Table], recordings: Recordings, are_cut: bool) ->
                 )
         recordings.add(table)
     yield from recordings.tables()
+
+
+def _needs_shards(sources: Sequence[Source], target: str, rejects_path: Path | None) -> bool:
+    """Return whether the answers to each file are kept apart at first: to go on after a kill, or to take them back."""
+    return target != STANDARD_OUTPUT and (len(sources) > 1 or rejects_path is not None)
 
 
 @contextmanager

@@ -3,13 +3,25 @@
 import json
 import re
 import sys
+from pathlib import Path
+from uuid import UUID
 
 import pytest
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from tests.flows.persons import Person
+from tests.flows.people import Person
+from tests.flows.projects import Deployed, make_project
+from tests.flows.servers import PrefectServer
 
-pytest_plugins = ["tests.flows.persons"]
+pytest_plugins = ["tests.flows.people"]
 
+SECRET = "planted-secret"
+PUBLISHES = """
+import sys
+from flows.retrain import retrain
+chosen = {"isolated": True, "pull": True, "publish": "branch", "revision": "main", "overrides": {"export.lengths": [1, 3]}}
+print(retrain(**chosen, repository=sys.argv[1], return_state=True))
+"""
 STAGES = ("generate", "train@rnn", "evaluate@rnn", "export@rnn", "compare")
 
 
@@ -135,3 +147,120 @@ def test_local_changes_are_refused_in_place_and_left_alone_by_an_isolated_run(pe
     assert params.read_text() == dirty
     assert person.clones == []
     assert "2 stages: 1 up to date, 1 ran" in person.retrain("--allow-dirty", "train")
+
+
+def test_an_isolated_run_publishes_once_and_says_when_there_is_nothing_new(person: Person) -> None:
+    run = ("--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
+    assert "nothing new to publish" in person.retrain(*run)
+    changed_run = (*run, "-S", "export.lengths=[1, 2]", "--why", "a shorter check")
+    assert "published as auto/" in person.retrain(*changed_run)
+    ((branch, commit),) = person.project.branches().items()
+    assert f"already published as {branch}" in person.retrain(*changed_run)
+    assert list(person.project.branches()) == [branch]
+    person.project.git("fetch", "--quiet", "origin")
+    changed = person.project.git("diff", "--name-only", "main", commit).split()
+    assert sorted(changed) == ["dvc.lock", "params.yaml"]
+    assert "a shorter check" in person.project.git("log", "-1", "--format=%B", commit)
+    person.project.git("checkout", "--quiet", commit)
+    person.project.run("dvc", "pull")
+    assert "up to date" in person.project.run("dvc", "status")
+
+
+def test_a_planted_secret_is_found_nowhere(person: Person) -> None:
+    """A worker's clone may have a token in the URL of its `origin`, from a credentials block of Prefect."""
+    url = f"https://user:{SECRET}@git.example.com/team/rnnflow.git"
+    leads_here = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{person.project.origin}.insteadOf",
+        "GIT_CONFIG_VALUE_0": url,
+        "RNNFLOW_STATE": str(person.project.folder.with_name("state")),
+    }
+    command = (sys.executable, "-c", PUBLISHES, url)
+    printed = person.server.run(*command, folder=person.project.folder, environment=leads_here)
+    assert "published as auto/" in printed
+    (branch,) = person.project.branches()
+    person.project.git("fetch", "--quiet", "origin", branch)
+    with person.server.client() as client:
+        artifacts = client.read_artifacts()
+        variables = client.read_variables()
+        run = client.read_flow_run(UUID(branch.removeprefix("auto/")))
+    assert SECRET in str(run.parameters)  # who calls the flow by its URL has put it there
+    said = [printed, run.name, str(run.state), *Deployed(person.project, person.server).log(run.id)]
+    said += [str(artifact.model_dump()) for artifact in artifacts] + [str(each.value) for each in variables]
+    said += [person.project.git("show", "--format=fuller", "FETCH_HEAD")]
+    assert not [text for text in said if SECRET in text]
+
+
+def test_an_address_with_a_token_is_refused_and_the_token_not_told(trained: Person) -> None:
+    url = f"https://user:{SECRET}@git.example.com/team/rnnflow.git"
+    printed = trained.retrain("--isolated", "--repository", url, expected=2)
+    assert printed.startswith("error: https://git.example.com/team/rnnflow.git: the address was given with a user")
+    assert SECRET not in printed
+
+
+def shown(person: Person, key: str) -> list[str]:
+    """Return the contents of the artifacts of this key on the server, the oldest first."""
+    with person.server.client() as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+    return [str(artifact.data) for artifact in sorted(found, key=lambda artifact: str(artifact.created))]
+
+
+def test_a_run_shows_its_results_and_one_with_nothing_to_do_adds_none(person: Person) -> None:
+    isolated = ("--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
+    printed = person.retrain(*isolated, "-S", "train.epochs=2", "--why", "two epochs")
+    (branch,) = person.project.branches()
+    assert f"published as {branch}" in printed
+    results = shown(person, "rnnflow-results")[-1]
+    assert re.match(r"# rnn (keeps|does not keep) the limits, nothing is in production yet\n- ", results)
+    assert re.search(r"\| challenger \| rnn \| 0\.\d+ \(", results)
+    assert re.search(r"## train\n.*\n.*\n\| ", results)
+    assert "| train@rnn | generate | ran |" in results
+    assert "| generate |" in results
+    assert "+----------+" in results  # the graph
+    newest, *_ = json.loads(shown(person, "rnnflow-metrics")[-1])
+    assert newest["model"] == "rnn"
+    assert newest["run"].endswith("retrain main two epochs")
+    assert 0 < newest["accuracy"] <= 1
+    assert float(shown(person, "rnnflow-progress-train-rnn")[-1]) == 100
+    assert branch in shown(person, "rnnflow-published")[-1]
+    before = {
+        key: shown(person, key)
+        for key in ("rnnflow-results", "rnnflow-metrics", "rnnflow-published", "rnnflow-progress-train-rnn")
+    }
+    assert "Completed: up to date" in person.retrain("--push")
+    assert {key: shown(person, key) for key in before} == before
+
+
+def test_a_failed_stage_leaves_its_own_line_and_nothing_is_published(person: Person) -> None:
+    stage = person.project.folder / "stages/evaluate.py"
+    stage.write_text(
+        "from pathlib import Path\n"
+        "Path('reports/models/rnn/evaluation').mkdir(parents=True, exist_ok=True)\n"
+        "Path('reports/models/rnn/evaluation/metrics.json').write_text('{')\n"
+        "raise RuntimeError('the test split has gone')\n" + stage.read_text()
+    )
+    person.project.push(message="a broken stage")
+    run = ("--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
+    printed = person.retrain(*run, expected=1)
+    assert "Failed: evaluate@rnn: RuntimeError: the test split has gone; not run: export@rnn, compare" in printed
+    assert person.project.branches() == {}
+    assert person.clones == []
+
+
+def test_when_one_model_fails_the_others_are_pushed_published_and_said(server: PrefectServer, tmp_path: Path) -> None:
+    person = Person(make_project(tmp_path, models=("rnn", "gru")), server)
+    stage = person.project.folder / "stages/evaluate.py"
+    fails = "import sys\nif 'reports/models/gru/evaluation' in sys.argv:\n    raise RuntimeError('the test split has gone')\n"
+    stage.write_text(fails + stage.read_text())
+    person.project.push(message="a stage that fails for one model")
+    run = ("--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
+    printed = person.retrain(*run, expected=1)
+    ((branch, commit),) = person.project.branches().items()
+    assert (
+        "Failed: evaluate@gru: RuntimeError: the test split has gone; not run: export@gru, compare; "
+        f"the rest: trained gru, rnn; published as {branch}\n" in printed
+    )
+    person.project.git("fetch", "--quiet", "origin")
+    person.project.git("checkout", "--quiet", commit)
+    person.project.run("dvc", "pull", "models/rnn/model.onnx", "models/gru/checkpoint.safetensors")
+    assert (person.project.folder / "models/rnn/model.onnx").is_file()

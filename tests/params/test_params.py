@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from rnnflow.params import compare, evaluate, export, generate, models, section, train, whole
+from rnnflow.params import compare, evaluate, export, generate, models, report, section, train, whole
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 
@@ -23,6 +23,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "evaluate": evaluate.EvaluateParams,
     "export": export.ExportParams,
     "compare": compare.CompareParams,
+    "report": report.ReportParams,
 }
 *_CELLS, _LAST_CELL = map(repr, get_args(models.Cell))
 A_CELL = f"input should be {', '.join(_CELLS)} or {_LAST_CELL}"
@@ -31,7 +32,7 @@ NAMES = [f"{section}.{name}" for section, kind in SECTIONS.items() for name in k
 
 def changed(place: str, value: object) -> dict[str, Any]:
     """Return the smallest params with `value` at `place`."""
-    content: dict[str, Any] = {name: {} for name in ("generate", "train", "evaluate", "export", "compare")}
+    content: dict[str, Any] = {name: {} for name in ("generate", "train", "evaluate", "export", "compare", "report")}
     content["models"] = {"toy": {"cell": "lstm"}}
     *sections, name = place.split(".")
     section = content
@@ -74,6 +75,7 @@ def test_the_defaults_are_those_that_params_yaml_shows() -> None:
     assert settings.evaluate == evaluate.EvaluateParams()
     assert settings.export == export.ExportParams()
     assert settings.compare == compare.CompareParams()
+    assert settings.report == report.ReportParams()
 
 
 def test_params_cannot_be_changed() -> None:
@@ -92,7 +94,7 @@ def test_a_misspelt_name_is_answered_with_the_right_one(name: str) -> None:
     assert refusal(changed(name[:-1], None)) == expected
 
 
-@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare"])
+@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare", "report"])
 def test_a_misspelt_section_is_answered_with_the_right_one(section: str) -> None:
     content = changed("train.epochs", 3)
     content[f"{section}x"] = content.pop(section)
@@ -107,7 +109,7 @@ def test_a_name_like_no_other_is_answered_with_all_there_are() -> None:
     )
 
 
-@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare"])
+@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare", "report"])
 def test_a_missing_section_is_named(section: str) -> None:
     content = changed("train.epochs", 3)
     del content[section]

@@ -40,6 +40,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     "wide": (wide, {"layout": "wide", "features": ["a", "b"]}, {}),
     "gaps": (with_gaps, {}, {}),
     "gaps and time since the last step": (with_gaps, {"time_since_last_step": True}, {}),
+    "resampled": (with_gaps, {"resample": {"seconds": 1.0}}, {}),
     "windows in steps": (with_gaps, {}, {"windows": {"length": 4, "stride": 2}}),
     "windows in seconds": (with_gaps, {}, {"windows": {"length": 1.5, "stride": 1.0, "unit": "seconds"}}),
 }

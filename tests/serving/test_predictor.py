@@ -157,6 +157,24 @@ print(*sorted({{"torch", "onnx", "sklearn", "scipy", "safetensors", "filelock", 
     assert result.stdout.split() == []
 
 
+@pytest.mark.parametrize("cell", toys.CELLS)
+def test_an_empty_batch_has_an_empty_answer(tmp_path: Path, cell: Cell) -> None:
+    """Onnxruntime's own kernels end the process."""
+    predictor = Predictor(toys.exported(tmp_path, toys.random_classifier(ModelParams(cell=cell, hidden_size=4))))
+    empty = np.empty((0, 3, len(toys.FEATURES)), np.float32), np.empty(0, np.int64)
+    assert predictor.run(*empty).shape == (0, len(toys.CLASSES))
+    assert predictor.flat_probabilities(empty[0].reshape(-1, 2), np.zeros(1, np.int64)).shape == (0, len(toys.CLASSES))
+    assert predictor.predict([]) == []
+
+
+def test_threads_change_no_bit(tmp_path: Path) -> None:
+    path = toys.exported(tmp_path, toys.random_classifier(ModelParams(cell="lstm", hidden_size=4)))
+    sequences = toys.random_sequences(np.random.default_rng(0).integers(1, 20, 3 * CHUNK_SIZE).tolist())
+    answers = [Predictor(path, num_threads).probabilities(sequences) for num_threads in (1, 2, 5)]
+    assert (answers[0] == answers[1]).all()
+    assert (answers[0] == answers[2]).all()
+
+
 def test_a_predictor_does_not_load_parquet() -> None:
     program = "import sys, rnnflow.serving.predictor; print('pyarrow' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -1,7 +1,4 @@
-"""Somebody with a clone of the project in which the flow has run: the fixtures `trained` and `person`.
-
-Tests that use them say `pytest_plugins = ["tests.flows.persons"]`; as they import it as well, PYTEST_DONT_REWRITE.
-"""
+"""Somebody with a clone of the project and a Prefect server, who calls the flow from a shell."""
 
 import shutil
 import sys
