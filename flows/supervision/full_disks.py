@@ -21,7 +21,7 @@ def explained(message: str, folders: Iterable[Path]) -> str:
         folders: that DVC writes to: which of them is full is looked up where the message does not say.
     """
     found = _FULL.search(message)
-    source, target = found.groups() if found else (None, None)
+    source, target = found.groups() if found else ("", "")
     if found and (target or source):
         folder = _existing(Path(target or source))
         needed = _size(Path(source)) if target else 0
