@@ -26,6 +26,7 @@ from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.export import ExportParams
 from rnnflow.params.generate import GenerateParams, NumSequences
 from rnnflow.params.models import ModelParams
+from rnnflow.params.report import ReportParams
 from rnnflow.params.train import TrainParams
 from rnnflow.params.whole import Params
 from rnnflow.sequences import dataset
@@ -76,6 +77,7 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
         evaluate=EvaluateParams(),
         export=ExportParams(),
         compare=CompareParams(),
+        report=ReportParams(),
     )
     (folder / "raw").mkdir(parents=True)
     (folder / "params.json").write_text(params.model_dump_json())  # JSON is YAML
@@ -85,6 +87,7 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
     options, reference = [f"--params={folder}/params.json"], f"--reference={folder}/reference.json"
     checkpoint = f"--checkpoint={folder}/checkpoint.safetensors"
     data, model, metrics = folder / "sequences", folder / "model.onnx", folder / "evaluation/metrics.json"
+    calibration = f"--calibration={folder}/evaluation/calibration.json"
     splits = [f"--train={data}/train", f"--validation={data}/validation"]
     return {
         "generate": [*options, f"--raw={folder}/raw", reference, f"--output={data}", f"--report={folder}/data"],
@@ -93,8 +96,15 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
             *(f"--output={folder}/imported", f"--report={folder}/imported/data"),
         ],
         "train": ["rnn", *options, checkpoint, *splits, f"--log={folder}/training"],
-        "evaluate": [*options, checkpoint, f"--test={data}/test", f"--output={folder}/evaluation"],
-        "export": [*options, checkpoint, f"--metrics={metrics}", f"--model={model}", f"--report={folder}/export.json"],
+        "evaluate": [*options, checkpoint, splits[1], f"--test={data}/test", f"--output={folder}/evaluation"],
+        "export": [
+            *options,
+            checkpoint,
+            f"--metrics={metrics}",
+            calibration,
+            f"--model={model}",
+            f"--report={folder}/export.json",
+        ],
         "predict": ["predict", str(model), f"{folder}/test.parquet", f"{folder}/predictions.parquet"],
     }
 

@@ -16,12 +16,14 @@ from flows.stage import attempt
 from flows.supervision.dvc import StageError
 from rnnflow.runtime.errors import InputError
 
+PUBLISHED = "published as "
+
 
 def newer_base(workspace: Workspace, branch: str | None) -> str | None:
     """Return the commit that the branch has moved to since the run's clone was made, or None."""
     if branch is None or not workspace.is_clone:
         return None
-    head = publishing.head(workspace, branch)
+    head = attempt("fetch", workspace, lambda _: publishing.head(workspace, branch))
     return head if head != workspace.base else None
 
 
@@ -40,18 +42,24 @@ def publish(workspace: Workspace, branch: str | None, said: str, results: Result
         results: of the run.
     """
     _remove_merged(workspace)
-    target = _target(branch)
+    target = _target(workspace, branch)
+    line = attempt("publish", workspace, lambda _: _published(workspace, target, said))
+    if line.startswith(PUBLISHED):
+        report.show_branch(workspace.project, workspace.repository, target, results.report)
+        _tell(workspace, events.PUBLISHED, line)
+        if results.verdict.get("verdict") == "worse":
+            _tell(workspace, events.WORSE, f"{results.judged()}; {'; '.join(results.verdict['reasons'])}")
+    return line
+
+
+def _published(workspace: Workspace, target: str, said: str) -> str:
     made = publishing.snapshot(workspace, said)
     if not publishing.has_changes(workspace, made) and publishing.parents(workspace, target) == [workspace.base]:
         return "nothing new to publish"
-    known = publishing.published_as(workspace, made)
-    if known:
+    if known := publishing.published_as(workspace, made):
         return f"already published as {known}"
-    attempt("publish", workspace, lambda _: publishing.push(workspace, _on_target(workspace, target, said), target))
-    report.show_branch(workspace.repository, target, results.report)
-    if results.verdict.get("verdict") == "worse":
-        _tell(events.WORSE, f"{results.judged()}; {'; '.join(results.verdict['reasons'])}")
-    return f"published as {target}"
+    publishing.push(workspace, _on_target(workspace, target, said), target)
+    return f"{PUBLISHED}{target}"
 
 
 def promote(workspace: Workspace, branch: str, said: str, results: Results) -> str:
@@ -64,13 +72,24 @@ def promote(workspace: Workspace, branch: str, said: str, results: Results) -> s
     """
     if not results.verdict:
         return "nothing to promote: there is no verdict"
+    challenger, production = results.verdict["challenger"], results.verdict["production"]
+    if production and challenger["md5"] == production["md5"]:
+        return f"{challenger['name']} is in production already"
     allowed = settings.load().promote.allowed
     if results.verdict["verdict"] not in allowed:
         return f"held back: {'; '.join(results.verdict['reasons'])}"
-    on_branch = publishing.check_out(workspace, branch, _on_target(workspace, _target(branch), said))
+    if before := _taken_back(workspace, challenger["md5"]):
+        return f"held back: the same model as {before}, which was taken out of production; `--rollback {before}` brings it back"
+    on_branch = publishing.check_out(workspace, branch, _on_target(workspace, _target(workspace, branch), said))
     line = attempt("promote", on_branch, lambda _: _promoted(on_branch, allowed))
-    _tell(events.PROMOTED, f"{line}; {results.judged()}")
+    _tell(workspace, events.PROMOTED, f"{line}; {results.judged()}")
     return line
+
+
+def _taken_back(workspace: Workspace, md5: str) -> str | None:
+    from flows import versions  # loads onnxruntime, as the import below
+
+    return versions.taken_back(workspace.folder, md5)
 
 
 def require_promotable(workspace: Workspace, branch: str | None) -> None:
@@ -87,13 +106,14 @@ def require_promotable(workspace: Workspace, branch: str | None) -> None:
 
 
 def _promoted(workspace: Workspace, allowed: Sequence[str]) -> str:
-    from flows.promote import promote as promote_model  # brings onnxruntime
+    from flows.promote import promote as promote_model
 
     return promote_model(workspace, allowed=allowed)
 
 
-def _target(branch: str | None) -> str:
-    return f"{publishing.PREFIX}{branch or flow_run.id}"
+def _target(workspace: Workspace, branch: str | None) -> str:
+    own = "" if workspace.product == "." else f"{workspace.product}/"  # each product has a history of its own
+    return f"{publishing.PREFIX}{own}{branch or flow_run.id}"
 
 
 def _on_target(workspace: Workspace, target: str, said: str) -> str:
@@ -106,11 +126,12 @@ def _on_target(workspace: Workspace, target: str, said: str) -> str:
 
 
 @report.if_server_answers()
-def _tell(event: str, line: str) -> None:
+def _tell(workspace: Workspace, event: str, line: str) -> None:
     """Let the server's automations tell people, as far as there is a server."""
     if not PREFECT_API_URL.value():
         return
     resource = {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": str(flow_run.name)}
+    resource[events.PROJECT] = workspace.project
     try:
         with connected() as client:
             events.send(client, event, resource, {"said": line})

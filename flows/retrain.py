@@ -13,16 +13,18 @@ from prefect.exceptions import Abort
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 
-from flows import publication, report
+from flows import publication, report, settings
 from flows.coordination import run_on_workers
 from flows.outcomes import Outcomes
 from flows.repository import overrides as params_overrides
 from flows.repository import pipeline, publishing, raw_data
-from flows.repository.workspace import Workspace, in_place, isolated, on_top_of, state_folder
+from flows.repository.project import project_name
+from flows.repository.retention import remove_old
+from flows.repository.workspace import Workspace, in_place, isolated, on_top_of, own_repository, state_folder
 from flows.results import Results
 from flows.server.connection import connected
-from flows.server.dead_run_automations import TAG
 from flows.server.heartbeat import alive
+from flows.server.waiting_runs import cancel_covered
 from flows.stage import (
     attempt,
     bring_up_to_date,
@@ -54,6 +56,7 @@ def retrain(
     publish: Publish | None = None,
     allow_dirty: bool = False,
     repository: str = ".",
+    folder: str = ".",
     why: str = "by hand",
 ) -> str:
     """Bring the pipeline up to date and return a line that says what was done.
@@ -72,9 +75,11 @@ def retrain(
             bring the branch `revision` forward to it, if the verdict is what `flows/settings.yaml` asks for.
         allow_dirty: work in a folder with local changes.
         repository: where the revision comes from and the branch goes: a path, a URL or the name of a remote.
+        folder: in the repository, with `dvc.yaml`.
         why: for the run's name.
     """
-    with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository) as workspace:
+    with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository, folder) as workspace:
+        cancel_covered()
         repair_workspace(workspace.folder)
         is_pushed = push or bool(publish) or coordinated
         _require_remote(workspace, pull or is_pushed)
@@ -106,25 +111,25 @@ class _Night:
         """Push and publish what there is, as far as it was asked for, and return the line that says what was done.
 
         Raises:
-            StageError: a stage failed, and what the other models have come to was sent all the same; or the promotion
-                did.
+            StageError: a stage failed, and what the other models have come to was sent all the same; or sending it did.
         """
         if not self.outcomes.done:
             return self.outcomes.summary()
-        if is_pushed:
-            push_data(self.workspace)
         results = Results.read(self.workspace.folder).of(self.outcomes.done)
         is_news = not self.outcomes.are_all_up_to_date()
         said = [results.judged()] if is_news else []
-        if publish:
-            message = publication.message(why, self.before, results)
-            said.append(publication.publish(self.workspace, branch, message, results))
-        if publish == "promote" and branch and not self.outcomes.failed:
-            try:
+        try:
+            if is_pushed:
+                push_data(self.workspace)
+                _remove_old(self.workspace)
+            if publish:
+                message = publication.message(why, self.before, results)
+                said.append(publication.publish(self.workspace, branch, message, results))
+            if publish == "promote" and branch and not self.outcomes.failed:
                 said.append(publication.promote(self.workspace, branch, message, results))
-            except StageError as error:
-                line = f"not promoted: {error}; {self.outcomes.summary(*said)}"
-                raise StageError(error.stage, error.failure, line) from None
+        except StageError as error:
+            line = f"{error.stage}: {error}; {self.outcomes.summary(*said)}"
+            raise StageError(error.stage, error.failure, line) from None
         return self.outcomes.summary(*said, results.said_left_out() if is_news else "")
 
 
@@ -150,11 +155,11 @@ def _made(
 
 
 def _workspace(
-    revision: str, is_isolated: bool, allow_dirty: bool, repository: str
+    revision: str, is_isolated: bool, allow_dirty: bool, repository: str, folder: str
 ) -> AbstractContextManager[Workspace]:
     if is_isolated:
-        return isolated(Path.cwd(), repository, revision, str(flow_run.id))
-    return in_place(Path.cwd(), repository, allow_dirty=allow_dirty)
+        return isolated(Path.cwd(), repository, revision, str(flow_run.id), product=folder)
+    return in_place(Path.cwd() / folder, repository, allow_dirty=allow_dirty)
 
 
 def _require_remote(workspace: Workspace, is_needed: bool) -> None:
@@ -193,14 +198,22 @@ def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) 
     return outcomes
 
 
+def _remove_old(workspace: Workspace) -> None:
+    """Remove what is old on a machine whose runs have clones of their own; a person's folder is a person's."""
+    if workspace.is_clone:
+        line = remove_old(workspace.state, str(flow_run.id), settings.load().keep_days)
+        if line:
+            get_run_logger().info("%s", line)
+
+
 @report.if_server_answers()
 def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspace) -> None:
     # One that failed may have left a file cut short.
     metrics = pipeline.metrics(workspace.folder, [stage for stage in plan if stage.name in outcomes.done])
     results = Results.read(workspace.folder).of(outcomes.done)
-    report.show_results(plan, outcomes, metrics, results)
+    report.show_results(workspace.project, plan, outcomes, metrics, results)
     began = flow_run.scheduled_start_time
-    report.add_to_history(f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics, results)
+    report.add_to_history(workspace.project, f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics, results)
 
 
 def run_here(arguments: Mapping[str, Any]) -> State[State[None]]:
@@ -213,7 +226,7 @@ def run_here(arguments: Mapping[str, Any]) -> State[State[None]]:
         with connected():  # or Prefect would try for minutes
             pass
     try:
-        with tags(TAG):
+        with tags(project_name(own_repository(Path.cwd()), arguments["folder"])):
             state = retrain(**arguments, return_state=True)
     except Abort:  # cancelled from Prefect's pages
         raise KeyboardInterrupt from None

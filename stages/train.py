@@ -90,6 +90,7 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
         lengths=train_split.length_range,
         num_parameters=len(training.weights),
         md5=md5,
+        final_fit=recipe.final_fit,
         recipe=train_split.recipe,
         profile=_profile(arguments.profile),
     )

@@ -24,6 +24,7 @@ SCALING_LISTS = ["global"], ["global", "compressed", "sequence"], ["sequence", "
 MISSING = get_args(Missing)
 FEATURES = ("x", "y")
 CLASSES = ("down", "level", "up")
+CALIBRATION = {"temperature": 1.0, "threshold": None}
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "baseline_accuracy": 0.5, "log_loss": 0.25}
 
 
@@ -163,9 +164,14 @@ def write_sequences(
 
 
 def save_checkpoint(
-    path: Path, model: SequenceClassifier, classes: Sequence[str] = CLASSES, features: Sequence[str] = FEATURES
+    path: Path,
+    model: SequenceClassifier,
+    classes: Sequence[str] = CLASSES,
+    features: Sequence[str] = FEATURES,
+    final_fit: bool = False,
+    **origin: Any,
 ) -> checkpoint.Description:
-    """Write a checkpoint and return its description."""
+    """Write a checkpoint, with `recipe` and `profile` in `origin`, and return its description."""
     description = checkpoint.Description(
         name="toy",
         model=model.params,
@@ -174,7 +180,9 @@ def save_checkpoint(
         class_counts=(30, 20, 10)[: len(classes)],
         lengths=(1, 5, 9),
         num_parameters=model.num_parameters,
+        final_fit=final_fit,
         md5={"data": "d" * 32, "params": "a" * 32, "code": "c" * 32, "validation_data": "v" * 32},
+        **origin,
     )
     checkpoint.save(path, arrays(model), description)
     return description
@@ -183,21 +191,23 @@ def save_checkpoint(
 def write_params(folder: Path, **sections: dict[str, Any]) -> Path:
     """Write a `params.yaml` with defaults in all that is not given."""
     path = folder / "params.yaml"
-    stages: dict[str, dict[str, Any]] = {name: {} for name in ("generate", "train", "evaluate", "export", "compare")}
+    stages: dict[str, dict[str, Any]] = {
+        name: {} for name in ("generate", "train", "evaluate", "export", "compare", "report")
+    }
     path.write_text(json.dumps({**stages, "models": {"toy": {"cell": "gru"}}, **sections}))  # JSON is YAML
     return path
 
 
 def evaluate_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage evaluate for a checkpoint and a test split in `folder`."""
-    files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "test": "test", "output": "evaluation"}
-    return _options(folder, files)
+    files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "output": "evaluation"}
+    return _options(folder, files | {split: split for split in ("validation", "test")})
 
 
 def export_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage export for a checkpoint and metrics in `folder`."""
     files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "metrics": "metrics.json"}
-    files |= {"model": "model.onnx", "report": "export.json"}
+    files |= {"calibration": "calibration.json", "model": "model.onnx", "report": "export.json"}
     return _options(folder, files)
 
 
@@ -207,17 +217,28 @@ def compare_arguments(folder: Path) -> list[str]:
     return _options(folder, files | {split: split for split in ("validation", "test")})
 
 
+def report_arguments(folder: Path) -> list[str]:
+    """Return the arguments of stage report for models, reports and a test split in `folder`."""
+    files = {"params": "params.yaml", "models": "models", "reports": "reports", "reference": "reference.json"}
+    return _options(folder, files | {"test": "test", "page": "report.html", "card": "model_card.md"})
+
+
 def _options(folder: Path, files: dict[str, str]) -> list[str]:
     return [part for option, name in files.items() for part in (f"--{option}", str(folder / name))]
 
 
 def exported(
-    folder: Path, model: SequenceClassifier, classes: Sequence[str] = CLASSES, features: Sequence[str] = FEATURES
+    folder: Path,
+    model: SequenceClassifier,
+    classes: Sequence[str] = CLASSES,
+    features: Sequence[str] = FEATURES,
+    **origin: Any,
 ) -> Path:
     """Return the ONNX file that stage export makes of `model` below `folder`."""
     folder.mkdir(exist_ok=True)
     write_params(folder)
-    save_checkpoint(folder / "checkpoint.safetensors", model, classes, features)
+    save_checkpoint(folder / "checkpoint.safetensors", model, classes, features, **origin)
     (folder / "metrics.json").write_text(json.dumps(METRICS))
+    (folder / "calibration.json").write_text(json.dumps(CALIBRATION))
     export.main(export_arguments(folder))
     return folder / "model.onnx"

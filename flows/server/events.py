@@ -6,7 +6,10 @@ from typing import Any
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events import Event, Resource
 
+PROJECT = "rnnflow.project"
+"""Label of the events' resources."""
 PROMOTED = "rnnflow.production.promoted"
+PUBLISHED = "rnnflow.results.published"
 WORSE = "rnnflow.verdict.worse"
 
 

@@ -1,7 +1,8 @@
 """The automations that tell people what has become of a run, through Prefect's own blocks: Slack, e-mail, a webhook."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import BlockDocument, StateType
@@ -10,18 +11,15 @@ from prefect.events.actions import CallWebhook, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.exceptions import ObjectNotFound
 
-from flows.server.dead_run_automations import TAG
-from flows.server.events import PROMOTED, WORSE
-from flows.settings import Notify
+from flows.server.events import PROJECT, PROMOTED, PUBLISHED, WORSE
+from flows.settings import Notify, NotifyHours
 from rnnflow.runtime.errors import InputError
 
-NAME = "rnnflow: tell "
-"""How the names of these automations begin."""
 WEBHOOK = "webhook"
 """The one type of block that sends no notification but a request."""
 _MESSAGE = "flow_run.state.message"
 _SAID = "event.payload.said"
-_REQUEST = '{"subject": {{ ("rnnflow: KIND, " ~ flow_run.name)|tojson }}, "text": {{ TEXT|tojson }}, "url": {{ flow_run|ui_url|tojson }}}'
+_REQUEST = '{"subject": {{ ("PROJECT: KIND, " ~ flow_run.name)|tojson }}, "text": {{ (TEXT)|tojson }}, "url": {{ flow_run|ui_url|tojson }}}'
 
 
 @dataclass(frozen=True)
@@ -33,68 +31,91 @@ class _Kind:
         text: the line that is told, as Prefect's templates name it.
         labels: of the event's resource.
         of: labels of resources that it is related to.
+        hours: None, or so long after the last event of this kind, if there was no further one.
     """
 
     event: str
     text: str
     labels: Mapping[str, str] = field(default_factory=dict)
     of: Sequence[Mapping[str, str]] = ()
+    hours: float | None = None
 
 
-def _ended(state: StateType) -> _Kind:
+def _ended(project: str, state: StateType) -> _Kind:
     """Return what a run of the flow `retrain` looks like that has ended so; its state may have any name."""
-    tag = {"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"}
+    tag = {"prefect.resource.id": f"prefect.tag.{project}", "prefect.resource.role": "tag"}
     flow = {"prefect.resource.name": "retrain", "prefect.resource.role": "flow"}
     return _Kind("prefect.flow-run.*", _MESSAGE, {"prefect.state-type": state.value}, [tag, flow])
 
 
-KINDS = {
-    "failed": _ended(StateType.FAILED),
-    "crashed": _ended(StateType.CRASHED),
-    "worse": _Kind(WORSE, _SAID),
-    "promoted": _Kind(PROMOTED, _SAID),
-}
+def _kinds(project: str, hours: NotifyHours) -> dict[str, _Kind]:
+    succeeded = _ended(project, StateType.COMPLETED)
+    no_success = f"no run has succeeded for {hours.silent:g} hours; the last one: "
+    no_news = f"nothing new was published for {hours.unchanged:g} hours; the last time: "
+    return {
+        "failed": _ended(project, StateType.FAILED),
+        "crashed": _ended(project, StateType.CRASHED),
+        "worse": _Kind(WORSE, _SAID, {PROJECT: project}),
+        "promoted": _Kind(PROMOTED, _SAID, {PROJECT: project}),
+        "silent": replace(succeeded, text=f"'{no_success}' ~ {_MESSAGE}", hours=hours.silent),
+        "unchanged": _Kind(PUBLISHED, f"'{no_news}' ~ {_SAID}", {PROJECT: project}, hours=hours.unchanged),
+    }
 
 
-def automations(client: SyncPrefectClient, wanted: Sequence[Notify]) -> list[AutomationCore]:
+def _prefix(project: str) -> str:
+    """Return how the names of these automations begin."""
+    return f"{project}: tell "
+
+
+def automations(
+    client: SyncPrefectClient, project: str, wanted: Sequence[Notify], hours: NotifyHours
+) -> list[AutomationCore]:
     """Return an automation for each thing that each block is to tell.
 
     Raises:
         InputError: a block is not on the server, or cannot tell anything.
     """
-    return [_automation(entry, kind, _block(client, entry)) for entry in wanted for kind in entry.of]
+    return [
+        _automation(project, entry, kind, _kinds(project, hours)[kind], _block(client, entry))
+        for entry in wanted
+        for kind in entry.of
+    ]
 
 
-def remove_others(client: SyncPrefectClient, wanted: Sequence[AutomationCore]) -> Iterator[str]:
+def remove_others(client: SyncPrefectClient, project: str, wanted: Sequence[AutomationCore]) -> Iterator[str]:
     """Remove the automations that the settings do not ask for any more, and yield their names."""
     names = {automation.name for automation in wanted}
     for automation in client.read_automations():
-        if automation.name.startswith(NAME) and automation.name not in names:
+        if automation.name.startswith(_prefix(project)) and automation.name not in names:
             client.delete_automation(automation.id)
             yield automation.name
 
 
-def _automation(entry: Notify, name: str, block: BlockDocument) -> AutomationCore:
-    kind = KINDS[name]
+def _automation(project: str, entry: Notify, name: str, kind: _Kind, block: BlockDocument) -> AutomationCore:
     trigger = EventTrigger(
         match={"prefect.resource.id": "prefect.flow-run.*", **kind.labels},
         match_related=[dict(labels) for labels in kind.of],
+        after=set() if kind.hours is None else {kind.event},
         expect={kind.event},
-        posture=Posture.Reactive,
+        posture=Posture.Reactive if kind.hours is None else Posture.Proactive,
         threshold=1,
+        within=timedelta(hours=kind.hours or 0),
     )
     action = (
-        CallWebhook(block_document_id=block.id, payload=_REQUEST.replace("KIND", name).replace("TEXT", kind.text))
+        CallWebhook(
+            block_document_id=block.id,
+            payload=_REQUEST.replace("PROJECT", project).replace("KIND", name).replace("TEXT", kind.text),
+        )
         if entry.type == WEBHOOK
         else SendNotification(
             block_document_id=block.id,
-            subject=f"rnnflow: {name}, {{{{ flow_run.name }}}}",
+            subject=f"{project}: {name}, {{{{ flow_run.name }}}}",
             body=f"{{{{ {kind.text} }}}}\n{{{{ flow_run|ui_url }}}}",
         )
     )
     description = "Made by `make deploy` as flows/settings.yaml says."
     return AutomationCore(
-        name=f"{NAME}{entry.block} of {name}", description=description, trigger=trigger, actions=[action]
+        name=f"{_prefix(project)}{entry.block} of {name}", description=description, trigger=trigger, actions=[action]
     )
 
 

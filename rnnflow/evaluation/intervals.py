@@ -62,11 +62,6 @@ def intervals(
     return found
 
 
-def estimates(answers: Answers, metrics: Mapping[str, Metric]) -> Mapping[str, float]:
-    """Return each metric of all sequences; NaN where it is undefined."""
-    return {name: float(measure(answers.each_once)[0, 0]) for name, measure in _measures(answers, metrics).items()}
-
-
 def _measures(answers: Answers, metrics: Mapping[str, Metric]) -> dict[str, Measure]:
     return {name: metric.measure(answers) for name, metric in metrics.items() if metric.measure}
 

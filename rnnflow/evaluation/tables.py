@@ -7,6 +7,7 @@ import numpy as np
 
 from rnnflow.evaluation import metrics
 from rnnflow.evaluation.answers import Answers
+from rnnflow.evaluation.calibration import Calibration, share_answered
 from rnnflow.evaluation.intervals import intervals
 from rnnflow.evaluation.slices import slices
 from rnnflow.runtime.atomic_writes import write_rows
@@ -30,12 +31,11 @@ def write(folder: Path, answers: Answers, num_resamples: int) -> tuple[Found, li
     return found, cut
 
 
-def figures(found: Found, answers: Answers, majority: int) -> dict[str, object]:
-    """Return the figures of all sequences; `majority` is the class that the simplest baseline always answers."""
-    estimates = {name: _number(values[0, 0]) for name, values in found.items()}
-    ends = {f"accuracy_{end}": _number(found["accuracy"][row, 0]) for row, end in enumerate(COLUMNS) if row}
-    baseline = float((answers.labels == majority).mean())
-    return {**estimates, **ends, "baseline_accuracy": baseline, "num_sequences": len(answers)}
+def figures(answers: Answers, calibration: Calibration) -> dict[str, object]:
+    """Return each metric of all sequences, without intervals, and how many of them are answered."""
+    known = ((name, metric.measure) for name, metric in metrics.load().items())
+    estimates = {name: _number(measure(answers)(answers.each_once)[0, 0]) for name, measure in known if measure}
+    return {**estimates, **share_answered(answers, calibration.threshold), "num_sequences": len(answers)}
 
 
 def worst(rows: Sequence[Mapping[str, object]]) -> Mapping[str, object]:

@@ -43,11 +43,11 @@ def ranked(
 
     Sequences with the same score share a rank, and neighbours as well where there would be more than `max_ranks`.
     """
-    distinct, ranks = np.unique(-scores, return_inverse=True)
-    num_ranks = len(distinct)
-    if max_ranks is not None and num_ranks > max_ranks:
-        before = np.cumsum(np.bincount(ranks)) - 1  # of sequences, so that ranks hold about as many each
-        ranks, num_ranks = (before * max_ranks // len(scores))[ranks], max_ranks
+    ranks = np.unique(-scores, return_inverse=True)[1]
+    if max_ranks is not None:
+        num_before = np.cumsum(np.bincount(ranks)) - 1  # so that ranks hold about as many sequences each
+        ranks = np.unique((num_before * max_ranks // len(scores))[ranks], return_inverse=True)[1]
+    num_ranks = int(ranks.max()) + 1
     positive = sums_by(ranks, num_ranks, is_positive.astype(np.float64))
     negative = sums_by(ranks, num_ranks, (~is_positive).astype(np.float64))
     return lambda weights: (positive(weights), negative(weights))

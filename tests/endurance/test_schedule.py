@@ -24,7 +24,7 @@ from tests.flows.strikes import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.endurance
 
-DEPLOYMENT = "retrain/cpu"
+DEPLOYMENT = "retrain/rnnflow-cpu"
 EVERY_SECONDS = 20
 LASTS_SECONDS = 300.0
 AWAY_SECONDS = 60.0

@@ -48,7 +48,7 @@ def batch(
     labels = rng.integers(0, NUM_CLASSES, len(lengths))
     step_mask = head_mask = None
     if dropout:
-        shape = (model.num_layers - 1, len(lengths), max(lengths), model.output_size)
+        shape = (model.num_layers - 1, len(lengths), model.num_layer_steps(max(lengths)), model.output_size)
         step_mask = ((rng.random(shape) > dropout) / (1 - dropout)).astype(np.float32)
         head_mask = ((rng.random((len(lengths), model.pooled_size)) > dropout) / (1 - dropout)).astype(np.float32)
     is_ragged = min(lengths) < max(lengths)
@@ -65,14 +65,14 @@ def by_autograd(made: EngineConfig, given: Batch) -> tuple[float, np.ndarray]:
     masks = [None if mask is None else torch.from_numpy(mask).double() for mask in (given.step_mask, given.head_mask)]
     inputs = torch.from_numpy(np.nan_to_num(given.inputs, nan=0.0)).double()
     lengths = None if given.lengths is None else torch.from_numpy(given.lengths)
-    logits = model.classify(inputs, lengths, *masks)
+    logits = model.classify(inputs, lengths, *masks, is_training=True)
     loss = torch.nn.functional.cross_entropy(
         logits, torch.from_numpy(given.labels), torch.from_numpy(made.class_weights),
         label_smoothing=made.train.label_smoothing,
     )  # fmt: skip
     loss.backward()
-    gradients = [parameter.grad for parameter in model.parameters()]
-    return loss.item(), np.concatenate([gradient.numpy().ravel() for gradient in gradients if gradient is not None])
+    gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in model.parameters()]
+    return loss.item(), np.concatenate([gradient.numpy().ravel() for gradient in gradients])
 
 
 def assert_right(made: EngineConfig, given: Batch) -> None:
@@ -197,7 +197,7 @@ STEM = ModelParams(cell="gru", stem=StemParams(channels=4))
     ("made", "name"),
     [
         (task(ModelParams(cell="mingru")), r"cell mingru \(models\.….cell\)"),
-        (task(STEM), r"a stem \(models\.….stem\)"),
+        (task(STEM), r"a stem of kind convolutions \(models\.….stem\)"),
         (task(ModelParams(cell="gru"), precision="bfloat16"), r"precision bfloat16 \(train\.precision\)"),
         (task(ModelParams(cell="gru"), cuda_graphs=True), r"CUDA graphs \(train\.cuda_graphs\)"),
         (task(ModelParams(cell="gru"), num_threads=2), r"2 threads \(train\.num_threads\)"),

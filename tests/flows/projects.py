@@ -18,7 +18,7 @@ from prefect.client.schemas.sorting import TaskRunSort
 from ruamel.yaml import YAML
 
 from tests import work_tree
-from tests.flows.servers import PrefectServer
+from tests.flows.servers import PROJECT, PrefectServer
 from tests.flows.services import clean_environment
 
 MODELS = ("rnn", "lstm", "gru")
@@ -148,11 +148,14 @@ def make_project(
         del content["models"][name]
     content["generate"]["num_sequences"] = LITTLE_DATA
     yaml.dump(content, project.folder / "params.yaml")
+    pipeline = yaml.load(project.folder / "dvc.yaml")
+    del pipeline["stages"]["report"]  # one stage more, and seconds for each run of the flow
+    yaml.dump(pipeline, project.folder / "dvc.yaml")
     project.run(sys.executable, "-m", "dvc", "remote", "add", "--default", "store", str(project.store))
     project.git("init", "--quiet", "--bare", f"--initial-branch={BRANCH}", str(project.origin))
     project.git("remote", "add", "origin", str(project.origin))
     project.git("add", "--all")
-    project.push({"train.epochs": 3} | dict(params or {}), settings, "project")
+    project.push({"train.epochs": 3} | dict(params or {}), {"project": PROJECT} | dict(settings or {}), "project")
     return project
 
 
@@ -163,7 +166,7 @@ class Deployed:
     project: Project
     server: PrefectServer
 
-    def start(self, deployment: str = "retrain/cpu", **parameters: Any) -> UUID:
+    def start(self, deployment: str = "retrain/rnnflow-cpu", **parameters: Any) -> UUID:
         """Ask for a run, without waiting for a schedule, and return its id."""
         with self.server.client() as client:
             found = client.read_deployment_by_name(deployment)
@@ -188,7 +191,7 @@ class Deployed:
 
 def deploy(project: Project, server: PrefectServer) -> Deployed:
     """Bring a server in line with a project, as `make deploy` does; of several, the last one's code is what runs."""
-    command = [sys.executable, "-m", "flows.deploy", "--repository", str(project.origin), "--branch", BRANCH]
+    command = [sys.executable, "-m", "flows.deploy", "--repository", str(project.origin), "--branch", BRANCH, "--move"]
     server.run(*command, folder=project.folder)
     return Deployed(project, server)
 

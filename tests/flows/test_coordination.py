@@ -114,7 +114,7 @@ def test_a_cancelled_run_cancels_what_it_has_sent_and_leaves_nothing(
 ) -> None:
     team.push("cancel", a=1)
     team.hold("a")
-    run = team.deployed.start("retrain/coordinated", stages=["train"], publish=None)
+    run = team.deployed.start("retrain/rnnflow-coordinated", stages=["train"], publish=None)
     team.wait_for_training("a")
     assert [*team.project.branches("work/")] == [f"work/{run}"]
     with team.server.client() as client:
@@ -201,7 +201,7 @@ def test_a_run_that_holds_the_only_place_of_its_pool_does_not_wait_for_itself(te
     cpu_worker.stop()
     try:
         with team.project.changed(settings=IMPATIENT), worker(team, "cpu-pool", limit=1) as alone:
-            run = team.deployed.start("retrain/coordinated", revision=commit)
+            run = team.deployed.start("retrain/rnnflow-coordinated", revision=commit)
             ended = team.server.wait_for_end(run, SECONDS, alone.log)
     finally:
         cpu_worker.start()

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State
 
 from flows.server import dead_run_automations
 from tests.flows.projects import Deployed
-from tests.flows.servers import Worker
+from tests.flows.servers import PROJECT, Worker
 from tests.flows.services import wait_for_deaths
 from tests.flows.strikes import (
     PATIENCE_SECONDS,
@@ -51,7 +51,7 @@ def deployed(deploy_project: Callable[..., Deployed]) -> Deployed:
 @pytest.fixture
 def short_silence(deployed: Deployed) -> Iterator[None]:
     """Lets the server wait less for a sign of life."""
-    (own,) = [automation for automation in dead_run_automations.automations() if "silent" in automation.name]
+    (own,) = [automation for automation in dead_run_automations.automations(PROJECT) if "silent" in automation.name]
     short = own.model_copy(
         update={"trigger": own.trigger.model_copy(update={"within": timedelta(seconds=SILENCE_SECONDS)})}
     )

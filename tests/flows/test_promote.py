@@ -9,9 +9,10 @@ import onnx
 import pytest
 from ruamel.yaml import YAML
 
-from flows import promote
+from flows import promote, versions
 from rnnflow.evaluation.scoring import ids_of
 from rnnflow.params.models import ModelParams
+from rnnflow.runtime.provenance import file_md5
 from tests import toys
 from tests.flows.promotions import MODEL, at, refused, reproduce, set_models
 from tests.flows.repositories import Repository
@@ -36,6 +37,14 @@ def test_a_first_promotion_is_a_commit_two_tags_and_data_in_the_remotes(
     assert project.git("rev-parse", "HEAD") in remote
 
 
+def test_a_new_clone_pulls_the_model_in_production_with_everything_else(project: Repository, tmp_path: Path) -> None:
+    promote.main([])
+    clone = Repository(tmp_path / "clone")
+    project.git("clone", "--quiet", str(project.origin), str(clone.folder))
+    clone.dvc("pull", "--quiet")
+    assert (clone.folder / MODEL).read_bytes() == (project.folder / MODEL).read_bytes()
+
+
 @at("promoted")
 def test_what_the_model_was_trained_on_is_kept_beside_it(project: Repository) -> None:
     splits = [project.folder / "data/sequences" / name for name in ("train", "validation")]
@@ -51,10 +60,9 @@ def test_gto_and_dvc_find_the_versions_from_elsewhere(project: Repository, tmp_p
     shown = project.run("gto", "show", "classifier", "--plain")
     assert "v1.0.0" in shown
     assert "production" in next(line for line in shown.splitlines() if "v1.1.0" in line)
-    for version, name in (("v1.0.0", "poor"), ("v1.1.0", "good")):
-        target = tmp_path / f"{version}.onnx"
-        project.dvc("get", "--quiet", str(project.origin), MODEL, "--rev", f"classifier@{version}", "-o", str(target))
-        assert target.read_bytes() == (project.folder / f"source/{name}.onnx").read_bytes()
+    target = tmp_path / "first.onnx"
+    project.dvc("get", "--quiet", str(project.origin), MODEL, "--rev", "classifier@v1.0.0", "-o", str(target))
+    assert target.read_bytes() == (project.folder / "source/poor.onnx").read_bytes()
     target = tmp_path / "artifact.onnx"
     project.dvc("artifacts", "get", str(project.origin), "classifier", "--stage", "production", "-o", str(target))
     assert target.read_bytes() == (project.folder / "source/good.onnx").read_bytes()
@@ -67,6 +75,8 @@ def test_a_rollback_brings_the_exact_bytes_back_and_a_trace_stays(
     shutil.rmtree(project.folder / ".dvc/cache")  # so that they come from the remote
     promote.main(["--rollback", "--why", "it answers too slowly"])
     assert (project.folder / MODEL).read_bytes() == (project.folder / "source/poor.onnx").read_bytes()
+    good = file_md5(project.folder / "source/good.onnx")
+    assert versions.taken_back(project.folder, good) == "v1.1.0"
     assert project.git("status", "--porcelain") == ""
     assert project.git("log", "-1", "--format=%s\n\n%b").split("\n\n") == [
         "Roll production back from v1.1.0 to v1.0.0",
@@ -74,6 +84,7 @@ def test_a_rollback_brings_the_exact_bytes_back_and_a_trace_stays(
     ]
     assert refused(capsys, "--rollback").startswith("there is nothing to roll back to: v1.0.0 is the first version")
     promote.main(["--rollback", "v1.1.0"])
+    assert versions.taken_back(project.folder, good) is None
     assert (project.folder / MODEL).read_bytes() == (project.folder / "source/good.onnx").read_bytes()
     assert project.git("tag", "--list", "classifier#*").splitlines() == [
         f"classifier#production#{number}" for number in (1, 2, 3, 4)
@@ -101,7 +112,6 @@ def test_show_lists_versions_with_their_accuracy_then_and_today(
 
 @at("promoted")
 def test_what_is_in_production_is_not_promoted_again(project: Repository, capsys: pytest.CaptureFixture[str]) -> None:
-    reproduce(project)
     before = project.git("tag"), project.git("rev-parse", "HEAD")
     promote.main([])
     assert "poor is in production already, as v1.0.0" in capsys.readouterr().out

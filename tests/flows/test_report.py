@@ -26,14 +26,17 @@ def on_server(server: PrefectServer) -> Iterator[PrefectServer]:
 def add(metrics: dict[str, report.Metrics]) -> None:
     """Add runs to the history, one after another; Prefect wants a flow around an artifact."""
     for run, of_run in metrics.items():
-        report.add_to_history(run, of_run, Results(verdict={"challenger": {"name": "gru"}, "verdict": "better"}))
+        report.add_to_history(
+            "rnnflow", run, of_run, Results(verdict={"challenger": {"name": "gru"}, "verdict": "better"})
+        )
 
 
 def history(server: PrefectServer) -> list[dict[str, Any]]:
     """Return the rows of the table that the server shows now."""
     with server.client() as client:
         newest, *_ = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["metrics"])), sort=ArtifactSort.UPDATED_DESC
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["rnnflow-metrics"])),
+            sort=ArtifactSort.UPDATED_DESC,
         )
     rows: list[dict[str, Any]] = json.loads(str(newest.data))
     return rows
@@ -67,5 +70,5 @@ def test_a_run_without_results_leaves_the_history_as_it_was(on_server: PrefectSe
 
 def test_a_line_that_only_looks_like_an_epoch_is_logged_and_no_more() -> None:
     lines: list[str] = []
-    report.Progress("train@rnn", lines.append)("epoch 0/0")
+    report.Progress("rnnflow", "train@rnn", lines.append)("epoch 0/0")
     assert lines == ["epoch 0/0"]

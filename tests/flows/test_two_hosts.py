@@ -30,7 +30,7 @@ def test_two_hosts_run_each_stage_once_and_make_the_lock_of_a_single_machine(
             Worker(server, "cpu-pool", one.folder, settings=one.environment, prefix=one.prefix) as cpu,
             Worker(server, "gpu-pool", two.folder, settings=two.environment, prefix=two.prefix) as gpu,
         ):
-            run = team.deployed.start("retrain/coordinated")
+            run = team.deployed.start("retrain/rnnflow-coordinated")
             ended = server.wait_for_end(run, SECONDS, cpu.log)
         assert ended.state
         assert ended.state.message

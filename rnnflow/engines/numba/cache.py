@@ -19,6 +19,7 @@ import llvmlite
 import numba
 from numba.core.caching import IndexDataCacheFile, NullCache, _CacheLocator
 
+from rnnflow.classifier.stems import multi_scale
 from rnnflow.engines.numba.simd import TARGET
 
 FOLDER = "RNNFLOW_CACHE"
@@ -94,7 +95,11 @@ class CheckedFiles(IndexDataCacheFile):
 @functools.cache
 def _key() -> str:
     """What the compiled code depends on."""
-    source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    files = [
+        *sorted(Path(__file__).parent.glob("*.py")),
+        Path(multi_scale.__file__),
+    ]  # the latter has figures of the norm
+    source = b"".join(path.read_bytes() for path in files)
     machine = repr((numba.__version__, llvmlite.__version__, TARGET))
     return hashlib.sha256(source + machine.encode()).hexdigest()[:16]
 

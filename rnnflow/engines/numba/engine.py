@@ -10,6 +10,7 @@ from rnnflow.classifier.preparation import Lengths, Preparation
 from rnnflow.engines.interface import BETAS, EPSILON, Batch, EngineConfig
 from rnnflow.engines.numba import adamw, cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
+from rnnflow.params.models import StemParams
 from rnnflow.runtime import environment
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.padding import gather
@@ -61,7 +62,7 @@ def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], devic
     """
     for name, is_wanted in {
         f"cell {task.model.cell} (models.….cell)": task.model.cell not in plan.CELLS,
-        "a stem (models.….stem)": task.model.stem is not None,
+        "a stem of kind convolutions (models.….stem)": isinstance(task.model.stem, StemParams),
         f"precision {task.train.precision} (train.precision)": task.train.precision != "float32",
         "CUDA graphs (train.cuda_graphs)": task.train.cuda_graphs,
         f"{task.train.num_threads} threads (train.num_threads)": task.train.num_threads > 1,

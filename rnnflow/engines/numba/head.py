@@ -60,10 +60,10 @@ def pool(plan, work, lengths):
 @kernel
 def apply_dropout(plan, work, mask, order):
     """Put what the head reads, with its dropout, in the place of its gradient, which is not there yet."""
-    panel, hidden, units = plan[0, layout.PANEL], plan[0, layout.HIDDEN], plan[0, layout.UNITS]
+    panel = plan[0, layout.PANEL]
     for row in range(len(order)):
         for column in range(mask.shape[1]):
-            place = padded_column(column, hidden, units, True)
+            place = _place(plan, column)
             at = place // WIDTH * panel + row * WIDTH + place % WIDTH
             work[plan[0, layout.D_POOLED] + at] = work[plan[0, layout.POOLED] + at] * mask[order[row], column]
 
@@ -75,17 +75,38 @@ def _num_pooled(plan):
 
 
 @kernel
+def _size(plan):
+    """How many numbers the head reads: states, and mean and maximum of a stem."""
+    return _num_pooled(plan) * plan[0, layout.HIDDEN] + 2 * plan[0, layout.SKIP_SIZE]
+
+
+@kernel
+def _depth(plan):
+    """The same in whole panels."""
+    return _num_pooled(plan) * plan[0, layout.UNITS] + 2 * (-(-plan[0, layout.SKIP_SIZE] // WIDTH) * WIDTH)
+
+
+@kernel
+def _place(plan, column):
+    """Where a column of the head's weights is, if each vector that it reads is filled up to whole panels."""
+    hidden, skip_size = plan[0, layout.HIDDEN], plan[0, layout.SKIP_SIZE]
+    of_states = _num_pooled(plan) * hidden
+    if column < of_states:
+        return padded_column(column, hidden, plan[0, layout.UNITS], True)
+    padded = -(-skip_size // WIDTH) * WIDTH
+    return _num_pooled(plan) * plan[0, layout.UNITS] + padded_column(column - of_states, skip_size, padded, True)
+
+
+@kernel
 def head_forward(plan, work, weights, lengths, head_mask):
     """From the pooled states to the logits."""
-    panel, hidden = plan[0, layout.PANEL], plan[0, layout.HIDDEN]
-    units, num_classes = plan[0, layout.UNITS], plan[0, layout.CLASSES]
+    panel, num_classes = plan[0, layout.PANEL], plan[0, layout.CLASSES]
     num_class_panels = -(-num_classes // WIDTH)
-    depth = _num_pooled(plan) * units
-    size = _num_pooled(plan) * hidden
+    depth, size = _depth(plan), _size(plan)
     for label in range(num_classes):
         for column in range(size):
             # (class_panels, depth, 16) forward and (num_pooled * panels, 16 * class_panels, 16) backward
-            place = padded_column(column, hidden, units, True)
+            place = _place(plan, column)
             value = weights[plan[0, layout.HEAD_WEIGHT] + label * size + column]
             work[plan[0, layout.HEAD] + (label // WIDTH * depth + place) * WIDTH + label % WIDTH] = value
             back = plan[0, layout.HEAD_BACK] + (place // WIDTH * num_class_panels * WIDTH + label) * WIDTH
@@ -133,12 +154,10 @@ def cross_entropy(plan, work, labels, class_weights, label_smoothing, total_weig
 @kernel
 def head_backward(plan, work, gradient, lengths, head_mask, order):
     """From the gradient of the logits to those of the head and of the pooled states."""
-    panel, hidden = plan[0, layout.PANEL], plan[0, layout.HIDDEN]
-    units, num_classes = plan[0, layout.UNITS], plan[0, layout.CLASSES]
+    panel, num_classes = plan[0, layout.PANEL], plan[0, layout.CLASSES]
     num_class_panels = -(-num_classes // WIDTH)
     rows = len(lengths)
-    depth = _num_pooled(plan) * units
-    size = _num_pooled(plan) * hidden
+    depth, size = _depth(plan), _size(plan)
     source = plan[0, layout.D_POOLED] if head_mask.shape[0] else plan[0, layout.POOLED]
     clear(work, plan[0, layout.D_HEAD], num_class_panels * depth * WIDTH)
     clear(work, plan[0, layout.D_HEAD_BIAS], num_class_panels * WIDTH)
@@ -150,7 +169,7 @@ def head_backward(plan, work, gradient, lengths, head_mask, order):
     column_sums_added(work, plan[0, layout.D_HEAD_BIAS], plan[0, layout.LOGITS], rows, num_class_panels, panel)
     for label in range(num_classes):
         for column in range(size):
-            place = padded_column(column, hidden, units, True)
+            place = _place(plan, column)
             at = plan[0, layout.D_HEAD] + (label // WIDTH * depth + place) * WIDTH + label % WIDTH
             gradient[plan[0, layout.HEAD_WEIGHT] + label * size + column] = work[at]
         gradient[plan[0, layout.HEAD_WEIGHT] + num_classes * size + label] = work[plan[0, layout.D_HEAD_BIAS] + label]
@@ -164,14 +183,14 @@ def head_backward(plan, work, gradient, lengths, head_mask, order):
 @kernel
 def _pooled_backward(plan, work, lengths, head_mask, order):
     """Turn the gradient of what the head read into that of each step's state: what `pool` and dropout did, backwards."""
-    panel, hidden, units = plan[0, layout.PANEL], plan[0, layout.HIDDEN], plan[0, layout.UNITS]
+    panel, units = plan[0, layout.PANEL], plan[0, layout.UNITS]
     pooling, num_directions = plan[0, layout.POOLING], plan[0, layout.NUM_DIRECTIONS]
     num_panels = units // WIDTH
     beside = num_directions * num_panels * panel if pooling == MEAN + MAX else 0
     for row in range(len(lengths)):
         if head_mask.shape[0]:
-            for column in range(_num_pooled(plan) * hidden):
-                place = padded_column(column, hidden, units, True)
+            for column in range(_size(plan)):
+                place = _place(plan, column)
                 at = plan[0, layout.D_POOLED] + place // WIDTH * panel + row * WIDTH + place % WIDTH
                 work[at] *= head_mask[order[row], column]
         for index in range(num_directions * num_panels):

@@ -18,6 +18,7 @@ from rnnflow.engines.numba.products import (
     whole_tiles,
 )
 from rnnflow.engines.numba.simd import WIDTH, ZERO, broadcast, kernel, load, store, where_equal
+from rnnflow.engines.numba.stem import NUM_STAGES
 
 
 @kernel
@@ -33,6 +34,21 @@ def read_inputs(plan, layer, direction, work, inputs, order, lengths):
             to = layer[layout.STATES] + step * step_size + units // WIDTH * panel + row * WIDTH
             for feature in range(num_features):
                 work[to + feature // WIDTH * panel + feature % WIDTH] = inputs[order[row], time, feature]
+
+
+@kernel
+def read_stem(plan, layer, direction, work, lengths):
+    """Copy what the stem gives to where the first layer reads it."""
+    panel, num_panels = plan[0, layout.PANEL], plan[0, layout.UNITS] // WIDTH
+    stem = plan[plan[0, layout.STEM] + NUM_STAGES]
+    step_size = (num_panels + layer[layout.INPUT_PANELS]) * panel
+    for row in range(len(lengths)):
+        for step in range(lengths[row]):
+            time = lengths[row] - 1 - step if direction else step
+            source = stem[layout.IN] + row * stem[layout.IN_ROW] + time * WIDTH
+            to = layer[layout.STATES] + step * step_size + num_panels * panel + row * WIDTH
+            for place in range(layer[layout.INPUT_PANELS]):
+                store(work, to + place * panel, load(work, source + place * stem[layout.IN_PANEL]))
 
 
 @kernel
@@ -152,6 +168,8 @@ def layer_backward(plan, index, direction, work, lengths, order, mask):
         _previous_state_gradient(plan, layer, work, gates, whole_tiles(rows))
         if index:
             _add_gradient_below(plan, index, direction, work, gates, step, rows, lengths, order, mask)
+        elif plan[0, layout.STEM]:
+            _add_gradient_of_stem(plan, layer, direction, work, gates, step, rows, lengths)
 
 
 @kernel
@@ -246,3 +264,19 @@ def _add_gradient_below(plan, index, direction, work, gates, step, rows, lengths
             if direction:
                 value = value + load(work, to + place * panel)
             store(work, to + place * panel, value)
+
+
+@kernel
+def _add_gradient_of_stem(plan, layer, direction, work, gates, step, rows, lengths):
+    """Bring the gradient of the gates to what the stem gave; the second direction adds to the first's."""
+    panel, num_panels = plan[0, layout.PANEL], plan[0, layout.UNITS] // WIDTH
+    stem, d_below = plan[plan[0, layout.STEM] + NUM_STAGES], plan[0, layout.D_BELOW]
+    depth = PLANES[plan[0, layout.CELL]] * plan[0, layout.UNITS]
+    of_input, num_inputs = layer[layout.PACKED_BACK] + num_panels * depth * WIDTH, layer[layout.INPUT_PANELS]
+    product(work, d_below, gates, of_input, depth * WIDTH, whole_tiles(rows), num_inputs, depth, panel)
+    for row in range(rows):
+        time = lengths[row] - 1 - step if direction else step
+        to = stem[layout.D_IN] + row * stem[layout.D_IN_ROW] + time * WIDTH
+        for place in range(num_inputs):
+            value, at = load(work, d_below + place * panel + row * WIDTH), to + place * stem[layout.Z_PANEL]
+            store(work, at, value + load(work, at) if direction else value)

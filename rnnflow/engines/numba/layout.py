@@ -34,7 +34,12 @@ MEAN, MAX = 1, 2
     D_CELL_STATE,  # (panels, rows, 16) the same of the LSTM's cell state
     D_BELOW,  # (num_directions * panels, rows, 16) gradient of what the layer read in that step
     HEAD_WEIGHT,  # where the head's weights begin among the parameters, its biases behind them
-) = range(8, 21)
+    STEM,  # row of the stem's first stage; 0: there is no stem
+    SKIP_SIZE,  # channels whose mean and maximum go past the layers to the head; 0: there are none
+    SKIP,  # (2 * skip_panels, rows, 16) mean and maximum, behind the states in POOLED
+    D_SKIP,  # the same place in D_POOLED
+    SKIP_TIES,  # (skip_panels, rows, 16) how many steps have the maximum
+) = range(8, 26)
 
 # A row for each layer and direction: a step's inputs, and the places of its own arrays.
 (
@@ -53,7 +58,42 @@ MEAN, MAX = 1, 2
 # Where the layer's parameters begin among all of them.
 INPUT_WEIGHT, STATE_WEIGHT, INPUT_BIAS, STATE_BIAS = range(11, 15)
 
-PLAN_WIDTH = 21
+# A row for each stage of a stem, and one for what the layers read of it, which has inputs alone. Its arrays hold the steps of
+# each sequence by itself; `half` is that of the window.
+(
+    STAGE_INPUTS,  # channels that it reads
+    CHANNELS,  # that it gives
+    IN_PANELS,  # of what its product reads in a step: channels, or a whole window of them
+    OUT_PANELS,
+    KERNEL,  # steps of the widest convolution
+    TAPS,  # steps that its product sees in a row: the same, or 1 where windows are written out
+    BLOCK,  # steps averaged into one behind it
+    BEFORE,  # and by all that is before it
+    IN,  # (sequence, in_panels, half + steps + half, 16) zeros around the steps
+    IN_ROW,  # numbers of a sequence in it
+    IN_PANEL,  # and of a panel
+    D_IN,  # (sequence, in_panels, steps, 16) gradient
+    D_IN_ROW,
+    Z,  # (sequence, out_panels, steps, 16) what the convolutions give
+    Z_ROW,
+    Z_PANEL,  # also of D_IN
+    DZ,  # (sequence, out_panels, half + steps + half, 16) gradient, zeros around the steps
+    DZ_ROW,
+    DZ_PANEL,
+    CONV_PACKED,  # (out_panels, in_panels * taps * 16, 16) weights, for the product forward
+    CONV_BACK,  # (in_panels, out_panels * taps * 16, 16) their transpose with the steps reversed
+    D_CONV_PACKED,  # as CONV_PACKED
+    NORM,  # (6, out_panels, 16) figures of the norm, as below
+    NORM_WEIGHT,  # where those of its parameters begin: weight, bias, running mean, running variance
+    FIRST_CONV,  # row of its first convolution
+    NUM_CONVS,  # side by side
+    FLAT,  # one sequence with zeros around it, from which windows are written out
+) = range(27)
+GAMMA, BETA, MEAN_OF, INVERSE, D_GAMMA, D_BETA = range(6)
+# A row for each of their convolutions.
+CONV_WEIGHT, CONV_KERNEL, CONV_CHANNELS, CONV_FIRST = range(4)  # the last: its first channel among those of the stage
+
+PLAN_WIDTH = 27
 
 PLANES = (1, 4, 4)
 """Matrices of gates a step, by cell: RNN the state; LSTM input, forget, candidate, output; GRU reset, update, and the

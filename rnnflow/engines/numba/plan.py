@@ -7,8 +7,10 @@ from jaxtyping import Int64
 
 from rnnflow.classifier import cells
 from rnnflow.engines.numba import layout as k
+from rnnflow.engines.numba import stem_plan
+from rnnflow.engines.numba.allocator import Allocator, rounded_up
 from rnnflow.engines.numba.simd import ROWS, WIDTH
-from rnnflow.params.models import ModelParams
+from rnnflow.params.models import ModelParams, MultiScaleStemParams
 
 CELLS = {"rnn": k.RNN, "lstm": k.LSTM, "gru": k.GRU}
 """The cells that there are kernels for; their gates lie as `rnnflow.classifier.cells` orders them."""
@@ -23,34 +25,40 @@ def make(
     """Return the plan for batches up to a size and length, and how many numbers of scratch it needs.
 
     Args:
-        params: the architecture, without stem.
+        params: the architecture.
         num_inputs: features of a prepared step.
         num_classes: at least two.
         batch_size: sequences.
         num_steps: of the longest.
     """
     num_directions = 2 if params.bidirectional else 1
-    rows = _rounded_up(batch_size, ROWS)
-    plan = np.zeros((1 + params.num_layers * num_directions, k.PLAN_WIDTH), np.int64)
-    scratch, weights = _Allocator(), _Allocator()
-    for index, layer in enumerate(plan[1:]):
+    rows = rounded_up(batch_size, ROWS)
+    num_layer_rows = params.num_layers * num_directions
+    scratch, weights = Allocator(), Allocator()
+    stem = np.empty((0, k.PLAN_WIDTH), np.int64)
+    if isinstance(params.stem, MultiScaleStemParams):
+        stem = stem_plan.make(params.stem, num_inputs, batch_size, num_steps, 1 + num_layer_rows, scratch, weights)
+        num_inputs, num_steps = params.stem.output_size, params.num_layer_steps(num_steps)
+    plan = np.concatenate([np.zeros((1 + num_layer_rows, k.PLAN_WIDTH), np.int64), stem])
+    for index, layer in enumerate(plan[1 : 1 + num_layer_rows]):
         _place_layer(layer, params, index // num_directions, num_inputs, rows, num_steps, scratch, weights)
     _place_whole(plan[0], params, num_classes, rows, scratch)
+    plan[0, k.STEM] = 1 + num_layer_rows if len(stem) else 0
     plan[0, k.HEAD_WEIGHT] = weights.size  # behind those of the layers
     return plan, scratch.size
 
 
 def _place_layer(
     layer: Int64[np.ndarray, " field"], params: ModelParams, index: int, num_inputs: int, rows: int, num_steps: int,
-    scratch: "_Allocator", weights: "_Allocator",
+    scratch: Allocator, weights: Allocator,
 ) -> None:  # fmt: skip
     """Fill in the row of a layer in one direction; the shapes are those of `layout.py`."""
     num_directions = 2 if params.bidirectional else 1
-    units = _rounded_up(params.hidden_size, WIDTH)
+    units = rounded_up(params.hidden_size, WIDTH)
     planes = k.PLANES[CELLS[params.cell]]
     inputs = params.output_size if index else num_inputs
     # Each direction of the layer below is rounded up by itself, so that its panels can be copied whole.
-    padded_inputs = num_directions * units if index else _rounded_up(num_inputs, WIDTH)
+    padded_inputs = num_directions * units if index else rounded_up(num_inputs, WIDTH)
     columns = units + padded_inputs
     layer[k.INPUTS], layer[k.INPUT_PANELS] = inputs, padded_inputs // WIDTH
     layer[k.STATES] = scratch.take((num_steps + 1) * columns * rows)
@@ -69,38 +77,25 @@ def _place_layer(
 
 
 def _place_whole(
-    whole: Int64[np.ndarray, " field"], params: ModelParams, num_classes: int, rows: int, scratch: "_Allocator"
+    whole: Int64[np.ndarray, " field"], params: ModelParams, num_classes: int, rows: int, scratch: Allocator
 ) -> None:
     """Fill in row 0; the shapes are those of `layout.py`."""
     num_directions = 2 if params.bidirectional else 1
-    num_pooled = params.pooled_size // params.hidden_size
-    units, classes = _rounded_up(params.hidden_size, WIDTH), _rounded_up(num_classes, WIDTH)
-    matrix = units * rows
+    skip_size = params.stem.skip_size // 2 if params.stem else 0
+    num_pooled = (params.pooled_size - 2 * skip_size) // params.hidden_size
+    units, classes = rounded_up(params.hidden_size, WIDTH), rounded_up(num_classes, WIDTH)
+    matrix, pooled = units * rows, num_pooled * units + 2 * rounded_up(skip_size, WIDTH)
     whole[k.CELL], whole[k.POOLING] = CELLS[params.cell], POOLINGS[params.pooling]
     whole[k.NUM_LAYERS], whole[k.NUM_DIRECTIONS] = params.num_layers, num_directions
     whole[k.HIDDEN], whole[k.UNITS] = params.hidden_size, units
     whole[k.CLASSES], whole[k.PANEL] = num_classes, rows * WIDTH
-    whole[k.POOLED], whole[k.D_POOLED] = scratch.take(num_pooled * matrix), scratch.take(num_pooled * matrix)
+    whole[k.POOLED], whole[k.D_POOLED] = scratch.take(pooled * rows), scratch.take(pooled * rows)
+    whole[k.SKIP_SIZE], whole[k.SKIP_TIES] = skip_size, scratch.take(rounded_up(skip_size, WIDTH) * rows)
+    whole[k.SKIP], whole[k.D_SKIP] = whole[k.POOLED] + num_pooled * matrix, whole[k.D_POOLED] + num_pooled * matrix
     whole[k.TIES] = scratch.take(num_directions * matrix)
     whole[k.LOGITS] = scratch.take(classes * rows)
     for field in (k.HEAD, k.HEAD_BACK, k.D_HEAD):
-        whole[field] = scratch.take(classes * num_pooled * units)
+        whole[field] = scratch.take(classes * pooled)
     whole[k.HEAD_BIAS], whole[k.D_HEAD_BIAS] = scratch.take(classes), scratch.take(classes)
     whole[k.D_STATE], whole[k.D_CELL_STATE] = scratch.take(matrix), scratch.take(matrix)
-    whole[k.D_BELOW] = scratch.take(num_directions * matrix)
-
-
-def _rounded_up(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
-
-
-class _Allocator:
-    """Hands out one range of numbers after another."""
-
-    def __init__(self) -> None:
-        self.size = 0
-
-    def take(self, size: int) -> int:
-        start = self.size
-        self.size += size
-        return start
+    whole[k.D_BELOW] = scratch.take(max(num_directions * units, rounded_up(skip_size, WIDTH)) * rows)

@@ -47,7 +47,7 @@ def padded_column(column, hidden, units, is_padded):
 
 
 @kernel
-def pack(plan, layer, work, weights, is_padded, needs_back):
+def pack(plan, layer, work, weights, is_padded, needs_back, has_below):
     """Lay a layer's weights out for the products.
 
     Args:
@@ -57,6 +57,7 @@ def pack(plan, layer, work, weights, is_padded, needs_back):
         weights: all parameters.
         is_padded: whether the layer reads the states of another one, each direction in whole panels.
         needs_back: whether a backward pass follows.
+        has_below: whether what it reads has a gradient, which data has not.
     """
     cell, hidden, units = plan[0, layout.CELL], plan[0, layout.HIDDEN], plan[0, layout.UNITS]
     num_columns = units + layer[layout.INPUT_PANELS] * WIDTH
@@ -71,7 +72,7 @@ def pack(plan, layer, work, weights, is_padded, needs_back):
                     value = weights[weight + unit * size + column]
                     place = first + (column if is_state else padded_column(column, hidden, units, is_padded))
                     work[to + place * WIDTH] = value
-                    if needs_back and (is_state or is_padded):  # the data has no gradient
+                    if needs_back and (is_state or has_below):
                         work[back + place // WIDTH * PLANES[cell] * units * WIDTH + place % WIDTH] = value
                 total = layer[layout.BIAS] + plane * units + unit
                 is_second = not is_state and _gate_of(cell, plane, True) >= 0
