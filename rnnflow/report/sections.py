@@ -1,6 +1,5 @@
 """The parts of the page that are drawn: which charts stand in each, and what they say."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +33,6 @@ CURVES = {
     "roc_auc": "ROC",
 }
 
-TIME_OF_DAY = re.compile(r"T[\d:.]+")
 DRAWN_AS_SLICES = {"accuracy_by_length"}
 
 
@@ -123,13 +121,18 @@ def slices(results: Results) -> Iterator[Figure]:
         worst = sorted(found, key=lambda name: found[name]["high"])[:MAX_ROWS]
         shown = [name for name in found if name in worst]
         of_kind = [
-            {**row, "slice": TIME_OF_DAY.sub("", name)}
+            {**row, "slice": _start(name) if kind == "time" else name}
             for name in shown
             for row in rows
             if row["by"] == kind and row["slice"] == name
         ]
         note = f"The worst {MAX_ROWS} of {len(found)}." if len(found) > MAX_ROWS else ""
+        note = "Of the sequences from that time to the next." if kind == "time" else note
         yield figure(f"Accuracy by {kind}", charts.intervals(of_kind, results.names, by="slice"), note)
+
+
+def _start(times: str) -> str:
+    return times.partition(" to ")[0].replace("T", " ")
 
 
 def weaknesses(results: Results) -> list[str]:
@@ -139,9 +142,9 @@ def weaknesses(results: Results) -> list[str]:
     for kind in dict.fromkeys(row["by"] for row in rows if row["slice"]):
         worst = min((row for row in rows if row["by"] == kind), key=lambda row: row["high"])
         if worst["high"] < results.challenger.metrics["accuracy"]:
-            name, accuracy = TIME_OF_DAY.sub("", worst["slice"]), f"{worst['accuracy']:.4f}"
+            name = worst["slice"].replace("T", " ") if kind == "time" else worst["slice"]
             interval = f"{worst['low']:.4f} – {worst['high']:.4f}"
-            lines.append(f"{words(kind)} {name}: accuracy {accuracy} ({interval}) on {worst['count']:,.0f} sequences")
+            lines.append(f"{kind} {name}: {worst['accuracy']:.4f} ({interval}) of {worst['count']:,.0f} right")
     return lines
 
 
