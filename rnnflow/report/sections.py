@@ -10,7 +10,6 @@ from rnnflow.report import charts
 from rnnflow.report.drawing import field, svg
 from rnnflow.report.results import Results
 
-PRODUCTION = "production"
 HEADLINES = "accuracy", "macro_f1", "log_loss"
 """The metrics that the verdict rests on: drawn, and first in the table, which has the others as well."""
 MAX_ROWS = 16
@@ -60,9 +59,10 @@ def side_by_side(results: Results) -> Iterator[Figure]:
     of_all = [row for row in results.rows("tables/intervals") if not row["class"]]
     for metric in HEADLINES:
         rows = [row for row in of_all if row["metric"] == metric and row["estimate"] is not None]
-        if metric == "accuracy" and (production := results.production):
-            low, high = production["accuracy_low"], production["accuracy_high"]
-            rows.append({"model": PRODUCTION, "estimate": production["accuracy"], "low": low, "high": high})
+        if metric == "accuracy":
+            for name, figures in results.others.items():
+                low, high = figures["accuracy_low"], figures["accuracy_high"]
+                rows.append({"model": name, "estimate": figures["accuracy"], "low": low, "high": high})
         if rows:
             yield figure(words(metric), charts.intervals(rows, results.names))
     yield from _against_production(results)
@@ -186,11 +186,11 @@ def metrics(results: Results) -> list[str]:
 
 
 def columns(results: Results) -> Sequence[tuple[str, Mapping[str, Any]]]:
-    """Return name and figures of each model and, last, of the one in production."""
+    """Return name and figures of each model, then of what they have to beat."""
     own = []
     for model in results.models:
         intervals = {row["metric"]: row for row in model.rows("tables/intervals") if not row["class"]}
         ends = {f"{name}_{end}": row[end] for name, row in intervals.items() for end in ("low", "high")}
         sizes = {"num_parameters": model.predictor.metadata["num_parameters"], "onnx_bytes": model.model.stat().st_size}
         own.append((model.name, {**model.metrics, **ends, **sizes}))
-    return [*own, (PRODUCTION, results.production)] if results.production else own
+    return [*own, *results.others.items()]

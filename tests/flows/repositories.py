@@ -9,11 +9,12 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from flows.repository.workspace import Workspace
 from flows.supervision.dvc import Dvc
 
 DVC_YAML = """\
@@ -179,6 +180,30 @@ def dvc(repository: Repository) -> Iterator[Dvc]:
     """DVC in the fixture `repository`."""
     with Dvc(repository.folder) as dvc:
         yield dvc
+
+
+@pytest.fixture
+def workspace(repository: Repository, dvc: Dvc) -> Workspace:
+    """The fixture `repository` as a run works in it."""
+    return Workspace(
+        repository.folder,
+        repository.git("rev-parse", "HEAD"),
+        str(repository.origin),
+        dvc,
+        repository.folder / ".rnnflow",
+        "rnnflow",
+    )
+
+
+def later(repository: Repository, workspace: Workspace) -> Workspace:
+    """The workspace of a run that starts from what is committed now."""
+    return replace(workspace, base=repository.git("rev-parse", "HEAD"))
+
+
+def state_of(repository: Repository) -> tuple[str, ...]:
+    """Return all that a person sees of the index, the branches and the files."""
+    commands = ("status --porcelain=v2 --branch", "diff", "diff --cached", "branch --all -v", "reflog", "stash list")
+    return tuple(repository.git("--no-optional-locks", *command.split()) for command in commands)
 
 
 def set_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:

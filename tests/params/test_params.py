@@ -1,6 +1,6 @@
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -25,6 +25,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "compare": compare.CompareParams,
     "report": report.ReportParams,
 }
+*_CELLS, _LAST_CELL = map(repr, get_args(models.Cell))
+A_CELL = f"input should be {', '.join(_CELLS)} or {_LAST_CELL}"
 NAMES = [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields]
 
 
@@ -136,8 +138,8 @@ def test_a_missing_section_is_named(section: str) -> None:
             "sumsign",
             "input should be 'sum_sign', 'adding', 'files', 'japanese_vowels', 'basic_motions', 'italy_power_demand', 'gun_point', 'digits' or 'spoken_digits', got 'sumsign'",
         ),
-        ("models.toy.cell", "lsmt", "input should be 'rnn', 'lstm', 'gru' or 'mingru', got 'lsmt'"),
-        ("models.toy.cell", None, "input should be 'rnn', 'lstm', 'gru' or 'mingru', got None"),
+        ("models.toy.cell", "lsmt", f"{A_CELL}, got 'lsmt'"),
+        ("models.toy.cell", None, f"{A_CELL}, got None"),
         (
             "models.toy.scaling",
             "local",
