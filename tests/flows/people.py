@@ -1,4 +1,7 @@
-"""Somebody with a clone of the project and a Prefect server, who calls the flow from a shell."""
+"""Somebody with a clone of the project and a Prefect server, who calls the flow from a shell.
+
+Tests that use the fixtures say `pytest_plugins = ["tests.flows.people"]`; as they import it as well, PYTEST_DONT_REWRITE.
+"""
 
 import shutil
 import sys
