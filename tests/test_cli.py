@@ -47,6 +47,25 @@ def test_predict_says_how_much_it_wrote_and_where(
     assert len(target.read_text().splitlines()) == 4
 
 
+def test_predict_goes_on_without_what_it_cannot_read_and_ends_with_status_3(
+    model: str, source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "torn.parquet").write_bytes(Path(source).read_bytes()[:-9])
+    arguments = [model, source, str(tmp_path / "torn.parquet"), str(tmp_path / "out.csv")]
+    with pytest.raises(SystemExit) as exit_:
+        main(["predict", *arguments, "--rejects", str(tmp_path / "rejects.csv")])
+    assert exit_.value.code == 3
+    captured = capsys.readouterr()
+    assert captured.out == f"3 sequences predicted, written to {tmp_path / 'out.csv'}\n"
+    assert captured.err == f"1 could not be read, see {tmp_path / 'rejects.csv'}\n"
+    _, row = (tmp_path / "rejects.csv").read_text().splitlines()
+    assert row.startswith(f"{tmp_path / 'torn.parquet'},,not a complete Parquet file")
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 4
+    (tmp_path / "out.csv").unlink()
+    assert "not a complete Parquet file" in refusal(capsys, "predict", *arguments)
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_predict_puts_nothing_but_the_table_on_standard_output(
     model: str, source: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ class _Run:
 
     def _answered(self, source: Source) -> Iterator[pa.Table]:
         row = 0
-        for batch in self.reader.read(source):
+        for batch in _read_ahead(self.reader.read(source)):
             yield answers.answered(self.reader.predictor, self._accepted(source, batch, row), self.columns)
             row += len(batch.beside)
 
@@ -169,6 +170,15 @@ class _Run:
             *(str(source.path.absolute()), str(source.below), status.st_size, status.st_mtime_ns),
         ]
         return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:32] + ".parquet"
+
+
+def _read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield batches, the next of which is read in a thread meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = pool.submit(next, batches, None)
+            yield batch
 
 
 def _rejects_of(shard: Path) -> Path:
