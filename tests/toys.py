@@ -214,7 +214,7 @@ def export_arguments(folder: Path) -> list[str]:
 def compare_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage compare for models and splits in `folder`."""
     files = {"params": "params.yaml", "models": "models", "output": "comparison"}
-    return _options(folder, files | {split: split for split in ("validation", "test")})
+    return _options(folder, files | {split: split for split in ("train", "validation", "test")})
 
 
 def report_arguments(folder: Path) -> list[str]:

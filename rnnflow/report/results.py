@@ -82,9 +82,11 @@ class Results:
         return self.models[self.names.index(chosen)]
 
     @property
-    def production(self) -> Mapping[str, Any] | None:
-        """What stage compare found out about the model in production."""
-        return self.verdict["production"] if self.verdict else None
+    def others(self) -> Mapping[str, Mapping[str, Any]]:
+        """Figures on the test split of what the models have to beat: the model in production, and the baselines."""
+        verdict = self.verdict or {}
+        production = {"production": verdict["production"]} if verdict.get("production") else {}
+        return production | {name: splits["test"] for name, splits in verdict.get("baselines", {}).items()}
 
     @property
     def profile(self) -> Mapping[str, Any] | None:

@@ -1,6 +1,5 @@
 """The parts of the page that are drawn: which charts stand in each, and what they say."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,6 @@ from rnnflow.report import charts
 from rnnflow.report.drawing import field, svg
 from rnnflow.report.results import Results
 
-PRODUCTION = "production"
 HEADLINES = "accuracy", "macro_f1", "log_loss"
 """The metrics that the verdict rests on: drawn, and first in the table, which has the others as well."""
 MAX_ROWS = 16
@@ -34,7 +32,6 @@ CURVES = {
     "roc_auc": "ROC",
 }
 
-TIME_OF_DAY = re.compile(r"T[\d:.]+")
 DRAWN_AS_SLICES = {"accuracy_by_length"}
 
 
@@ -62,9 +59,10 @@ def side_by_side(results: Results) -> Iterator[Figure]:
     of_all = [row for row in results.rows("tables/intervals") if not row["class"]]
     for metric in HEADLINES:
         rows = [row for row in of_all if row["metric"] == metric and row["estimate"] is not None]
-        if metric == "accuracy" and (production := results.production):
-            low, high = production["accuracy_low"], production["accuracy_high"]
-            rows.append({"model": PRODUCTION, "estimate": production["accuracy"], "low": low, "high": high})
+        if metric == "accuracy":
+            for name, figures in results.others.items():
+                low, high = figures["accuracy_low"], figures["accuracy_high"]
+                rows.append({"model": name, "estimate": figures["accuracy"], "low": low, "high": high})
         if rows:
             yield figure(words(metric), charts.intervals(rows, results.names))
     yield from _against_production(results)
@@ -123,13 +121,18 @@ def slices(results: Results) -> Iterator[Figure]:
         worst = sorted(found, key=lambda name: found[name]["high"])[:MAX_ROWS]
         shown = [name for name in found if name in worst]
         of_kind = [
-            {**row, "slice": TIME_OF_DAY.sub("", name)}
+            {**row, "slice": _start(name) if kind == "time" else name}
             for name in shown
             for row in rows
             if row["by"] == kind and row["slice"] == name
         ]
         note = f"The worst {MAX_ROWS} of {len(found)}." if len(found) > MAX_ROWS else ""
+        note = "Of the sequences from that time to the next." if kind == "time" else note
         yield figure(f"Accuracy by {kind}", charts.intervals(of_kind, results.names, by="slice"), note)
+
+
+def _start(times: str) -> str:
+    return times.partition(" to ")[0].replace("T", " ")
 
 
 def weaknesses(results: Results) -> list[str]:
@@ -139,9 +142,9 @@ def weaknesses(results: Results) -> list[str]:
     for kind in dict.fromkeys(row["by"] for row in rows if row["slice"]):
         worst = min((row for row in rows if row["by"] == kind), key=lambda row: row["high"])
         if worst["high"] < results.challenger.metrics["accuracy"]:
-            name, accuracy = TIME_OF_DAY.sub("", worst["slice"]), f"{worst['accuracy']:.4f}"
+            name = worst["slice"].replace("T", " ") if kind == "time" else worst["slice"]
             interval = f"{worst['low']:.4f} – {worst['high']:.4f}"
-            lines.append(f"{words(kind)} {name}: accuracy {accuracy} ({interval}) on {worst['count']:,.0f} sequences")
+            lines.append(f"{kind} {name}: {worst['accuracy']:.4f} ({interval}) of {worst['count']:,.0f} right")
     return lines
 
 
@@ -183,11 +186,11 @@ def metrics(results: Results) -> list[str]:
 
 
 def columns(results: Results) -> Sequence[tuple[str, Mapping[str, Any]]]:
-    """Return name and figures of each model and, last, of the one in production."""
+    """Return name and figures of each model, then of what they have to beat."""
     own = []
     for model in results.models:
         intervals = {row["metric"]: row for row in model.rows("tables/intervals") if not row["class"]}
         ends = {f"{name}_{end}": row[end] for name, row in intervals.items() for end in ("low", "high")}
         sizes = {"num_parameters": model.predictor.metadata["num_parameters"], "onnx_bytes": model.model.stat().st_size}
         own.append((model.name, {**model.metrics, **ends, **sizes}))
-    return [*own, (PRODUCTION, results.production)] if results.production else own
+    return [*own, *results.others.items()]
