@@ -99,7 +99,11 @@ def test_a_stage_reads_its_own_section_of_the_params(stage: str) -> None:
 
 def test_no_stage_that_trains_or_exports_knows_the_test_split() -> None:
     """Its labels can then change neither a model nor the choice of one."""
-    assert [stage for stage in STAGES if "data/sequences/test" in paths(stage, "deps")] == ["evaluate", "compare"]
+    assert [stage for stage in STAGES if "data/sequences/test" in paths(stage, "deps")] == [
+        "evaluate",
+        "compare",
+        "report",
+    ]
 
 
 def test_a_new_version_exports_anew_and_trains_nothing() -> None:
