@@ -52,7 +52,7 @@ def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
             _say("variable", f"{name} = {value}", change)
         for pool in POOLS:
             full_name = pool.full_name(project)
-            _say("work pool", full_name, registration.ensure_pool(client, pool, full_name))
+            _say("work pool", full_name, registration.ensure_pool(client, pool, full_name, read.work_pools))
         names = _deploy_flows(client, folder, project, text, deployments)
         for automation in (*automations(project), *told):
             _say("automation", automation.name, registration.ensure_automation(client, automation))

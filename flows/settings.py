@@ -62,6 +62,22 @@ class Promote(Section):
         return ENOUGH[self.at_least]
 
 
+class WorkPools(Section):
+    """What a worker makes of a flow run: a process of its own machine, or a container."""
+
+    type: Literal["process", "docker", "kubernetes"] = "process"
+    image: str | None = None
+    volume: str | None = None
+
+    @model_validator(mode="after")
+    def _have_image(self) -> "WorkPools":
+        if (self.type == "process") != (self.image is None) or (self.volume and not self.image):
+            raise ValueError(
+                "image: expected the worker image for docker and kubernetes, and neither it nor volume for process"
+            )
+        return self
+
+
 class KeepDays(Section):
     cache: PositiveFloat
     resume: PositiveFloat
@@ -73,6 +89,7 @@ class Settings(Section):
     workers: dict[str, str]
     worker_wait_seconds: PositiveFloat
     timeout_seconds: dict[str, PositiveFloat]
+    work_pools: WorkPools = WorkPools()
     retries: Retries
     keep_days: KeepDays
     promote: Promote = Field(default_factory=Promote)

@@ -174,7 +174,7 @@ def test_params_yaml_shows_every_setting_with_its_default() -> None:
         return set(section) if isinstance(section, dict) else set()
 
     settings = whole.load(ROOT / "params.yaml")
-    for stage in STAGES:
+    for stage in set(PARAMS) - {"models"}:
         section = getattr(settings, stage)
         assert names(PARAMS[stage]) == set(type(section).model_fields)
         assert section == type(section)()

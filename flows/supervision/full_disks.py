@@ -21,11 +21,10 @@ def explained(message: str, folders: Iterable[Path]) -> str:
         folders: that DVC writes to: which of them is full is looked up where the message does not say.
     """
     found = _FULL.search(message)
-    source, target = found.groups() if found else (None, None)
-    if found and (target or source):
-        folder = _existing(Path(target or source))
-        needed = _size(Path(source)) if target else 0
-        return f"{_line(folder)}{f', {_megabytes(needed)} needed for {Path(source).name}' if needed else ''}; free some"
+    if found and found[1]:
+        source, target = Path(found[1]), Path(found[2] or found[1])
+        needed = _size(source) if found[2] else 0
+        return f"{_line(_existing(target))}{f', {_megabytes(needed)} needed for {source.name}' if needed else ''}; free some"
     if found or _NO_LINK in message:
         folder = min(map(_existing, folders), key=_free)
         if found or _free(folder) < _LITTLE_BYTES:

@@ -154,7 +154,7 @@ def test_the_bootstrap_agrees_with_one_that_resamples_row_by_row(is_grouped: boo
     sample = pairs(rng, 1500, 0.08, 0.04, groups=groups)
     found = compare(sample, CompareParams(num_resamples=4000)).differences
     resampled = np.array([_differences(sample, rows) for rows in _rows(sample, rng, 1500)])
-    for column, name in enumerate(comparison.METRICS):
+    for column, name in enumerate(paired_bootstrap.METRICS):
         low, high = np.percentile(resampled[:, column], (2.5, 97.5))
         width = high - low
         assert found[name].low == pytest.approx(low, abs=0.12 * width)
@@ -192,13 +192,13 @@ def test_it_is_the_same_each_time_and_another_seed_draws_others() -> None:
 
 def test_resamples_are_drawn_a_bounded_number_of_counts_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    original = comparison._Cells.statistics
+    original = paired_bootstrap._Cells.statistics
 
-    def watched(self: comparison._Cells, counts: np.ndarray, losses: np.ndarray) -> object:
+    def watched(self: paired_bootstrap._Cells, counts: np.ndarray, losses: np.ndarray) -> object:
         drawn.append(counts.size)
         return original(self, counts, losses)
 
-    monkeypatch.setattr(comparison._Cells, "statistics", watched)
+    monkeypatch.setattr(paired_bootstrap._Cells, "statistics", watched)
     groups = np.arange(100_000) // 2
     compare(pairs(np.random.default_rng(0), 100_000, 0.05, 0.03, groups=groups), CompareParams(num_resamples=200))
     assert max(drawn) <= paired_bootstrap.NUMBERS_AT_ONCE

@@ -1,4 +1,7 @@
-"""Somebody with a clone of the project and a Prefect server, who calls the flow from a shell."""
+"""Somebody with a clone of the project and a Prefect server, who calls the flow from a shell.
+
+Tests that use the fixtures say `pytest_plugins = ["tests.flows.people"]`; as they import it as well, PYTEST_DONT_REWRITE.
+"""
 
 import shutil
 import sys
@@ -10,6 +13,7 @@ import pytest
 
 from tests.flows.projects import Project, make_project
 from tests.flows.servers import PrefectServer
+from tests.made_once import made_once
 
 NOISE = ("md5: ", "cache files", "git add dvc.lock", "No file hash info", "autostage", "Updating lock file", "dvc push")
 """What DVC tells people at a terminal."""
@@ -35,25 +39,32 @@ class Person:
         return list((self.project.folder.with_name("state") / "runs").glob("*"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Person:
     """A project with one model in which the flow has run in place and pushed; read it, do not change it."""
-    person = Person(make_project(tmp_path_factory.mktemp("trained"), models=("rnn",)), server)
-    printed = person.retrain("--push")
-    assert "5 stages: 5 ran" in printed
-    assert not [line for line in printed.splitlines() if any(noise in line for noise in NOISE)]
-    person.project.git("add", "dvc.lock")
-    person.project.push(message="trained")
-    return person
+
+    def make(folder: Path) -> None:
+        person = Person(make_project(folder, models=("rnn",)), server)
+        printed = person.retrain("--push")
+        assert "5 stages: 5 ran" in printed
+        assert not [line for line in printed.splitlines() if any(noise in line for noise in NOISE)]
+        person.project.git("add", "dvc.lock")
+        person.project.push(message="trained")
+
+    return copied(made_once(tmp_path_factory, "trained", make), tmp_path_factory.mktemp("trained") / "copy", server)
 
 
 @pytest.fixture
 def person(trained: Person, tmp_path: Path) -> Person:
     """A copy of the trained project, origin, remote and cache, to be changed."""
-    shutil.copytree(trained.project.folder.parent, tmp_path / "copy", symlinks=True)
-    project = Project(tmp_path / "copy/rnnflow")
+    return copied(trained.project.folder.parent, tmp_path / "copy", trained.server)
+
+
+def copied(source: Path, folder: Path, server: PrefectServer) -> Person:
+    shutil.copytree(source, folder, symlinks=True)
+    project = Project(folder / "rnnflow")
     project.git("remote", "set-url", "origin", str(project.origin))
     project.run("dvc", "remote", "modify", "store", "url", str(project.store))
     project.git("commit", "--quiet", "--all", "--message=own remote")
     project.git("push", "--quiet", "origin", "main")
-    return Person(project, trained.server)
+    return Person(project, server)

@@ -29,8 +29,9 @@ def test_a_full_remote_is_named_with_the_room_it_has_and_what_was_needed(reposit
     (repository.folder / "data/raw/large.bin").write_bytes(os.urandom(3_000_000))
     repository.dvc("add", "--quiet", "data/raw/large.bin")
     repository.dvc("remote", "modify", "store", "url", str(small / "store"))
+    lines: list[str] = []
     with Dvc(repository.folder) as dvc, pytest.raises(StageError) as raised:
-        dvc.run(["push", "data/raw/large.bin"], [].append)
+        dvc.run(["push", "data/raw/large.bin"], lines.append)
     message = str(raised.value)
     assert message.startswith(f"[Errno 28] no space left in {small}/store/")
     assert " MB free, 3.0 MB needed for " in message
