@@ -39,7 +39,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy2(exported(folder / f"work-{name}", name, classifier), folder / "models" / name / "model.onnx")
     right = Predictor(folder / "models/good/model.onnx").predict(SEQUENCES)
     labels = [toys.CLASSES[index % 3] if index % 10 == 0 else label for index, label in enumerate(right)]
-    for split in ("validation", "test"):
+    for split in ("train", "validation", "test"):
         toys.write_sequences(folder / split / "part-00000.parquet", SEQUENCES, labels)
     for name in ("good", "poor"):
         work = folder / f"work-{name}"
