@@ -26,7 +26,9 @@ KEY = "${key}"
 ENGINE = "rnnflow/engines/${train.engine}"
 LAYERS = (
     "cli",
-    grimp.Layer("evaluation", "export", "inspection", "training"),
+    "inspection",
+    "tuning",
+    grimp.Layer("evaluation", "export", "training"),
     grimp.Layer("engines", "generation", "serving"),
     "classifier",
     "sequences",
