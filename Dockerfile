@@ -60,4 +60,4 @@ RUN rnnflow warmup
 WORKDIR /opt/rnnflow-settings
 COPY prefect.toml .
 ENTRYPOINT ["tini", "--"]
-CMD ["prefect", "worker", "start", "--type", "process", "--pool", "cpu-pool"]
+CMD ["prefect", "worker", "start", "--type", "process", "--pool", "rnnflow-cpu-pool"]

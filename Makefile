@@ -34,7 +34,7 @@ server: .venv/.installed  ## start a Prefect server on this machine
 	@prefect server start
 
 worker: .venv/.installed  ## start a worker: make worker POOL=cpu-pool
-	@prefect worker start --type process --pool $(POOL) $(if $(LIMIT),--limit $(LIMIT))
+	@python -m flows.worker $(POOL) $(if $(LIMIT),--limit $(LIMIT))
 
 deploy: .venv/.installed  ## update the server to match prefect.yaml
 	@python -m flows.deploy

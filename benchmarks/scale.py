@@ -85,6 +85,7 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
     options, reference = [f"--params={folder}/params.json"], f"--reference={folder}/reference.json"
     checkpoint = f"--checkpoint={folder}/checkpoint.safetensors"
     data, model, metrics = folder / "sequences", folder / "model.onnx", folder / "evaluation/metrics.json"
+    calibration = f"--calibration={folder}/evaluation/calibration.json"
     splits = [f"--train={data}/train", f"--validation={data}/validation"]
     return {
         "generate": [*options, f"--raw={folder}/raw", reference, f"--output={data}", f"--report={folder}/data"],
@@ -93,8 +94,15 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
             *(f"--output={folder}/imported", f"--report={folder}/imported/data"),
         ],
         "train": ["rnn", *options, checkpoint, *splits, f"--log={folder}/training"],
-        "evaluate": [*options, checkpoint, f"--test={data}/test", f"--output={folder}/evaluation"],
-        "export": [*options, checkpoint, f"--metrics={metrics}", f"--model={model}", f"--report={folder}/export.json"],
+        "evaluate": [*options, checkpoint, splits[1], f"--test={data}/test", f"--output={folder}/evaluation"],
+        "export": [
+            *options,
+            checkpoint,
+            f"--metrics={metrics}",
+            calibration,
+            f"--model={model}",
+            f"--report={folder}/export.json",
+        ],
         "predict": ["predict", str(model), f"{folder}/test.parquet", f"{folder}/predictions.parquet"],
     }
 

@@ -45,7 +45,7 @@ def _is_up_to_date(arguments: argparse.Namespace) -> bool:
     Raises:
         InputError: the flow would refuse it.
     """
-    with in_place(Path.cwd(), arguments.repository, allow_dirty=arguments.allow_dirty) as workspace:
+    with in_place(Path.cwd() / arguments.folder, arguments.repository, allow_dirty=arguments.allow_dirty) as workspace:
         for line in repair(workspace.folder):
             print(line)
         overrides.check(workspace.folder, arguments.overrides)
@@ -75,10 +75,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--coordinated", action="store_true", help="each stage on a worker of its pool; isolated")
     parser.add_argument("--revision", default="HEAD", help="branch, tag or commit, if isolated")
     parser.add_argument("--repository", default=".", help="path, URL or name of a remote; default: this clone")
+    parser.add_argument("--folder", default=".", help="with dvc.yaml; default: this one")
     parser.add_argument("--update", action="store_true", help="look for new data first")
     parser.add_argument("--pull", action="store_true", help="fetch data and earlier results from DVC's remote first")
     parser.add_argument("--push", action="store_true", help="send data and results to DVC's remote")
-    parser.add_argument("--publish", action="store_true", help="push, and commit new results on a branch auto/…")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--publish", action="store_const", const="branch", help="push, and commit new results on a branch auto/…"
+    )
+    how.add_argument(
+        "--promote",
+        action="store_const",
+        const="promote",
+        dest="publish",
+        help="the same, and promote the challenger if the verdict allows it; isolated",
+    )
     parser.add_argument("--allow-dirty", action="store_true", help="run in a work tree with local changes")
     parser.add_argument("--why", default="by hand", help="for the run's name")
     return parser

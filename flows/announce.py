@@ -2,12 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 EVENT = "rnnflow.data.arrived"
-RESOURCE = "rnnflow.data.raw"
-"""Both are named in `prefect.yaml`, by the trigger of the deployment that is to run."""
+RESOURCE = "rnnflow.data.raw."
+"""Both, with the project's name after the second, are named in `prefect.yaml`, by the trigger of the deployment that is to run."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -15,19 +16,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     with exit_on_input_error():
         delivery: str = arguments.delivery
-        announce(delivery, arguments.why or " ".join(["new data", delivery]).strip())
+        announce(delivery, arguments.why or " ".join(["new data", delivery]).strip(), arguments.folder)
 
 
-def announce(delivery: str, why: str) -> None:
+def announce(delivery: str, why: str, folder: str = ".") -> None:
     """Send the event and print which automations it starts.
 
     Raises:
         InputError: the server does not answer, or nothing on it listens.
     """
-    from prefect.events import Event, Resource
     from prefect.events.schemas.automations import EventTrigger
 
+    from flows.repository.project import project_name
+    from flows.repository.workspace import own_repository
+    from flows.server import events
     from flows.server.connection import connected
+
+    resource = f"{RESOURCE}{project_name(own_repository(Path.cwd()), folder)}"
 
     with connected() as client:
         listening = [
@@ -35,17 +40,13 @@ def announce(delivery: str, why: str) -> None:
             for automation in client.read_automations()
             if isinstance(automation.trigger, EventTrigger)
             and EVENT in automation.trigger.expect
+            and resource in (automation.trigger.match.get("prefect.resource.id") or ())
             and automation.enabled
         ]
         if not listening:
-            raise InputError(f"no deployment on {client.api_url} listens for {EVENT}; run `make deploy`")
-        event = Event(
-            event=EVENT,
-            resource=Resource({"prefect.resource.id": RESOURCE, "prefect.resource.name": "data/raw"}),
-            payload={"delivery": delivery, "why": why},
-        )
-        # A plain request is answered when the server has the event; Prefect's emit_event leaves that to a thread.
-        client.request("POST", "/events", json=[event.model_dump(mode="json")])
+            raise InputError(f"no deployment on {client.api_url} listens for {EVENT} of {resource}; run `make deploy`")
+        labels = {"prefect.resource.id": resource, "prefect.resource.name": "data/raw"}
+        events.send(client, EVENT, labels, {"delivery": delivery, "why": why})
     print(f"announced: {why} ({', '.join(listening)})")
 
 
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Tell the Prefect server at PREFECT_API_URL that data has arrived: it starts a run.",
     )
     parser.add_argument("--delivery", default="", metavar="NAME", help="what has arrived, such as june")
+    parser.add_argument("--folder", default=".", help="with dvc.yaml, as for `python -m flows.deploy`")
     parser.add_argument("--why", metavar="TEXT", help="for the run's name; default: new data NAME")
     return parser
 

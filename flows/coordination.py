@@ -134,7 +134,7 @@ def _coordinator(plan: Sequence[Stage], workspace: Workspace) -> Iterator[_Coord
     _require_run_cache(workspace)
     environment = {**workspace.dvc.environment, "SHELL": str(NO_SHELL)}
     with connected() as client, Dvc(workspace.folder, environment) as without_shell:
-        coordinator = _Coordinator(workspace, without_shell, Dispatcher(client))
+        coordinator = _Coordinator(workspace, without_shell, Dispatcher(client, workspace.project, workspace.product))
         coordinator.dispatcher.require_deployments(plan)
         coordinator.remove_abandoned()
         try:

@@ -6,19 +6,17 @@ number of times.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnflow.runtime.errors import exit_on_input_error
+from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
     from flows.server.manifest import Deployment
 
-REPOSITORY = "rnnflow_repository"
-BRANCH = "rnnflow_branch"
 DEFAULT_BRANCH = "main"
 
 
@@ -26,41 +24,74 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Check everything, then change what is not as it should be, and print a line for each thing."""
     arguments = _parser().parse_args(argv)
     with exit_on_input_error():
-        _deploy(Path.cwd(), arguments.repository, arguments.branch)
+        _deploy(Path.cwd(), arguments)
 
 
-def _deploy(folder: Path, repository: str | None, branch: str | None) -> None:
+def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
     # Prefect takes a second to import, which --help and a mistyped option need not wait for.
-    from flows.repository.workspace import require_no_password
-    from flows.server import manifest, registration
+    from flows import settings
+    from flows.repository.project import project_name
+    from flows.repository.workspace import own_repository, require_no_password
+    from flows.server import manifest, notifications, registration
     from flows.server.connection import connected
     from flows.server.dead_run_automations import automations
     from flows.server.pools import POOLS
 
-    deployments = manifest.read(folder)
-    own_repository = repository or _own_repository(folder)
-    require_no_password(own_repository)
+    repository = arguments.repository or own_repository(folder)
+    require_no_password(repository)
+    project = project_name(repository, arguments.folder)
+    text = manifest.filled_in(folder, project, arguments.folder)
+    deployments = manifest.read(text, project)
     with connected() as client:
-        for pool in POOLS:
-            _say("work pool", pool.name, registration.ensure_pool(client, pool))
-        for name, default, given in ((REPOSITORY, own_repository, repository), (BRANCH, DEFAULT_BRANCH, branch)):
-            value, change = registration.ensure_variable(client, name, default, given)
+        _require_own(client, project, repository, arguments.move)
+        told = notifications.automations(client, project, settings.load().notify)
+        for name, value, given in _variables(project, repository, arguments):
+            value, change = registration.ensure_variable(client, name, value, given)
             require_no_password(value)  # it may have been set by hand, or by an older version
             _say("variable", f"{name} = {value}", change)
-        names = _deploy_flows(client, folder, deployments)
-        for automation in automations():
+        for pool in POOLS:
+            full_name = pool.full_name(project)
+            _say("work pool", full_name, registration.ensure_pool(client, pool, full_name))
+        names = _deploy_flows(client, folder, project, text, deployments)
+        for automation in (*automations(project), *told):
             _say("automation", automation.name, registration.ensure_automation(client, automation))
+        for name in notifications.remove_others(client, project, told):
+            _say("automation", name, "removed")
         url = str(client.api_url)
     _say_what_next([pool.name for pool in POOLS], names[0], url)
 
 
-def _deploy_flows(client: "SyncPrefectClient", folder: Path, deployments: Sequence["Deployment"]) -> list[str]:
+def _variables(project: str, repository: str, arguments: argparse.Namespace) -> Iterator[tuple[str, str, str | None]]:
+    """Yield of each variable its name, its first value, and the value that it is to have from now on, if any."""
+    yield f"{project}_repository", repository, repository if arguments.move else arguments.repository
+    yield f"{project}_branch", DEFAULT_BRANCH, arguments.branch
+
+
+def _require_own(client: "SyncPrefectClient", project: str, repository: str, is_moved: bool) -> None:
+    """Make sure that the project on the server is this one and no other of the same name.
+
+    Raises:
+        InputError: its runs clone another repository.
+    """
+    from flows.repository.project import is_same_repository
+
+    known = client.read_variable_by_name(f"{project}_repository")
+    if known and not is_moved and not is_same_repository(str(known.value), repository):
+        raise InputError(
+            f"project '{project}' on this server is {known.value}, and this is {repository}: give this one another name "
+            "(`project:` in flows/settings.yaml), or say --move if it has only moved"
+        )
+
+
+def _deploy_flows(
+    client: "SyncPrefectClient", folder: Path, project: str, text: str, deployments: Sequence["Deployment"]
+) -> list[str]:
     """Let Prefect deploy the flows, remove what it leaves, and return the full names of the deployments."""
     from flows.server import manifest, prefect_deploy
 
     with prefect_deploy.keeping_paused(client):
-        prefect_deploy.deploy_all(client, folder)
-    on_server = prefect_deploy.on_server(client)
+        prefect_deploy.deploy_all(client, folder, text)
+    on_server = prefect_deploy.on_server(client, project)
     names = {(each.entrypoint, each.name): name for name, each in on_server.items()}
     deployed = [names[deployment.identity] for deployment in deployments]
     for name, deployment in zip(deployed, deployments, strict=True):
@@ -70,14 +101,6 @@ def _deploy_flows(client: "SyncPrefectClient", folder: Path, deployments: Sequen
     for name in sorted(on_server.keys() - set(deployed)):  # their schedules go on
         _say("deployment", name, f"not in {manifest.FILE} any more; if it is to go, prefect deployment delete {name}")
     return deployed
-
-
-def _own_repository(folder: Path) -> str:
-    """Return the URL of this clone's `origin`, or the clone itself where it has none."""
-    from flows.repository.git import git
-    from flows.repository.workspace import resolve
-
-    return resolve(folder, "origin" if "origin" in git(folder, "remote").split() else ".")
 
 
 def _say(kind: str, name: str, change: str) -> None:
@@ -108,6 +131,10 @@ def _parser() -> argparse.ArgumentParser:
         "--branch",
         help=f"branch whose code runs and whose revision they retrain; default: what is set, or else {DEFAULT_BRANCH}",
     )
+    parser.add_argument(
+        "--folder", default=".", help="with dvc.yaml, if it is not the top of the repository: one of several products"
+    )
+    parser.add_argument("--move", action="store_true", help="the project's repository has another address now")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Stages at work elsewhere: flow runs of the deployments `stage/POOL`, which workers take, lose or leave lying."""
+"""Stages at work elsewhere: flow runs of the deployments `stage/PROJECT-POOL`, which workers take, lose or leave lying."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -73,8 +73,10 @@ class Dispatcher:
         pools_without_worker: pools in which nobody took a stage in time.
     """
 
-    def __init__(self, client: SyncPrefectClient) -> None:
+    def __init__(self, client: SyncPrefectClient, project: str, product: str) -> None:
         self.client = client
+        self.project = project
+        self.product = product
         self.id = UUID(str(flow_run.id))
         self.dispatched: dict[str, DispatchedStage] = {}
         self.settings = settings.load()
@@ -89,15 +91,17 @@ class Dispatcher:
             InputError: the server has no such deployment.
         """
         for pool in sorted({self.default_pool, *(self.settings.pool(stage.name) for stage in stages)}):
+            name = self._deployment(pool)
             try:
-                self.client.read_deployment_by_name(f"stage/{pool}")
+                self.client.read_deployment_by_name(name)
             except ObjectNotFound:
-                raise InputError(f"deployment 'stage/{pool}' is not on the server; run `make deploy`") from None
+                raise InputError(f"deployment '{name}' is not on the server; run `make deploy`") from None
 
     def send(self, stage: Stage, commit: str, ref: str) -> None:
         """Let a worker of the stage's pool run it, as it is at `commit`, which is to be had on `ref`."""
         pool = self.settings.pool(stage.name)
         parameters = {"stage": stage.name, "commit": commit, "ref": ref, "run": str(flow_run.name)}
+        parameters["folder"] = self.product
         self._send(stage, parameters, self.default_pool if pool in self.pools_without_worker else pool)
 
     def returned(self) -> list[DispatchedStage]:
@@ -122,11 +126,14 @@ class Dispatcher:
         for run in self.client.read_flow_runs(flow_run_filter=chosen):
             self.client.set_flow_run_state(run.id, Cancelling(message="the run that sent it has ended"))
 
+    def _deployment(self, pool: str) -> str:
+        return f"stage/{self.project}-{pool}"
+
     def _send(self, stage: Stage, parameters: Mapping[str, str], pool: str, num_deaths: int = 0) -> None:
         def ask() -> FlowRun:
-            key = f"{self.id} {stage.name} {pool} {num_deaths}"  # asked twice, the server starts one run
+            key = f"{self.id} {flow_run.run_count} {stage.name} {pool} {num_deaths}"  # asked twice, the server starts one run
             run = run_deployment(
-                f"stage/{pool}", parameters=dict(parameters), timeout=0, tags=[pool], idempotency_key=key
+                self._deployment(pool), parameters=dict(parameters), timeout=0, tags=[pool], idempotency_key=key
             )
             assert isinstance(run, FlowRun)
             return run
@@ -164,7 +171,8 @@ class Dispatcher:
         self._answer(lambda: self.client.set_flow_run_state(dispatched.run, Cancelling(message=reason)))
         if dispatched.pool == self.default_pool:
             own_pool = self._answer(lambda: self.client.read_flow_run(self.id)).work_pool_name
-            own = " (this run holds one of its workers' places itself)" if dispatched.pool == own_pool else ""
+            is_own = own_pool == f"{self.project}-{dispatched.pool}"
+            own = " (this run holds one of its workers' places itself)" if is_own else ""
             dispatched.failure = f"{reason}{own}; start one with `make worker POOL={dispatched.pool}`"
             return True
         self.logger.warning("%s: %s; sent to %s", dispatched.stage.name, reason, self.default_pool)
@@ -176,7 +184,7 @@ class Dispatcher:
         at_work = self._answer(
             lambda: self.client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(state=_AT_WORK),
-                work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
+                work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[f"{self.project}-{pool}"])),
             )
         )
         return any(run.id != self.id for run in at_work)

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from flows.repository.pipeline import Stage
+from flows.settings import group
 from flows.supervision.dvc import Failure, Outcome, StageError
 
 
@@ -45,8 +46,13 @@ class Outcomes:
             return f"failed: {self.failed[stage]}"
         return self.done.get(stage) or f"not run, waits for {self.blocked[stage]}"
 
-    def summary(self) -> str:
-        """Return a line: how many stages, and how they came up to date.
+    def trained(self) -> str:
+        """Return which models were trained, not restored, in a few words; nothing where none was."""
+        names = sorted(name.partition("@")[2] or name for name, how in self.done.items() if _is_trained(name, how))
+        return f"trained {', '.join(names)}" if names else ""
+
+    def summary(self, *said: str) -> str:
+        """Return a line: how many stages, how they came up to date, what was trained, and what else there is to say.
 
         Raises:
             StageError: some did not; names the first and counts the others.
@@ -55,8 +61,19 @@ class Outcomes:
             name, error = next(iter(self.failed.items()))
             others = f"; failed as well: {', '.join([*self.failed][1:])}" if len(self.failed) > 1 else ""
             waiting = f"; not run: {', '.join(self.blocked)}" if self.blocked else ""
-            raise StageError(name, Failure.PERMANENT, f"{name}: {error}{others}{waiting}")
+            rest = _joined(self.trained(), *said)
+            line = _joined(f"{name}: {error}{others}{waiting}", f"the rest: {rest}" if rest else "")
+            raise StageError(name, Failure.PERMANENT, line)
         if self.are_all_up_to_date():
-            return Outcome.UP_TO_DATE
+            return _joined(Outcome.UP_TO_DATE, *said)
         counts = Counter(self.done.values())
-        return f"{len(self.done)} stages: " + ", ".join(f"{number} {how}" for how, number in counts.items())
+        ended = f"{len(self.done)} stages: " + ", ".join(f"{number} {how}" for how, number in counts.items())
+        return _joined(ended, self.trained(), *said)
+
+
+def _is_trained(stage: str, how: str) -> bool:
+    return group(stage) == "train" and how.startswith(Outcome.RAN)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)

@@ -14,14 +14,13 @@ from flows.repository import pipeline, production, registry
 from flows.repository.git import git
 from flows.repository.registry import Version
 from flows.repository.workspace import Workspace, in_place
+from flows.settings import ENOUGH
 from flows.supervision.dvc import StageError
 from rnnflow.evaluation.challenge import MODEL
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.runtime.provenance import file_md5
 from rnnflow.serving.describe import latency_microseconds
 from rnnflow.serving.predictor import Predictor
-
-ALLOWED = {"better": ("better",), "not-worse": ("better", "not worse")}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,10 +41,39 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _promoted(workspace: Workspace, arguments: argparse.Namespace) -> str:
-    """Promote the challenger, or the model that was named, and return the line that says so."""
+    return promote(
+        workspace,
+        arguments.model,
+        allowed=None if arguments.force else ENOUGH[arguments.at_least],
+        version=arguments.version,
+        why=arguments.why,
+    )
+
+
+def promote(
+    workspace: Workspace,
+    model_name: str | None = None,
+    *,
+    allowed: Sequence[str] | None,
+    version: str | None = None,
+    why: str = "",
+) -> str:
+    """Promote a model and return the line that says so.
+
+    Args:
+        workspace: with a branch checked out, and all that made the model committed.
+        model_name: of `models:`; by default the challenger.
+        allowed: verdicts that are enough; None: whatever the verdict is, or none.
+        version: by default the one after the last.
+        why: kept in the commit.
+
+    Raises:
+        InputError: it cannot or may not be promoted; nothing has happened then.
+        StageError: DVC's remote or the Git repository cannot be reached; nothing has happened then either.
+    """
     top = workspace.folder
     verdict = versions.read_verdict(top)
-    name = arguments.model or (verdict["challenger"]["name"] if verdict else None)
+    name = model_name or (verdict["challenger"]["name"] if verdict else None)
     if name is None:
         raise InputError(
             f"{versions.VERDICT}: no such file; `dvc repro compare`, or name a model with --model and --force"
@@ -57,11 +85,11 @@ def _promoted(workspace: Workspace, arguments: argparse.Namespace) -> str:
         return _completed(workspace, name)
     if md5 not in (top / "dvc.lock").read_text(encoding="utf-8"):
         raise InputError(f"{model.relative_to(top)}: not the file that dvc.lock names; `dvc repro`, and commit first")
-    if not arguments.force:
-        _require_permission(top, verdict, name, md5, ALLOWED[arguments.at_least])
-    version = arguments.version or registry.next_version(top)
+    if allowed is not None:
+        _require_permission(top, verdict, name, md5, allowed)
+    version = version or registry.next_version(top)
     registry.check_new(top, version)
-    facts = versions.facts_now(top, name, predictor, verdict, arguments.why)
+    facts = versions.facts_now(top, name, predictor, verdict, why)
     _say_latency(top, predictor)
     with production.all_or_nothing(workspace) as tags:
         production.write(workspace, model, facts)
@@ -144,7 +172,7 @@ def _say_latency(top: Path, challenger: Predictor) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m flows.promote", description=__doc__)
     parser.add_argument("command", nargs="?", choices=["show"], help="print the versions and change nothing")
-    parser.add_argument("--at-least", choices=[*ALLOWED], default="better", help="the verdict that is enough")
+    parser.add_argument("--at-least", choices=[*ENOUGH], default="better", help="the verdict that is enough")
     parser.add_argument("--model", metavar="NAME", help="of `models:`; by default the challenger")
     parser.add_argument("--version", metavar="vX.Y.Z", help="by default the second number counts on")
     parser.add_argument("--force", action="store_true", help="whatever the verdict; needs --why")

@@ -23,10 +23,21 @@ from prefect.client.schemas.objects import Artifact as StoredArtifact
 
 from flows.outcomes import Outcomes
 from flows.repository.pipeline import Stage
+from flows.repository.publishing import address
+from flows.repository.workspace import without_password
+from flows.results import Results
 from flows.settings import group
 
 MAX_REMEMBERED_RUNS = 20
-SHOWN_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc")
+SHOWN_METRICS = (
+    "validation.accuracy",
+    "validation.log_loss",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "log_loss",
+    "roc_auc",
+)
 """The columns of the history, in this order, as far as the pipeline has them."""
 Metrics = Mapping[str, Mapping[str, float]]
 """Of each stage, by their names."""
@@ -45,8 +56,8 @@ def if_server_answers() -> Iterator[None]:
 class Progress:
     """Logs a stage's lines, and shows how far its training is as a progress artifact."""
 
-    def __init__(self, stage: str, log: Callable[[str], None]) -> None:
-        self.stage = stage
+    def __init__(self, project: str, stage: str, log: Callable[[str], None]) -> None:
+        self.key = _key(project, "progress", stage)
         self.log = log
         self.artifact: UUID | None = None
 
@@ -58,25 +69,30 @@ class Progress:
     @if_server_answers()
     def _show(self, line: str, percent: float) -> None:
         if self.artifact is None:
-            created = create_progress_artifact(percent, key=_key("progress", self.stage), description=line)
+            created = create_progress_artifact(percent, key=self.key, description=line)
             assert isinstance(created, UUID)
             self.artifact = created
         else:
             update_progress_artifact(self.artifact, percent, description=line)
 
 
-def show_results(stages: Sequence[Stage], outcomes: Outcomes, metrics: Metrics) -> None:
-    """Create the artifact `results`: a table for each group of stages with metrics, and what became of each stage."""
-    tables = [_metrics_table(name, models) for name, models in _grouped(metrics).items()]
+def show_results(project: str, stages: Sequence[Stage], outcomes: Outcomes, metrics: Metrics, results: Results) -> None:
+    """Create the artifact `PROJECT-results`: the verdict, the metrics of the models, and what became of each stage."""
+    tables = [_verdict(results)] if results.verdict else []
+    tables += [_metrics_table(name, models) for name, models in _grouped(metrics).items()]
     lines = ["| stage | after | outcome |", "| --- | --- | --- |"]
     lines += [f"| {stage.name} | {', '.join(sorted(stage.upstream))} | {outcomes[stage.name]} |" for stage in stages]
     text = "\n\n".join([*tables, "## Stages", f"```\n{_drawn(stages)}\n```", "\n".join(lines)])
-    create_markdown_artifact(text, key="results", description="Metrics, and how each stage came up to date")
+    create_markdown_artifact(
+        text, key=_key(project, "results"), description="Metrics, and how each stage came up to date"
+    )
 
 
-def add_to_history(run: str, metrics: Metrics) -> None:
-    """Create the artifact `metrics`: a row for each model of this run, above those of the runs before it."""
-    before = Artifact.get("metrics")
+def add_to_history(project: str, run: str, metrics: Metrics, results: Results) -> None:
+    """Create the artifact `PROJECT-metrics`: a row for each model of this run, above those of the runs before it."""
+    judged = {results.verdict["challenger"]["name"]: results.verdict["verdict"]} if results.verdict else {}
+    key = _key(project, "metrics")
+    before = Artifact.get(key)
     rows: list[dict[str, Any]] = []
     if isinstance(before, StoredArtifact) and isinstance(before.data, str):
         rows = json.loads(before.data)
@@ -84,16 +100,29 @@ def add_to_history(run: str, metrics: Metrics) -> None:
     for stage, numbers in metrics.items():
         models[_model(stage)].update(numbers)
     for model, numbers in reversed(models.items()):
-        rows.insert(0, {"run": run, "model": model, **{name: numbers.get(name) for name in SHOWN_METRICS}})
+        shown = {name: numbers.get(name) for name in SHOWN_METRICS}
+        rows.insert(0, {"run": run, "model": model, "verdict": judged.get(model, ""), **shown})
     kept = list(dict.fromkeys(row["run"] for row in rows))[:MAX_REMEMBERED_RUNS]
-    shown = [row for row in rows if row["run"] in kept]
-    create_table_artifact(shown, key="metrics", description=f"Metrics of the last {MAX_REMEMBERED_RUNS} runs")
+    recent = [row for row in rows if row["run"] in kept]
+    create_table_artifact(recent, key=key, description=f"Metrics of the last {MAX_REMEMBERED_RUNS} runs")
 
 
 @if_server_answers()
-def show_branch(link: str, branch: str) -> None:
-    """Create the artifact `published`: a link to the branch."""
-    create_link_artifact(link, link_text=branch, key="published", description="The commit that this run published")
+def show_branch(project: str, repository: str, branch: str, report: str) -> None:
+    """Create the artifact `PROJECT-published`: a link to the branch, and how one gets the report, if there is one."""
+    said = "The commit that this run published"
+    if report:
+        said += f". The report: `dvc get {without_password(repository)} {report} --rev {branch}`"
+    create_link_artifact(
+        address(repository, branch), link_text=branch, key=_key(project, "published"), description=said
+    )
+
+
+def _verdict(results: Results) -> str:
+    """Return the verdict, its reasons, and the challenger beside production."""
+    lines = ["| | model | accuracy | log loss |", "| --- | --- | ---: | ---: |"]
+    lines += [f"| {' | '.join(row)} |" for row in results.figures()]
+    return "\n".join([f"# {results.judged()}", *(f"- {reason}" for reason in results.reasons()), "", *lines])
 
 
 def _grouped(metrics: Metrics) -> dict[str, dict[str, Mapping[str, float]]]:

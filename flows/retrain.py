@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
@@ -11,15 +13,17 @@ from prefect.exceptions import Abort
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 
-from flows import report
+from flows import publication, report
 from flows.coordination import run_on_workers
 from flows.outcomes import Outcomes
 from flows.repository import overrides as params_overrides
 from flows.repository import pipeline, publishing, raw_data
-from flows.repository.workspace import Workspace, in_place, isolated, state_folder
+from flows.repository.project import project_name
+from flows.repository.workspace import Workspace, in_place, isolated, on_top_of, own_repository, state_folder
+from flows.results import Results
 from flows.server.connection import connected
-from flows.server.dead_run_automations import TAG
 from flows.server.heartbeat import alive
+from flows.server.waiting_runs import cancel_covered
 from flows.stage import (
     attempt,
     bring_up_to_date,
@@ -31,6 +35,10 @@ from flows.stage import (
 )
 from flows.supervision.dvc import StageError
 from rnnflow.runtime.errors import InputError
+
+Publish = Literal["branch", "promote"]
+MAX_REPEATS = 2
+"""How often a result is made anew because the branch has moved meanwhile; then it is published on top of an older commit."""
 
 
 @flow(name="retrain", flow_run_name="retrain {revision} {why}")
@@ -44,9 +52,10 @@ def retrain(
     update: bool = False,
     pull: bool = False,
     push: bool = False,
-    publish: bool = False,
+    publish: Publish | None = None,
     allow_dirty: bool = False,
     repository: str = ".",
+    folder: str = ".",
     why: str = "by hand",
 ) -> str:
     """Bring the pipeline up to date and return a line that says what was done.
@@ -60,37 +69,95 @@ def retrain(
         update: bring imports up to date and track new files of the input folders first.
         pull: fetch data and earlier results from DVC's remote first.
         push: send data, results and run cache to DVC's remote.
-        publish: push, and commit the results on the branch `auto/<id of the flow run>` if there are new ones.
+        publish: `branch`: push, and commit the results on `auto/<revision>` if there are new ones; with overrides, or
+            where the revision is no branch, on `auto/<id of the flow run>`. `promote`: then promote the challenger, and
+            bring the branch `revision` forward to it, if the verdict is what `flows/settings.yaml` asks for.
         allow_dirty: work in a folder with local changes.
         repository: where the revision comes from and the branch goes: a path, a URL or the name of a remote.
+        folder: in the repository, with `dvc.yaml`.
         why: for the run's name.
     """
-    with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository) as workspace:
+    with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository, folder) as workspace:
+        cancel_covered()
         repair_workspace(workspace.folder)
-        _require_remote(workspace, pull or push or publish or coordinated)
-        params_overrides.apply(workspace.folder, overrides or {})
-        _bring_data(workspace, pull or coordinated, update)
-        plan = pipeline.read(workspace.folder, stages or [])
-        raw_data.require(workspace, plan)
-        outcomes = run_on_workers(plan, workspace) if coordinated else _run_here(plan, workspace, pull)
-        if not outcomes.are_all_up_to_date():
-            _show(plan, outcomes, workspace)
+        is_pushed = push or bool(publish) or coordinated
+        _require_remote(workspace, pull or is_pushed)
+        branch = publishing.branch_of(workspace, revision) if publish and not overrides else None
+        if publish == "promote":
+            publication.require_promotable(workspace, branch)
+        make = partial(
+            _made, overrides=overrides or {}, stages=stages or [], coordinated=coordinated, pull=pull, update=update
+        )
+        night = make(workspace)
+        for _ in range(MAX_REPEATS):
+            newer = None if night.outcomes.failed else publication.newer_base(night.workspace, branch)
+            if newer is None:
+                break
+            get_run_logger().info("branch %s has moved to %s meanwhile: made anew on top of it", branch, newer)
+            night = make(on_top_of(night.workspace, newer))
+        return night.ended(branch, why, is_pushed=is_pushed, publish=publish)
+
+
+@dataclass(frozen=True)
+class _Night:
+    """What a run has come to in its workspace, and the results that it began with."""
+
+    workspace: Workspace
+    before: Results
+    outcomes: Outcomes
+
+    def ended(self, branch: str | None, why: str, *, is_pushed: bool, publish: Publish | None) -> str:
+        """Push and publish what there is, as far as it was asked for, and return the line that says what was done.
+
+        Raises:
+            StageError: a stage failed, and what the other models have come to was sent all the same; or sending it did.
+        """
+        if not self.outcomes.done:
+            return self.outcomes.summary()
+        results = Results.read(self.workspace.folder).of(self.outcomes.done)
+        is_news = not self.outcomes.are_all_up_to_date()
+        said = [results.judged()] if is_news else []
         try:
-            summary = outcomes.summary()
-        except StageError as error:  # what the other models have come to is kept all the same
-            said = _send(workspace, push or publish or coordinated, publish, why) if outcomes.done else ""
-            message = f"{error}; the rest: {said}" if said else str(error)
-            raise StageError(error.stage, error.failure, message) from None
-        said = _send(workspace, push or publish or coordinated, publish, why)
-        return f"{summary}; {said}" if said else summary
+            if is_pushed:
+                push_data(self.workspace)
+            if publish:
+                message = publication.message(why, self.before, results)
+                said.append(publication.publish(self.workspace, branch, message, results))
+            if publish == "promote" and branch and not self.outcomes.failed:
+                said.append(publication.promote(self.workspace, branch, message, results))
+        except StageError as error:
+            line = f"{error.stage}: {error}; {self.outcomes.summary(*said)}"
+            raise StageError(error.stage, error.failure, line) from None
+        return self.outcomes.summary(*said, results.said_left_out() if is_news else "")
+
+
+def _made(
+    workspace: Workspace,
+    *,
+    overrides: Mapping[str, Any],
+    stages: Sequence[str],
+    coordinated: bool,
+    pull: bool,
+    update: bool,
+) -> _Night:
+    """Bring the stages up to date in a workspace as it is at its base."""
+    params_overrides.apply(workspace.folder, overrides)
+    _bring_data(workspace, pull or coordinated, update)
+    before = Results.read(workspace.folder)
+    plan = pipeline.read(workspace.folder, stages)
+    raw_data.require(workspace, plan)
+    outcomes = run_on_workers(plan, workspace) if coordinated else _run_here(plan, workspace, pull)
+    if not outcomes.are_all_up_to_date():
+        _show(plan, outcomes, workspace)
+    return _Night(workspace, before, outcomes)
 
 
 def _workspace(
-    revision: str, is_isolated: bool, allow_dirty: bool, repository: str
+    revision: str, is_isolated: bool, allow_dirty: bool, repository: str, folder: str
 ) -> AbstractContextManager[Workspace]:
     if is_isolated:
-        return isolated(Path.cwd(), repository, revision, str(flow_run.id))
-    return in_place(Path.cwd(), repository, allow_dirty=allow_dirty)
+        return isolated(Path.cwd(), repository, revision, str(flow_run.id), product=folder)
+    return in_place(Path.cwd() / folder, repository, allow_dirty=allow_dirty)
 
 
 def _require_remote(workspace: Workspace, is_needed: bool) -> None:
@@ -133,41 +200,10 @@ def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) 
 def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspace) -> None:
     # One that failed may have left a file cut short.
     metrics = pipeline.metrics(workspace.folder, [stage for stage in plan if stage.name in outcomes.done])
-    report.show_results(plan, outcomes, metrics)
+    results = Results.read(workspace.folder).of(outcomes.done)
+    report.show_results(workspace.project, plan, outcomes, metrics, results)
     began = flow_run.scheduled_start_time
-    report.add_to_history(f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics)
-
-
-def _send(workspace: Workspace, is_pushed: bool, is_published: bool, why: str) -> str:
-    """Push and publish what there is, as far as it was asked for, and return what was published."""
-    if is_pushed:
-        push_data(workspace)
-    return _publish(workspace, why) if is_published else ""
-
-
-def _publish(workspace: Workspace, why: str) -> str:
-    """Publish what has changed, unless nothing has or an earlier run did, and return a line that says so."""
-    _remove_merged(workspace)
-    commit = publishing.snapshot(workspace, f"Retrain: {why}\n\nFlow run {flow_run.id}, from {workspace.base}.")
-    if not publishing.has_changes(workspace, commit):
-        return "nothing new to publish"
-    known = publishing.published_as(workspace, commit)
-    if known:
-        return f"already published as {known}"
-    branch = f"{publishing.PREFIX}{flow_run.id}"
-    attempt("publish", workspace, lambda _: publishing.push(workspace, commit, branch))
-    report.show_branch(publishing.address(workspace.repository, branch), branch)
-    return f"published as {branch}"
-
-
-def _remove_merged(workspace: Workspace) -> None:
-    try:
-        removed = publishing.remove_merged(workspace)
-    except (InputError, StageError) as error:  # a branch may be protected; the next run tries again
-        get_run_logger().warning("merged branches are left: %s", error)
-        return
-    if removed:
-        get_run_logger().info("merged, and removed: %s", ", ".join(removed))
+    report.add_to_history(workspace.project, f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics, results)
 
 
 def run_here(arguments: Mapping[str, Any]) -> State[State[None]]:
@@ -180,7 +216,7 @@ def run_here(arguments: Mapping[str, Any]) -> State[State[None]]:
         with connected():  # or Prefect would try for minutes
             pass
     try:
-        with tags(TAG):
+        with tags(project_name(own_repository(Path.cwd()), arguments["folder"])):
             state = retrain(**arguments, return_state=True)
     except Abort:  # cancelled from Prefect's pages
         raise KeyboardInterrupt from None

@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -21,11 +22,45 @@ class Retries(Section):
     delay_seconds: PositiveFloat
 
 
+class Notify(Section):
+    """Whom a block of Prefect tells what."""
+
+    block: str = Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
+    """Type and name, as in Prefect: `slack-webhook/team`."""
+    of: list[Literal["failed", "crashed", "worse", "promoted"]] = Field(min_length=1)
+
+    @property
+    def type(self) -> str:
+        return self.block.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        return self.block.partition("/")[2]
+
+
+AtLeast = Literal["better", "not-worse"]
+ENOUGH: dict[AtLeast, tuple[str, ...]] = {"better": ("better",), "not-worse": ("better", "not worse")}
+"""The verdicts that are at least this."""
+
+
+class Promote(Section):
+    """What a run with `publish: promote` asks for."""
+
+    at_least: AtLeast = "better"
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        return ENOUGH[self.at_least]
+
+
 class Settings(Section):
+    project: str | None = Field(default=None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     workers: dict[str, str]
     worker_wait_seconds: PositiveFloat
     timeout_seconds: dict[str, PositiveFloat]
     retries: Retries
+    promote: Promote = Field(default_factory=Promote)
+    notify: list[Notify] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _have_defaults(self) -> "Settings":

@@ -116,7 +116,7 @@ def bring_up_to_date(stage: pipeline.Stage, workspace: Workspace, *, pull: bool)
 
     def step(log: Log) -> str:
         with _alone_at(stage, workspace, log):
-            return workspace.dvc.reproduce(stage.name, Progress(stage.name, log), *options)
+            return workspace.dvc.reproduce(stage.name, Progress(workspace.project, stage.name, log), *options)
 
     return attempt(stage.name, workspace, step, settings.load().timeout(stage.name))
 
@@ -178,7 +178,7 @@ def _attempt_dvc(workspace: Workspace, said: str, command: str, *arguments: str)
 
 @flow(name="stage", flow_run_name="{stage} for {run}")
 @ending_in_one_line
-def run_one_stage(stage: str, commit: str, ref: str, run: str, repository: str = "origin") -> str:
+def run_one_stage(stage: str, commit: str, ref: str, run: str, repository: str = "origin", folder: str = ".") -> str:
     """Run one stage of a coordinated run in a clone of this worker's own, and push what it made to DVC's remote.
 
     Args:
@@ -187,8 +187,9 @@ def run_one_stage(stage: str, commit: str, ref: str, run: str, repository: str =
         ref: the branch that holds `commit`.
         run: name of the run that it belongs to.
         repository: path, URL or name of a remote, as in `git fetch`.
+        folder: in the repository, with `dvc.yaml`.
     """
-    with alive(), isolated(Path.cwd(), repository, commit, str(flow_run.id), ref) as workspace:
+    with alive(), isolated(Path.cwd(), repository, commit, str(flow_run.id), ref, folder) as workspace:
         found = next(known for known in pipeline.read(workspace.folder, [stage]) if known.name == stage)
         if found.sources:
             fetch_data(workspace, "pull", tuple(sorted(source.file for source in found.sources)))

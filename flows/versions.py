@@ -58,6 +58,18 @@ def facts_of(top: Path, version: Version) -> dict[str, Any]:
     return found
 
 
+def taken_back(top: Path, md5: str) -> str | None:
+    """Return the name of the version with this model if it was in production and is not any more, or None.
+
+    A person has rolled it back, which a nightly run is not to undo.
+    """
+    history = registry.in_production(top)
+    known = {version.name: facts_of(top, version).get("model_md5") for version in history}
+    if not history or known[history[-1].name] == md5:
+        return None
+    return next((name for name, model_md5 in known.items() if model_md5 == md5), None)
+
+
 def commit_message(facts: Mapping[str, Any]) -> str:
     lines = [f"Accuracy {_accuracy(facts)} on the test split.", f"Verdict: {facts['verdict']}."]
     lines += [f"- {reason}" for reason in facts["reasons"]]

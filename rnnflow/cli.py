@@ -55,7 +55,7 @@ def classify(arguments: argparse.Namespace) -> None:
         )
     sequence = np.array(arguments.values).reshape(-1, num_features)
     (probabilities,) = predictor.probabilities([sequence])
-    print(predictor.classes[probabilities.argmax()])
+    print(predictor.answers(probabilities[None])[0])
     for name, probability in zip(predictor.classes, probabilities, strict=True):
         print(f"  {name}: {probability:.4f}")
 
@@ -110,6 +110,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         arguments.features,
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
         arguments.decimal,
+        arguments.time_format,
     )
     windows = inspection.windows_of(arguments.window, arguments.stride)
     params = arguments.params if arguments.write else None
@@ -230,6 +231,7 @@ def _add_inspect(commands: Any) -> None:
     )
     parts.add_argument("--delimiter", metavar="CHARACTER", help=r"of CSV files; \t is a tab")
     parts.add_argument("--decimal", choices=[".", ","], help="decimal separator of CSV files")
+    parts.add_argument("--time-format", metavar="FORMAT", help="of times, such as '%%d.%%m.%%Y %%H:%%M:%%S'")
     command.add_argument(
         "--window", metavar="LENGTH", help="cut recordings into windows of so many steps (100) or seconds (2.5s)"
     )

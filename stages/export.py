@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from rnnflow.params.section import load as load_section
 from rnnflow.runtime import provenance
 from rnnflow.runtime.atomic_writes import atomic_write, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
-from rnnflow.serving.predictor import METADATA_VERSION, Predictor
+from rnnflow.serving.predictor import METADATA_VERSION, UNKNOWN, Predictor
 
 SHORT_LENGTH = 4
 """Few enough steps for rounding to hide nothing, and enough for each weight to take part."""
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, required=True, help="params.yaml")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the trained model")
     parser.add_argument("--metrics", type=Path, required=True, help="metrics.json of its evaluation")
+    parser.add_argument("--calibration", type=Path, required=True, help="calibration.json of its evaluation")
     parser.add_argument("--model", type=Path, required=True, help="the ONNX file, to be written")
     parser.add_argument("--report", type=Path, required=True, help="parity and size, a JSON file to be written")
     arguments = parser.parse_args(argv)
@@ -40,6 +42,14 @@ def export(arguments: argparse.Namespace) -> None:
     settings = load_section(arguments.params, ExportParams, "export")
     torch.set_num_threads(1)  # their number could change the last bits of the difference
     model, description = load(arguments.checkpoint)
+    calibration = _read(arguments.calibration, "calibration")
+    if calibration["temperature"] != 1:
+        model.divide_logits(calibration["temperature"])
+    if calibration["threshold"] is not None and UNKNOWN in description.classes:
+        raise InputError(
+            f"evaluate.max_error_share: a class is called {UNKNOWN!r}, which stands for no answer; rename it with "
+            "generate.files.label_names, or set max_error_share to null"
+        )
     weights_md5 = provenance.file_md5(arguments.checkpoint)
     metadata = {
         "name": description.name,
@@ -49,7 +59,8 @@ def export(arguments: argparse.Namespace) -> None:
         "lengths": description.lengths,
         "num_parameters": description.num_parameters,
         "md5": {**description.md5, "weights": weights_md5},
-        "metrics": _metrics(arguments.metrics),
+        "metrics": _read(arguments.metrics, "metrics"),
+        "calibration": calibration,
         "recipe": description.recipe,
         "profile": description.profile,
         "rnnflow": json.loads(METADATA_VERSION),  # last: a file cut short, at whatever byte, lacks it
@@ -75,11 +86,11 @@ def export(arguments: argparse.Namespace) -> None:
     print(f"{description.name}: {len(content):,} bytes, within {difference:.1e} of PyTorch")
 
 
-def _metrics(path: Path) -> dict[str, object]:
+def _read(path: Path, what: str) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected the metrics that stage evaluate wrote: {error}") from None
+        raise InputError(f"{path}: expected the {what} that stage evaluate wrote: {error}") from None
 
 
 if __name__ == "__main__":

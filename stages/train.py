@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_input_error():
         model_params = load_model(arguments.params, arguments.name)
         recipe = load_section(arguments.params, TrainParams, "train")
+        processes.check()
         if processes.are_started():
             processes.end_with_the_launcher()
         elif recipe.num_processes > 1:
@@ -89,6 +90,7 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
         lengths=train_split.length_range,
         num_parameters=len(training.weights),
         md5=md5,
+        final_fit=recipe.final_fit,
         recipe=train_split.recipe,
         profile=_profile(arguments.profile),
     )

@@ -94,7 +94,7 @@ def test_a_stage_reads_its_own_section_of_the_params(stage: str) -> None:
     """Or a setting of one section would make the stages of all others stale."""
     sections = {Path(dep).stem for dep in paths(stage, "deps") if dep.startswith("rnnflow/params/")}
     assert stage in sections
-    assert sections <= {stage, "models", "section"}
+    assert sections <= {stage, "models", "section", "time_format"}
 
 
 def test_a_new_version_exports_anew_and_trains_nothing() -> None:
@@ -193,7 +193,9 @@ def test_each_pool_of_the_settings_is_there_and_runs_stages() -> None:
     pools = {pool.name for pool in POOLS}
     assert set(settings.load().workers.values()) <= pools
     deployments = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
-    assert {entry["name"] for entry in deployments if entry["entrypoint"].startswith("flows/stage.py:")} == pools
+    assert {entry["name"] for entry in deployments if entry["entrypoint"].startswith("flows/stage.py:")} == {
+        "{{ project }}-" + pool for pool in pools
+    }
 
 
 def test_the_settings_name_stages_that_there_are() -> None:

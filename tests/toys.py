@@ -24,6 +24,7 @@ SCALING_LISTS = ["global"], ["global", "compressed", "sequence"], ["sequence", "
 MISSING = get_args(Missing)
 FEATURES = ("x", "y")
 CLASSES = ("down", "level", "up")
+CALIBRATION = {"temperature": 1.0, "threshold": None}
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "baseline_accuracy": 0.5, "log_loss": 0.25}
 
 
@@ -163,7 +164,11 @@ def write_sequences(
 
 
 def save_checkpoint(
-    path: Path, model: SequenceClassifier, classes: Sequence[str] = CLASSES, features: Sequence[str] = FEATURES
+    path: Path,
+    model: SequenceClassifier,
+    classes: Sequence[str] = CLASSES,
+    features: Sequence[str] = FEATURES,
+    final_fit: bool = False,
 ) -> checkpoint.Description:
     """Write a checkpoint and return its description."""
     description = checkpoint.Description(
@@ -174,6 +179,7 @@ def save_checkpoint(
         class_counts=(30, 20, 10)[: len(classes)],
         lengths=(1, 5, 9),
         num_parameters=model.num_parameters,
+        final_fit=final_fit,
         md5={"data": "d" * 32, "params": "a" * 32, "code": "c" * 32, "validation_data": "v" * 32},
     )
     checkpoint.save(path, arrays(model), description)
@@ -190,14 +196,14 @@ def write_params(folder: Path, **sections: dict[str, Any]) -> Path:
 
 def evaluate_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage evaluate for a checkpoint and a test split in `folder`."""
-    files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "test": "test", "output": "evaluation"}
-    return _options(folder, files)
+    files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "output": "evaluation"}
+    return _options(folder, files | {split: split for split in ("validation", "test")})
 
 
 def export_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage export for a checkpoint and metrics in `folder`."""
     files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "metrics": "metrics.json"}
-    files |= {"model": "model.onnx", "report": "export.json"}
+    files |= {"calibration": "calibration.json", "model": "model.onnx", "report": "export.json"}
     return _options(folder, files)
 
 
@@ -219,5 +225,6 @@ def exported(
     write_params(folder)
     save_checkpoint(folder / "checkpoint.safetensors", model, classes, features)
     (folder / "metrics.json").write_text(json.dumps(METRICS))
+    (folder / "calibration.json").write_text(json.dumps(CALIBRATION))
     export.main(export_arguments(folder))
     return folder / "model.onnx"

@@ -16,7 +16,8 @@ QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _TRANSIENT = re.compile(
     r"timed out|failed to connect|could(?: not|n't) connect|connection (?:refused|reset|aborted|lost|closed)|"
     r"broken pipe|network is unreachable|no route to host|name or service not known|name resolution|"
-    r"could not resolve host|returned error: (?:429|50[0-9])|operation too slow",
+    r"could not resolve host|returned error: (?:429|50[0-9])|operation too slow|"
+    r"\((?:fetch first|non-fast-forward)\)|cannot lock ref",  # somebody else has pushed at the same time
     re.IGNORECASE,
 )
 """By words: Git ends with status 128 whatever the reason, and what ssh, curl or the other side said is all there is."""

@@ -2,10 +2,12 @@
 
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from flows.repository.git import author, git
 from flows.repository.workspace import Workspace, without_password
+from rnnflow.runtime.errors import InputError
 
 PREFIX = "auto/"
 DVC_FILES = ("dvc.lock", "*.dvc", "*.gitignore")
@@ -14,13 +16,39 @@ MAIN = "refs/remotes/origin/HEAD"
 """What a new clone checks out by itself."""
 
 
-def snapshot(workspace: Workspace, message: str, parent: str | None = None) -> str:
+def branch_of(workspace: Workspace, revision: str) -> str | None:
+    """Return the branch of the repository that a revision names, whose results a run brings forward, or None."""
+    if not workspace.is_clone:
+        return _branch_at(workspace, "HEAD")
+    name = (_branch_at(workspace, MAIN) or "").removeprefix("origin/") if revision == "HEAD" else revision
+    return name if name and _commit(workspace, f"refs/remotes/origin/{name}") else None
+
+
+def head(workspace: Workspace, branch: str) -> str:
+    """Return the commit that a branch of a clone's repository points to by now."""
+    ref = f"refs/remotes/origin/{branch}"
+    git(workspace.folder, "fetch", "--quiet", "--no-tags", workspace.repository, f"+refs/heads/{branch}:{ref}")
+    return git(workspace.folder, "rev-parse", ref)
+
+
+def parents(workspace: Workspace, branch: str) -> list[str]:
+    """Return on what the next commit of a published branch stands: the run's base, and what the branch holds already.
+
+    So it only ever moves forward, and a branch that is merged brings all nights since the last merge.
+    """
+    _fetch_published(workspace)
+    tip = _commit(workspace, PUBLISHED + branch.removeprefix(PREFIX))
+    known = [workspace.base, *([tip] if tip else [])]
+    return git(workspace.folder, "merge-base", "--independent", *known).split()
+
+
+def snapshot(workspace: Workspace, message: str, *parents: str) -> str:
     """Commit the workspace's tracked files and new `.dvc` files, and return the hash; no branch and no index moves.
 
     Args:
         workspace: whose files.
         message: of the commit.
-        parent: of the commit; the workspace's base if not given.
+        parents: of the commit; the workspace's base if none is given.
     """
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
@@ -32,26 +60,33 @@ def snapshot(workspace: Workspace, message: str, parent: str | None = None) -> s
         if new:
             git(workspace.folder, "add", "--", *filter(None, new.split("\0")), environment=index)
         tree = git(workspace.folder, "write-tree", environment=index)
-    command = ("commit-tree", tree, "-p", parent or workspace.base, "-m", message)
-    return git(workspace.folder, *command, environment=author(workspace.folder))
+    after = [part for parent in parents or [workspace.base] for part in ("-p", parent)]
+    return git(workspace.folder, "commit-tree", tree, *after, "-m", message, environment=author(workspace.folder))
 
 
-def has_changes(workspace: Workspace, commit: str) -> bool:
-    """Return whether the files of `commit` differ from those that the run started from."""
-    return _tree(workspace, commit) != _tree(workspace, workspace.base)
+def check_out(workspace: Workspace, branch: str, commit: str) -> Workspace:
+    """Let a run's own clone be on a branch at a commit that has the files of the workspace, and leave the files alone."""
+    git(workspace.folder, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
+    git(workspace.folder, "reset", "--quiet", "--mixed", commit)
+    return replace(workspace, base=commit)
+
+
+def has_changes(workspace: Workspace, commit: str, since: str | None = None) -> bool:
+    """Return whether the files of `commit` differ from those of an earlier one, by default where the run started from."""
+    return _tree(workspace, commit) != _tree(workspace, since or workspace.base)
 
 
 def published_as(workspace: Workspace, commit: str) -> str | None:
     """Return the `auto/…` branch on which an earlier run has published the same change of the same files, or None.
 
-    Its base may be an older commit, whose other files differ: what both would bring to the main branch is the same.
+    It may have started from an older commit, whose other files differ: what both would bring to the main branch is the
+    same.
     """
     _fetch_published(workspace)
-    listed = git(workspace.folder, "for-each-ref", "--format=%(refname) %(objectname) %(parent)", PUBLISHED)
     wanted = _change(workspace, workspace.base, commit)
-    for line in listed.splitlines():
-        name, published, *parents = line.split()
-        if len(parents) == 1 and _change(workspace, parents[0], published) == wanted:
+    for name in git(workspace.folder, "for-each-ref", "--format=%(refname)", PUBLISHED).splitlines():
+        common = _asked(workspace, "merge-base", workspace.base, name)
+        if common and _change(workspace, common, name) == wanted:
             return PREFIX + name.removeprefix(PUBLISHED)
     return None
 
@@ -90,8 +125,8 @@ def branches(workspace: Workspace, prefix: str) -> list[str]:
 
 
 def push(workspace: Workspace, commit: str, branch: str) -> str:
-    """Let `branch` of the repository point to `commit`, whatever it pointed to, and return its name."""
-    git(workspace.folder, "push", "--quiet", "--force", workspace.repository, f"{commit}:refs/heads/{branch}")
+    """Move `branch` of the repository forward to `commit`, and return its name."""
+    git(workspace.folder, "push", "--quiet", workspace.repository, f"{commit}:refs/heads/{branch}")
     return branch
 
 
@@ -108,6 +143,22 @@ def address(repository: str, branch: str) -> str:
     if web.startswith(("http://", "https://")):
         return f"{web.removesuffix('/').removesuffix('.git')}/tree/{branch}"
     return f"{Path(repository).as_uri() if repository.startswith('/') else repository}#{branch}"
+
+
+def _asked(workspace: Workspace, *question: str) -> str | None:
+    """Return what Git answers, or None where there is no such thing."""
+    try:
+        return git(workspace.folder, *question)
+    except InputError:
+        return None
+
+
+def _commit(workspace: Workspace, ref: str) -> str | None:
+    return _asked(workspace, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+
+
+def _branch_at(workspace: Workspace, ref: str) -> str | None:
+    return _asked(workspace, "symbolic-ref", "--quiet", "--short", ref)
 
 
 def _tree(workspace: Workspace, commit: str) -> str:

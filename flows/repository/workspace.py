@@ -5,13 +5,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from platformdirs import user_state_path
 
 from flows.repository.git import commit_id, git
+from flows.repository.project import project_name
 from flows.supervision.dvc import Dvc
 from rnnflow.runtime.errors import InputError
 
@@ -30,6 +31,8 @@ class Workspace:
         repository: URL or path of the Git repository to publish to.
         dvc: runs its stages, and DVC's other commands.
         state: where its stages keep what outlives them, such as the states of trainings.
+        project: its name on a Prefect server.
+        product: the folder's place in the Git repository.
         is_clone: whether it is the run's own and empty of data at first.
     """
 
@@ -38,6 +41,8 @@ class Workspace:
     repository: str
     dvc: Dvc
     state: Path
+    project: str
+    product: str = "."
     is_clone: bool = False
 
 
@@ -48,9 +53,7 @@ def in_place(folder: Path, repository: str, *, allow_dirty: bool) -> Iterator[Wo
     Raises:
         InputError: it is no Git and DVC repository, has local changes, or another run is at work in it.
     """
-    top = Path(git(folder, "rev-parse", "--show-toplevel"))
-    if not (top / ".dvc").is_dir():
-        raise InputError(f"{top}: not a DVC repository; run from a clone of the project, or `dvc init`")
+    top = _dvc_root(folder)
     if commit_id(top, "HEAD") is None:
         raise InputError(f"{top}: nothing is committed yet; `git commit` first")
     changed = _local_changes(top)
@@ -58,13 +61,17 @@ def in_place(folder: Path, repository: str, *, allow_dirty: bool) -> Iterator[Wo
         named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         raise InputError(f"{named}: changed and not committed; commit, use --isolated, or say --allow-dirty")
     message = f"{top}: another run is at work here; wait for it or use --isolated"
-    with _held(top / ".dvc/tmp/retrain.lock", message), Dvc(top) as dvc:
+    with _held(top / ".dvc/tmp/retrain.lock", message), Dvc(top, _code(top)) as dvc:
         state = top / os.environ.get(STATE, ".rnnflow")
-        yield Workspace(top, git(top, "rev-parse", "HEAD"), resolve(folder, repository), dvc, state)
+        base, url = git(top, "rev-parse", "HEAD"), resolve(folder, repository)
+        product = git(top, "rev-parse", "--show-prefix").rstrip("/") or "."
+        yield Workspace(top, base, url, dvc, state, project_name(own_repository(folder), product), product)
 
 
 @contextmanager
-def isolated(folder: Path, repository: str, revision: str, name: str, ref: str = "") -> Iterator[Workspace]:
+def isolated(
+    folder: Path, repository: str, revision: str, name: str, ref: str = "", product: str = "."
+) -> Iterator[Workspace]:
     """Work in a new clone of `revision`, which shares DVC's cache with other clones and is removed at the end.
 
     Clones that dead runs left behind are removed first.
@@ -75,6 +82,7 @@ def isolated(folder: Path, repository: str, revision: str, name: str, ref: str =
         revision: branch, tag or hash of a commit.
         name: of the clone's folder, unique for each run.
         ref: fetched beside the branches and tags, for a `revision` that none of them holds.
+        product: folder in the repository that holds `dvc.yaml`.
 
     Raises:
         InputError: the repository cannot be cloned, or has no such revision.
@@ -90,16 +98,30 @@ def isolated(folder: Path, repository: str, revision: str, name: str, ref: str =
         if base is None:
             raise InputError(f"revision '{revision}' is not in {without_password(url)}")
         git(clone, "checkout", "--quiet", "--detach", base)
-        if not (clone / ".dvc").is_dir():
-            raise InputError(f"revision '{revision}' of {without_password(url)} holds no DVC repository")
-        _configure(clone, state / "cache")
-        with Dvc(clone, {STATE: str(state)}) as dvc:
-            yield Workspace(clone, base, url, dvc, state, True)
+        top = clone / product
+        if not (top / ".dvc").is_dir():
+            where = "" if top == clone else f" in {product}"
+            raise InputError(f"revision '{revision}' of {without_password(url)} holds no DVC repository{where}")
+        _configure(top, state / "cache")
+        with Dvc(top, {STATE: str(state), **_code(top)}) as dvc:
+            project = project_name(own_repository(folder), product)
+            yield Workspace(top, base, url, dvc, state, project, product, is_clone=True)
+
+
+def on_top_of(workspace: Workspace, commit: str) -> Workspace:
+    """Let a run's own clone start again from another commit; what it has made so far is in DVC's cache."""
+    git(workspace.folder, "checkout", "--quiet", "--force", "--detach", commit)
+    return replace(workspace, base=commit)
 
 
 def state_folder() -> Path:
     """Return where clones, their shared cache and the states of trainings are kept on this machine."""
     return Path(os.environ.get(STATE) or user_state_path("rnnflow")).absolute()
+
+
+def own_repository(folder: Path) -> str:
+    """Return the URL of a clone's `origin`, or the clone itself where it has none."""
+    return resolve(folder, "origin" if "origin" in git(folder, "remote").split() else ".")
 
 
 def resolve(folder: Path, repository: str) -> str:
@@ -131,8 +153,28 @@ def require_no_password(url: str) -> None:
         )
 
 
+def _dvc_root(folder: Path) -> Path:
+    """Return the nearest folder with a DVC repository, up to the top of the Git repository: it may hold several."""
+    top = Path(git(folder, "rev-parse", "--show-toplevel"))
+    folder = folder.resolve()
+    for parent in (folder, *folder.parents):
+        if (parent / ".dvc").is_dir():
+            return parent
+        if parent == top:
+            break
+    if top != folder and (folder / "dvc.yaml").exists():
+        raise InputError(f"{folder}: not a DVC repository, and a part of {top}; `dvc init --subdir` here, and commit")
+    raise InputError(f"{top}: not a DVC repository; run from a clone of the project, or `dvc init`")
+
+
+def _code(top: Path) -> dict[str, str]:
+    """Return the environment in which a DVC repository that is a part of a Git repository finds the code of the whole."""
+    whole = git(top, "rev-parse", "--show-toplevel")
+    return {} if whole == str(top) else {"PYTHONPATH": os.pathsep.join([whole, os.environ.get("PYTHONPATH", "")])}
+
+
 def _local_changes(top: Path) -> list[str]:
-    paths = git(top, "diff", "--name-only", "-z", "HEAD").split("\0")
+    paths = git(top, "diff", "--relative", "--name-only", "-z", "HEAD").split("\0")
     return [path for path in paths if path and Path(path).name not in DVC_FILES and not path.endswith(".dvc")]
 
 

@@ -7,22 +7,27 @@ from prefect.events import Posture
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
 
-TAG = "rnnflow"
-"""Of the runs that are watched: those of other projects on the server may send heartbeats more seldom."""
 SILENCE_SECONDS = 85
 """Longer than a server's absence of a minute and its start; shorter than the 90 in which a death is to be found."""
 START_SECONDS = 300
 """Between a worker's taking a run and the flow's first line: Python's start, and the clone of the code."""
+REPEATED = "Repeated"
+REPEAT_SECONDS = 60
+"""Between a death and the second try."""
 
 _RUN = "prefect.flow-run."
 _BEGUN_OR_ENDED = ("Running", "Completed", "Failed", "Crashed", "Cancelling", "Cancelled", "Scheduled", "AwaitingRetry")
 
 
-def automations() -> list[AutomationCore]:
-    """Return the automations that a server needs for this project's runs."""
+def automations(project: str) -> list[AutomationCore]:
+    """Return the automations that a server needs for a project's runs, which carry its name as a tag.
+
+    Runs of other projects on the server may send heartbeats more seldom.
+    """
     return [
         _crash(
-            name="rnnflow: runs that fell silent",
+            project,
+            name="runs that fell silent",
             description="The process of a run has died, with its worker or alone: it sends no heartbeats any more.",
             after={f"{_RUN}heartbeat"},
             expect={f"{_RUN}*"},  # the next one, or whatever state the run is in now
@@ -30,21 +35,53 @@ def automations() -> list[AutomationCore]:
             message=f"No heartbeat for {SILENCE_SECONDS} s: the flow's process, its worker or its machine has died.",
         ),
         _crash(
-            name="rnnflow: runs that never began",
+            project,
+            name="runs that never began",
             description="A worker took a run and died before its flow began.",
             after={f"{_RUN}Pending"},
             expect={f"{_RUN}{name}" for name in _BEGUN_OR_ENDED},
             within=START_SECONDS,
             message=f"Not running {START_SECONDS} s after a worker took it: the worker or its machine has died.",
         ),
+        _repeat(project),
     ]
 
 
-def _crash(name: str, description: str, after: set[str], expect: set[str], within: int, message: str) -> AutomationCore:
+def _repeat(project: str) -> AutomationCore:
+    """Return the automation that schedules a crashed run again, once: whichever worker is there takes it.
+
+    It waits a while, since a death is told twice: a worker's own word for it may come late, and would be taken for a
+    second death, of the run that has just been scheduled again.
+    """
+    trigger = EventTrigger(
+        match={"prefect.resource.id": f"{_RUN}*", "prefect.run-count": "1"},
+        match_related=[
+            {"prefect.resource.id": f"prefect.tag.{project}", "prefect.resource.role": "tag"},
+            {"prefect.resource.name": "retrain", "prefect.resource.role": "flow"},  # a stage is sent again by its run
+        ],
+        for_each={"prefect.resource.id"},
+        after={f"{_RUN}Crashed"},
+        expect={f"{_RUN}{REPEATED}"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=REPEAT_SECONDS),
+    )
+    action = ChangeFlowRunState(state=StateType.SCHEDULED, name=REPEATED, message="It crashed, and is repeated once.")
+    return AutomationCore(
+        name=f"{project}: crashed runs once more",
+        description="A run whose process, worker or machine died is repeated, once; its training continues.",
+        trigger=trigger,
+        actions=[action],
+    )
+
+
+def _crash(
+    project: str, name: str, description: str, after: set[str], expect: set[str], within: int, message: str
+) -> AutomationCore:
     """Return the automation that calls a run crashed; the server refuses that for one that has ended."""
     trigger = EventTrigger(
         match={"prefect.resource.id": f"{_RUN}*"},
-        match_related={"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},
+        match_related={"prefect.resource.id": f"prefect.tag.{project}", "prefect.resource.role": "tag"},
         for_each={"prefect.resource.id"},
         after=after,
         expect=expect,
@@ -53,4 +90,4 @@ def _crash(name: str, description: str, after: set[str], expect: set[str], withi
         within=timedelta(seconds=within),
     )
     action = ChangeFlowRunState(state=StateType.CRASHED, message=message)
-    return AutomationCore(name=name, description=description, trigger=trigger, actions=[action])
+    return AutomationCore(name=f"{project}: {name}", description=description, trigger=trigger, actions=[action])

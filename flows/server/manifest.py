@@ -8,7 +8,6 @@ from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.server.dead_run_automations import TAG
 from rnnflow.params.section import Section, in_one_line
 from rnnflow.runtime.errors import InputError
 
@@ -35,33 +34,44 @@ class Deployment(Section):
         return self.entrypoint, self.name
 
 
-def read(folder: Path) -> list[Deployment]:
-    """Return the deployments of a folder's `prefect.yaml`.
+def filled_in(folder: Path, project: str, product: str = ".") -> str:
+    """Return a folder's `prefect.yaml` with the project's name and the folder of `dvc.yaml` in their places.
 
     Raises:
-        InputError: it is not there, or has what Prefect would not tell.
+        InputError: it is not there.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise InputError(f"{FILE}: not in {folder}; run from the top of the project")
+    return path.read_text().replace("{{ project }}", project).replace("{{ folder }}", product)
+
+
+def read(manifest: str, project: str) -> list[Deployment]:
+    """Return the deployments of a manifest.
+
+    Raises:
+        InputError: it has what Prefect would not tell.
     """
     deployments: list[Deployment] = []
-    for number, entry in enumerate(_entries(folder), start=1):
+    for number, entry in enumerate(_entries(manifest), start=1):
         place = f"{FILE}: deployment '{entry.get('name', number)}'"
         try:
             deployment = Deployment.model_validate(entry)
         except ValidationError as error:
             raise InputError(f"{place}: {in_one_line(error)}") from None
-        if TAG not in deployment.tags:
-            raise InputError(f"{place}: no tag '{TAG}', by which the server tells whose runs to watch for dead ones")
+        if project not in deployment.tags:
+            raise InputError(
+                f"{place}: no tag '{project}', by which the server tells whose runs to watch for dead ones"
+            )
         if any(deployment.identity == other.identity for other in deployments):
             raise InputError(f"{place}: another one of the same flow has this name; give each a name of its own")
         deployments.append(deployment)
     return deployments
 
 
-def _entries(folder: Path) -> Iterable[dict[str, Any]]:
-    path = folder / FILE
-    if not path.is_file():
-        raise InputError(f"{FILE}: not in {folder}; run from the top of the project")
+def _entries(manifest: str) -> Iterable[dict[str, Any]]:
     try:
-        content = YAML(typ="safe").load(path.read_text())
+        content = YAML(typ="safe").load(manifest)
     except YAMLError as error:
         raise InputError(f"{FILE}: {' '.join(str(error).split())}") from None
     entries = content.get("deployments") if isinstance(content, dict) else None

@@ -13,7 +13,7 @@ class Pool:
     """A work pool of Prefect's type `process`: the flow runs are children of the worker.
 
     Attributes:
-        name: as in `prefect worker start --pool`.
+        name: as in `flows/settings.yaml`; on the server the project's name comes before it.
         description: shown in the UI.
         environment: of the flow runs.
     """
@@ -21,6 +21,10 @@ class Pool:
     name: str
     description: str
     environment: Mapping[str, str]
+
+    def full_name(self, project: str) -> str:
+        """Return the name on the server, as in `prefect worker start --pool`."""
+        return f"{project}-{self.name}"
 
 
 POOLS = (

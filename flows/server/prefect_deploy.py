@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
@@ -13,24 +14,27 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 
-from flows.server.dead_run_automations import TAG
 from flows.server.manifest import FILE, Deployment
 from rnnflow.runtime.errors import InputError
 
-_COMMAND = (sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all")
+_COMMAND = (sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file")
 _WIDE = {"COLUMNS": "1000", "NO_COLOR": "1"}
 """So that no message is broken into lines."""
 _FRAMES = "╭│╰"
 
 
-def deploy_all(client: SyncPrefectClient, folder: Path) -> None:
-    """Bring the deployments, schedules and triggers on the server in line with a folder's `prefect.yaml`.
+def deploy_all(client: SyncPrefectClient, folder: Path, manifest: str) -> None:
+    """Bring the deployments, schedules and triggers on the server in line with a manifest, names filled in.
 
     Raises:
         InputError: Prefect or the server refuses one of them; those before it are deployed.
     """
     environment = {**os.environ, **_WIDE, "PREFECT_API_URL": str(client.api_url)}
-    done = subprocess.run(_COMMAND, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    with tempfile.NamedTemporaryFile("w", suffix=FILE) as file:
+        file.write(manifest)
+        file.flush()
+        command = [*_COMMAND, file.name]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise InputError(f"{FILE}: {_refusal(done.stdout + done.stderr)}")
 
@@ -46,9 +50,9 @@ def _refusal(printed: str) -> str:
     return place + " ".join(line for line in said[:3] if "https://" not in line)
 
 
-def on_server(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
-    """Return the project's deployments, those that have its tag, by their full names; the newest last."""
-    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+def on_server(client: SyncPrefectClient, project: str) -> dict[str, DeploymentResponse]:
+    """Return a project's deployments, those that have its name as a tag, by their full names; the newest last."""
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[project]))
     found = sorted(client.read_deployments(deployment_filter=tagged), key=attrgetter("created"))
     return {f"{client.read_flow(each.flow_id).name}/{each.name}": each for each in found}
 

@@ -20,14 +20,14 @@ class Change(StrEnum):
     NOT_OURS = "unchanged: somebody made it of another type, so its settings are theirs"
 
 
-def ensure_pool(client: SyncPrefectClient, pool: Pool) -> Change:
+def ensure_pool(client: SyncPrefectClient, pool: Pool, name: str) -> Change:
     """Create or update a work pool and its environment; settings that are not the project's stay as they are."""
     try:
-        existing = client.read_work_pool(pool.name)
+        existing = client.read_work_pool(name)
     except ObjectNotFound:
         template = job_template(pool, ProcessWorker.get_default_base_job_template())
         client.create_work_pool(
-            WorkPoolCreate(name=pool.name, description=pool.description, type=TYPE, base_job_template=template)
+            WorkPoolCreate(name=name, description=pool.description, type=TYPE, base_job_template=template)
         )
         return Change.CREATED
     if existing.type != TYPE:
@@ -37,7 +37,7 @@ def ensure_pool(client: SyncPrefectClient, pool: Pool) -> Change:
     wanted = WorkPoolUpdate(description=pool.description, base_job_template=job_template(pool, template))
     if (wanted.description, wanted.base_job_template) == (existing.description, existing.base_job_template):
         return Change.UNCHANGED
-    client.update_work_pool(pool.name, wanted)
+    client.update_work_pool(name, wanted)
     return Change.UPDATED
 
 

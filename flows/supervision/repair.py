@@ -22,7 +22,7 @@ def repair(workspace: Path) -> list[str]:
 def _repair_files(workspace: Path) -> list[str]:
     """DVC truncates its files while it writes them; ended then, it leaves one that names no data or is no YAML."""
     done = []
-    changed = _git(workspace, "diff", "--name-only", "-z", "--", "dvc.lock", "*.dvc").split("\0")
+    changed = _git(workspace, "diff", "--relative", "--name-only", "-z", "--", "dvc.lock", "*.dvc").split("\0")
     for name in filter(None, changed):
         if _is_damaged(workspace / name):
             _git(workspace, "checkout", "--", name)  # refused in the middle of a merge, which is for people to end

@@ -32,6 +32,8 @@ class Description:
     """Content hashes of the splits `train` and `validation`, of `params` and `code`."""
     recipe: Mapping[str, Any] | None = None
     """How files became sequences, and must again when the model predicts; none in what was trained before there was one."""
+    final_fit: bool = False
+    """Whether the validation split is among what it was trained on."""
     profile: Mapping[str, Any] | None = None
     """What the train split looks like, as stage generate says, for files to be compared with."""
 
@@ -62,6 +64,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], Description]:
         num_parameters=content["num_parameters"],
         md5=content["md5"],
         recipe=content.get("recipe"),
+        final_fit=content.get("final_fit", False),
         profile=content.get("profile"),
     )
     return arrays, description

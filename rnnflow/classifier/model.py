@@ -94,6 +94,12 @@ class SequenceClassifier(nn.Module):
         logits: Tensor = self.head(pooled if head_mask is None else pooled * head_mask)
         return logits
 
+    @torch.no_grad()
+    def divide_logits(self, temperature: float) -> None:
+        """Have the head divide its logits from now on, which changes probabilities and never the most probable class."""
+        for parameter in self.head.parameters():
+            parameter.div_(temperature)
+
     @torch.inference_mode()
     def logits(
         self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths

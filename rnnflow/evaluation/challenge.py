@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from rnnflow.classifier.parameters import multiply_adds
 from rnnflow.evaluation.comparison import Comparison, Judgement, Pairs, compare, judge, macro_f1
+from rnnflow.evaluation.intervals import wilson
 from rnnflow.evaluation.scoring import Ids, ScoredSplit, Scores, score
 from rnnflow.params.compare import CompareParams
 from rnnflow.params.models import ModelParams
@@ -35,7 +36,7 @@ class Model:
     def figures(self, labels: np.ndarray, scores: Scores) -> dict[str, object]:
         """Return how large the model is and how well it does."""
         num_right = int((scores.predictions == labels).sum())
-        low, high = wilson(num_right, len(labels))
+        low, high = map(float, wilson(num_right, len(labels)))
         return {
             "name": self.name,
             "md5": self.md5,
@@ -89,14 +90,6 @@ class Production:
             return None
         test_md5 = json.loads(promotion.read_text(encoding="utf-8"))["test_md5"] if promotion.exists() else None
         return cls(Model(file), np.load(ids) if ids.exists() else None, test_md5)
-
-
-def wilson(num_right: int, num_sequences: int) -> tuple[float, float]:
-    """Return Wilson's interval of a share, at 95 %."""
-    from scipy.stats import binomtest  # loads in a second
-
-    interval = binomtest(num_right, num_sequences).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def choose(candidates: Sequence[Model], validation: Path, by: str) -> tuple[Model, dict[str, dict[str, float]]]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rnnflow.generation import unusual
 from rnnflow.generation.drift import Profile
 from rnnflow.generation.leakage import LeakCheck
 from rnnflow.generation.shards import ShardWriter
@@ -23,6 +22,7 @@ from rnnflow.generation.splitting import (
     Splitter,
     key_hashes,
 )
+from rnnflow.generation.unusual import Unusual
 from rnnflow.params.generate import GenerateParams, Recipe
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
@@ -50,9 +50,7 @@ class DatasetBuilder:
         self.num_left_out: Counter[str] = Counter()
         """What was not taken, by reason."""
         self.largest_group: Counter[str] = Counter()
-        self.lengths: Counter[int] = Counter()
-        """Sequences by their number of steps, where files gave them."""
-        self.num_features = 0
+        self.unusual = Unusual()
         self.new: Profile | None = None
         """Of all files that the reference does not know."""
         self._file_profile: Profile | None = None
@@ -90,12 +88,12 @@ class DatasetBuilder:
         train = self._profiles[TRAIN]
         if late_split == TRAIN and UNASSIGNED in self._profiles:
             train.merge(self._profiles[UNASSIGNED])
-        return train.content() | {"files": dict(sorted(self.file_counts.items()))}
+        left_out = {reason: count for reason, count in self.num_left_out.items() if count}
+        return train.content() | {"files": dict(sorted(self.file_counts.items())), "left_out": left_out}
 
     def _count_as_new(self, file: SourceFile) -> None:
         """Count a file as new where the reference knows none of its name with as many sequences."""
         profile, self._file_profile = self._file_profile, None
-        self.lengths.update(profile.lengths if profile else {})
         if profile is None or self.known.get(file.name) == profile.num_sequences:
             return
         if self.new is None:
@@ -134,7 +132,7 @@ class DatasetBuilder:
         if not file.is_synthetic:
             self._file_profile = self._file_profile or Profile(features)
             self._file_profile.add(table)
-            self.num_features = len(features)
+            self.unusual.add(table, len(features))
 
     def _check_splits(self) -> None:
         source, counts = f"source {self.params.source!r}", self.writer.class_counts
@@ -176,6 +174,5 @@ class DatasetBuilder:
         counts = self.writer.class_counts
         missing = {split: sorted(set(counts["train"]) - set(counts[split])) for split in ("validation", "test")}
         lines += [f"the {split} split has no sequence of class {', '.join(of)}" for split, of in missing.items() if of]
-        if self.num_features:
-            lines += unusual.remarks(self.lengths, sum(counts.values(), Counter[str]()), self.num_features)
+        lines += self.unusual.remarks(sum(counts.values(), Counter[str]()))
         return lines

@@ -1,31 +1,78 @@
-"""What is allowed in a data set and yet is often a mistake."""
+"""What may be right in a data set and yet is often a mistake."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-def remarks(lengths: Counter[int], classes: Counter[str], num_features: int) -> Iterator[str]:
-    """Yield what a person should know, a line each.
+UNLIKE_RATE = 1.2
+"""From where on the distance of two recordings' steps is another one."""
 
-    Args:
-        lengths: how many sequences have how many steps.
-        classes: how many sequences each class has.
-        num_features: of a step.
-    """
-    if lengths[1]:
-        yield f"{lengths[1]:,} of {lengths.total():,} sequences have one step only"
-    if lengths and max(lengths) < num_features:
-        yield (
-            f"more features ({num_features:,}) than steps (at most {max(lengths):,}): are the columns steps "
-            "(generate.files.layout: wide), or the axes in another order (generate.files.axes)?"
-        )
-    for names in _alike(classes):
-        wanted = max(names, key=lambda name: (name == name.strip(), classes[name], name))
-        pairs = ", ".join(f"{name!r}: {wanted!r}" for name in names if name != wanted)
-        yield (
-            f"classes {', '.join(map(repr, names))} differ only in case, blanks or number format; "
-            f"generate.files.label_names: {{{pairs}}} makes them one"
-        )
+
+class Unusual:
+    """Gathers what a person should know, table after table of sequences."""
+
+    def __init__(self) -> None:
+        self.num_features = 0
+        self.lengths: Counter[int] = Counter()
+        """Sequences by their number of steps."""
+        self.gaps: Counter[float] = Counter()
+        """Sequences by the mean time between their steps, in seconds, of three digits."""
+        self.num_padded = 0
+        """Sequences whose last step has no value at all."""
+
+    def add(self, table: pa.Table, num_features: int) -> None:
+        """Take in sequences of the contract, with the time of their last step in `end` where there are times."""
+        self.num_features = num_features
+        sequences = table["sequence"].combine_chunks()
+        lengths = pc.list_value_length(sequences).to_numpy(zero_copy_only=False) // num_features
+        self.lengths.update(lengths.tolist())
+        last_steps = sequences.flatten().to_numpy().reshape(-1, num_features)[np.cumsum(lengths) - 1]
+        self.num_padded += int(np.isnan(last_steps).all(1).sum())
+        if "end" in table.schema.names:
+            spans = table["end"].to_numpy() - table["time"].cast(pa.int64()).to_numpy()
+            gaps = spans[spans > 0] / (lengths[spans > 0] - 1) / 1e6
+            digits = 10 ** (np.floor(np.log10(gaps)) - 2)
+            self.gaps.update((np.round(gaps / digits) * digits).tolist())
+
+    def remarks(self, classes: Counter[str]) -> Iterator[str]:
+        """Yield a line for each thing; `classes` counts the sequences of each class."""
+        total = self.lengths.total()
+        if self.lengths[1]:
+            yield f"{self.lengths[1]:,} of {total:,} sequences have one step only"
+        if total and max(self.lengths) < self.num_features:
+            yield (
+                f"more features ({self.num_features:,}) than steps (at most {max(self.lengths):,}): are the columns steps "
+                "(generate.files.layout: wide), or the axes in another order (generate.files.axes)?"
+            )
+        if self.num_padded:
+            yield (
+                f"the last steps of {self.num_padded:,} of {total:,} sequences have no values; if that is padding, leave "
+                "these rows out, or give arrays their lengths"
+            )
+        yield from self._of_rates()
+        for names in _alike(classes):
+            wanted = max(names, key=lambda name: (name == name.strip(), classes[name], name))
+            pairs = ", ".join(f"{name!r}: {wanted!r}" for name in names if name != wanted)
+            yield (
+                f"classes {', '.join(map(repr, names))} differ only in case, blanks or number format; "
+                f"generate.files.label_names: {{{pairs}}} makes them one"
+            )
+
+    def _of_rates(self) -> Iterator[str]:
+        if not self.gaps:
+            return
+        usual, _ = self.gaps.most_common(1)[0]
+        others = {gap: count for gap, count in self.gaps.items() if max(gap, usual) > UNLIKE_RATE * min(gap, usual)}
+        if others:
+            odd = max(others, key=lambda gap: max(gap, usual) / min(gap, usual))
+            yield (
+                f"{sum(others.values()):,} of {self.lengths.total():,} sequences have another rate: most have a step every "
+                f"{usual:.3g} s on average, one has a step every {odd:.3g} s; generate.files.resample: {{seconds: {usual:.3g}}} "
+                "brings them to one, generate.files.time_since_last_step: true tells the model"
+            )
 
 
 def _alike(classes: Counter[str]) -> Iterator[list[str]]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from rnnflow.generation import unusual
 from rnnflow.generation.splitting import SPLITS, assign, key_hashes
 from rnnflow.inspection.dry_run import DryRun
 from rnnflow.params.generate import GenerateParams
@@ -16,7 +15,6 @@ NUM_SEEDS = 200
 FEW = len(SPLITS)
 MANY_CLASSES = 50
 IMBALANCE = 5
-UNLIKE_RATE = 1.2
 LONG = 100
 LIKELY_LENGTH = 30
 HELD_OUT_FROM = (0.7, 0.85)
@@ -108,7 +106,6 @@ def remarks(found: DryRun) -> list[str]:
     if found.profile is not None and found.profile.num_sequences:
         lines += [*_of_features(found.profile.content()), *_of_classes(found.profile.classes)]
         lines += [*_of_sequences(found, found.profile.lengths), *_of_amplitudes(found)]
-        lines += unusual.remarks(found.profile.lengths, found.profile.classes, len(found.features))
     return lines + found.remarks
 
 
@@ -119,11 +116,6 @@ def _of_recordings(found: DryRun) -> Iterator[str]:
     too_long = sum(count for length, count in recordings.lengths.items() if length > max_length)
     if too_long:
         yield f"{too_long:,} of {recordings.num:,} recordings have more than {max_length:,} steps (generate.files.max_length); cut them with generate.windows, as below"
-    if recordings.longest_gap > UNLIKE_RATE * recordings.shortest_gap:
-        yield (
-            f"recordings have other rates: one has a step every {recordings.shortest_gap:.4g} s, another one every "
-            f"{recordings.longest_gap:.4g} s; bring them to one rate, or generate.files.time_since_last_step: true tells the model"
-        )
     if recordings.num_irregular > 0.01 * recordings.num_gaps:
         share = recordings.num_irregular / recordings.num_gaps
         yield f"steps come irregularly, {share:.0%} of them much sooner or later than the one before; generate.files.time_since_last_step: true tells the model"
@@ -135,7 +127,7 @@ def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
         if entry["min"] is None:
             yield f"feature {name!r} has no value at all; leave it out of generate.files.features"
         elif entry["min"] == entry["max"]:
-            yield f"feature {name!r} is always {entry['low']:g}; leave it out of generate.files.features"
+            yield f"feature {name!r} is always {entry['min']:g}; leave it out of generate.files.features"
     missing = [name for name, entry in features.items() if entry["missing_share"] > 0]
     if missing:
         yield f"values are missing in {_some(missing)}; models.<name>.missing says what they become: zero, forward_fill, mask, refuse"

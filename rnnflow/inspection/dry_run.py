@@ -127,6 +127,8 @@ def dry_run(paths: Sequence[Path], raw: Path, params: GenerateParams) -> DryRun:
     found.splits = {split: builder.writer.class_counts[split] for split in SPLITS}
     if found.problem is None:
         found.remarks += builder.remarks()
+    elif found.profile is not None:
+        found.remarks += builder.unusual.remarks(found.profile.classes)
     return found
 
 

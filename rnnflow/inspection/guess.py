@@ -19,6 +19,7 @@ class UserHints:
     features: Sequence[str] | None = None
     delimiter: str | None = None
     decimal: str | None = None
+    time_format: str | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and len(self.delimiter) != 1:
@@ -33,6 +34,7 @@ class Guess:
     """By part, those with their default names included."""
     features: list[str] | None = None
     time_unit: str = "s"
+    time_format: str | None = None
     layout: str = "auto"
     missing: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -46,5 +48,6 @@ class Guess:
             "layout": self.layout if self.layout != "auto" else None,
             "missing": self.missing,
             "time_unit": self.time_unit if self.time_unit != "s" else None,
+            "time_format": self.time_format,
         }
         return {name: value for name, value in found.items() if value}

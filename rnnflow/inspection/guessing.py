@@ -13,7 +13,7 @@ from rnnflow.inspection.features import MAX_LIKELY_CLASSES, find_features
 from rnnflow.inspection.guess import DEFAULTS, Guess, UserHints
 from rnnflow.inspection.names import SYNONYMS, forms_of, is_strong
 from rnnflow.inspection.sample import Sample
-from rnnflow.inspection.times import are_times, repeat, rise, unit_of
+from rnnflow.inspection.times import are_times, format_of, repeat, rise, unit_of
 
 
 def guess(
@@ -63,6 +63,7 @@ class _Guesser:
         self._fill_by_content()
         if (time := self.found.columns.get("time")) is not None:
             self.found.time_unit = unit_of(time, self.table)
+            self.found.time_format = self.hints.time_format or format_of(time, self.table)
             if "time" not in self.hints.columns:
                 self._leave_out_repeated_times(time)
         if self.hints.features:

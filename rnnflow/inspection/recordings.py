@@ -3,15 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
 from rnnflow.generation.sources.recording_chunk import RecordingChunk
 
-MIN_STEPS = 5
-"""Of a recording that has a rate."""
 IRREGULAR = 0.1
 """Share by which a time step is longer or shorter than the one before."""
 
@@ -30,10 +27,6 @@ class Recordings:
     num_irregular: int = 0
     seconds: float = 0.0
     """Sum of the gaps."""
-    shortest_gap: float = np.inf
-    longest_gap: float = 0.0
-    """Seconds between steps, as usual in the recording with the fastest and the slowest rate."""
-    has_steps_times: bool = False
     earliest: int | None = None
     latest: int | None = None
     _open: str | None = None
@@ -93,26 +86,17 @@ class Recordings:
         self.earliest = low if self.earliest is None else min(self.earliest, low)
         self.latest = high if self.latest is None else max(self.latest, high)
         if chunk.times is not None:
-            self.has_steps_times = True
             self._note_gaps(chunk.times, chunk.offsets)
 
     def _note_gaps(self, times: Int64[np.ndarray, " step"], offsets: Int64[np.ndarray, " recording_plus_one"]) -> None:
         gaps = np.diff(times).astype(np.float64)
         is_within = np.ones(len(gaps), dtype=bool)
         is_within[offsets[1:-1] - 1] = False
-        self._note_rates(times, offsets)
         comparable = is_within[1:] & is_within[:-1]
         is_odd = np.abs(np.diff(gaps)) > IRREGULAR * gaps[:-1]
         self.num_gaps += int(is_within.sum())
         self.seconds += float(gaps[is_within].sum()) / 1e6
         self.num_irregular += int((is_odd & comparable).sum())
-
-    def _note_rates(self, times: Int64[np.ndarray, " step"], offsets: Int64[np.ndarray, " recording_plus_one"]) -> None:
-        for start, stop in pairwise(offsets):
-            if stop - start >= MIN_STEPS:
-                usual = float(np.median(np.diff(times[start:stop]))) / 1e6
-                self.shortest_gap = min(self.shortest_gap, usual)
-                self.longest_gap = max(self.longest_gap, usual)
 
     def _close(self) -> None:
         if self._open is not None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rnnflow.generation.sources.columns import PARTS
+from rnnflow.generation.sources.layout import PARTS
 from rnnflow.inspection.advice import median, time_text
 from rnnflow.inspection.dry_run import DryRun
 

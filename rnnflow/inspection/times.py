@@ -6,11 +6,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rnnflow.generation.sources.time_formats import in_iso
 from rnnflow.generation.sources.values import is_list, is_text
+from rnnflow.params.time_format import pattern
+from rnnflow.runtime.errors import InputError
 
 EARLIEST, LATEST = 6e8, 4.2e9
 """1989 to 2103, in seconds since 1970."""
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_DATES = (
+    *(sign.join(parts) for sign in "./-" for parts in (("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%Y", "%m", "%d"))),
+    *(sign.join(parts) for sign in "./-" for parts in (("%d", "%m", "%y"), ("%m", "%d", "%y"))),
+    *("%d %b %Y", "%b %d %Y", "%b %d, %Y", "%d-%b-%Y", "%d-%b-%y", "%Y%m%d"),
+)
+_CLOCKS = ("%H:%M:%S.%f", "%H:%M:%S,%f", "%H:%M:%S", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
+_FORMATS = (
+    *_DATES,
+    *(
+        date + sign + clock + zone
+        for date in _DATES
+        for sign in (" ", "T", ", ", "-")
+        for clock in _CLOCKS
+        for zone in ("", "%z", " %z")
+    ),
+)
 _NAMED_UNIT = re.compile(r"[_ (\[](ms|us|ns)[)\]]?$")
 _LOOKS_LIKE_TIME = re.compile(r"\d[-:/.]\d")
 
@@ -70,6 +89,39 @@ def unit_of(name: str, table: pa.Table) -> str:
             return unit
     named = _NAMED_UNIT.search(name.lower())
     return named.group(1) if named and len(values) else "s"
+
+
+def format_of(name: str, table: pa.Table) -> str | None:
+    """Return the format of times that are neither numbers nor ISO 8601, none where no format that is known fits.
+
+    Raises:
+        InputError: two formats fit, so that nothing says which number is the day.
+    """
+    if name not in table.column_names or not is_text(table[name].type):
+        return None
+    texts = pc.utf8_trim_whitespace(table[name].combine_chunks().drop_null())
+    if not len(texts) or _are_iso(texts) or _are(texts, pa.float64()):
+        return None
+    likely = [known for known in _FORMATS if re.fullmatch(pattern(known), texts[0].as_py())]
+    fitting = [known for known in likely if (iso := in_iso(texts, known)).null_count == 0 and _are_iso(iso)]
+    if len(fitting) > 1:
+        raise InputError(
+            f"column {name!r}: which number of {texts[0].as_py()!r} is the day? --time-format '{fitting[0]}' or "
+            f"--time-format '{fitting[1]}' says it"
+        )
+    return fitting[0] if fitting else None
+
+
+def _are_iso(texts: pa.StringArray) -> bool:
+    return _are(texts, pa.timestamp("ns", "UTC")) or _are(texts, pa.timestamp("ns"))
+
+
+def _are(texts: pa.StringArray, kind: pa.DataType) -> bool:
+    try:
+        texts.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _flat(column: pa.ChunkedArray) -> list[object]:

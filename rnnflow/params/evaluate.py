@@ -1,6 +1,10 @@
-"""Section `evaluate`: how the metrics on the test split are computed."""
+"""Section `evaluate`: how the metrics are computed."""
 
-from rnnflow.params.section import Count, Section
+from typing import Annotated
+
+from pydantic import Field
+
+from rnnflow.params.section import Count, Probability, Section
 
 
 class EvaluateParams(Section):
@@ -9,5 +13,12 @@ class EvaluateParams(Section):
     batch_size: Count = 256
     memory_budget_mb: Count = 1024
     """MiB of the split's values above which they are in a file on disk, mapped into memory."""
+    temperature: bool = True
+    """Whether logits are divided by a temperature fitted on the validation split, where that lowers the log loss."""
+    max_error_share: Probability | None = None
+    """Of the answers: below the threshold that keeps it on the validation split, the model answers `unknown`."""
     num_calibration_bins: Count = 10
     num_length_slices: Count = 4
+    """By length, and by time where the sequences have one."""
+    num_resamples: Annotated[int, Field(ge=100)] = 1000
+    """Of the bootstrap that the intervals come from; fewer where there are very many sequences."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from rnnflow.params.section import Count, Probability, Section, Seed, Share
+from rnnflow.params.time_format import pattern
 
 ArchiveName = Literal["japanese_vowels", "basic_motions", "italy_power_demand", "gun_point", "digits", "spoken_digits"]
 SourceName = Literal["sum_sign", "adding", "files", ArchiveName]
@@ -41,6 +42,12 @@ class ColumnNames(Section):
     """Of a time step, or the start of a sequence: a timestamp, or a number in `time_unit` since 1970."""
     split: str | None = "split"
     """The split that was given: train, validation or test."""
+    step: str | None = "step"
+    """With `layout: melted`: numbers the steps of a recording. None: their times do."""
+    dimension: str = "dimension"
+    """With `layout: melted`: which feature a row holds."""
+    value: str = "value"
+    """With `layout: melted`: its value."""
 
 
 class LabelTable(Section):
@@ -54,6 +61,14 @@ class LabelTable(Section):
     """Its column with the classes."""
 
 
+class ResampleParams(Section):
+    """One step every so many seconds, counted from a recording's first step."""
+
+    seconds: Annotated[float, Field(ge=1e-6)]
+    method: Literal["mean", "nearest"] = "mean"
+    """`mean` of the steps from one time to the next, a missing value where there is none; or the step `nearest` in time."""
+
+
 class FilesParams(Section):
     """Source `files`: which files below `data/raw`, and how they are read."""
 
@@ -65,8 +80,8 @@ class FilesParams(Section):
     columns: ColumnNames = ColumnNames()
     features: Annotated[list[str], Field(min_length=1)] | None = None
     """Their columns, in order; or the names of those in column `sequence`. None: all other columns of numbers."""
-    layout: Literal["auto", "wide"] = "auto"
-    """`wide`: a row a sequence, a column a step, in one feature; or in those of `features`: `x_0`, `x_1` … are `x`."""
+    layout: Literal["auto", "wide", "melted"] = "auto"
+    """`melted`: a row for each feature of a step. `wide`: a row a sequence, a column a step, in one feature; or in those of `features`: `x_0`, `x_1` … are `x`."""
     axes: Literal["sequence-time-feature", "sequence-feature-time", "time-sequence-feature"] = "sequence-time-feature"
     """Their order in arrays of `.npz` files."""
     names: Annotated[list[str], Field(min_length=1)] | Literal["numbered"] | None = None
@@ -91,6 +106,12 @@ class FilesParams(Section):
     """What labels become, such as `{Walk: walk}`, after they are trimmed."""
     time_unit: Literal["s", "ms", "us", "ns"] = "s"
     """Of times that are numbers."""
+    time_format: str | None = None
+    """Of times that are neither numbers nor ISO 8601, as Python's `strptime` has it: `%d.%m.%Y %H:%M:%S`."""
+    time_zone: str | None = None
+    """Of times that say none, such as `Europe/Berlin`; else they are taken as UTC."""
+    resample: ResampleParams | None = None
+    """Brings recordings to one rate; it needs the time of each step."""
     time_since_last_step: bool = False
     """Adds a feature of that name, in seconds, for steps that do not come regularly."""
     max_length: Count = 10000
@@ -102,6 +123,21 @@ class FilesParams(Section):
             raise ValueError("features: two have the same name")
         if isinstance(self.names, list) and len(set(self.names)) < len(self.names):
             raise ValueError("names: two are the same")
+        return self
+
+    @field_validator("time_format")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        if value is not None:
+            pattern(value)
+        return value
+
+    @model_validator(mode="after")
+    def _rates_agree(self) -> "FilesParams":
+        if self.resample and self.time_since_last_step:
+            raise ValueError(
+                "time_since_last_step says nothing once resample brings steps to one rate; use one of both"
+            )
         return self
 
     @model_validator(mode="after")

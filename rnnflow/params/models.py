@@ -25,7 +25,7 @@ class StemParams(Section):
     channels: Count = 16
     kernel_size: Count = 5
     """Time steps, odd."""
-    num_layers: Count = 1
+    num_layers: Annotated[int, Field(ge=1, le=100)] = 1
 
     @model_validator(mode="after")
     def _kernel_has_a_centre(self) -> "StemParams":
@@ -99,7 +99,7 @@ class ModelParams(Section):
 
     cell: Cell
     hidden_size: Annotated[int, Field(ge=1, le=65536)] = 32
-    num_layers: Count = 1
+    num_layers: Annotated[int, Field(ge=1, le=100)] = 1
     bidirectional: bool = False
     dropout: Probability = 0.0
     """Between recurrent layers and before the head."""

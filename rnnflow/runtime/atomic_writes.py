@@ -42,11 +42,11 @@ def atomic_folders(*folders: Path) -> Iterator[list[Path]]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write `content` with sorted keys and floats of fixed precision."""
+def write_json(path: Path, content: Mapping[str, object], is_sorted: bool = True) -> None:
+    """Write `content` with floats of fixed precision, and sorted keys unless their order is meant for readers."""
     with atomic_write(path) as temporary:
         temporary.write_text(
-            json.dumps(_rounded(content), indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+            json.dumps(_rounded(content), indent=2, sort_keys=is_sorted, allow_nan=False) + "\n", encoding="utf-8"
         )
 
 

@@ -3,7 +3,7 @@
 import errno
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 EXIT_STATUS = 2
@@ -11,6 +11,8 @@ FAILED_STATUS = 1
 TEMPORARY_STATUS = 75
 """`EX_TEMPFAIL` of `sysexits.h`: a temporary failure; trying again may succeed."""
 INTERRUPTED_STATUS = 130
+MAX_CHARACTERS = 2000
+"""Of a line that says an error."""
 
 _NETWORK = {errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH}
 _FILE_SERVER = {errno.ESTALE, errno.EIO, errno.ENOLCK}  # a network file system gives EIO when its server is away
@@ -78,5 +80,12 @@ def _status(error: OSError) -> int:
 
 def _end(message: str, status: int) -> NoReturn:
     sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    with suppress(BrokenPipeError):
+        print(f"error: {_printable(message)}", file=sys.stderr, flush=True)
     sys.exit(status)
+
+
+def _printable(message: str) -> str:
+    """Return one line of a bearable length: names and cells may hold line ends, and what steers a terminal."""
+    line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message)
+    return line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]} … ({len(line):,} characters)"

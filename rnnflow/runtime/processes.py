@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from rnnflow.runtime.errors import EXIT_STATUS, TEMPORARY_STATUS
+from rnnflow.runtime.errors import EXIT_STATUS, TEMPORARY_STATUS, InputError
 
 FAILED_STATUS = 1
 SIGNALLED_STATUS = 128
@@ -29,17 +29,38 @@ def are_started() -> bool:
 
 def num_processes() -> int:
     """Return how many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _number("WORLD_SIZE", 1)
 
 
 def is_first() -> bool:
     """Return whether this process is the one that reads and writes the state, keeps the log and prints."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return _number("RANK", 0) == 0
 
 
 def local_rank() -> int:
     """Return the number of this process on its machine, from 0."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return _number("LOCAL_RANK", 0)
+
+
+def check() -> None:
+    """Refuse variables of `torchrun` that cannot be right, such as a rank that a job scheduler left behind.
+
+    Raises:
+        InputError: one is no number, or there is no process of that rank; nobody would write the result then.
+    """
+    rank, number = _number("RANK", 0), num_processes()
+    if not 0 <= rank < number:
+        raise InputError(
+            f"environment variable RANK: expected 0 to {number - 1}, as WORLD_SIZE is {number}, got {rank}; "
+            "unset it, or start the stage with torchrun"
+        )
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal():
+        raise InputError(f"environment variable {variable}: expected a number that torchrun sets, got {text!r}")
+    return int(text)
 
 
 def end_with_the_launcher() -> None:

@@ -2,8 +2,9 @@
 
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -14,9 +15,21 @@ NUM_LATENCY_RUNS = 300
 
 
 def comparison(paths: Sequence[Path]) -> Table:
-    """Return a line for each model, in the order given; the latency is measured now, on this machine."""
-    table = Table("model", title="Results on the test split", title_justify="left")
-    for heading in ("parameters", "accuracy", "95 % interval", "baseline", "log loss", "ONNX size", "one sequence"):
+    """Return a line for each model, in the order given; the latency is measured now, on this machine.
+
+    The accuracy on the validation split comes first, since models are chosen by it.
+    """
+    table = Table("model", title="Results", title_justify="left")
+    for heading in (
+        "parameters",
+        "validation",
+        "test",
+        "95 % interval",
+        "baseline",
+        "log loss",
+        "ONNX size",
+        "one sequence",
+    ):
         table.add_column(heading, justify="right")
     table.add_column("file", overflow="fold")
     for path in paths:
@@ -25,7 +38,8 @@ def comparison(paths: Sequence[Path]) -> Table:
         table.add_row(
             predictor.metadata["name"],
             f"{predictor.metadata['num_parameters']:,}",
-            f"{metrics['accuracy']:.4f}",
+            _accuracy(metrics.get("validation")),
+            _accuracy(metrics),
             f"{metrics['accuracy_low']:.4f} – {metrics['accuracy_high']:.4f}",
             f"{metrics['baseline_accuracy']:.4f}",
             f"{metrics['log_loss']:.4f}",
@@ -34,6 +48,10 @@ def comparison(paths: Sequence[Path]) -> Table:
             str(path),
         )
     return table
+
+
+def _accuracy(metrics: Mapping[str, Any] | None) -> str:
+    return f"{metrics['accuracy']:.4f}" if metrics else "–"
 
 
 def description(path: Path) -> Table:
@@ -48,8 +66,17 @@ def description(path: Path) -> Table:
     what.add_row("features", ", ".join(predictor.features))
     what.add_row("classes", ", ".join(predictor.classes))
     what.add_row("trained on", f"sequences of {shortest} to {longest} steps, median {median}")
-    figures = {name: value for name, value in metadata["metrics"].items() if isinstance(value, int | float)}
-    what.add_row("test split", "\n".join(f"{name} {value:,}" for name, value in sorted(figures.items())))
+    for split, metrics in (
+        ("validation split", metadata["metrics"].get("validation", {})),
+        ("test split", metadata["metrics"]),
+    ):
+        figures = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+        if figures:
+            what.add_row(split, "\n".join(f"{name} {value:,}" for name, value in sorted(figures.items())))
+    if calibration := metadata["calibration"]:
+        what.add_row(
+            "calibration", "\n".join(f"{name} {value}" for name, value in calibration.items() if value is not None)
+        )
     what.add_row("md5", "\n".join(f"{name} {value}" for name, value in sorted(metadata["md5"].items())))
     revision = find_revision(metadata["md5"]["weights"], path.resolve().parent)
     what.add_row(

@@ -75,6 +75,6 @@ def _predicted(predictor: Predictor, batch: pa.RecordBatch, schema: pa.Schema, s
             "the model refuses missing values"
         )
     probabilities = predictor.flat_probabilities(values, offsets)
-    predictions = pa.array(np.array(predictor.classes, dtype=object)[probabilities.argmax(1)], pa.string())
+    predictions = pa.array(predictor.answers(probabilities), pa.string())
     columns = [ids, predictions, *(pa.array(column) for column in probabilities.T)]
     return pa.Table.from_arrays(columns, schema=schema)

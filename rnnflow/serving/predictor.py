@@ -20,9 +20,11 @@ METADATA_VERSION = "2"
 READABLE_VERSIONS = ("1", "2")
 """Files of version 1 have no checksum."""
 METADATA_NAMES = ("name", "model", "features", "classes", "lengths", "num_parameters", "md5", "metrics")
-LATER_NAMES = ("recipe", "profile")
+LATER_NAMES = ("recipe", "profile", "calibration")
 """Missing in the files of earlier versions."""
 PROPERTIES = ("rnnflow", *METADATA_NAMES, *LATER_NAMES)
+UNKNOWN = "unknown"
+"""The answer to a sequence that the model is not sure enough of, if it was given a threshold."""
 CHUNK_SIZE = 64
 """Sequences in one call of onnxruntime: larger chunks leave the processor's cache."""
 _LOAD_ERRORS = (
@@ -71,6 +73,7 @@ class Predictor:
             raise InputError(f"{path}: a metadata property is missing or damaged: {error}") from None
         self.classes = tuple(self.metadata["classes"])
         self.features = tuple(self.metadata["features"])
+        self.threshold: float | None = (self.metadata["calibration"] or {}).get("threshold")
         self.refuses_missing = (self.metadata["model"] or {}).get("missing") == "refuse"
 
     def run(
@@ -124,8 +127,15 @@ class Predictor:
         return result
 
     def predict(self, sequences: Sequence[np.ndarray]) -> list[str]:
-        """Return the most probable class of each sequence."""
-        return [self.classes[index] for index in self.probabilities(sequences).argmax(1)]
+        """Return the answer to each sequence."""
+        return self.answers(self.probabilities(sequences)).tolist()
+
+    def answers(self, probabilities: Float32[np.ndarray, "sequence class"]) -> np.ndarray:
+        """Return the most probable class of each sequence; `unknown` where it is less probable than the threshold."""
+        found = np.array(self.classes, dtype=object)[probabilities.argmax(1)]
+        if self.threshold is not None:
+            found[probabilities.max(1) < self.threshold] = UNKNOWN
+        return found
 
 
 def _check(path: Path, content: bytes) -> None:

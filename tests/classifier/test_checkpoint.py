@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from itertools import product
@@ -142,6 +143,7 @@ def test_a_stage_ends_with_one_line_on_a_checkpoint_it_cannot_use(
     damage(path)
     toys.write_params(tmp_path)
     (tmp_path / "metrics.json").write_text("{}")
+    (tmp_path / "calibration.json").write_text(json.dumps(toys.CALIBRATION))
     toys.write_sequences(tmp_path / "test" / "part-00000.parquet", toys.random_sequences([3]), ["up"])
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SystemExit) as exit_:

@@ -1,6 +1,7 @@
 """A schedule that is much too dense, a worker that is away for a while, and commits that come when they like."""
 
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from tests.flows.strikes import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.endurance
 
-DEPLOYMENT = "retrain/cpu"
+DEPLOYMENT = "retrain/rnnflow-cpu"
 EVERY_SECONDS = 20
 LASTS_SECONDS = 300.0
 AWAY_SECONDS = 60.0
@@ -102,6 +103,7 @@ def is_working(run: FlowRun) -> bool:
 
 
 def parents(deployed: Deployed) -> list[str]:
-    """Return the commit that each published branch started from: the version that it holds the results of."""
+    """Return the commit that each published result started from: the version that it holds the results of."""
     project = deployed.project
-    return [project.git(f"--git-dir={project.origin}", "rev-parse", f"{name}^") for name in project.branches()]
+    said = project.git(f"--git-dir={project.origin}", "log", "--format=%b", "--grep=^Flow run", *project.branches())
+    return re.findall(r"^Flow run \S+, from (\w+)\.$", said, re.MULTILINE)

@@ -10,8 +10,9 @@ from rnnflow.classifier import parameters
 from rnnflow.params.models import Cell, ModelParams, MultiScaleStemParams
 from tests import toys
 from tests.engines.test_numba import assert_right, batch, engine, task, weights
-from tests.training.test_loop import COMPILED_CELLS, Killed, kill_after, training
+from tests.training.test_loop import COMPILED_CELLS, training
 from tests.training.test_loop import STEMMED as SMALL
+from tests.training.test_resume import Killed, kill_after
 
 STEM = MultiScaleStemParams(kind="multi_scale", kernel_sizes=[3, 9], block_sizes=[2, 2, 1])
 STEMMED = ModelParams(cell="lstm", bidirectional=True, pooling="mean_max", stem=STEM)
@@ -53,8 +54,8 @@ def test_it_answers_and_moves_the_running_statistics_as_pytorch_does() -> None:
         ours.loss_and_grad(given)
         peer.loss_and_grad(given.__class__(**{**vars(given), "inputs": peer.array(given.inputs)}))
         np.testing.assert_allclose(ours.state()["weights"], peer.state()["weights"], rtol=1e-5, atol=1e-6)
-        answers = (each.logits(given.inputs, given.lengths) for each in (ours, peer))
-        np.testing.assert_allclose(*answers, rtol=1e-4, atol=1e-5)
+        found, expected = (each.logits(given.inputs, given.lengths) for each in (ours, peer))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_stands_in_the_padding_or_was_there_before_changes_no_bit() -> None:

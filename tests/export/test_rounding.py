@@ -38,30 +38,27 @@ def excess(model: SequenceClassifier, file: Predictor, sizes: tuple[int, ...], l
 @pytest.mark.parametrize("cell", toys.CELLS)
 def test_a_correct_export_of_any_certainty_and_length_is_accepted(tmp_path: Path, cell: Cell, scale: int) -> None:
     deep = ModelParams(cell=cell, hidden_size=16, bidirectional=True, num_layers=2, pooling="mean_max")
-    for params, longest in ((ModelParams(cell=cell), 1000), (deep, 100)):
+    for params, longest in ((ModelParams(cell=cell), 300), (deep, 100)):
         model = scaled(params, scale, seed=scale)
         assert excess(model, predictor(model, tmp_path), (3,), (4, 33, longest)) <= 1
 
 
-@pytest.mark.parametrize("scale", [1, 10])
 @pytest.mark.parametrize("cell", toys.CELLS)
-def test_a_correct_export_of_many_units_is_accepted(tmp_path: Path, cell: Cell, scale: int) -> None:
-    model = scaled(ModelParams(cell=cell, hidden_size=256), scale)
-    assert excess(model, predictor(model, tmp_path), (1, 7), (4, 100)) <= 1
+def test_a_correct_export_of_many_units_is_accepted(tmp_path: Path, cell: Cell) -> None:
+    model = scaled(ModelParams(cell=cell, hidden_size=256), 10)
+    assert excess(model, predictor(model, tmp_path), (7,), (4, 100)) <= 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("hidden_size", [32, 256])
+@pytest.mark.parametrize(("hidden_size", "longest"), [(32, 1000), (256, 200)])
 @pytest.mark.parametrize("cell", toys.CELLS)
 def test_correct_exports_are_accepted_with_room_to_spare(
-    tmp_path: Path, cell: Cell, hidden_size: int, scale: int, seed: int
+    tmp_path: Path, cell: Cell, hidden_size: int, longest: int, scale: int, seed: int
 ) -> None:
     model = scaled(ModelParams(cell=cell, hidden_size=hidden_size), scale, seed)
-    found = excess(model, predictor(model, tmp_path), (1, 2, 7), (1, 4, 33, 1000))
-    print(f"{cell} {hidden_size} × {scale}: {found:.2f} of what is allowed")
-    assert found <= 0.5
+    assert excess(model, predictor(model, tmp_path), (1, 7), (1, 33, longest)) <= 0.5
 
 
 def changed(model: SequenceClassifier, folder: Path, name: str, change: str) -> Predictor:

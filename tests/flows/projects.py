@@ -18,7 +18,7 @@ from prefect.client.schemas.sorting import TaskRunSort
 from ruamel.yaml import YAML
 
 from tests import work_tree
-from tests.flows.servers import PrefectServer
+from tests.flows.servers import PROJECT, PrefectServer
 from tests.flows.services import clean_environment
 
 MODELS = ("rnn", "lstm", "gru")
@@ -100,9 +100,13 @@ class Project:
         pairs = [line.split() for line in listed.splitlines()]
         return {name.removeprefix("refs/heads/"): commit for commit, name in pairs}
 
+    def published_commit(self, run: UUID) -> str:
+        """Return the commit that a run has published, or an empty string."""
+        return self.git(f"--git-dir={self.origin}", "log", "--all", "-1", "--format=%H", f"--grep=Flow run {run}")
+
     def published(self, run: UUID, path: str = "dvc.lock") -> str:
         """Return a file of what a run has published."""
-        return self.run("git", f"--git-dir={self.origin}", "show", f"auto/{run}:{path}")
+        return self.run("git", f"--git-dir={self.origin}", "show", f"{self.published_commit(run)}:{path}")
 
     def reproduced(self, revision: str, *stages: str, path: str = "dvc.lock") -> str:
         """Return a file as plain `dvc repro` of these stages makes it of a revision, in a new clone and undisturbed."""
@@ -148,7 +152,7 @@ def make_project(
     project.git("init", "--quiet", "--bare", f"--initial-branch={BRANCH}", str(project.origin))
     project.git("remote", "add", "origin", str(project.origin))
     project.git("add", "--all")
-    project.push({"train.epochs": 3} | dict(params or {}), settings, "project")
+    project.push({"train.epochs": 3} | dict(params or {}), {"project": PROJECT} | dict(settings or {}), "project")
     return project
 
 
@@ -159,7 +163,7 @@ class Deployed:
     project: Project
     server: PrefectServer
 
-    def start(self, deployment: str = "retrain/cpu", **parameters: Any) -> UUID:
+    def start(self, deployment: str = "retrain/rnnflow-cpu", **parameters: Any) -> UUID:
         """Ask for a run, without waiting for a schedule, and return its id."""
         with self.server.client() as client:
             found = client.read_deployment_by_name(deployment)
@@ -184,7 +188,7 @@ class Deployed:
 
 def deploy(project: Project, server: PrefectServer) -> Deployed:
     """Bring a server in line with a project, as `make deploy` does; of several, the last one's code is what runs."""
-    command = [sys.executable, "-m", "flows.deploy", "--repository", str(project.origin), "--branch", BRANCH]
+    command = [sys.executable, "-m", "flows.deploy", "--repository", str(project.origin), "--branch", BRANCH, "--move"]
     server.run(*command, folder=project.folder)
     return Deployed(project, server)
 

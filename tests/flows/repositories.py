@@ -138,7 +138,7 @@ def is_finished(repository: Repository) -> bool:
 def repository_template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """The repository as `dvc repro` left it, its lock committed, without remotes; read it, do not change it."""
     with pytest.MonkeyPatch.context() as patch:
-        _set_environment(patch, tmp_path_factory.mktemp("dvc"))
+        set_environment(patch, tmp_path_factory.mktemp("dvc"))
         repository = Repository(tmp_path_factory.mktemp("template"))
         repository.git("init", "--quiet", "--initial-branch=main")
         repository.git("config", "user.name", "test")
@@ -163,7 +163,7 @@ def repository(repository_template: Repository, tmp_path: Path, monkeypatch: pyt
     """A copy in which every stage is up to date, with an `origin` that holds `main` and an empty DVC remote `store`."""
     # DVC 3.67 asks pygtrie 2.6 for something in the old way, in the process of whoever reads a repository.
     warnings.filterwarnings("ignore", "_NoneStep.value will soon", DeprecationWarning)
-    _set_environment(monkeypatch, tmp_path / "dvc")
+    set_environment(monkeypatch, tmp_path / "dvc")
     shutil.copytree(repository_template.folder, tmp_path / "repository", symlinks=True)
     repository = Repository(tmp_path / "repository")
     repository.write(".dvc/config", f"[core]\n    remote = store\n['remote \"store\"']\n    url = {repository.store}\n")
@@ -181,7 +181,7 @@ def dvc(repository: Repository) -> Iterator[Dvc]:
         yield dvc
 
 
-def _set_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:
+def set_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let no settings of the person who runs the tests in, and leave nothing behind in the machine's own folders."""
     patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     patch.setenv("GIT_CONFIG_NOSYSTEM", "1")

@@ -15,6 +15,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from rnnflow.runtime.provenance import ROOT
 from tests.flows.services import Background, Service, clean_environment, free_port, wait_until
 
+PROJECT = "rnnflow"
+"""The name of the tests' projects on a server."""
+
 
 class PrefectServer(Service):
     """`prefect server start` with a database of its own, which a restart finds again.
@@ -113,7 +116,7 @@ class Worker(Service):
 
         Args:
             server: that it asks for work.
-            pool: its work pool.
+            pool: its work pool, without the project's name.
             folder: for its home, its state and its log.
             name: unique in the pool; by default that of the folder.
             limit: how many flow runs it runs at once.
@@ -151,7 +154,17 @@ class Worker(Service):
 
     def _launched(self) -> Background:
         self.state.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", self.pool, "--name", self.name]
+        command = [
+            sys.executable,
+            "-m",
+            "prefect",
+            "worker",
+            "start",
+            "--pool",
+            f"{PROJECT}-{self.pool}",
+            "--name",
+            self.name,
+        ]
         command += ["--type", "process"]
         if self._limit is not None:
             command += ["--limit", str(self._limit)]

@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from rnnflow.runtime.provenance import ROOT
-from tests.flows.servers import PrefectServer
+from tests.flows.servers import PROJECT, PrefectServer
 
 BRANCH = "main"
 AT_WORK = "at work"
@@ -29,6 +29,7 @@ from prefect.states import Completed
 
 import flows
 from flows.server.heartbeat import alive
+from flows.server.waiting_runs import cancel_covered
 
 
 @flow(name="retrain", flow_run_name="retrain {revision} {why}")
@@ -40,12 +41,14 @@ def retrain(
     update: bool = False,
     pull: bool = False,
     push: bool = False,
-    publish: bool = False,
+    publish: str | None = None,
     repository: str = ".",
+    folder: str = ".",
     why: str = "by hand",
 ) -> State[None]:
     """Say where it runs and what it finds there; `sleep` in the overrides keeps it at work for so many seconds."""
     with alive():
+        cancel_covered()
         print("at work", flush=True)
         time.sleep((overrides or {}).get("sleep", 0))
     found = {
@@ -63,7 +66,7 @@ from prefect import flow
 
 
 @flow(name="stage")
-def run_one_stage(stage: str, commit: str = "", ref: str = "", repository: str = "origin") -> str:
+def run_one_stage(stage: str, commit: str = "", ref: str = "", repository: str = "origin", folder: str = ".") -> str:
     return stage
 """
 
@@ -86,15 +89,17 @@ class StandIn:
 
     def deploy_own(self, server: PrefectServer) -> str:
         """Deploy it as what the server's runs clone, whatever was deployed before."""
-        return self.deploy(server, "--repository", str(self.folder), "--branch", BRANCH)
+        return self.deploy(server, "--repository", str(self.folder), "--branch", BRANCH, "--move")
 
 
-def make_stand_in(folder: Path) -> StandIn:
+def make_stand_in(folder: Path, project: str = PROJECT) -> StandIn:
     shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("prefect.yaml", "prefect.toml"):
         shutil.copy(ROOT / name, folder)
     (folder / "flows/retrain.py").write_text(RETRAIN)
     (folder / "flows/stage.py").write_text(STAGE)
+    settings = folder / "flows/settings.yaml"
+    settings.write_text(settings.read_text().replace("project: null", f"project: {project}"))
     _git(folder, "init", "--quiet", f"--initial-branch={BRANCH}")
     _git(folder, "add", "--all")
     _git(folder, "-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "--quiet", "--message=stand-in")

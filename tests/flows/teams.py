@@ -16,7 +16,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from ruamel.yaml import YAML
 
 from tests.flows.projects import Deployed, Project, processes
-from tests.flows.servers import PrefectServer, Worker
+from tests.flows.servers import PROJECT, PrefectServer, Worker
 from tests.flows.services import Background, wait_until
 
 TRAIN = """\
@@ -143,9 +143,12 @@ class Team:
         with self.server.client() as client:
             return client.read_flow_runs(flow_run_filter=chosen, sort=FlowRunSort.EXPECTED_START_TIME_ASC)
 
-    def places(self, run: UUID) -> list[tuple[str, str | None]]:
+    def places(self, run: UUID) -> list[tuple[str, str]]:
         """Return the stages that were sent and their pools."""
-        return [(sent.parameters["stage"], sent.work_pool_name) for sent in self.sent(run)]
+        return [
+            (sent.parameters["stage"], (sent.work_pool_name or "").removeprefix(f"{PROJECT}-"))
+            for sent in self.sent(run)
+        ]
 
     def states(self, run: UUID) -> list[str]:
         """Return how the flow runs that workers got have ended, in the order in which they were sent."""
@@ -174,12 +177,12 @@ def paused(team: Team, *pools: str) -> Iterator[None]:
     """Let the workers of some pools take nothing, as if there were none."""
     with team.server.client() as client:
         for pool in pools:
-            client.update_work_pool(pool, WorkPoolUpdate(is_paused=True))
+            client.update_work_pool(f"{PROJECT}-{pool}", WorkPoolUpdate(is_paused=True))
         try:
             yield
         finally:
             for pool in pools:
-                client.update_work_pool(pool, WorkPoolUpdate(is_paused=False))
+                client.update_work_pool(f"{PROJECT}-{pool}", WorkPoolUpdate(is_paused=False))
 
 
 def stages_of(lock: str) -> list[str]:

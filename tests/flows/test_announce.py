@@ -31,7 +31,9 @@ def started(server: PrefectServer) -> Iterator[list[FlowRun]]:
 
 def wait_for_run(server: PrefectServer, why: str) -> FlowRun:
     def found() -> list[FlowRun]:
-        runs = client.read_flow_runs(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=["cpu"])))
+        runs = client.read_flow_runs(
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=["rnnflow-cpu"]))
+        )
         return [run for run in runs if run.parameters.get("why") == why]
 
     with server.client() as client:
@@ -47,7 +49,7 @@ def test_an_announcement_starts_one_run_that_says_why(
     run = wait_for_run(server, "new data june")
     started.append(run)
     assert not run.auto_scheduled
-    assert run.parameters["publish"] is True  # the deployment's own
+    assert run.parameters["publish"] == "branch"  # the deployment's own
     assert run.state
     assert run.state.is_scheduled()
 
@@ -71,7 +73,7 @@ def test_a_server_on_which_nothing_listens_is_one_line(
             main([])
         client.resume_automation(automation.id)
     assert exit_.value.code == 2
-    line = f"error: no deployment on {server.api_url}/ listens for rnnflow.data.arrived; run `make deploy`\n"
+    line = f"error: no deployment on {server.api_url}/ listens for rnnflow.data.arrived of rnnflow.data.raw.rnnflow; run `make deploy`\n"
     assert capsys.readouterr().err == line
 
 

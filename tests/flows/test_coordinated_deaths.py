@@ -21,9 +21,9 @@ def test_a_training_whose_machine_dies_goes_on_where_it_was_when_the_machine_is_
     gpu = Worker(server, "gpu-pool", tmp_path / "gpu")
     with Worker(server, "cpu-pool", tmp_path / "cpu") as cpu, gpu:
         training = Training(gpu.state)
-        run = deployed.start("retrain/coordinated")
+        run = deployed.start("retrain/rnnflow-coordinated")
         training.wait_for(100, deployed, run)
-        (lost,) = (sent for sent in team.sent(run) if sent.work_pool_name == "gpu-pool")
+        (lost,) = (sent for sent in team.sent(run) if sent.work_pool_name == "rnnflow-gpu-pool")
         gpu.kill()
         for process in processes(lost.id):
             process.kill()
@@ -34,6 +34,8 @@ def test_a_training_whose_machine_dies_goes_on_where_it_was_when_the_machine_is_
     assert crashed.state
     assert crashed.state.is_crashed()
     assert ended.state
-    assert ended.state.message == f"5 stages: 4 ran on cpu-pool, 1 ran on gpu-pool; published as auto/{run}"
+    assert ended.state.message
+    assert ended.state.message.startswith("5 stages: 4 ran on cpu-pool, 1 ran on gpu-pool; trained rnn; ")
+    assert ended.state.message.endswith("; published as auto/main")
     assert team.states(run) == ["Completed", "Crashed", "Completed", "Completed", "Completed"]
     assert deployed.project.published(run) == deployed.project.reproduced("main")

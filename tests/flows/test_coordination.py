@@ -47,7 +47,7 @@ def test_a_stage_whose_pool_has_no_worker_goes_to_the_default_pool(team: Team, g
             line = team.end(team.begin("fallback", "train"))
     finally:
         gpu_worker.start()
-    assert line == "Completed: 2 stages: 2 ran on cpu-pool"
+    assert line == "Completed: 2 stages: 2 ran on cpu-pool; trained a"
     run = team.run_called("fallback")
     assert team.places(run.id) == [("collect", "cpu-pool"), ("train@a", "gpu-pool"), ("train@a", "cpu-pool")]
     assert team.states(run.id) == ["Completed", "Cancelled", "Completed"]
@@ -60,7 +60,7 @@ def test_two_workers_run_each_stage_once_side_by_side_and_make_the_lock_of_a_sin
     team.hold("a", until="ended-b")  # it ends only if b runs beside it, and its result is fetched after b's
     line = team.end(team.begin("together", "--publish"))
     run = team.run_called("together").id
-    assert line == f"Completed: 4 stages: 2 ran on cpu-pool, 2 ran on gpu-pool; published as auto/{run}"
+    assert line == "Completed: 4 stages: 2 ran on cpu-pool, 2 ran on gpu-pool; trained a, b; published as auto/main"
     assert team.places(run)[0] == ("collect", "cpu-pool")
     assert team.places(run)[-1] == ("compare", "cpu-pool")
     assert set(team.places(run)[1:-1]) == {("train@a", "gpu-pool"), ("train@b", "gpu-pool")}
@@ -73,7 +73,7 @@ def test_two_workers_run_each_stage_once_side_by_side_and_make_the_lock_of_a_sin
         assert list((state / "runs").iterdir()) == []
 
     line = team.end(team.begin("again", "--publish"))
-    assert line == f"Completed: 4 stages: 4 restored from the run cache; already published as auto/{run}"
+    assert line == "Completed: 4 stages: 4 restored from the run cache; already published as auto/main"
     assert team.sent(team.run_called("again").id) == []
 
 
@@ -83,7 +83,7 @@ def test_a_stage_that_fails_on_a_worker_says_why_and_stages_beside_it_go_on(team
     team.hold("a", until="failed-b")
     line = team.end(team.begin("failure"), expected=1)
     message = "size: expected a number, got wrong"
-    assert line == f"Failed: train@b: {message}; not run: compare"
+    assert line == f"Failed: train@b: {message}; not run: compare; the rest: trained a"
     run = team.run_called("failure").id
     assert sorted(team.places(run)) == [("collect", "cpu-pool"), ("train@a", "gpu-pool"), ("train@b", "gpu-pool")]
     tasks = team.deployed.task_runs(run)
@@ -104,7 +104,7 @@ def test_a_stage_whose_worker_dies_is_sent_again(team: Team, gpu_worker: Worker)
     (flow,) = gpu_worker.flow_run_processes()
     flow.kill()
     team.release("a")
-    assert team.end(process) == "Completed: 2 stages: 1 ran on cpu-pool, 1 ran on gpu-pool"
+    assert team.end(process) == "Completed: 2 stages: 1 ran on cpu-pool, 1 ran on gpu-pool; trained a"
     assert team.states(team.run_called("death").id) == ["Completed", "Crashed", "Completed"]
 
 
@@ -114,7 +114,7 @@ def test_a_cancelled_run_cancels_what_it_has_sent_and_leaves_nothing(
 ) -> None:
     team.push("cancel", a=1)
     team.hold("a")
-    run = team.deployed.start("retrain/coordinated", stages=["train"], publish=False)
+    run = team.deployed.start("retrain/rnnflow-coordinated", stages=["train"], publish=None)
     team.wait_for_training("a")
     assert [*team.project.branches("work/")] == [f"work/{run}"]
     with team.server.client() as client:
@@ -145,7 +145,7 @@ def test_the_run_after_a_killed_one_ends_what_that_has_left(team: Team) -> None:
     assert lost.parameters["stage"] == "train@a"
     team.server.wait_for_run(lost.id, State.is_cancelled, "the cancellation of the lost stage", SECONDS)
     team.release("a")
-    assert team.end(process) == "Completed: 2 stages: 1 restored from the run cache, 1 ran on gpu-pool"
+    assert team.end(process) == "Completed: 2 stages: 1 restored from the run cache, 1 ran on gpu-pool; trained a"
     assert team.project.branches("work/") == {}
 
 
@@ -189,7 +189,7 @@ def test_new_stages_are_named_by_the_lock_as_on_a_single_machine_in_whatever_ord
     team.hold("c", until="ended-d")
     line = team.end(team.begin("order", "--publish"))
     run = team.run_called("order").id
-    assert line.startswith("Completed: 6 stages: 2 up to date, 3 ran on gpu-pool, 1 ran on cpu-pool; published as ")
+    assert line.startswith("Completed: 6 stages: 2 up to date, 3 ran on gpu-pool, 1 ran on cpu-pool; trained a, c, d; ")
     published = team.project.published(run)
     assert stages_of(published) == ["collect", "train@a", "train@b", "compare", "train@c", "train@d"]
     assert published == team.project.reproduced(commit)
@@ -201,7 +201,7 @@ def test_a_run_that_holds_the_only_place_of_its_pool_does_not_wait_for_itself(te
     cpu_worker.stop()
     try:
         with team.project.changed(settings=IMPATIENT), worker(team, "cpu-pool", limit=1) as alone:
-            run = team.deployed.start("retrain/coordinated", revision=commit)
+            run = team.deployed.start("retrain/rnnflow-coordinated", revision=commit)
             ended = team.server.wait_for_end(run, SECONDS, alone.log)
     finally:
         cpu_worker.start()
@@ -226,7 +226,7 @@ def test_a_stage_waits_for_a_worker_that_is_busy_however_long_that_takes(team: T
             wait_until(lambda: time.monotonic() > began + 2 * IMPATIENT["worker_wait_seconds"], "the wait")
             team.release("a")
             team.release("b")
-            assert team.end(process) == "Completed: 3 stages: 1 ran on cpu-pool, 2 ran on gpu-pool"
+            assert team.end(process) == "Completed: 3 stages: 1 ran on cpu-pool, 2 ran on gpu-pool; trained a, b"
     finally:
         gpu_worker.start()
     assert team.states(team.run_called("busy").id) == ["Completed"] * 3

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State
 
 from flows.server import dead_run_automations
 from tests.flows.projects import Deployed
-from tests.flows.servers import Worker
+from tests.flows.servers import PROJECT, Worker
 from tests.flows.services import wait_for_deaths
 from tests.flows.strikes import (
     PATIENCE_SECONDS,
@@ -35,7 +35,7 @@ SILENCE_SECONDS = 45
 TIMEOUT_SECONDS = 8
 SLACK_SECONDS = 30
 """On a machine that is busy with other tests; `make endurance` allows 1 s."""
-TRAIN_ONLY: dict[str, Any] = {"stages": ["train"], "update": False, "pull": False, "push": False, "publish": False}
+TRAIN_ONLY: dict[str, Any] = {"stages": ["train"], "update": False, "pull": False, "push": False, "publish": None}
 ENDLESS = {"train.epochs": 100_000}
 
 
@@ -51,7 +51,7 @@ def deployed(deploy_project: Callable[..., Deployed]) -> Deployed:
 @pytest.fixture
 def short_silence(deployed: Deployed) -> Iterator[None]:
     """Lets the server wait less for a sign of life."""
-    (own,) = [automation for automation in dead_run_automations.automations() if "silent" in automation.name]
+    (own,) = [automation for automation in dead_run_automations.automations(PROJECT) if "silent" in automation.name]
     short = own.model_copy(
         update={"trigger": own.trigger.model_copy(update={"within": timedelta(seconds=SILENCE_SECONDS)})}
     )
@@ -118,7 +118,7 @@ def test_a_stage_that_refuses_gives_its_own_line_and_is_not_tried_again(deployed
     assert task_run.run_count == 1
     assert task_run.state.message == line
     assert (flow_run.state.message or "").startswith(f"generate: {line}")
-    assert f"auto/{run}" not in deployed.project.branches()
+    assert not deployed.project.published_commit(run)
     assert not clones(worker)
     wait_for_no_processes(run, END_SECONDS)
     errors = deployed.log(run, level=logging.ERROR)
@@ -149,6 +149,6 @@ def test_a_run_goes_on_after_the_deaths_of_its_processes_and_the_next_one_after_
     flow_run = deployed.server.wait_for_end(second, PATIENCE_SECONDS, worker.log)
     assert flow_run.state
     assert flow_run.state.is_completed(), flow_run.state.message
-    assert [*deployed.project.branches()] == [f"auto/{second}"]
+    assert [*deployed.project.branches()] == ["auto/main"]
     assert deployed.project.published(second) == deployed.project.reproduced("main", "train@rnn")
     assert not clones(worker)

@@ -11,13 +11,15 @@ from prefect.client.schemas.actions import VariableUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.deploy import BRANCH, main
+from flows.deploy import main
 from tests.flows.postgresql import PostgreSQL
 from tests.flows.servers import PrefectServer, Worker
 from tests.flows.services import free_port, wait_until
 from tests.flows.stand_ins import StandIn, make_stand_in
 
-NAMES = ("retrain/cpu", "retrain/gpu", "retrain/coordinated", "stage/cpu-pool", "stage/gpu-pool")
+BRANCH = "rnnflow_branch"
+FLOWS = ("retrain/rnnflow-cpu", "retrain/rnnflow-gpu", "retrain/rnnflow-coordinated")
+NAMES = (*FLOWS, "stage/rnnflow-cpu-pool", "stage/rnnflow-gpu-pool")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def test_an_address_with_a_token_is_refused_and_nothing_on_the_server_holds_it(
 def test_an_active_schedule_makes_runs_appear(deployed: StandIn, server: PrefectServer) -> None:
     """With the wrong version of SQLAlchemy Prefect takes deployments and never schedules a run."""
     with server.client() as client:
-        deployment = client.read_deployment_by_name("retrain/cpu")
+        deployment = client.read_deployment_by_name("retrain/rnnflow-cpu")
         chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
         runs = wait_until(
             lambda: [run for run in client.read_flow_runs(deployment_filter=chosen) if run.auto_scheduled],
@@ -85,7 +87,33 @@ def test_runs_of_a_deployment_do_not_pile_up_or_overlap(deployed: StandIn, clien
             assert limit
             assert limit.limit == 1
             assert deployment.concurrency_options
-            assert deployment.concurrency_options.collision_strategy == "CANCEL_NEW"
+            assert deployment.concurrency_options.collision_strategy == "ENQUEUE"
+
+
+def test_two_projects_share_a_server_and_none_takes_the_other_over(
+    deployed: StandIn, server: PrefectServer, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    other = make_stand_in(tmp_path / "other")
+    before = things(client)
+    said = server.run(sys.executable, "-m", "flows.deploy", folder=other.folder, expected=2)
+    assert said == (
+        f"error: project 'rnnflow' on this server is {deployed.folder}, and this is {other.folder}: give this one another "
+        "name (`project:` in flows/settings.yaml), or say --move if it has only moved\n"
+    )
+    assert things(client) == before
+    settings = other.folder / "flows/settings.yaml"
+    settings.write_text(settings.read_text().replace("project: rnnflow", "project: other-one"))
+    own = client.read_deployment_by_name("retrain/rnnflow-cpu")
+    other.deploy(server)
+    assert client.read_deployment_by_name("retrain/rnnflow-cpu").updated == own.updated
+    assert client.read_deployment_by_name("retrain/other-one-cpu").tags == ["other-one", "cpu"]
+    after = things(client)
+    for kind in ("pools", "variables", "deployments", "automations"):
+        added = [name for name in after[kind] if name not in before[kind]]
+        assert added == [name.replace("rnnflow", "other-one") for name in before[kind] if "rnnflow" in name]
+        for name in added if kind == "deployments" else ():
+            flow = "stage" if name.endswith("pool") else "retrain"
+            client.delete_deployment(client.read_deployment_by_name(f"{flow}/{name}").id)
 
 
 def test_deploying_again_doubles_nothing_and_leaves_alone_what_somebody_set(
@@ -101,7 +129,7 @@ def test_deploying_again_doubles_nothing_and_leaves_alone_what_somebody_set(
     assert things(client) == before
     assert not still.enabled
     assert f"variable {BRANCH} = next: unchanged" in outcomes
-    assert client.read_deployment_by_name("retrain/cpu").parameters["revision"] == "next"
+    assert client.read_deployment_by_name("retrain/rnnflow-cpu").parameters["revision"] == "next"
     changed = [line for line in outcomes if not line.endswith(": unchanged")]
     assert changed == [f"deployment {name}: deployed" for name in NAMES]
 
@@ -111,20 +139,23 @@ def test_what_is_gone_from_the_file_is_gone_from_the_server_and_what_is_changed_
 ) -> None:
     with changed_manifest(deployed) as manifest:
         cpu, gpu, coordinated = manifest["deployments"][:3]
-        coordinated["name"] = "together"
+        coordinated["name"] = "rnnflow-together"
         del cpu["schedules"], cpu["triggers"], cpu["concurrency_limit"]
         gpu["schedules"][0]["cron"] = "30 4 * * *"
         deployed.write(manifest)
         said = deployed.deploy_own(server)
-    client.delete_deployment(client.read_deployment_by_name("retrain/together").id)
-    assert "deployment retrain/together: deployed\n" in said
-    assert "deployment retrain/coordinated: not in prefect.yaml any more; if it is to go, prefect deployment" in said
-    assert "deployment retrain/cpu: deployed, schedule nightly removed" in said
+    client.delete_deployment(client.read_deployment_by_name("retrain/rnnflow-together").id)
+    assert "deployment retrain/rnnflow-together: deployed\n" in said
+    assert (
+        "deployment retrain/rnnflow-coordinated: not in prefect.yaml any more; if it is to go, prefect deployment"
+        in said
+    )
+    assert "deployment retrain/rnnflow-cpu: deployed, schedule nightly removed" in said
     assert not client.read_automations_by_name("rnnflow data arrived")
-    changed = client.read_deployment_by_name("retrain/cpu")
+    changed = client.read_deployment_by_name("retrain/rnnflow-cpu")
     assert changed.schedules == []
     assert changed.global_concurrency_limit is None
-    (schedule,) = client.read_deployment_by_name("retrain/gpu").schedules
+    (schedule,) = client.read_deployment_by_name("retrain/rnnflow-gpu").schedules
     assert not schedule.active
     assert schedule.schedule.model_dump()["cron"] == "30 4 * * *"
 
@@ -134,14 +165,14 @@ def test_what_is_gone_from_the_file_is_gone_from_the_server_and_what_is_changed_
     [
         ({"work_pool": {}}, "A work pool is required to deploy this flow."),
         ({"work_pool": {"name": "tpu"}}, "references work pool 'tpu' which does not exist."),
-        ({"work_pool": {"name": "cpu-pool", "job_variables": {"stream_output": "maybe"}}}, "is not of type"),
+        ({"work_pool": {"name": "rnnflow-cpu-pool", "job_variables": {"stream_output": "maybe"}}}, "is not of type"),
         ({"entrypoint": "flows/gone.py:retrain"}, "No such file or directory: 'flows/gone.py'"),
         ({"entrypoint": "flows/retrain.py:gone"}, "Flow function with name 'gone' not found in 'flows/retrain.py'"),
         ({"parameters": {"isolated": "maybe"}}, "'maybe' is not of type 'boolean'"),
         ({"parameters": {"epochs": 3}}, "its runs would fail: the flow has no parameter 'epochs'; expected some of re"),
         ({"triggers": [{"expect": ["a"], "within": "often"}]}, "event.within Input should be a valid timedelta"),
         ({"schedules": [{"slug": "a", "cron": "99 * * * *"}]}, 'cron Value error, Invalid cron string: "99 * * * *"'),
-        ({"schedules": [{"slug": "a"}]}, "Invalid fields in deployments: • cpu: schedules"),
+        ({"schedules": [{"slug": "a"}]}, "Invalid fields in deployments: • rnnflow-cpu: schedules"),
         ({"schedules": [{"cron": "0 3 * * *"}]}, "Please provide a slug for each schedule"),
     ],
 )
@@ -216,7 +247,7 @@ def test_a_bad_manifest_is_refused_before_the_server_is_asked(
     manifest = stand_in.read()
     manifest["deployments"][0]["tags"] = []
     stand_in.write(manifest)
-    assert refusal(stand_in, None).startswith("error: prefect.yaml: deployment 'cpu': no tag 'rnnflow'")
+    assert refusal(stand_in, None).startswith("error: prefect.yaml: deployment 'rnnflow-cpu': no tag 'rnnflow'")
 
 
 def test_help_needs_no_prefect(deployed: StandIn, server: PrefectServer) -> None:
@@ -231,7 +262,7 @@ def test_postgresql_carries_a_run_on_a_worker_from_deployment_to_completion(tmp_
     with PostgreSQL() as database, PrefectServer(tmp_path / "server", database.url) as server:
         stand_in.deploy_own(server)
         with Worker(server, "cpu-pool", tmp_path / "worker") as worker, server.client() as client:
-            deployment = client.read_deployment_by_name("retrain/cpu")
+            deployment = client.read_deployment_by_name("retrain/rnnflow-cpu")
             run = client.create_flow_run_from_deployment(deployment.id)
             ended = server.wait_for_end(run.id, log=worker.log)
     assert ended.state

@@ -68,3 +68,20 @@ def test_the_summary_of_failures_names_the_others_and_what_waits_for_them() -> N
     with pytest.raises(StageError) as raised:
         Outcomes({}, failed, {"e": "b", "f": "e"}).summary()
     assert str(raised.value) == "b: no b; failed as well: c, d; not run: e, f"
+
+
+def test_the_summary_names_what_was_trained_and_not_what_was_restored() -> None:
+    done = {"train@rnn": "ran on gpu-pool", "train@lstm": Outcome.RESTORED, "train@gru": Outcome.RAN, "compare": "ran"}
+    assert Outcomes(done).trained() == "trained gru, rnn"
+    assert Outcomes(done).summary("", "published as auto/main").endswith("; trained gru, rnn; published as auto/main")
+    assert Outcomes({"train@gru": Outcome.UP_TO_DATE}).summary("nothing new") == "up to date; nothing new"
+
+
+def test_a_failure_comes_first_and_then_what_the_others_have_come_to() -> None:
+    outcomes = Outcomes(
+        {"train@rnn": Outcome.RAN}, {"train@gru": failure("train@gru", "no data")}, {"compare": "train@gru"}
+    )
+    with pytest.raises(StageError) as raised:
+        outcomes.summary("published as auto/main")
+    said = "train@gru: no data; not run: compare; the rest: trained rnn; published as auto/main"
+    assert str(raised.value) == said

@@ -38,6 +38,6 @@ def test_units_start_in_the_folder_of_prefects_settings_and_read_their_environme
 def test_each_pool_has_a_unit_whose_runs_outlive_the_worker_and_end_in_their_own_time() -> None:
     texts = [unit.read_text() for unit in UNITS]
     for pool in POOLS:
-        (text,) = [text for text in texts if f"--pool {pool.name} " in text]
+        (text,) = [text for text in texts if f"--pool {pool.full_name('rnnflow')} " in text]
         assert "KillMode=process\n" in text
         assert "OOMPolicy=continue\n" in text

@@ -22,7 +22,7 @@ SECRET = "planted-secret"
 PUBLISHES = """
 import sys
 from flows.retrain import retrain
-chosen = {"isolated": True, "pull": True, "publish": True, "revision": "main", "overrides": {"export.lengths": [1, 3]}}
+chosen = {"isolated": True, "pull": True, "publish": "branch", "revision": "main", "overrides": {"export.lengths": [1, 3]}}
 print(retrain(**chosen, repository=sys.argv[1], return_state=True))
 """
 STAGES = ("generate", "train@rnn", "evaluate@rnn", "export@rnn", "compare")
@@ -132,6 +132,10 @@ MISTAKES = {
     ),
     "value": (["-S", "train.epochs=many"], "overrides: params.yaml: train.epochs: input should be a valid integer"),
     "revision": (["--isolated", "--revision", "nowhere"], "revision 'nowhere' is not in"),
+    "promotion": (
+        ["--promote"],
+        "publish: promote: expected an isolated run of a branch without overrides, whose commit",
+    ),
     "stage": (["trin"], "stage 'trin' is not in dvc.yaml; there are generate, train@rnn"),
 }
 MAKE_MISTAKES = """
@@ -253,18 +257,23 @@ def test_a_run_shows_its_results_and_one_with_nothing_to_do_adds_none(person: Pe
     printed = person.retrain(*isolated, "-S", "train.epochs=2", "--why", "two epochs")
     (branch,) = person.project.branches()
     assert f"published as {branch}" in printed
-    results = shown(person, "results")[-1]
+    results = shown(person, "rnnflow-results")[-1]
+    assert re.match(r"# rnn (keeps|does not keep) the limits, nothing is in production yet\n- ", results)
+    assert re.search(r"\| challenger \| rnn \| 0\.\d+ \(", results)
     assert re.search(r"## train\n.*\n.*\n\| ", results)
     assert "| train@rnn | generate | ran |" in results
     assert "| generate |" in results
     assert "+----------+" in results  # the graph
-    newest, *_ = json.loads(shown(person, "metrics")[-1])
+    newest, *_ = json.loads(shown(person, "rnnflow-metrics")[-1])
     assert newest["model"] == "rnn"
     assert newest["run"].endswith("retrain main two epochs")
     assert 0 < newest["accuracy"] <= 1
-    assert float(shown(person, "progress-train-rnn")[-1]) == 100
-    assert branch in shown(person, "published")[-1]
-    before = {key: shown(person, key) for key in ("results", "metrics", "published", "progress-train-rnn")}
+    assert float(shown(person, "rnnflow-progress-train-rnn")[-1]) == 100
+    assert branch in shown(person, "rnnflow-published")[-1]
+    before = {
+        key: shown(person, key)
+        for key in ("rnnflow-results", "rnnflow-metrics", "rnnflow-published", "rnnflow-progress-train-rnn")
+    }
     assert "Completed: up to date" in person.retrain("--push")
     assert {key: shown(person, key) for key in before} == before
 
@@ -296,7 +305,7 @@ def test_when_one_model_fails_the_others_are_pushed_published_and_said(server: P
     ((branch, commit),) = person.project.branches().items()
     assert (
         "Failed: evaluate@gru: RuntimeError: the test split has gone; not run: export@gru, compare; "
-        f"the rest: published as {branch}\n" in printed
+        f"the rest: trained gru, rnn; published as {branch}\n" in printed
     )
     person.project.git("fetch", "--quiet", "origin")
     person.project.git("checkout", "--quiet", commit)
@@ -318,9 +327,59 @@ def test_new_files_and_newer_imports_are_taken_in_and_published(person: Person, 
     assert "already published" in person.retrain(*run)
     deliver(landing / "b.parquet", columns(60, "may"))
     assert "published as" in person.retrain(*run)
-    first, second = (project.run("git", f"--git-dir={project.origin}", "show", f"{branch}:data/raw/landing.dvc") for branch in project.branches())  # fmt: skip
-    assert first != second
+    assert list(project.branches()) == ["auto/main"]
+    project.git("fetch", "--quiet", "origin")
+    project.git("merge", "--quiet", "--ff-only", "origin/auto/main")
+    subjects = ["Retrain: by hand", "Retrain: by hand", "from files"]
+    assert project.git("log", "-3", "--format=%s").splitlines() == subjects
+    assert "- landing/b.parquet: new, 60 sequences" in project.git("log", "-1", "--format=%b")
 
     deliver(project.folder / "data/raw/june/a.parquet", columns(60, "june"))
     assert "published as" in person.retrain("generate", "--update", "--publish", "--repository", "origin")
     assert (project.folder / "data/raw/june.dvc").is_file()
+
+
+@pytest.mark.slow
+def test_a_branch_that_moves_while_a_run_is_at_work_gets_a_result_made_on_top_of_it(person: Person) -> None:
+    project = person.project
+    stage = project.folder / "stages/generate.py"
+    moves = ["git", "--git-dir", str(project.origin), "update-ref", "refs/heads/main", "refs/heads/next"]
+    stage.write_text(f"import subprocess\nsubprocess.run({moves}, check=True)\n{stage.read_text()}")
+    project.push({"generate.seed": 7}, message="another seed")
+    (project.folder / "README.md").write_text("Pushed while a run was at work.\n")
+    project.git("commit", "--quiet", "--all", "--message=next")
+    project.git("push", "--quiet", "origin", "HEAD:refs/heads/next")
+    run = ("generate", "--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
+    printed = person.retrain(*run)
+    pushed = project.git("rev-parse", "HEAD")
+    assert f"branch main has moved to {pushed} meanwhile: made anew on top of it" in printed
+    assert "Completed: 1 stages: 1 restored from the run cache; published as auto/main" in printed
+    project.git("fetch", "--quiet", "origin")
+    assert project.git("rev-parse", "origin/auto/main^") == pushed
+    assert "- generate.seed: 7, was 0" in project.git("log", "-1", "--format=%b", "origin/auto/main")
+
+
+@pytest.mark.slow
+def test_a_promotion_that_is_refused_leaves_the_published_result_and_the_next_run_repairs_it(person: Person) -> None:
+    project = person.project
+    before = project.push({"compare.minimum_accuracy": 0.0}, message="whatever it can do")
+    refuses = project.origin / "hooks/update"
+    refuses.write_text('#!/bin/sh\n[ "$1" != refs/heads/main ] || { echo "main is protected" >&2; exit 1; }\n')
+    refuses.chmod(0o755)
+    run = ("--isolated", "--pull", "--promote", "--repository", "origin", "--revision", "main")
+    line = person.retrain(*run, expected=1).splitlines()[-1]
+    assert line.startswith("Failed: promote: git push: ")
+    assert "main is protected" in line
+    assert "; rnn keeps the limits, nothing is in production yet; published as auto/main" in line
+    assert project.branches("main") == {"main": before}
+    assert project.git("ls-remote", "--tags", "origin") == ""
+    refuses.unlink()
+    line = person.retrain(*run).splitlines()[-1]
+    assert line.endswith("; already published as auto/main; rnn is in production as v1.0.0")
+    project.git("pull", "--quiet", "--ff-only", "origin", "main")
+    assert project.git("log", "-3", "--format=%s").splitlines() == [
+        "Promote rnn to production as v1.0.0",
+        "Retrain: by hand",
+        "whatever it can do",
+    ]
+    assert project.git("tag").splitlines() == ["classifier#production#1", "classifier@v1.0.0"]

@@ -30,7 +30,7 @@ def changed(row: int, **entries: Any) -> pd.DataFrame:
         (changed(17, id=""), "line 19: column 'id' is empty"),
         (changed(17, label=""), "line 19: column 'label' is empty"),
         (changed(17, time=""), "line 19: column 'time' is empty"),
-        (changed(17, time="2026-99-03T00:00:01Z"), "line 19: column 'time' is no time in ISO 8601"),
+        (changed(17, time="2026-99-03T00:00:01Z"), "line 19: column 'time' is no time: '2026-99-03T00:00:01Z'; tried a number of s, ISO 8601; generate.files.time_format says another one, such as '%d.%m.%Y %H:%M:%S'"),
         (changed(17, time="2026-03-03T00:00:99"), "line 19: column 'time' has no time zone, unlike the rows above"),
         (changed(4, time="2026-03-01T00:00:00Z"), "line 6: column 'time' goes back in time, in sequence 'r1'; generate.files.columns.time: null reads no times"),
         (changed(4, time="2026-03-02T00:00:00Z"), "line 6: column 'time' has the same time as the row above, in sequence 'r1'; generate.files.columns.time: null reads no times"),

@@ -20,7 +20,7 @@ Refusal = Callable[..., str]
         ([[1.0, 2.0], [3.0]], "row 4: column 'sequence' has a step without exactly 2 features, as the others have"),
         ([], "row 4: column 'sequence' is empty, expected at least one time step"),
         (None, "row 4: column 'sequence' is null"),
-        ([[1.0, np.inf]], "row 4: column 'sequence' holds an infinite value, or one too large for float32"),
+        ([[1.0, np.inf]], "row 4: column 'sequence' is infinite, or too large for float32"),
     ],
 )
 def test_a_bad_sequence_of_parquet_is_refused(sequence: Any, expected: str, tmp_path: Path, refusal: Refusal) -> None:

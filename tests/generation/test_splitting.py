@@ -80,15 +80,15 @@ def labelled(*labels: str) -> pa.Table:
     return pa.table({"id": [f"id-{index}" for index in range(len(labels))], "label": labels})
 
 
-def sides_of(split: Splitter, table: pa.Table) -> list[int]:
-    return split.splits(table, key_hashes(table["id"].to_pylist())).tolist()
+def splits_of(chosen: Splitter, table: pa.Table) -> list[int]:
+    return chosen.splits(table, key_hashes(table["id"].to_pylist())).tolist()
 
 
 def stratified(labels: list[str], part: int = 1000, **changes: Any) -> list[int]:
     """Return the splits of sequences that come `part` at a time."""
-    split = splitter(by="stratified", **changes)
+    chosen = splitter(by="stratified", **changes)
     tables = (labelled(*labels[start : start + part]) for start in range(0, len(labels), part))
-    return [split for table in tables for split in sides_of(split, table)]
+    return [split for table in tables for split in splits_of(chosen, table)]
 
 
 @pytest.mark.parametrize(("validation", "test"), [(0.15, 0.15), (0.1, 0.3), (0.25, 0.25)])
@@ -102,7 +102,7 @@ def test_a_stratified_split_has_its_shares_in_each_class(validation: float, test
 
 def test_a_stratified_split_gives_each_side_a_sequence_of_a_class_of_eight() -> None:
     for seed in range(50):
-        splits = sides_of(splitter(by="stratified", seed=seed), labelled(*["rare"] * 8))
+        splits = splits_of(splitter(by="stratified", seed=seed), labelled(*["rare"] * 8))
         assert set(splits) == {TRAIN, VALIDATION, TEST}
 
 
@@ -121,7 +121,7 @@ def test_no_sequence_of_a_stratified_split_changes_splits_when_its_file_grows(
 def test_given_splits_are_taken_and_the_rest_of_the_train_part_is_spare() -> None:
     names = ["train", "TEST", "val", "Training", "dev"] * 40
     table = labelled(*["a"] * 200).append_column("split", pa.array(names))
-    splits = np.array(sides_of(splitter(), table))
+    splits = np.array(splits_of(splitter(), table))
     assert set(splits[1::5].tolist()) == {TEST}
     assert set(splits[2::5].tolist()) == set(splits[4::5].tolist()) == {VALIDATION}
     trained = splits[[index for index in range(200) if index % 5 in (0, 3)]].tolist()

@@ -36,7 +36,7 @@ def test_a_second_repro_runs_nothing_and_imports_neither_torch_nor_prefect(finis
 @pytest.mark.parametrize(
     ("changed", "stages"),
     [
-        ("rnnflow/evaluation/metrics.py", {"evaluate", "compare"}),
+        ("rnnflow/evaluation/metrics/brier.py", {"evaluate", "compare"}),
         ("rnnflow/generation/sources/csv_files.py", {"generate"}),
         ("rnnflow/export/graph.py", {"export"}),
         ("rnnflow/training/loop.py", {"train"}),
@@ -82,7 +82,7 @@ def test_metrics_and_plots_are_shown(finished: Clone, tmp_path: Path) -> None:
     page = tmp_path / "plots"
     finished.run("dvc", "plots", "show", "--out", str(page))
     html = (page / "index.html").read_text()
-    for title in ("confusion on the test split", "calibration on the test split", "accuracy.tsv", "loss.tsv"):
+    for title in ("confusion.csv", "calibration_error.csv", "roc_auc.csv", "accuracy.tsv", "loss.tsv"):
         assert title in html
     assert "<DVC_METRIC" not in html
 

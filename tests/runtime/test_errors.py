@@ -20,6 +20,18 @@ def test_an_input_error_becomes_one_line_and_exit_status_2(capsys: pytest.Captur
     assert capsys.readouterr() == ("", "error: data.parquet: row 3: no label\n")
 
 
+def test_names_with_line_ends_or_escape_sequences_leave_one_readable_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), exit_on_input_error():
+        raise InputError("a\nb\x1b[2J\udcff\u2028größe.csv: no such file")
+    assert capsys.readouterr().err == r"error: a\nb\x1b[2J\udcff\u2028größe.csv: no such file" + "\n"
+
+
+def test_a_header_of_a_megabyte_is_not_echoed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), exit_on_input_error():
+        raise InputError("x" * 10**6)
+    assert capsys.readouterr().err.endswith("x … (1,000,000 characters)\n")
+
+
 def test_any_other_exception_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), exit_on_input_error():
         _ = 1 / 0

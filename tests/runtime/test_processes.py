@@ -1,6 +1,7 @@
 """Training by several processes: the same steps as by one, and a clean end when one of them dies."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import psutil
 import pytest
 
 from rnnflow.classifier import checkpoint
+from rnnflow.runtime import processes
+from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import file_md5
 from stages import train
 from tests import toys
@@ -142,3 +145,22 @@ def test_more_processes_than_sequences_in_a_batch_are_refused(
         train.main(options(folder, tmp_path / "output", num_processes=24))
     assert end.value.code == 2
     assert "num_processes 24, more than the 23 sequences of a batch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE: expected a number that torchrun sets, got 'abc'"),
+        ({"RANK": "-1"}, "RANK: expected a number that torchrun sets, got '-1'"),
+        ({"RANK": "5"}, "RANK: expected 0 to 0, as WORLD_SIZE is 1, got 5"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK: expected 0 to 1, as WORLD_SIZE is 2, got 2"),
+    ],
+)
+def test_variables_that_cannot_be_right_are_refused(
+    variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a rank alone, that a job scheduler left, a training ended well and wrote nothing."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=re.escape(message)):
+        processes.check()

@@ -15,16 +15,17 @@ LABELS = ["up", "down", "level", "up", "down", "level"]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Holds params, checkpoint and a test split."""
-    toys.write_params(tmp_path, evaluate={"batch_size": 4, "num_length_slices": 2})
+    toys.write_params(tmp_path, evaluate={"batch_size": 4, "num_length_slices": 2, "num_resamples": 100})
     toys.save_checkpoint(
         tmp_path / "checkpoint.safetensors", toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
     )
-    toys.write_sequences(tmp_path / "test" / "part-00000.parquet", SEQUENCES, LABELS)
+    for split in ("validation", "test"):
+        toys.write_sequences(tmp_path / split / "part-00000.parquet", SEQUENCES, LABELS)
     return tmp_path
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -41,14 +42,20 @@ def test_it_writes_metrics_and_tables_that_agree(folder: Path, cell: Cell, capsy
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["num_sequences"] == 6
     assert metrics["baseline_accuracy"] == pytest.approx(2 / 6, abs=1e-6)  # 'down' led the train split
-    confusion = rows(output / "confusion.csv")
+    confusion = rows(output / "matrices" / "confusion.csv")
     right = sum(int(row["count"]) for row in confusion if row["actual"] == row["predicted"])
     assert sum(int(row["count"]) for row in confusion) == 6
     assert metrics["accuracy"] == pytest.approx(right / 6, abs=1e-6)
-    assert [row["class"] for row in rows(output / "classes.csv")] == list(toys.CLASSES)
-    for table in ("calibration.csv", "lengths.csv"):
-        assert sum(int(row["count"]) for row in rows(output / table)) == 6
-    assert len(rows(output / "lengths.csv")) == 2
+    intervals = {(row["metric"], row["class"]): row for row in rows(output / "tables" / "intervals.csv")}
+    assert {name for name, of_class in intervals if not of_class} <= set(metrics) & set(metrics["validation"])
+    assert next(iter(metrics)) == "validation"  # which is what choices are made by
+    assert {of_class for name, of_class in intervals if name == "macro_f1"} == {"", *toys.CLASSES}
+    assert float(intervals["accuracy", ""]["low"]) == metrics["accuracy_low"]
+    slices = rows(output / "tables" / "slices.csv")
+    assert sum(int(row["count"]) for row in slices if row["by"] == "length") == 6
+    assert len([row for row in slices if row["by"] == "length"]) == 2
+    curves = {path.stem for path in (output / "curves").iterdir()}
+    assert curves == {"accuracy_by_length", "aurc", "average_precision", "calibration_error", "roc_auc"}
     assert f"toy: accuracy {metrics['accuracy']:.4f}" in capsys.readouterr().out
 
 
@@ -58,6 +65,29 @@ def test_it_writes_the_same_bytes_again_and_nothing_that_is_left_over(folder: Pa
     (folder / "evaluation" / "old.csv").write_text("from an earlier version\n")
     evaluate.main(toys.evaluate_arguments(folder))
     assert contents(folder / "evaluation") == first
+
+
+def test_other_labels_of_the_test_split_change_nothing_that_is_chosen(folder: Path) -> None:
+    toys.write_params(folder, evaluate={"max_error_share": 0.5, "num_resamples": 100})
+    chosen = []
+    for labels in (LABELS, LABELS[::-1]):
+        toys.write_sequences(folder / "test" / "part-00000.parquet", SEQUENCES, labels)
+        evaluate.main(toys.evaluate_arguments(folder))
+        on_validation = json.loads((folder / "evaluation" / "metrics.json").read_text())["validation"]
+        chosen.append(((folder / "evaluation" / "calibration.json").read_text(), on_validation))
+    assert chosen[0] == chosen[1]
+
+
+def test_figures_are_those_at_the_temperature(folder: Path) -> None:
+    found = {}
+    for has_temperature in (False, True):
+        toys.write_params(folder, evaluate={"temperature": has_temperature, "num_resamples": 100})
+        evaluate.main(toys.evaluate_arguments(folder))
+        found[has_temperature] = json.loads((folder / "evaluation" / "metrics.json").read_text())
+    temperature = json.loads((folder / "evaluation" / "calibration.json").read_text())["temperature"]
+    assert temperature > 1  # weights that are drawn know nothing
+    assert found[True]["validation"]["log_loss"] < found[False]["validation"]["log_loss"]
+    assert found[True]["accuracy"] == found[False]["accuracy"]
 
 
 def test_shards_change_no_figure(folder: Path) -> None:
@@ -102,12 +132,30 @@ def unknown_setting(folder: Path) -> str:
 def refused_value(folder: Path) -> str:
     model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, missing="refuse"))
     toys.save_checkpoint(folder / "checkpoint.safetensors", model)
-    return "test split: sequence 2: a value of feature 'x' is missing and the model's setting 'missing' is 'refuse'"
+    return (
+        "validation split: sequence 2: a value of feature 'x' is missing and the model's setting 'missing' is 'refuse'"
+    )
+
+
+def trained_on_validation(folder: Path) -> str:
+    toys.write_params(folder, evaluate={"max_error_share": 0.1})
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
+    toys.save_checkpoint(folder / "checkpoint.safetensors", model, final_fit=True)
+    return "evaluate.max_error_share: the validation split is among what this model was trained on"
 
 
 @pytest.mark.parametrize(
     "mistake",
-    [refused_value, unknown_class, other_features, no_files, no_rows, no_labels, unknown_setting],
+    [
+        trained_on_validation,
+        refused_value,
+        unknown_class,
+        other_features,
+        no_files,
+        no_rows,
+        no_labels,
+        unknown_setting,
+    ],
     ids=lambda m: m.__name__,
 )
 def test_a_mistake_ends_it_with_one_line_and_leaves_the_last_evaluation(

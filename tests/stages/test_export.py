@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rnnflow.classifier import cells
-from rnnflow.params.models import Cell, ModelParams
+from rnnflow.params.models import Cell, Missing, ModelParams
 from rnnflow.runtime import provenance
 from rnnflow.serving.predictor import Predictor
 from stages import export
@@ -22,6 +22,7 @@ def folder(tmp_path: Path) -> Path:
         tmp_path / "checkpoint.safetensors", toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
     )
     (tmp_path / "metrics.json").write_text(json.dumps(toys.METRICS))
+    (tmp_path / "calibration.json").write_text(json.dumps(toys.CALIBRATION))
     return tmp_path
 
 
@@ -65,6 +66,45 @@ def test_the_version_of_the_file_is_that_of_its_weights(folder: Path) -> None:
     assert len(versions) == 2
 
 
+@pytest.mark.parametrize("missing", ["zero", "refuse"])
+def test_the_temperature_is_in_the_graph(folder: Path, missing: Missing) -> None:
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, missing=missing))
+    toys.save_checkpoint(folder / "checkpoint.safetensors", model)
+    sequences = toys.random_sequences([3, 5, 2], missing=0)
+    logits = toys.alone(model, sequences).detach()
+    (folder / "calibration.json").write_text(json.dumps({"temperature": 2.5, "threshold": None}))
+    export.main(toys.export_arguments(folder))
+    predictor = Predictor(folder / "model.onnx")
+    np.testing.assert_allclose(predictor.probabilities(sequences), (logits / 2.5).softmax(1), atol=1e-6)
+    assert predictor.metadata["calibration"]["temperature"] == 2.5
+
+
+def test_the_file_carries_the_threshold_below_which_it_answers_unknown(folder: Path) -> None:
+    sequences = toys.random_sequences([3, 5, 2, 4])
+    export.main(toys.export_arguments(folder))
+    before = Predictor(folder / "model.onnx")
+    confidence = before.probabilities(sequences).max(1)
+    threshold = float(np.median(confidence))
+    (folder / "calibration.json").write_text(json.dumps({"temperature": 1.0, "threshold": threshold}))
+    export.main(toys.export_arguments(folder))
+    expected = [
+        name if sure >= threshold else "unknown"
+        for name, sure in zip(before.predict(sequences), confidence, strict=True)
+    ]
+    assert Predictor(folder / "model.onnx").predict(sequences) == expected
+    assert expected.count("unknown") == 2
+
+
+def test_a_class_that_is_called_unknown_and_a_threshold_do_not_go_together(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
+    toys.save_checkpoint(folder / "checkpoint.safetensors", model, ("down", "unknown", "up"))
+    export.main(toys.export_arguments(folder))
+    (folder / "calibration.json").write_text(json.dumps({"temperature": 1.0, "threshold": 0.5}))
+    assert refusal(folder, capsys).startswith("error: evaluate.max_error_share: a class is called 'unknown'")
+
+
 def test_it_writes_the_same_bytes_again(folder: Path) -> None:
     export.main(toys.export_arguments(folder))
     first = (folder / "model.onnx").read_bytes(), (folder / "export.json").read_bytes()
@@ -101,10 +141,11 @@ def test_no_tolerance_is_too_small_for_a_correct_export(folder: Path) -> None:
     assert (folder / "model.onnx").is_file()
 
 
+@pytest.mark.parametrize("name", ["metrics", "calibration"])
 @pytest.mark.parametrize("content", [None, "", "[1, 2"])
-def test_metrics_that_cannot_be_read_end_it(
-    folder: Path, capsys: pytest.CaptureFixture[str], content: str | None
+def test_what_stage_evaluate_wrote_has_to_be_readable(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, content: str | None
 ) -> None:
-    path = folder / "metrics.json"
+    path = folder / f"{name}.json"
     path.unlink() if content is None else path.write_text(content)
-    assert refusal(folder, capsys).startswith(f"error: {path}: expected the metrics that stage evaluate wrote")
+    assert refusal(folder, capsys).startswith(f"error: {path}: expected the {name} that stage evaluate wrote")

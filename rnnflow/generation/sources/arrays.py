@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from rnnflow.generation.sources.columns import PARTS
+from rnnflow.generation.sources.layout import PARTS
 from rnnflow.generation.sources.opened_file import OpenedFile, generic_names, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.splitting import GIVEN_NAMES

@@ -1,58 +1,26 @@
 """Which column of a file plays which part, and what its values become."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from rnnflow.generation.sources import label_table, wide
+from rnnflow.generation.sources.layout import PARTS, Layout, Part
 from rnnflow.generation.sources.paths import levels
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.sources.values import holds_numbers, is_list, is_text, refuse
 from rnnflow.params.generate import ColumnNames, FilesParams
 from rnnflow.runtime.errors import InputError
 
-PARTS = ("id", "label", "group", "time", "split")
 OPTIONAL = ("group", "time", "split")
 TIME_SINCE_LAST_STEP = "time_since_last_step"
 _PATH = re.compile(r"path(?:\[(-\d+)\])?")
 _INDEX = re.compile(r"__index_level_\d+__")
 """What pandas calls the index of a table."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Where a part comes from: a column, or the same text for the whole file."""
-
-    column: str | None = None
-    text: str | None = None
-    table: Mapping[str, str] | None = None
-    """Where the column holds keys of a table of labels: what each key stands for."""
-    table_path: str = ""
-    trims: bool = False
-    renamed: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the columns of one file are."""
-
-    form: str
-    """`long`: a row a time step; `sequence`: a column holds sequences; `features`: a list column for each feature;
-    `wide`: a column for each step, feature after feature."""
-    parts: dict[str, Part]
-    """Those of `PARTS` that there are."""
-    columns: tuple[str, ...]
-    """With the values: one for each feature, or the one of the sequences."""
-    wide_features: tuple[str, ...] = ()
-
-    @property
-    def needed(self) -> list[str]:
-        named = [part.column for part in self.parts.values() if part.column is not None]
-        return list(dict.fromkeys([*named, *self.columns]))
 
 
 def layout(
@@ -74,6 +42,8 @@ def layout(
     parts["label"] = replace(parts["label"], trims=files.trim_labels, renamed=files.label_names)
     taken = {part.column for part in parts.values()} | {getattr(files.columns, name) for name in files.ignored}
     known = set(schema.names)
+    if files.layout == "melted":
+        return _melted(location, schema, files, parts)
     sequence = files.columns.sequence
     if sequence in known - taken and is_list(schema.field(sequence).type):
         return Layout("sequence", parts, (sequence,))
@@ -94,6 +64,19 @@ def layout(
     if len(are_lists) > 1:
         raise InputError(f"{location.path}: some of the features {', '.join(names)} are lists and some are not")
     return Layout("features" if are_lists == {True} else "long", parts, tuple(names))
+
+
+def _melted(location: SourceLocation, schema: pa.Schema, files: FilesParams, parts: dict[str, Part]) -> Layout:
+    names = files.columns
+    for name in (names.dimension, names.value, names.step):
+        if name is not None and name not in schema.names:
+            raise InputError(f"{location.path}: column {name!r} is missing, there are {', '.join(schema.names)}")
+    if names.step is None and parts.get("time", Part()).column is None:
+        raise InputError(
+            f"{location.path}: layout melted needs a column of steps or of times; generate.files.columns names it"
+        )
+    _check_numbers(location, schema, [names.value])
+    return Layout("melted", parts, (names.value,), dimension=names.dimension, step=names.step)
 
 
 def _check_numbers(location: SourceLocation, schema: pa.Schema, names: Sequence[str]) -> None:

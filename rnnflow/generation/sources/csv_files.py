@@ -118,6 +118,7 @@ class _CsvFile:
         first_row = rows[0] if rows else []
         columns = files.columns
         texts = {columns.id, columns.label, columns.group, columns.time, columns.split} - set(files.features or ())
+        texts |= {columns.dimension} if files.layout == "melted" else set()
         cells = dict(zip(header, first_row, strict=False))
         self.schema = pa.schema(
             [(name, pa.string() if name in texts else _kind(cells.get(name, ""))) for name in header]

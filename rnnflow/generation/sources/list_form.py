@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 from jaxtyping import Float32, Int64
 
 from rnnflow.generation.sources import columns
-from rnnflow.generation.sources.columns import Layout
+from rnnflow.generation.sources.layout import Layout
 from rnnflow.generation.sources.long_form import class_indices, needs_times
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.generation.sources.times import read_times
-from rnnflow.generation.sources.values import holds_numbers, is_list, numbers, refuse
+from rnnflow.generation.sources.values import is_list, numbers, refuse
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 
@@ -35,15 +36,13 @@ class ListForm:
         location: the file.
         layout: what its columns are.
         num_features: that a step has; none, where the lists themselves say it.
-        time_unit: of times that are numbers.
-        adds_time: whether the time since the last step becomes one more feature.
+        files: the params.
     """
 
     location: SourceLocation
     layout: Layout
     num_features: int | None
-    time_unit: str
-    adds_time: bool = False
+    files: FilesParams
     zone_is_known: bool | None = None
     _classes: list[str] = field(default_factory=list)
     _num_rows: int = 0
@@ -72,7 +71,7 @@ class ListForm:
         values, lengths = self._values(batch)
         labels = class_indices(self.location, texts["label"], self._classes)
         times, starts = self._times(batch, lengths)
-        if self.adds_time:
+        if self.files.time_since_last_step:
             values = np.column_stack([values, self._since_last_step(times, lengths)])
         return RecordingChunk(
             ids=texts["id"],
@@ -137,17 +136,13 @@ class ListForm:
             raise InputError(
                 f"{self.location.path}: column {name!r} is {column.type}, lists deeper than (time, feature)"
             )
-        try:
-            values = numbers(self.location, name, flat, 0)
-        except InputError:
-            if not holds_numbers(flat.type):
-                raise
-            self._refuse(
-                _any_in(np.isinf(flat.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)), lengths),
-                f"column {name!r} holds an infinite value, or one too large for float32",
-            )
-            raise
-        return Lists(values, lengths, width)
+        return Lists(numbers(self._of_entries(lengths), name, flat, 0), lengths, width)
+
+    def _of_entries(self, lengths: Int64[np.ndarray, " row"]) -> SourceLocation:
+        """Return what names the row of an entry of the batch's lists."""
+        ends = np.cumsum(lengths)
+        row_of = lambda entry: self._num_rows + int(np.searchsorted(ends, entry, side="right"))  # noqa: E731
+        return SourceLocation(self.location.path, lambda entry: self.location.place(row_of(entry)))
 
     def _nested(
         self, name: str, inner: pa.Array, lengths: Int64[np.ndarray, " row"]
@@ -171,15 +166,14 @@ class ListForm:
             return None, None
         column = batch.column(name)
         if not is_list(column.type):
-            times = read_times(self.location, name, column, self.time_unit, self._num_rows)
+            times = read_times(self.location, name, column, self.files, self._num_rows)
             self.zone_is_known = times.has_zone
             return None, times.microseconds
         self._refuse(
             _lengths(column) != lengths, f"column {name!r} has another number of entries than the sequence has steps"
         )
         flat = column.flatten()
-        self._refuse(_any_in(flat.is_null().to_numpy(zero_copy_only=False), lengths), f"column {name!r} holds a null")
-        times = read_times(self.location, name, flat, self.time_unit, self._num_rows)
+        times = read_times(self._of_entries(lengths), name, flat, self.files, 0)
         self.zone_is_known = times.has_zone
         falls = np.diff(times.microseconds, prepend=times.microseconds[0] - 1) <= 0
         falls[np.cumsum(lengths)[:-1]] = False

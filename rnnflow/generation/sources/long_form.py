@@ -9,10 +9,11 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Int64
 
 from rnnflow.generation.sources import columns
-from rnnflow.generation.sources.columns import Layout
+from rnnflow.generation.sources.layout import Layout
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.generation.sources.times import Times, read_times
 from rnnflow.generation.sources.values import numbers, refuse
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 MAX_CLASSES = 10000
@@ -26,14 +27,12 @@ class LongForm:
     Args:
         location: the file.
         layout: what its columns are.
-        time_unit: of times that are numbers.
-        adds_time: whether the time since the last step becomes one more feature.
+        files: the params.
     """
 
     location: SourceLocation
     layout: Layout
-    time_unit: str
-    adds_time: bool
+    files: FilesParams
     zone_is_known: bool | None = None
     """Whether times have a time zone; known after the first batch."""
     _classes: list[str] = field(default_factory=list)
@@ -65,7 +64,7 @@ class LongForm:
                 self._refuse_change(name, texts[name], begins, texts["id"])
         times = self._times(batch, begins, texts["id"])
         values = self._values(batch)
-        if self.adds_time:
+        if self.files.time_since_last_step:
             values = np.column_stack([values, self._since_last_step(times, begins)])
         first_steps = np.zeros(len(starts), dtype=np.int64)
         chunk = RecordingChunk(
@@ -98,7 +97,7 @@ class LongForm:
         name = self.layout.parts["time"].column if "time" in self.layout.parts else None
         if name is None:
             return None
-        times = read_times(self.location, name, batch.column(name), self.time_unit, self._num_rows)
+        times = read_times(self.location, name, batch.column(name), self.files, self._num_rows)
         if self.zone_is_known not in (None, times.has_zone):
             what = "has a time zone" if times.has_zone else "has no time zone"
             refuse(self.location, self._num_rows, [True], f"column {name!r} {what}, unlike the rows above")

@@ -1,18 +1,18 @@
 """A file whose layout is known and whose steps are still to be read; what the readers of all formats return."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
-from rnnflow.generation.sources import columns, wide
-from rnnflow.generation.sources.columns import TIME_SINCE_LAST_STEP, Layout
+from rnnflow.generation.sources import columns, melted, wide
+from rnnflow.generation.sources.columns import TIME_SINCE_LAST_STEP
+from rnnflow.generation.sources.cross_check import CrossCheck
 from rnnflow.generation.sources.list_form import ListForm
 from rnnflow.generation.sources.long_form import LongForm
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
-from rnnflow.generation.sources.values import is_list, numbers
+from rnnflow.generation.sources.values import is_list
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
@@ -54,41 +54,28 @@ def open_table(
         batches: reads the columns of these names.
     """
     known = named or (tuple(files.features) if files.features else None)
-    layout = columns.layout(location, schema, files, below, None if named else known)
+    layout = read_as = columns.layout(location, schema, files, below, None if named else known)
+    check = CrossCheck(location, layout)
+    rows: Iterable[pa.RecordBatch] = check.rows(batches(layout.needed))
     if layout.form == "wide":
-        return _open_wide(location, layout, files, batches)
-    features = known if layout.form == "sequence" else layout.columns
-    if features is None:
-        features = _names_of(location, schema, layout.columns[0])
-    form: LongForm | ListForm
-    if layout.form == "long":
-        form = LongForm(location, layout, files.time_unit, files.time_since_last_step)
+        features, read_as, rows = wide.as_lists(location, layout, rows)
+    elif layout.form == "melted":
+        features, read_as, rows, location = melted.spread(location, layout, rows, files)
+    elif layout.form == "sequence":
+        features = known or _names_of(location, schema, layout.columns[0])
     else:
-        form = ListForm(location, layout, len(features), files.time_unit, files.time_since_last_step)
+        features = layout.columns
+    reads = (
+        LongForm(location, read_as, files)
+        if read_as.form == "long"
+        else ListForm(location, read_as, len(features), files)
+    )
+    chunks = reads.chunks(rows)
+    if layout.form != "melted" or known is None:  # else some of the rows are left out
+        chunks = check.steps(chunks)
     if files.time_since_last_step:
         features = (*features, TIME_SINCE_LAST_STEP)
-    chunks = form.chunks(batches(layout.needed))
-    return OpenedFile(location, layout.form, features, tuple(layout.parts), chunks, lambda: form.zone_is_known)
-
-
-def _open_wide(
-    location: SourceLocation,
-    layout: Layout,
-    files: FilesParams,
-    batches: Callable[[list[str]], Iterable[pa.RecordBatch]],
-) -> OpenedFile:
-    """Return a table with a column a step as one with a column of sequences."""
-    lists = replace(layout, form="sequence", columns=(wide.SEQUENCE,), wide_features=())
-    form = ListForm(location, lists, len(layout.wide_features), files.time_unit, files.time_since_last_step)
-    features = layout.wide_features + ((TIME_SINCE_LAST_STEP,) if files.time_since_last_step else ())
-    kept = [name for name in lists.needed if name != wide.SEQUENCE]
-    num_features = len(layout.wide_features)
-
-    def values(batch: pa.RecordBatch, first_row: int) -> list[np.ndarray]:
-        return [numbers(location, name, batch.column(name), first_row) for name in layout.columns]
-
-    rows = wide.as_lists(batches(layout.needed), values, kept, num_features)
-    return OpenedFile(location, "wide", features, tuple(layout.parts), form.chunks(rows), lambda: form.zone_is_known)
+    return OpenedFile(location, layout.form, features, tuple(layout.parts), chunks, lambda: reads.zone_is_known)
 
 
 def _names_of(location: SourceLocation, schema: pa.Schema, sequence: str) -> tuple[str, ...]:

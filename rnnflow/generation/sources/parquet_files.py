@@ -53,6 +53,8 @@ def _batches(path: Path, batch_rows: int, names: list[str]) -> Iterator[pa.Recor
                     batch.validate(full=True)
                     num_rows += batch.num_rows
                     yield batch
+            if num_rows != parquet.metadata.num_rows:
+                raise pa.ArrowInvalid(f"expected {parquet.metadata.num_rows} rows")
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: row group {group}, after row {num_rows}: damaged: {reason}") from None

@@ -76,6 +76,19 @@ class RecordingChunk:
         """Return the chunk as the last of its file."""
         return replace(self, is_open=False)
 
+    def without_last(self) -> "RecordingChunk":
+        """Return the chunk without its last recording, which has no steps."""
+        return replace(
+            self,
+            ids=self.ids[:-1],
+            offsets=self.offsets[:-1],
+            first_steps=self.first_steps[:-1],
+            groups=None if self.groups is None else self.groups[:-1],
+            splits=None if self.splits is None else self.splits[:-1],
+            first_times=None if self.first_times is None else self.first_times[:-1],
+            is_open=False,
+        )
+
     def from_recording(self, first: int, num_gone: int = 0) -> "RecordingChunk":
         """Return the recordings from `first` on, without the first `num_gone` steps of that one."""
         start = int(self.offsets[first]) + num_gone

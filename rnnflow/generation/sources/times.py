@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
 
+from rnnflow.generation.sources import time_formats
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.sources.values import is_text, refuse
+from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 _ZONE = r"\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?P<zone>[Zz]|[+-]\d\d(?::?\d\d)?)$"
@@ -25,7 +27,7 @@ class Times:
     """Those without one are taken as UTC."""
 
 
-def read_times(location: SourceLocation, name: str, column: pa.Array, unit: str, first_row: int) -> Times:
+def read_times(location: SourceLocation, name: str, column: pa.Array, files: FilesParams, first_row: int) -> Times:
     """Return what a column says of time.
 
     Raises:
@@ -36,18 +38,20 @@ def read_times(location: SourceLocation, name: str, column: pa.Array, unit: str,
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("us"))
     if pa.types.is_timestamp(column.type):
-        tz = column.type.tz
-        stamps = column.cast(pa.timestamp("us", tz), safe=False).view(pa.int64()).to_numpy()
-        return Times(stamps, tz is not None)
+        stamps = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+        return _in_utc(location, name, stamps, files)
+    if files.time_format is not None:
+        return _stamps(location, name, column.cast(pa.string()), files, first_row)
+    unit = files.time_unit
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        return Times(_microseconds(location, name, column, unit, first_row), False)
+        return Times(_microseconds(location, name, column, unit, first_row), has_zone=False)
     if not is_text(column.type):
         raise InputError(f"{location.path}: column {name!r} is {column.type}, expected times")
-    column = pc.replace_substring_regex(pc.utf8_trim_whitespace(column.cast(pa.string())), r" ?UTC$", "Z")
+    column = column.cast(pa.string())
     try:
-        return Times(_microseconds(location, name, column.cast(pa.float64()), unit, first_row), False)
+        return Times(_microseconds(location, name, column.cast(pa.float64()), unit, first_row), has_zone=False)
     except pa.ArrowInvalid:
-        return _stamps(location, name, column, first_row)
+        return _stamps(location, name, column, files, first_row)
 
 
 def _microseconds(location: SourceLocation, name: str, column: pa.Array, unit: str, first_row: int) -> np.ndarray:
@@ -60,30 +64,44 @@ def _microseconds(location: SourceLocation, name: str, column: pa.Array, unit: s
     return np.rint(known).astype(np.int64)
 
 
-def _stamps(location: SourceLocation, name: str, column: pa.Array, first_row: int) -> Times:
+def _stamps(location: SourceLocation, name: str, texts: pa.StringArray, files: FilesParams, first_row: int) -> Times:
+    column = pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), r" ?UTC$", "Z")
+    if files.time_format is not None:
+        column = time_formats.in_iso(column, files.time_format)
     zones = pc.struct_field(pc.extract_regex(column, _ZONE), 0)
     has_zone = zones.is_valid().to_numpy(zero_copy_only=False)
+    kind = pa.timestamp("ns" if _has_nanoseconds(column) else "us", "UTC" if has_zone.any() else None)
+    is_odd = np.array([not _parses(entry, kind) for entry in column]) if not _parses(column, kind) else has_zone & False
+    if is_odd.any() and not (has_zone.any() and not has_zone[is_odd].all()):
+        text = texts[int(is_odd.argmax())].as_py()[:40]
+        tried = f"the format {files.time_format!r}" if files.time_format else f"a number of {files.time_unit}, ISO 8601"
+        advice = "generate.files.time_format says another one, such as '%d.%m.%Y %H:%M:%S'"
+        refuse(location, first_row, is_odd, f"column {name!r} is no time: {text!r}; tried {tried}; {advice}")
     if has_zone.any() and not has_zone.all():
         odd, what = (~has_zone, "has no time zone") if has_zone[0] else (has_zone, "has a time zone")
         refuse(location, first_row, odd, f"column {name!r} {what}, unlike the rows above")
-    is_zoned = bool(has_zone.all())
-    kind = pa.timestamp("ns" if _has_nanoseconds(column) else "us", "UTC" if is_zoned else None)
-    try:
-        stamps = column.cast(kind).cast(pa.timestamp("us", kind.tz), safe=False)
-        return Times(stamps.view(pa.int64()).to_numpy(), is_zoned)
-    except pa.ArrowInvalid:
-        odd = [not _parses(entry, kind) for entry in column]
-        refuse(location, first_row, odd, f"column {name!r} is no time in ISO 8601")
-        raise
+    return _in_utc(location, name, column.cast(kind).cast(pa.timestamp("us", kind.tz), safe=False), files)
+
+
+def _in_utc(location: SourceLocation, name: str, stamps: pa.TimestampArray, files: FilesParams) -> Times:
+    """Return times as they are, or those without a zone in the one that the params name."""
+    if stamps.type.tz is None and files.time_zone is not None:
+        try:
+            stamps = pc.assume_timezone(stamps, files.time_zone)
+        except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{location.path}: column {name!r}: {reason}; write times in UTC, or with their offset"
+            ) from None
+    return Times(stamps.view(pa.int64()).to_numpy(), has_zone=stamps.type.tz is not None)
 
 
 def _has_nanoseconds(column: pa.StringArray) -> bool:
     return bool(pc.any(pc.match_substring_regex(column, r"\.\d{7}")).as_py())
 
 
-def _parses(entry: pa.StringScalar, kind: pa.DataType) -> bool:
+def _parses(texts: pa.StringArray | pa.StringScalar, kind: pa.DataType) -> bool:
     try:
-        entry.cast(kind)
+        return texts.cast(kind).null_count == 0 if isinstance(texts, pa.Array) else texts.cast(kind).is_valid
     except pa.ArrowInvalid:
         return False
-    return True

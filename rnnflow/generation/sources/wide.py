@@ -1,11 +1,15 @@
 """Tables with a row a sequence and a column a step: the steps of a feature are called alike, with a number."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
+from rnnflow.generation.sources.layout import Layout
+from rnnflow.generation.sources.recording_chunk import SourceLocation
+from rnnflow.generation.sources.values import numbers
 from rnnflow.runtime.errors import InputError
 
 SEQUENCE = "sequence of a row"
@@ -53,24 +57,25 @@ def steps_of(path: str, free: Sequence[str], features: Sequence[str] | None) -> 
 
 
 def as_lists(
-    batches: Iterable[pa.RecordBatch],
-    values: Callable[[pa.RecordBatch, int], list[np.ndarray]],
-    kept: list[str],
-    num_features: int,
-) -> Iterator[pa.RecordBatch]:
-    """Yield tables with the columns `kept` and one of sequences.
+    location: SourceLocation, layout: Layout, batches: Iterable[pa.RecordBatch]
+) -> tuple[tuple[str, ...], Layout, Iterator[pa.RecordBatch]]:
+    """Return the features of a table with a column a step, and the layout and rows of one with a column of sequences."""
+    features = layout.wide_features
+    read_as = replace(layout, form="sequence", columns=(SEQUENCE,), wide_features=())
+    return features, read_as, _lists(location, layout, read_as, batches)
 
-    Args:
-        batches: tables with a column a step.
-        values: return what the steps of a batch hold, feature after feature; takes the index of its first row, too.
-        kept: columns that are no steps.
-        num_features: that a step has.
-    """
+
+def _lists(
+    location: SourceLocation, layout: Layout, read_as: Layout, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
     first_row = 0
     for batch in batches:
         if batch.num_rows:
-            columns = np.stack(values(batch, first_row), axis=1)  # (row, feature · step)
-            by_step = columns.reshape(batch.num_rows, num_features, -1).transpose(0, 2, 1)
+            values = [numbers(location, name, batch.column(name), first_row) for name in layout.columns]
+            columns = np.stack(values, axis=1)  # (row, feature · step)
+            by_step = columns.reshape(batch.num_rows, len(layout.wide_features), -1).transpose(0, 2, 1)
             lists = pa.FixedSizeListArray.from_arrays(pa.array(by_step.reshape(-1)), columns.shape[1])
-            yield pa.RecordBatch.from_arrays([*map(batch.column, kept), lists], [*kept, SEQUENCE])
+            yield pa.RecordBatch.from_arrays(
+                [lists if name == SEQUENCE else batch.column(name) for name in read_as.needed], read_as.needed
+            )
             first_row += batch.num_rows

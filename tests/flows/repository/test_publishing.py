@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from flows.repository import publishing
-from flows.repository.workspace import Workspace, isolated
-from flows.supervision.dvc import Dvc
+from flows.repository.workspace import Workspace, isolated, on_top_of
+from flows.supervision.dvc import Dvc, Failure, StageError
 from rnnflow.runtime.errors import InputError
 from tests.flows.repositories import Repository
 
@@ -20,6 +20,7 @@ def workspace(repository: Repository, dvc: Dvc) -> Workspace:
         str(repository.origin),
         dvc,
         repository.folder / ".rnnflow",
+        "rnnflow",
     )
 
 
@@ -66,6 +67,7 @@ def test_a_lock_that_was_never_committed_is_new(repository: Repository, dvc: Dvc
         str(repository.origin),
         dvc,
         repository.folder / ".rnnflow",
+        "rnnflow",
     )
     assert changed_files(repository, publishing.snapshot(workspace, "x")) == {"dvc.lock": "A"}
 
@@ -123,7 +125,7 @@ def test_only_another_content_is_a_change(repository: Repository, workspace: Wor
     assert publishing.has_changes(workspace, publishing.snapshot(workspace, "x"))
 
 
-def test_a_pushed_branch_holds_the_snapshot_and_can_be_moved_and_removed(
+def test_a_pushed_branch_holds_the_snapshot_and_is_moved_forward_alone_and_removed(
     repository: Repository, workspace: Workspace
 ) -> None:
     origin = Repository(repository.origin)
@@ -132,14 +134,73 @@ def test_a_pushed_branch_holds_the_snapshot_and_can_be_moved_and_removed(
     before = state_of(repository)
     assert publishing.push(workspace, first, "auto/1") == "auto/1"
     assert origin.git("rev-parse", "auto/1") == first
-    repository.git("checkout", "--quiet", "--", "dvc.lock")
     other = publishing.snapshot(workspace, "not a child of the first")
-    publishing.push(workspace, other, "auto/1")
-    assert origin.git("rev-parse", "auto/1") == other
+    with pytest.raises(StageError) as raised:
+        publishing.push(workspace, other, "auto/1")
+    assert raised.value.failure is Failure.TRANSIENT  # another run was faster; the next try stands on its result
+    publishing.push(workspace, publishing.snapshot(workspace, "a child", first), "auto/1")
     publishing.remove(workspace, "auto/1")
     assert origin.git("branch", "--format=%(refname:short)") == "main"
-    repository.write("dvc.lock", "one\n")
     assert state_of(repository) == before
+
+
+def test_what_is_published_stands_on_the_base_and_on_what_was_published_before(
+    repository: Repository, workspace: Workspace
+) -> None:
+    def publish(text: str, after: Workspace) -> tuple[str, list[str]]:
+        repository.write("dvc.lock", text)
+        parents = publishing.parents(after, "auto/main")
+        return publishing.push(after, publishing.snapshot(after, text, *parents), "auto/main"), parents
+
+    def tip() -> str:
+        return Repository(repository.origin).git("rev-parse", "auto/main")
+
+    assert publish("one\n", workspace)[1] == [workspace.base]
+    first = tip()
+    assert publish("two\n", workspace)[1] == [first]
+    second = tip()
+    repository.git("checkout", "--quiet", "--", "dvc.lock")
+    repository.write("README.md", "new\n")
+    repository.git("add", "README.md")
+    repository.git("commit", "--quiet", "--message=new base")
+    moved = later(repository, workspace)
+    assert publish("three\n", moved)[1] == [moved.base, second]
+    third = tip()
+    assert repository.git("show", f"{third}:README.md") == "new"
+    assert repository.git("show", f"{third}:dvc.lock") == "three"
+    assert publishing.published_as(moved, third) == "auto/main"
+    repository.git("checkout", "--quiet", "--", "dvc.lock")
+    repository.git("merge", "--quiet", "--ff-only", third)
+    merged = later(repository, workspace)
+    assert publishing.parents(merged, "auto/main") == [merged.base]
+
+
+@pytest.mark.parametrize(("revision", "branch"), [("main", "main"), ("HEAD", "main"), ("v1", None), ("nowhere", None)])
+def test_a_revision_names_a_branch_or_none(repository: Repository, revision: str, branch: str | None) -> None:
+    Repository(repository.origin).git("tag", "v1", "main")
+    with isolated(repository.folder, str(repository.origin), "main", "run") as clone:
+        assert publishing.branch_of(clone, revision) == branch
+        assert publishing.branch_of(clone, clone.base) is None
+
+
+def test_a_work_tree_brings_forward_the_branch_that_is_checked_out(
+    repository: Repository, workspace: Workspace
+) -> None:
+    assert publishing.branch_of(workspace, "HEAD") == "main"
+    repository.git("checkout", "--quiet", "--detach")
+    assert publishing.branch_of(workspace, "HEAD") is None
+
+
+def test_a_clone_can_go_on_from_what_the_branch_has_become(repository: Repository) -> None:
+    with isolated(repository.folder, str(repository.origin), "main", "run") as clone:
+        assert publishing.head(clone, "main") == clone.base
+        Repository(clone.folder).write("dvc.lock", "made meanwhile\n")
+        repository.write("README.md", "new\n")
+        pushed = repository.commit("new")
+        repository.git("push", "--quiet", "origin", "main")
+        moved = on_top_of(clone, publishing.head(clone, "main"))
+        assert moved.base == pushed
+        assert not publishing.has_changes(moved, publishing.snapshot(moved, "x"))
 
 
 def test_a_push_from_a_clone_arrives_in_the_work_tree_that_it_was_cloned_from(repository: Repository) -> None:
@@ -242,7 +303,9 @@ def test_a_refusal_of_the_repository_is_one_line_in_its_own_words(repository: Re
 
 
 def test_a_repository_that_is_gone_is_told_in_one_line(workspace: Workspace, tmp_path: Path) -> None:
-    gone = Workspace(workspace.folder, workspace.base, str(tmp_path / "gone"), workspace.dvc, workspace.state)
+    gone = Workspace(
+        workspace.folder, workspace.base, str(tmp_path / "gone"), workspace.dvc, workspace.state, "rnnflow"
+    )
     for step in (lambda: publishing.push(gone, gone.base, "auto/1"), lambda: publishing.published_as(gone, gone.base)):
         with pytest.raises(InputError) as raised:
             step()

@@ -20,6 +20,7 @@ def workspace(repository: Repository, dvc: Dvc) -> Workspace:
         str(repository.origin),
         dvc,
         repository.folder / ".rnnflow",
+        "rnnflow",
     )
 
 

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from rnnflow.evaluation import intervals, metrics
+from tests.evaluation.test_metrics import random_answers
+
+KNOWN = metrics.load()
+NAMES = ("log_loss", "macro_f1", "roc_auc", "average_precision", "brier", "aurc")
+
+
+@settings(deadline=None, max_examples=20)
+@given(num_right=st.integers(0, 60), num_wrong=st.integers(0, 60))
+def test_the_interval_of_a_share_is_that_of_scipy(num_right: int, num_wrong: int) -> None:
+    if num_right + num_wrong == 0:
+        assert np.isnan(np.array(intervals.wilson(0, 0))).all()
+        return
+    expected = binomtest(num_right, num_right + num_wrong).proportion_ci(method="wilson")
+    assert intervals.wilson(num_right, num_right + num_wrong) == pytest.approx((expected.low, expected.high))
+
+
+def test_every_metric_has_an_interval_around_it_within_its_range() -> None:
+    for name, (estimate, low, high) in intervals.intervals(random_answers(500, 0), KNOWN, 200).items():
+        assert (low <= estimate).all(), name
+        assert (estimate <= high).all(), name
+        assert (low >= 0).all(), name
+        assert (high <= KNOWN[name].upper).all(), name
+
+
+@pytest.mark.slow
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    truth = {
+        name: values[0]
+        for name, values in intervals.intervals(
+            random_answers(100_000, 99), {name: KNOWN[name] for name in NAMES}, 100
+        ).items()
+    }
+    covered = dict.fromkeys(NAMES, 0)
+    for seed in range(60):
+        found = intervals.intervals(random_answers(300, seed), {name: KNOWN[name] for name in NAMES}, 200)
+        for name in NAMES:
+            _, low, high = found[name][:, 0]
+            covered[name] += bool(low <= truth[name][0] <= high)
+    assert {name: count for name, count in covered.items() if count < 51} == {}  # 60 tries at 95 %: below once in 1,000
+
+
+def test_sequences_of_groups_that_are_alike_tell_less() -> None:
+    single = random_answers(50, 0)
+    rows = np.repeat(np.arange(50), 20)
+    many = random_answers(1000, 0)
+    alike = type(single)(
+        single.labels[rows], single.probabilities[rows], single.classes, many.lengths, rows, ["g"] * 50
+    )
+    for name in ("accuracy", "macro_f1", "log_loss"):
+        ((_, low, high),) = intervals.intervals(alike, {name: KNOWN[name]}, 400)[name][:, :1].T
+        ((_, low_alone, high_alone),) = intervals.intervals(single, {name: KNOWN[name]}, 400)[name][:, :1].T
+        assert high - low > 0.7 * (high_alone - low_alone), name
+
+
+def test_ranks_in_the_resamples_move_an_interval_by_nothing_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = random_answers(1000, 0)
+    ranked = {name: KNOWN[name] for name in ("roc_auc", "average_precision", "aurc")}
+    coarse = intervals.intervals(found, ranked, 100)
+    monkeypatch.setattr(intervals, "MAX_RANKS", None)
+    exact = intervals.intervals(found, ranked, 100)
+    for name in ranked:
+        _, low, high = exact[name]
+        np.testing.assert_allclose(coarse[name], exact[name], atol=0.03 * float((high - low).max()))
+
+
+def test_they_are_the_same_each_time() -> None:
+    first, second = (intervals.intervals(random_answers(100, 0), KNOWN, 100) for _ in range(2))
+    for name, found in first.items():
+        np.testing.assert_array_equal(found, second[name])
