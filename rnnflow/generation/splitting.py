@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Int8, Int64, UInt64
+from jaxtyping import Int8, UInt64
 
 from rnnflow.params.generate import SplitParams, as_utc
 from rnnflow.runtime.errors import InputError
@@ -103,13 +103,9 @@ class Splitter:
                 "expected train, validation or test"
             )
         splits = np.array([GIVEN_NAMES[name.lower()] for name in names], dtype=np.int8)[codes]
-        has_groups = "group" in table.schema.names
-        keys = self._group_hashes(table) if has_groups else id_hashes
+        keys = self._group_hashes(table) if "group" in table.schema.names else id_hashes
         share = self.params.validation / (1 - self.params.test)  # of what is not held out for the test
-        is_kept = (splits == TRAIN) & (keys / 2.0**64 < share)
-        if not has_groups:
-            is_kept[_last_of_each_class(table["label"], splits == TRAIN, keys)] = False
-        splits[is_kept] = UNASSIGNED
+        splits[(splits == TRAIN) & (keys / 2.0**64 < share)] = UNASSIGNED
         return splits
 
     def _by_time(self, table: pa.Table) -> SplitIndices:
@@ -173,17 +169,6 @@ class Splitter:
             raise InputError(
                 f"{self.place}: {what} (generate.split.by) needs a column {column!r}, see generate.files.columns"
             )
-
-
-def _last_of_each_class(
-    labels: pa.ChunkedArray, is_train: Bool[np.ndarray, " sequence"], keys: UInt64[np.ndarray, " sequence"]
-) -> Int64[np.ndarray, " class"]:
-    """Return, of each class, the training sequence that would be the last to go: training needs one."""
-    codes = labels.combine_chunks().dictionary_encode().indices.to_numpy()
-    rows = np.flatnonzero(is_train)
-    rows = rows[np.argsort(keys[rows], kind="stable")]
-    last = dict(zip(codes[rows].tolist(), rows.tolist(), strict=True))
-    return np.array(list(last.values()), dtype=np.int64)
 
 
 By = Literal["given", "group", "random", "stratified", "time"]

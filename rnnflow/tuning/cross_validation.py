@@ -73,6 +73,7 @@ class CrossValidation:
                     raise OutOfBudgetError
                 self._fit(candidate, fold, kept)
             arrays, found = safetensors_files.read(kept)
+            assert isinstance(found, dict)
             parts.append(arrays["probabilities"])
             seconds += found["cpu_seconds"]
             num_parameters = found["num_parameters"]

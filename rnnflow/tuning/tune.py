@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rnnflow.evaluation.challenge import wilson
+from rnnflow.evaluation.intervals import wilson
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import provenance

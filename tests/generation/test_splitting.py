@@ -134,12 +134,3 @@ def test_content_hashes_tell_sequences_apart() -> None:
     hashes = content_hashes(sequences).tolist()
     assert hashes[0] == hashes[2]
     assert len(set(hashes)) == 5
-
-
-def test_no_class_loses_its_last_training_sequence_to_validation() -> None:
-    labels = [f"class {index // 2}" for index in range(104)]
-    table = pa.table({"id": [str(index) for index in range(104)], "label": labels, "split": ["train"] * 104})
-    hashes = key_hashes(table["id"].to_pylist(), 0)
-    found = np.array(splitter(validation=0.6, test=0.2).splits(table, hashes))
-    assert (found == UNASSIGNED).sum() > 40
-    assert set(np.array(labels)[found == TRAIN]) == set(labels)

@@ -16,14 +16,14 @@ def test_detail_decides_how_many_steps_become_one_and_not_the_length(num_steps: 
     steps = np.arange(num_steps)
     noise = np.random.default_rng(0).standard_normal(num_steps)
     assert measured(noise[:, None]) == 1
-    assert measured(np.sin(2 * np.pi * steps / 25)[:, None]) == 4
-    assert measured(np.sin(2 * np.pi * steps / 100)[:, None]) == 16
+    assert measured(np.sin(2 * np.pi * steps / 25)[:, None]) == 2
+    assert measured(np.sin(2 * np.pi * steps / 100)[:, None]) == 8
 
 
 def test_the_roughest_feature_decides_and_constant_or_missing_ones_do_not() -> None:
     steps = np.arange(200)
-    smooth, rough = np.sin(2 * np.pi * steps / 100), np.sin(2 * np.pi * steps / 12)
-    assert measured(np.stack([smooth, np.full(200, 7.0), np.full(200, np.nan)], 1)) == 16
+    smooth, rough = np.sin(2 * np.pi * steps / 100), np.sin(2 * np.pi * steps / 16)
+    assert measured(np.stack([smooth, np.full(200, 7.0), np.full(200, np.nan)], 1)) == 8
     assert measured(np.stack([smooth, rough], 1)) == 2
 
 
