@@ -12,6 +12,7 @@ BENCHMARKS = {
     "training_step": "a training step against the loop that the project started from",
     "loading": "Parquet to tensor against pandas",
     "serving": "export to ONNX, and its answers against eager PyTorch",
+    "prediction": "`rnnflow predict` as a whole command against scripts; takes many minutes, runs only if named",
     "performance": "all of that and more against peers in an environment of their own (make peers); takes many minutes",
     "flow": "the flow against a bare dvc repro; takes minutes",
     "scale": "time and memory of the stages up to 10,000,000 sequences; takes many minutes",
@@ -19,7 +20,7 @@ BENCHMARKS = {
     "imports": "peak memory of stage generate on files of five gigabytes; takes many minutes, runs only if named",
     "accuracy": "accuracy against published results; takes long, runs only if named",
 }
-ONLY_IF_NAMED = ("engines", "imports", "accuracy")
+ONLY_IF_NAMED = ("prediction", "engines", "imports", "accuracy")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

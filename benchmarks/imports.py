@@ -80,7 +80,7 @@ def _arguments(folder: Path, form: str) -> list[str]:
     generate = GenerateParams.model_validate({"source": "files", "windows": windows})
     sections = {"generate": generate.model_dump(), "train": {}, "models": {"rnn": {"cell": "rnn"}}}
     (folder / "params.yaml").write_text(
-        json.dumps(sections | {"evaluate": {}, "export": {}, "compare": {}})
+        json.dumps(sections | {"evaluate": {}, "export": {}, "compare": {}, "report": {}})
     )  # JSON is YAML
     (folder / "reference.json").write_text("{}")
     names = {"params": "params.yaml", "raw": "raw", "reference": "reference.json", "output": "out", "report": "report"}

@@ -27,6 +27,7 @@ from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.export import ExportParams
 from rnnflow.params.generate import GenerateParams, NumSequences
 from rnnflow.params.models import ModelParams
+from rnnflow.params.report import ReportParams
 from rnnflow.params.train import TrainParams
 from rnnflow.params.whole import Params
 from stages.generate import generate
@@ -105,6 +106,7 @@ def _job_commands(folder: Path) -> dict[str, dict[str, list[str]]]:
         evaluate=EvaluateParams(),
         export=ExportParams(),
         compare=CompareParams(),
+        report=ReportParams(),
     )
     (folder / "params.json").write_text(params.model_dump_json())  # JSON is YAML
     generate(params.generate, folder / "raw", folder, {}, folder / "report")

@@ -26,6 +26,7 @@ from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.export import ExportParams
 from rnnflow.params.generate import GenerateParams, NumSequences
 from rnnflow.params.models import ModelParams
+from rnnflow.params.report import ReportParams
 from rnnflow.params.train import TrainParams
 from rnnflow.params.whole import Params
 from rnnflow.sequences import dataset
@@ -76,6 +77,7 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
         evaluate=EvaluateParams(),
         export=ExportParams(),
         compare=CompareParams(),
+        report=ReportParams(),
     )
     (folder / "raw").mkdir(parents=True)
     (folder / "params.json").write_text(params.model_dump_json())  # JSON is YAML

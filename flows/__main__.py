@@ -69,13 +69,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flows", description="Bring the pipeline up to date, a Prefect task for each stage."
     )
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help="with all it depends on; `train` is every model's")
-    parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="of params.yaml")
-    parser.add_argument("--isolated", action="store_true", help="in a clone of its own, of --revision")
-    parser.add_argument("--coordinated", action="store_true", help="each stage on a worker of its pool; isolated")
-    parser.add_argument("--revision", default="HEAD", help="branch, tag or commit, if isolated")
+    parser.add_argument(
+        "stages", nargs="*", metavar="STAGE", help="with all that it depends on; `train` means every model's"
+    )
+    parser.add_argument(
+        "-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="override a param for this run"
+    )
+    parser.add_argument("--isolated", action="store_true", help="work in a new clone of --revision, not here")
+    parser.add_argument("--coordinated", action="store_true", help="the same, each stage on a worker of its pool")
+    parser.add_argument("--revision", default="HEAD", help="branch, tag or commit to clone")
     parser.add_argument("--repository", default=".", help="path, URL or name of a remote; default: this clone")
-    parser.add_argument("--folder", default=".", help="with dvc.yaml; default: this one")
+    parser.add_argument("--folder", default=".", help="the one with dvc.yaml; default: this one")
     parser.add_argument("--update", action="store_true", help="look for new data first")
     parser.add_argument("--pull", action="store_true", help="fetch data and earlier results from DVC's remote first")
     parser.add_argument("--push", action="store_true", help="send data and results to DVC's remote")
@@ -88,10 +92,10 @@ def _parser() -> argparse.ArgumentParser:
         action="store_const",
         const="promote",
         dest="publish",
-        help="the same, and promote the challenger if the verdict allows it; isolated",
+        help="the same, and promote the challenger if the verdict allows it; needs --isolated",
     )
     parser.add_argument("--allow-dirty", action="store_true", help="run in a work tree with local changes")
-    parser.add_argument("--why", default="by hand", help="for the run's name")
+    parser.add_argument("--why", default="by hand", help="the reason, shown in the run's name")
     return parser
 
 

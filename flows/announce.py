@@ -56,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Tell the Prefect server at PREFECT_API_URL that data has arrived: it starts a run.",
     )
     parser.add_argument("--delivery", default="", metavar="NAME", help="what has arrived, such as june")
-    parser.add_argument("--folder", default=".", help="with dvc.yaml, as for `python -m flows.deploy`")
-    parser.add_argument("--why", metavar="TEXT", help="for the run's name; default: new data NAME")
+    parser.add_argument("--folder", default=".", help="the one with dvc.yaml, as for `python -m flows.deploy`")
+    parser.add_argument("--why", metavar="TEXT", help="the reason, shown in the run's name; default: new data NAME")
     return parser
 
 

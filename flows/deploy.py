@@ -44,14 +44,15 @@ def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
     deployments = manifest.read(text, project)
     with connected() as client:
         _require_own(client, project, repository, arguments.move)
-        told = notifications.automations(client, project, settings.load().notify)
+        read = settings.load()
+        told = notifications.automations(client, project, read.notify, read.notify_hours)
         for name, value, given in _variables(project, repository, arguments):
             value, change = registration.ensure_variable(client, name, value, given)
             require_no_password(value)  # it may have been set by hand, or by an older version
             _say("variable", f"{name} = {value}", change)
         for pool in POOLS:
             full_name = pool.full_name(project)
-            _say("work pool", full_name, registration.ensure_pool(client, pool, full_name))
+            _say("work pool", full_name, registration.ensure_pool(client, pool, full_name, read.work_pools))
         names = _deploy_flows(client, folder, project, text, deployments)
         for automation in (*automations(project), *told):
             _say("automation", automation.name, registration.ensure_automation(client, automation))
@@ -132,9 +133,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"branch whose code runs and whose revision they retrain; default: what is set, or else {DEFAULT_BRANCH}",
     )
     parser.add_argument(
-        "--folder", default=".", help="with dvc.yaml, if it is not the top of the repository: one of several products"
+        "--folder", default=".", help="the one with dvc.yaml, for one of several products; default: this one"
     )
-    parser.add_argument("--move", action="store_true", help="the project's repository has another address now")
+    parser.add_argument("--move", action="store_true", help="accept that the project's repository has a new address")
     return parser
 
 

@@ -172,13 +172,17 @@ def _say_latency(top: Path, challenger: Predictor) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m flows.promote", description=__doc__)
     parser.add_argument("command", nargs="?", choices=["show"], help="print the versions and change nothing")
-    parser.add_argument("--at-least", choices=[*ENOUGH], default="better", help="the verdict that is enough")
-    parser.add_argument("--model", metavar="NAME", help="of `models:`; by default the challenger")
-    parser.add_argument("--version", metavar="vX.Y.Z", help="by default the second number counts on")
-    parser.add_argument("--force", action="store_true", help="whatever the verdict; needs --why")
-    parser.add_argument("--why", default="", metavar="TEXT", help="kept in the commit")
+    parser.add_argument("--at-least", choices=[*ENOUGH], default="better", help="the verdict that it takes")
+    parser.add_argument("--model", metavar="NAME", help="an entry of `models:`; default: the challenger")
+    parser.add_argument("--version", metavar="vX.Y.Z", help="default: the next minor version")
+    parser.add_argument("--force", action="store_true", help="promote whatever the verdict says; needs --why")
+    parser.add_argument("--why", default="", metavar="TEXT", help="the reason, kept in the commit")
     parser.add_argument(
-        "--rollback", nargs="?", const=True, metavar="VERSION", help="by default to the version before this one"
+        "--rollback",
+        nargs="?",
+        const=True,
+        metavar="VERSION",
+        help="bring VERSION back; default: the one before the current one",
     )
     return parser
 

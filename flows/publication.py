@@ -46,6 +46,7 @@ def publish(workspace: Workspace, branch: str | None, said: str, results: Result
     line = attempt("publish", workspace, lambda _: _published(workspace, target, said))
     if line.startswith(PUBLISHED):
         report.show_branch(workspace.project, workspace.repository, target, results.report)
+        _tell(workspace, events.PUBLISHED, line)
         if results.verdict.get("verdict") == "worse":
             _tell(workspace, events.WORSE, f"{results.judged()}; {'; '.join(results.verdict['reasons'])}")
     return line

@@ -13,12 +13,13 @@ from prefect.exceptions import Abort
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 
-from flows import publication, report
+from flows import publication, report, settings
 from flows.coordination import run_on_workers
 from flows.outcomes import Outcomes
 from flows.repository import overrides as params_overrides
 from flows.repository import pipeline, publishing, raw_data
 from flows.repository.project import project_name
+from flows.repository.retention import remove_old
 from flows.repository.workspace import Workspace, in_place, isolated, on_top_of, own_repository, state_folder
 from flows.results import Results
 from flows.server.connection import connected
@@ -120,6 +121,7 @@ class _Night:
         try:
             if is_pushed:
                 push_data(self.workspace)
+                _remove_old(self.workspace)
             if publish:
                 message = publication.message(why, self.before, results)
                 said.append(publication.publish(self.workspace, branch, message, results))
@@ -194,6 +196,14 @@ def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) 
         except StageError as error:
             outcomes.failed[stage.name] = error
     return outcomes
+
+
+def _remove_old(workspace: Workspace) -> None:
+    """Remove what is old on a machine whose runs have clones of their own; a person's folder is a person's."""
+    if workspace.is_clone:
+        line = remove_old(workspace.state, str(flow_run.id), settings.load().keep_days)
+        if line:
+            get_run_logger().info("%s", line)
 
 
 @report.if_server_answers()

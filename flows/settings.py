@@ -27,7 +27,7 @@ class Notify(Section):
 
     block: str = Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
     """Type and name, as in Prefect: `slack-webhook/team`."""
-    of: list[Literal["failed", "crashed", "worse", "promoted"]] = Field(min_length=1)
+    of: list[Literal["failed", "crashed", "worse", "promoted", "silent", "unchanged"]] = Field(min_length=1)
 
     @property
     def type(self) -> str:
@@ -36,6 +36,15 @@ class Notify(Section):
     @property
     def name(self) -> str:
         return self.block.partition("/")[2]
+
+
+class NotifyHours(Section):
+    """After how long people are told that something has not happened."""
+
+    silent: PositiveFloat = 36
+    """No run has succeeded."""
+    unchanged: PositiveFloat = 168
+    """No run has published anything new."""
 
 
 AtLeast = Literal["better", "not-worse"]
@@ -53,14 +62,39 @@ class Promote(Section):
         return ENOUGH[self.at_least]
 
 
+class WorkPools(Section):
+    """What a worker makes of a flow run: a process of its own machine, or a container."""
+
+    type: Literal["process", "docker", "kubernetes"] = "process"
+    image: str | None = None
+    volume: str | None = None
+
+    @model_validator(mode="after")
+    def _have_image(self) -> "WorkPools":
+        if (self.type == "process") != (self.image is None) or (self.volume and not self.image):
+            raise ValueError(
+                "image: expected the worker image for docker and kubernetes, and neither it nor volume for process"
+            )
+        return self
+
+
+class KeepDays(Section):
+    cache: PositiveFloat
+    resume: PositiveFloat
+    clones: PositiveFloat
+
+
 class Settings(Section):
     project: str | None = Field(default=None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     workers: dict[str, str]
     worker_wait_seconds: PositiveFloat
     timeout_seconds: dict[str, PositiveFloat]
+    work_pools: WorkPools = WorkPools()
     retries: Retries
+    keep_days: KeepDays
     promote: Promote = Field(default_factory=Promote)
     notify: list[Notify] = Field(default_factory=list)
+    notify_hours: NotifyHours = NotifyHours()
 
     @model_validator(mode="after")
     def _have_defaults(self) -> "Settings":

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from flows import settings
 from flows.repository.project import project_name
 from flows.repository.workspace import own_repository
-from flows.server.pools import POOLS, TYPE
+from flows.server.pools import POOLS
 from rnnflow.runtime.errors import exit_on_input_error
 
 
@@ -19,8 +20,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", default=".", help="with dvc.yaml, as for `python -m flows.deploy`")
     arguments, options = parser.parse_known_args(argv)  # the others are Prefect's
     with exit_on_input_error():
+        type_ = settings.load().work_pools.type
         name = f"{project_name(own_repository(Path.cwd()), arguments.folder)}-{arguments.pool}"
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--type", TYPE, "--pool", name, *options]
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--type", type_, "--pool", name, *options]
     os.execv(sys.executable, command)  # noqa: S606 the signals of an init system are for the worker itself
 
 

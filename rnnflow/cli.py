@@ -13,9 +13,9 @@ import numpy as np
 from rich.console import Console
 
 from rnnflow.export.version import VERSION
-from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.runtime.errors import REJECTS_STATUS, InputError, exit_on_input_error
+from rnnflow.serving.benchmark import benchmark as measured
 from rnnflow.serving.describe import comparison, description
-from rnnflow.serving.predict_files import STANDARD_OUTPUT, predict_file
 from rnnflow.serving.predictor import Predictor
 from rnnflow.serving.verify import verify as verified
 
@@ -41,9 +41,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    num_rows = predict_file(Predictor(arguments.model), arguments.input, arguments.output)
+    with _extra():
+        from rnnflow.generation import threads
+        from rnnflow.prediction.predict_files import STANDARD_OUTPUT, predict_files
+
+    predictor = Predictor(arguments.model, threads.number())
+    summing, rejects = arguments.recordings, arguments.rejects
+    outcome = predict_files(predictor, arguments.paths, arguments.output, summing, rejects)
+    for remark in outcome.remarks:
+        print(remark, file=sys.stderr)
     if arguments.output != STANDARD_OUTPUT:
-        print(f"{num_rows:,} sequences predicted, written to {arguments.output}")
+        what = "recordings" if summing else "sequences"
+        print(f"{outcome.num_rows:,} {what} predicted, written to {arguments.output}")
+    if outcome.num_rejects:
+        print(f"{outcome.num_rejects:,} could not be read, see {rejects}", file=sys.stderr)
+        sys.exit(REJECTS_STATUS)
 
 
 def classify(arguments: argparse.Namespace) -> None:
@@ -53,9 +65,14 @@ def classify(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"{len(arguments.values)} values, expected a multiple of the {num_features} features of the model"
         )
-    sequence = np.array(arguments.values).reshape(-1, num_features)
-    (probabilities,) = predictor.probabilities([sequence])
+    with _extra():
+        from rnnflow.prediction.one_recording import probabilities_of_windows
+
+    found = probabilities_of_windows(predictor, np.array(arguments.values).reshape(-1, num_features))
+    probabilities = found.mean(0)
     print(predictor.answers(probabilities[None])[0])
+    if len(found) > 1:
+        print(f"  mean of {len(found)} windows")
     for name, probability in zip(predictor.classes, probabilities, strict=True):
         print(f"  {name}: {probability:.4f}")
 
@@ -64,9 +81,22 @@ def describe(arguments: argparse.Namespace) -> None:
     _console().print(description(arguments.model))
 
 
+def benchmark(arguments: argparse.Namespace) -> None:
+    sizes, threads = arguments.batch_sizes, arguments.threads
+    _console().print(measured(arguments.model, sizes, threads, arguments.length, arguments.seconds))
+
+
 def summary(arguments: argparse.Namespace) -> None:
     _console().print(comparison(arguments.models))
     print("rnnflow describe FILE tells where a model came from, rnnflow predict FILE INPUT OUTPUT uses it.")
+
+
+def report(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow.report import from_files
+
+    from_files.write(arguments.models, arguments.data, arguments.output)
+    print(f"{arguments.output}: open it in any browser")
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -138,15 +168,36 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False)
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rnnflow", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("predict", help="classify every sequence of a Parquet file")
+    command = commands.add_parser(
+        "predict",
+        help="classify every sequence of files, as the model was trained to read them",
+        description="Read files in the layout that the model was trained on, as stage generate would; labels are not needed. "
+        "Recordings are cut into windows as in training. Parquet files of a data set are taken as they are. The exit status is "
+        "3 if files or sequences were left out and written to FILE, 2 if nothing was predicted.",
+    )
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
-    command.add_argument("input", type=Path, metavar="INPUT.parquet")
+    command.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="a file or a folder")
     command.add_argument("output", metavar="OUTPUT", help="a .parquet or .csv file, or - for CSV on standard output")
+    command.add_argument(
+        "--recordings",
+        choices=["mean", "vote", "max"],
+        help="one answer a recording: the mean of its windows' probabilities, their votes, or the largest of each class",
+    )
+    command.add_argument(
+        "--rejects", type=Path, metavar="FILE", help="go on without what cannot be read, and list it here"
+    )
     command.set_defaults(run=predict)
 
     command = commands.add_parser("classify", help="classify one sequence given as numbers")
@@ -160,9 +211,31 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
     command.set_defaults(run=describe)
 
+    command = commands.add_parser(
+        "benchmark",
+        help="measure latency and throughput of a model on this machine",
+        description="Give a model random sequences in batches of several sizes, with several numbers of threads.",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL.onnx")
+    command.add_argument("--batch-sizes", type=_count, nargs="+", default=[1, 32, 1024], metavar="SIZE")
+    command.add_argument("--threads", type=_count, nargs="+", default=[1, os.cpu_count() or 1], metavar="NUMBER")
+    command.add_argument("--length", type=_count, metavar="STEPS", help="default: the median of the train split")
+    command.add_argument("--seconds", type=float, default=0.5, help="for each line (default: %(default)s)")
+    command.set_defaults(run=benchmark)
+
     command = commands.add_parser("summary", help="compare models in one table")
     command.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
     command.set_defaults(run=summary)
+
+    command = commands.add_parser("report", help="show models on labelled sequences, as a page for people")
+    command.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
+    command.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER", help="of a split: Parquet files with labels"
+    )
+    command.add_argument(
+        "--output", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html"
+    )
+    command.set_defaults(run=report)
 
     command = commands.add_parser("check", help="check params.yaml")
     command.add_argument("params", type=Path, nargs="?", default=Path("params.yaml"))

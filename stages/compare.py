@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnflow.evaluation import challenge
+from rnnflow.evaluation import baselines, challenge
 from rnnflow.evaluation.verdict_page import markdown
 from rnnflow.params.compare import CompareParams, load_names
 from rnnflow.params.section import load as load_section
@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.compare", description=__doc__)
     parser.add_argument("--params", type=Path, required=True, help="params.yaml")
     parser.add_argument("--models", type=Path, required=True, help="folder with one of each model, and `production`")
-    for split in ("validation", "test"):
+    for split in ("train", "validation", "test"):
         parser.add_argument(f"--{split}", type=Path, required=True, help=f"folder of the {split} split")
     parser.add_argument("--output", type=Path, required=True, help="folder for the verdict, to be written")
     arguments = parser.parse_args(argv)
@@ -32,6 +32,10 @@ def compare(arguments: argparse.Namespace, names: Sequence[str], settings: Compa
     challenger, on_validation = challenge.choose(candidates, arguments.validation, settings.choose_by)
     result = challenge.meet(challenger, production, arguments.test, settings)
     result["validation"] = on_validation
+    folders = {split: getattr(arguments, split) for split in baselines.SPLITS}
+    predictor = challenger.predictor
+    result["baselines"] = baselines.measure(settings.baselines, folders, predictor.classes, predictor.features)
+    result["remarks"] += baselines.lost(result["challenger"]["accuracy"], result["baselines"])
     with atomic_folders(arguments.output) as (folder,):
         write_json(folder / "verdict.json", result)
         (folder / "verdict.md").write_text(markdown(result), encoding="utf-8")

@@ -121,6 +121,16 @@ def test_classify_refuses_values_that_are_no_sequence(
     assert message in refusal(capsys, "classify", model, *values)
 
 
+def test_benchmark_has_a_line_for_each_size_and_number_of_threads(
+    model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["benchmark", model, "--batch-sizes", "1", "300", "--threads", "1", "2", "--length", "4", "--seconds", "0"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "sequences of 4 steps" in lines[0]
+    rows = [line.split("│")[1:3] for line in lines if "20 │" in line]
+    assert [[int(cell) for cell in row] for row in rows] == [[1, 1], [1, 2], [300, 1], [300, 2]]
+
+
 def test_describe_and_summary_show_names_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     classes, features = ("[red]", "[/x]", ":warning:"), ("angle[deg]", "speed [m/s]")
     path = toys.exported(tmp_path / "[bold]", toys.random_classifier(GRU), classes, features)
@@ -167,7 +177,7 @@ def test_check_refuses_params_that_cannot_be_used(tmp_path: Path, capsys: pytest
     assert refusal(capsys, "check", str(tmp_path)).startswith(f"error: {tmp_path}: ")
 
 
-@pytest.mark.parametrize("command", [None, "predict", "classify", "describe", "summary", "check"])
+@pytest.mark.parametrize("command", [None, "predict", "classify", "describe", "benchmark", "summary", "check"])
 def test_help_explains_each_command(capsys: pytest.CaptureFixture[str], command: str | None) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["--help"] if command is None else [command, "--help"])

@@ -169,8 +169,9 @@ def save_checkpoint(
     classes: Sequence[str] = CLASSES,
     features: Sequence[str] = FEATURES,
     final_fit: bool = False,
+    **origin: Any,
 ) -> checkpoint.Description:
-    """Write a checkpoint and return its description."""
+    """Write a checkpoint, with `recipe` and `profile` in `origin`, and return its description."""
     description = checkpoint.Description(
         name="toy",
         model=model.params,
@@ -181,6 +182,7 @@ def save_checkpoint(
         num_parameters=model.num_parameters,
         final_fit=final_fit,
         md5={"data": "d" * 32, "params": "a" * 32, "code": "c" * 32, "validation_data": "v" * 32},
+        **origin,
     )
     checkpoint.save(path, arrays(model), description)
     return description
@@ -189,7 +191,9 @@ def save_checkpoint(
 def write_params(folder: Path, **sections: dict[str, Any]) -> Path:
     """Write a `params.yaml` with defaults in all that is not given."""
     path = folder / "params.yaml"
-    stages: dict[str, dict[str, Any]] = {name: {} for name in ("generate", "train", "evaluate", "export", "compare")}
+    stages: dict[str, dict[str, Any]] = {
+        name: {} for name in ("generate", "train", "evaluate", "export", "compare", "report")
+    }
     path.write_text(json.dumps({**stages, "models": {"toy": {"cell": "gru"}}, **sections}))  # JSON is YAML
     return path
 
@@ -210,7 +214,13 @@ def export_arguments(folder: Path) -> list[str]:
 def compare_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage compare for models and splits in `folder`."""
     files = {"params": "params.yaml", "models": "models", "output": "comparison"}
-    return _options(folder, files | {split: split for split in ("validation", "test")})
+    return _options(folder, files | {split: split for split in ("train", "validation", "test")})
+
+
+def report_arguments(folder: Path) -> list[str]:
+    """Return the arguments of stage report for models, reports and a test split in `folder`."""
+    files = {"params": "params.yaml", "models": "models", "reports": "reports", "reference": "reference.json"}
+    return _options(folder, files | {"test": "test", "page": "report.html", "card": "model_card.md"})
 
 
 def _options(folder: Path, files: dict[str, str]) -> list[str]:
@@ -218,12 +228,16 @@ def _options(folder: Path, files: dict[str, str]) -> list[str]:
 
 
 def exported(
-    folder: Path, model: SequenceClassifier, classes: Sequence[str] = CLASSES, features: Sequence[str] = FEATURES
+    folder: Path,
+    model: SequenceClassifier,
+    classes: Sequence[str] = CLASSES,
+    features: Sequence[str] = FEATURES,
+    **origin: Any,
 ) -> Path:
     """Return the ONNX file that stage export makes of `model` below `folder`."""
     folder.mkdir(exist_ok=True)
     write_params(folder)
-    save_checkpoint(folder / "checkpoint.safetensors", model, classes, features)
+    save_checkpoint(folder / "checkpoint.safetensors", model, classes, features, **origin)
     (folder / "metrics.json").write_text(json.dumps(METRICS))
     (folder / "calibration.json").write_text(json.dumps(CALIBRATION))
     export.main(export_arguments(folder))

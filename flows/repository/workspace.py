@@ -17,6 +17,7 @@ from flows.supervision.dvc import Dvc
 from rnnflow.runtime.errors import InputError
 
 STATE = "RNNFLOW_STATE"
+RUNS = "runs"
 DVC_FILES = ("dvc.lock", ".gitignore")
 """What DVC itself changes beside the .dvc files: no local changes of a person."""
 
@@ -89,7 +90,7 @@ def isolated(
     """
     url = resolve(folder, repository)
     state = state_folder()
-    clone = state / "runs" / name
+    clone = state / RUNS / name
     with _claimed(clone):
         git(clone.parent, "clone", "--quiet", "--no-checkout", url, str(clone))
         if ref:
@@ -203,7 +204,7 @@ def _claimed(clone: Path) -> Iterator[None]:
     runs = clone.parent
     runs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        with FileLock(runs.with_name("runs.lock")):
+        with FileLock(runs_lock(runs.parent)):
             _remove_abandoned(runs)
             stack.enter_context(_held(_lock(clone), f"{clone}: another run is at work here"))
         stack.callback(_remove, clone)
@@ -215,6 +216,11 @@ def _remove_abandoned(runs: Path) -> None:
     for name in {path.name.removesuffix(".lock") for path in runs.iterdir()}:
         with suppress(Timeout), FileLock(_lock(runs / name), timeout=0):
             _remove(runs / name)
+
+
+def runs_lock(state: Path) -> Path:
+    """Return the lock that is held by whoever looks for the clones of dead runs, or removes what is old."""
+    return state / f"{RUNS}.lock"
 
 
 def _lock(clone: Path) -> Path:

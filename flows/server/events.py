@@ -9,6 +9,7 @@ from prefect.events import Event, Resource
 PROJECT = "rnnflow.project"
 """Label of the events' resources."""
 PROMOTED = "rnnflow.production.promoted"
+PUBLISHED = "rnnflow.results.published"
 WORSE = "rnnflow.verdict.worse"
 
 

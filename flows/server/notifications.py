@@ -1,7 +1,8 @@
 """The automations that tell people what has become of a run, through Prefect's own blocks: Slack, e-mail, a webhook."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import BlockDocument, StateType
@@ -10,15 +11,15 @@ from prefect.events.actions import CallWebhook, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.exceptions import ObjectNotFound
 
-from flows.server.events import PROJECT, PROMOTED, WORSE
-from flows.settings import Notify
+from flows.server.events import PROJECT, PROMOTED, PUBLISHED, WORSE
+from flows.settings import Notify, NotifyHours
 from rnnflow.runtime.errors import InputError
 
 WEBHOOK = "webhook"
 """The one type of block that sends no notification but a request."""
 _MESSAGE = "flow_run.state.message"
 _SAID = "event.payload.said"
-_REQUEST = '{"subject": {{ ("PROJECT: KIND, " ~ flow_run.name)|tojson }}, "text": {{ TEXT|tojson }}, "url": {{ flow_run|ui_url|tojson }}}'
+_REQUEST = '{"subject": {{ ("PROJECT: KIND, " ~ flow_run.name)|tojson }}, "text": {{ (TEXT)|tojson }}, "url": {{ flow_run|ui_url|tojson }}}'
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class _Kind:
         text: the line that is told, as Prefect's templates name it.
         labels: of the event's resource.
         of: labels of resources that it is related to.
+        hours: None, or so long after the last event of this kind, if there was no further one.
     """
 
     event: str
     text: str
     labels: Mapping[str, str] = field(default_factory=dict)
     of: Sequence[Mapping[str, str]] = ()
+    hours: float | None = None
 
 
 def _ended(project: str, state: StateType) -> _Kind:
@@ -45,12 +48,17 @@ def _ended(project: str, state: StateType) -> _Kind:
     return _Kind("prefect.flow-run.*", _MESSAGE, {"prefect.state-type": state.value}, [tag, flow])
 
 
-def _kinds(project: str) -> dict[str, _Kind]:
+def _kinds(project: str, hours: NotifyHours) -> dict[str, _Kind]:
+    succeeded = _ended(project, StateType.COMPLETED)
+    no_success = f"no run has succeeded for {hours.silent:g} hours; the last one: "
+    no_news = f"nothing new was published for {hours.unchanged:g} hours; the last time: "
     return {
         "failed": _ended(project, StateType.FAILED),
         "crashed": _ended(project, StateType.CRASHED),
         "worse": _Kind(WORSE, _SAID, {PROJECT: project}),
         "promoted": _Kind(PROMOTED, _SAID, {PROJECT: project}),
+        "silent": replace(succeeded, text=f"'{no_success}' ~ {_MESSAGE}", hours=hours.silent),
+        "unchanged": _Kind(PUBLISHED, f"'{no_news}' ~ {_SAID}", {PROJECT: project}, hours=hours.unchanged),
     }
 
 
@@ -59,13 +67,19 @@ def _prefix(project: str) -> str:
     return f"{project}: tell "
 
 
-def automations(client: SyncPrefectClient, project: str, wanted: Sequence[Notify]) -> list[AutomationCore]:
+def automations(
+    client: SyncPrefectClient, project: str, wanted: Sequence[Notify], hours: NotifyHours
+) -> list[AutomationCore]:
     """Return an automation for each thing that each block is to tell.
 
     Raises:
         InputError: a block is not on the server, or cannot tell anything.
     """
-    return [_automation(project, entry, kind, _block(client, entry)) for entry in wanted for kind in entry.of]
+    return [
+        _automation(project, entry, kind, _kinds(project, hours)[kind], _block(client, entry))
+        for entry in wanted
+        for kind in entry.of
+    ]
 
 
 def remove_others(client: SyncPrefectClient, project: str, wanted: Sequence[AutomationCore]) -> Iterator[str]:
@@ -77,14 +91,15 @@ def remove_others(client: SyncPrefectClient, project: str, wanted: Sequence[Auto
             yield automation.name
 
 
-def _automation(project: str, entry: Notify, name: str, block: BlockDocument) -> AutomationCore:
-    kind = _kinds(project)[name]
+def _automation(project: str, entry: Notify, name: str, kind: _Kind, block: BlockDocument) -> AutomationCore:
     trigger = EventTrigger(
         match={"prefect.resource.id": "prefect.flow-run.*", **kind.labels},
         match_related=[dict(labels) for labels in kind.of],
+        after=set() if kind.hours is None else {kind.event},
         expect={kind.event},
-        posture=Posture.Reactive,
+        posture=Posture.Reactive if kind.hours is None else Posture.Proactive,
         threshold=1,
+        within=timedelta(hours=kind.hours or 0),
     )
     action = (
         CallWebhook(

@@ -5,12 +5,15 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-TYPE = "process"
+from flows.settings import WorkPools
+
+STATE_FOLDER = "/var/lib/rnnflow"
+"""In the worker image, where what outlives a run is kept: DVC's cache, states of trainings."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A work pool of Prefect's type `process`: the flow runs are children of the worker.
+    """A work pool: of type `process`, the flow runs are children of the worker; of others, containers of their own.
 
     Attributes:
         name: as in `flows/settings.yaml`; on the server the project's name comes before it.
@@ -33,7 +36,7 @@ POOLS = (
 )
 
 
-def job_template(pool: Pool, template: Mapping[str, Any]) -> dict[str, Any]:
+def job_template(pool: Pool, template: Mapping[str, Any], kind: WorkPools) -> dict[str, Any]:
     """Return a base job template with the pool's settings in it and everything else as it was.
 
     `stream_output` is off: the output of a run would go to a pipe of its worker, and the run would die at its next
@@ -43,4 +46,13 @@ def job_template(pool: Pool, template: Mapping[str, Any]) -> dict[str, Any]:
     properties = changed["variables"]["properties"]
     properties["env"]["default"] = (properties["env"].get("default") or {}) | dict(pool.environment)
     properties["stream_output"]["default"] = False
+    if kind.image:
+        properties["image"]["default"] = kind.image
+    if kind.volume and kind.type == "docker":
+        properties["volumes"]["default"] = [f"{kind.volume}:{STATE_FOLDER}"]
+    if kind.volume and kind.type == "kubernetes":
+        pod = changed["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+        pod["volumes"] = [{"name": "state", "persistentVolumeClaim": {"claimName": kind.volume}}]
+        pod["containers"][0]["volumeMounts"] = [{"name": "state", "mountPath": STATE_FOLDER}]
+        pod["securityContext"] = {"fsGroup": 1000}  # of the image's user, who is to write there
     return changed

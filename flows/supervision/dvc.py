@@ -18,6 +18,7 @@ import psutil
 
 from flows.supervision import supervisor
 from flows.supervision.failures import Failure, LoggedError, explain
+from flows.supervision.full_disks import explained
 from flows.supervision.transcript import Outcome, Transcript, readable
 
 __all__ = ["Dvc", "Failure", "Outcome", "StageError"]
@@ -125,7 +126,8 @@ class Dvc:
             self._end()
             raise
         if status:
-            raise StageError(name, *explain(status, transcript, errors, _kills_for_memory() > kills_before))
+            failure, message = explain(status, transcript, errors, _kills_for_memory() > kills_before)
+            raise StageError(name, failure, explained(message, [self.workspace, self.workspace / ".dvc/cache"]))
         return transcript
 
     def _call(

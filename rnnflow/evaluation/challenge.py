@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from rnnflow.classifier.parameters import multiply_adds
-from rnnflow.evaluation.comparison import Comparison, Judgement, Pairs, compare, judge, macro_f1
+from rnnflow.evaluation.comparison import Comparison, Judgement, compare, judge
 from rnnflow.evaluation.intervals import wilson
+from rnnflow.evaluation.paired_bootstrap import Pairs, macro_f1
 from rnnflow.evaluation.scoring import Ids, ScoredSplit, Scores, score
 from rnnflow.params.compare import CompareParams
 from rnnflow.params.models import ModelParams

@@ -35,7 +35,8 @@ def wilson(num_right: Numbers, num_sequences: Numbers) -> tuple[Numbers, Numbers
         share = num_right / size
         centre = (share + Z**2 / (2 * size)) / (1 + Z**2 / size)
         half = Z * np.sqrt(share * (1 - share) / size + Z**2 / (4 * size**2)) / (1 + Z**2 / size)
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    # At 0 and 1 an end is the share itself, but for rounding.
+    return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
 
 
 def intervals(

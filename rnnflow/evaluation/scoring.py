@@ -29,6 +29,14 @@ class Scores:
     predictions: Int32[np.ndarray, " sequence"]
     losses: Float32[np.ndarray, " sequence"]
 
+    @classmethod
+    def of(
+        cls, probabilities: Float32[np.ndarray, "sequence class"], labels: Int32[np.ndarray, " sequence"]
+    ) -> "Scores":
+        right = probabilities[np.arange(len(labels)), labels]
+        losses = -np.log(np.maximum(right, np.finfo(np.float32).tiny))
+        return cls(probabilities.argmax(1).astype(np.int32), losses)
+
     def accuracy(self, labels: Int32[np.ndarray, " sequence"]) -> float:
         return float((self.predictions == labels).mean())
 
@@ -79,7 +87,7 @@ def score(folder: Path, predictors: Mapping[str, Predictor]) -> ScoredSplit:
     orders = {name: _order(predictor, first, name, next(iter(predictors))) for name, predictor in predictors.items()}
     parts = _Parts()
     scores: dict[str, list[Scores]] = {name: [] for name in predictors}
-    for place, batch in _batches(folder, first):
+    for place, batch in _batches(folder, first.features):
         labels = _labels(place, batch, first.classes)
         parts.labels.append(labels)
         parts.ids.append(hashed(batch.column("id")))
@@ -88,9 +96,7 @@ def score(folder: Path, predictors: Mapping[str, Predictor]) -> ScoredSplit:
         values, offsets = _values(batch, len(first.features))
         for name, predictor in predictors.items():
             probabilities = _probabilities(predictor, values, offsets, f"{place}: {name}")[:, orders[name]]
-            right = probabilities[np.arange(len(labels)), labels]
-            losses = -np.log(np.maximum(right, np.finfo(np.float32).tiny))
-            scores[name].append(Scores(probabilities.argmax(1).astype(np.int32), losses))
+            scores[name].append(Scores.of(probabilities, labels))
     if not parts.labels:
         raise InputError(f"{folder}: no rows")
     groups = pa.chunked_array(parts.groups).combine_chunks().dictionary_encode() if parts.groups else None
@@ -101,6 +107,14 @@ def score(folder: Path, predictors: Mapping[str, Predictor]) -> ScoredSplit:
         first.classes,
         {name: _joined(chunks) for name, chunks in scores.items()},
     )
+
+
+def labelled_batches(
+    folder: Path, classes: tuple[str, ...], features: tuple[str, ...]
+) -> Iterator[tuple[np.ndarray, np.ndarray, Int32[np.ndarray, " batch"]]]:
+    """Yield values (steps, feature), offsets in steps and labels of a split, a chunk at a time."""
+    for place, batch in _batches(folder, features):
+        yield *_values(batch, len(features)), _labels(place, batch, classes)
 
 
 def ids_of(*folders: Path) -> Ids:
@@ -137,17 +151,15 @@ def _order(predictor: Predictor, first: Predictor, name: str, first_name: str) -
     return [predictor.classes.index(label) for label in first.classes]
 
 
-def _batches(folder: Path, predictor: Predictor) -> Iterator[tuple[str, pa.RecordBatch]]:
+def _batches(folder: Path, features: tuple[str, ...]) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Yield the rows of a split, and where they are for messages."""
     paths = sorted(folder.glob("*.parquet"))
     if not paths:
         raise InputError(f"{folder}: no Parquet file, expected part-00000.parquet and so on")
     for path in paths:
         file = SequenceFile.open(path)
-        if file.features != predictor.features:
-            raise InputError(
-                f"{path}: features {', '.join(file.features)}, the models expect {', '.join(predictor.features)}"
-            )
+        if file.features != features:
+            raise InputError(f"{path}: features {', '.join(file.features)}, the models expect {', '.join(features)}")
         columns = [name for name in ("id", "sequence", "label", "group") if name in file.columns]
         for batch in file.batches(columns):
             yield str(path), batch

@@ -30,6 +30,12 @@ def markdown(result: Mapping[str, Any]) -> str:
     lines += [
         f"| {name} | {row['accuracy']:.4f} | {row['log_loss']:.4f} |" for name, row in result["validation"].items()
     ]
+    if result["baselines"]:
+        lines += ["", "## Baselines, on the test split", "", "| baseline | accuracy | macro F1 | log loss |"]
+        lines += ["| --- | ---: | ---: | ---: |"]
+        for name, figures in result["baselines"].items():
+            shown = (_cell(figures["test"], figure, form) for figure, form in FIGURES.items())
+            lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
 
 

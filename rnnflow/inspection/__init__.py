@@ -13,9 +13,9 @@ from rich.console import Console
 from rnnflow.generation import drift
 from rnnflow.generation.sources.arrays import LENGTHS
 from rnnflow.generation.sources.files import FORMATS, find, format_of
+from rnnflow.generation.sources.layout import PARTS
 from rnnflow.inspection import advice, report, section
 from rnnflow.inspection.dry_run import DryRun, dry_run
-from rnnflow.inspection.features import melted
 from rnnflow.inspection.folders import parts_of_paths
 from rnnflow.inspection.guess import DEFAULTS, Guess, UserHints
 from rnnflow.inspection.guessing import guess
@@ -114,11 +114,6 @@ def examine(
         hints = replace(hints, columns={"id": labels["key"], **hints.columns})
     of_paths = parts_of_paths([path.relative_to(location.raw) for path in files])
     guessed = guess(sample, of_paths, len(files), hints, labels is not None)
-    if hints.features is None and (name := melted(sample, guessed)):
-        raise InputError(
-            f"{files[0]}: column {name!r} seems to say which feature a row holds; give each feature a column of its own, "
-            "see data/raw/README.md, or name the columns to take with --features"
-        )
     guessed.remarks += sample.remarks + _unread_arrays(sample, guessed)
     names = {} if location.names == (".",) else {"paths": list(location.names)}
     settings: dict[str, Any] = {"source": "files"}
@@ -137,7 +132,7 @@ def examine(
 
 
 def _unread_arrays(sample: Sample, guessed: Guess) -> list[str]:
-    read = {LENGTHS, *DEFAULTS.values(), *guessed.columns.values()}
+    read = {LENGTHS, *(DEFAULTS[part] for part in (*PARTS, "sequence")), *guessed.columns.values()}
     return [f"array {name!r} of {shape} is not read" for name, shape in sample.shapes.items() if name not in read]
 
 

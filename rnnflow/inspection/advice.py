@@ -18,6 +18,7 @@ IMBALANCE = 5
 LONG = 100
 LIKELY_LENGTH = 30
 HELD_OUT_FROM = (0.7, 0.85)
+SENTINELS = {sign * float("9" * digits) for sign in (1, -1) for digits in range(3, 9)}
 SECOND = 1_000_000
 ROUND_TIMES = tuple(seconds * SECOND for seconds in (86400, 3600, 60, 1))
 """Microseconds of a day, an hour, a minute, a second."""
@@ -128,6 +129,11 @@ def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"feature {name!r} has no value at all; leave it out of generate.files.features"
         elif entry["min"] == entry["max"]:
             yield f"feature {name!r} is always {entry['min']:g}; leave it out of generate.files.features"
+        for value in {entry["min"], entry["max"]} & SENTINELS:
+            yield (
+                f"the outermost value of {name!r} is {value:g}, which often stands for a missing one; "
+                "generate.files.missing names such texts in CSV files"
+            )
     missing = [name for name, entry in features.items() if entry["missing_share"] > 0]
     if missing:
         yield f"values are missing in {_some(missing)}; models.<name>.missing says what they become: zero, forward_fill, mask, refuse"

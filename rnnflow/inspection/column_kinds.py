@@ -8,9 +8,13 @@ import pyarrow.compute as pc
 
 from rnnflow.generation.sources.values import is_list, is_text
 
+_NUMBER = re.compile(r"\s*[+-]?\d+\.?\d*([eE][+-]?\d+)?\s*", re.ASCII)
+
 
 def first_text(column: pa.ChunkedArray) -> str:
-    return next((entry for entry in column.slice(0, 1000).to_pylist() if entry), "")[:20]
+    """Return the first entry that is no number, or else the first."""
+    entries = [entry for entry in column.to_pylist() if entry]
+    return next((entry for entry in entries if not _NUMBER.fullmatch(entry)), entries[0] if entries else "")[:20]
 
 
 def is_category(kind: pa.DataType) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from rnnflow.generation.sources.values import holds_numbers, is_list, is_text
-from rnnflow.inspection.column_kinds import codes, distinct, first_text, has_decimal_commas, is_integer
+from rnnflow.inspection.column_kinds import codes, first_text, has_decimal_commas, is_integer
 from rnnflow.inspection.guess import Guess
 from rnnflow.inspection.names import INDEX_NAMES, is_strong
 from rnnflow.inspection.sample import Sample
@@ -14,10 +14,6 @@ from rnnflow.inspection.sample import Sample
 MAX_LIKELY_CLASSES = 50
 OFTEN = 0.5
 """Share of the rows in which a counter counts on."""
-NAMES_OF_FEATURES = (
-    *("dimension", "dim", "channel", "variable", "axis", "sensor", "signal", "feature", "measure", "metric"),
-)
-"""What the column is called that says which feature a row holds."""
 
 
 def find_features(sample: Sample, found: Guess, free: Sequence[str], not_read: str | None) -> None:
@@ -48,23 +44,6 @@ def note_impure(sample: Sample, found: Guess, names: Sequence[str]) -> None:
         if name in sample.impure:
             found.remarks.append(sample.impure[name])
             found.missing += [text for text in sample.placeholders[name] if text not in found.missing]
-
-
-def melted(sample: Sample, found: Guess) -> str | None:
-    """Return the column that says which feature a row holds, if each feature of a step seems to have a row of its own."""
-    table = sample.table
-    if sample.has_lists or found.layout == "wide":
-        return None
-    parts = {name for name in found.columns.values() if name is not None}
-    features = found.features or [name for name in table.column_names if name not in parts]
-    if len(features) != 1:
-        return None
-    for name in table.column_names:
-        if name in parts or name in features or not is_text(table[name].type):
-            continue
-        if name.lower() in NAMES_OF_FEATURES and 1 < len(distinct(table[name])) <= MAX_LIKELY_CLASSES:
-            return name
-    return None
 
 
 def _names_of_sequence(sample: Sample, found: Guess, name: str) -> list[str] | None:

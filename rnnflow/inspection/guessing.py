@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from rnnflow.generation.sources.values import holds_numbers, is_list, is_text
 from rnnflow.generation.splitting import GIVEN_NAMES
-from rnnflow.inspection import series
+from rnnflow.inspection import melted, series
 from rnnflow.inspection.column_kinds import codes, distinct, has_decimal_commas, is_category, is_integer, is_nested
 from rnnflow.inspection.features import MAX_LIKELY_CLASSES, find_features
 from rnnflow.inspection.guess import DEFAULTS, Guess, UserHints
@@ -31,11 +31,16 @@ def guess(
     if sample.kind in ("ts", "ARFF") or sample.names_features:
         return Guess(dict(hints.columns), list(hints.features) if hints.features else None)
     steps = {} if hints.features else series.steps_in(sample)
+    whole, of_rows = sample, {} if steps or hints.features else melted.parts_of_rows(sample)
     if steps:
         sample = series.collapsed(sample, steps)
+    elif of_rows:
+        sample = melted.of_one_feature(sample, of_rows)
     found = _Guesser(sample, of_paths, num_files, hints, has_label_table).guess()
     if steps:
         series.describe(found, sample, steps)
+    elif of_rows:
+        melted.describe(found, whole, of_rows)
     return found
 
 

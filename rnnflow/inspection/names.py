@@ -15,7 +15,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         *("individual", "owner", "animal", "engine", "vehicle", "site"),
     ),
     "id": (
-        *("id", "sequence", "seq", "recording", "record", "session", "trial", "series", "uid", "uuid", "case"),
+        *("id", "sequence", "seq", "recording", "record", "rec", "session", "trial", "series", "uid", "uuid", "case"),
         *("sample", "instance", "example", "episode", "run", "ride", "stay", "segment", "file", "filename", "key"),
     ),
     "sequence": ("sequence", "values", "signal", "series", "x", "data", "samples", "features"),

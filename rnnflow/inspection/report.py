@@ -17,6 +17,7 @@ FORMS = {
     "long": "a row a time step",
     "sequence": "a row a sequence, all its values in one column",
     "features": "a row a sequence, a list for each feature",
+    "melted": "a row for each feature of a step",
     "wide": "a row a sequence, a column for each step",
 }
 BAR = 30

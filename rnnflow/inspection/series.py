@@ -110,4 +110,8 @@ def describe(found: Guess, sample: Sample, steps: Mapping[str, Sequence[str]]) -
     found.layout = "wide"
     found.features = None if is_one else list(steps)
     found.remarks.append(f"columns {names} are taken as the {count:,} steps of a row")
+    for prefix, numbers in wide.numbered([name for columns in steps.values() for name in columns]).items():
+        absent = sorted(set(range(min(numbers), max(numbers))) - set(numbers))
+        if 0 < len(absent) < len(numbers) / 4:
+            found.remarks.append(f"no column is called {prefix}{absent[0]}: is a step missing between its neighbours?")
     note_impure(sample, found, [name for columns in steps.values() for name in columns])

@@ -14,6 +14,9 @@ from rnnflow.runtime.errors import InputError
 NonNegative = Annotated[float, Field(ge=0)]
 
 
+Baseline = Literal["majority", "logistic", "minirocket"]
+
+
 class CompareParams(Section):
     """Section `compare`."""
 
@@ -32,6 +35,9 @@ class CompareParams(Section):
     max_onnx_bytes: Count | None = None
     max_multiply_adds: Count | None = None
     """Of one sequence of the train split's median length."""
+    baselines: list[Baseline] = Field(["majority", "logistic"])
+    """What a model has to beat: the most frequent class; logistic regression on the mean, deviation, extremes and ends of each
+    feature; MiniRocket, if aeon is installed."""
     num_resamples: Annotated[int, Field(ge=100)] = 1000
     """Of the bootstrap."""
     seed: Seed = 0

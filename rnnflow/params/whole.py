@@ -10,6 +10,7 @@ from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.export import ExportParams
 from rnnflow.params.generate import GenerateParams
 from rnnflow.params.models import NAME_PATTERN, ModelParams
+from rnnflow.params.report import ReportParams
 from rnnflow.params.section import Section, in_one_line, read
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
@@ -24,6 +25,7 @@ class Params(Section):
     evaluate: EvaluateParams
     export: ExportParams
     compare: CompareParams
+    report: ReportParams
 
     @field_validator("models")
     @classmethod

@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 EXIT_STATUS = 2
+REJECTS_STATUS = 3
+"""Of a prediction that was asked to go on without what it could not read, and has."""
 FAILED_STATUS = 1
 TEMPORARY_STATUS = 75
 """`EX_TEMPFAIL` of `sysexits.h`: a temporary failure; trying again may succeed."""

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from rnnflow.evaluation import comparison
-from rnnflow.evaluation.comparison import Pairs, Verdict, compare, judge
+from rnnflow.evaluation import comparison, paired_bootstrap
+from rnnflow.evaluation.comparison import Verdict, compare, judge
+from rnnflow.evaluation.paired_bootstrap import Pairs
 from rnnflow.evaluation.scoring import Scores
 from rnnflow.params.compare import CompareParams
 
@@ -141,7 +142,9 @@ def test_mcnemar_is_the_sign_test_of_the_discordant_pairs(won: int, lost: int, p
 def test_macro_f1_is_that_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     labels, predictions = rng.integers(0, 4, (2, 300))
-    assert comparison.macro_f1(labels, predictions, 5) == pytest.approx(f1_score(labels, predictions, average="macro"))
+    assert paired_bootstrap.macro_f1(labels, predictions, 5) == pytest.approx(
+        f1_score(labels, predictions, average="macro")
+    )
 
 
 @pytest.mark.parametrize("is_grouped", [False, True])
@@ -151,7 +154,7 @@ def test_the_bootstrap_agrees_with_one_that_resamples_row_by_row(is_grouped: boo
     sample = pairs(rng, 1500, 0.08, 0.04, groups=groups)
     found = compare(sample, CompareParams(num_resamples=4000)).differences
     resampled = np.array([_differences(sample, rows) for rows in _rows(sample, rng, 1500)])
-    for column, name in enumerate(comparison.METRICS):
+    for column, name in enumerate(paired_bootstrap.METRICS):
         low, high = np.percentile(resampled[:, column], (2.5, 97.5))
         width = high - low
         assert found[name].low == pytest.approx(low, abs=0.12 * width)
@@ -170,7 +173,11 @@ def _rows(sample: Pairs, rng: np.random.Generator, num_resamples: int) -> list[n
 def _differences(sample: Pairs, rows: np.ndarray) -> list[float]:
     labels, both = sample.labels[rows], (sample.challenger.at(rows), sample.production.at(rows))
     figures = [
-        (scores.accuracy(labels), comparison.macro_f1(labels, scores.predictions, len(CLASSES)), scores.log_loss())
+        (
+            scores.accuracy(labels),
+            paired_bootstrap.macro_f1(labels, scores.predictions, len(CLASSES)),
+            scores.log_loss(),
+        )
         for scores in both
     ]
     return [first - second for first, second in zip(*figures, strict=True)]
@@ -185,14 +192,14 @@ def test_it_is_the_same_each_time_and_another_seed_draws_others() -> None:
 
 def test_resamples_are_drawn_a_bounded_number_of_counts_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    original = comparison._Cells.statistics
+    original = paired_bootstrap._Cells.statistics
 
-    def watched(self: comparison._Cells, counts: np.ndarray, losses: np.ndarray) -> object:
+    def watched(self: paired_bootstrap._Cells, counts: np.ndarray, losses: np.ndarray) -> object:
         drawn.append(counts.size)
         return original(self, counts, losses)
 
-    monkeypatch.setattr(comparison._Cells, "statistics", watched)
+    monkeypatch.setattr(paired_bootstrap._Cells, "statistics", watched)
     groups = np.arange(100_000) // 2
     compare(pairs(np.random.default_rng(0), 100_000, 0.05, 0.03, groups=groups), CompareParams(num_resamples=200))
-    assert max(drawn) <= comparison.NUMBERS_AT_ONCE
+    assert max(drawn) <= paired_bootstrap.NUMBERS_AT_ONCE
     assert len(drawn) > 2

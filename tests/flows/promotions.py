@@ -22,6 +22,7 @@ from rnnflow.serving.predictor import Predictor
 from tests import toys
 from tests.flows import repositories
 from tests.flows.repositories import Repository
+from tests.made_once import made_once
 
 DVC_YAML = """\
 stages:
@@ -53,56 +54,67 @@ def at(point: str) -> pytest.MarkDecorator:
 @pytest.fixture(scope="session")
 def compared_template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """Model `poor` has been compared with nothing, and all is committed and pushed; `good` is there to be named."""
-    with pytest.MonkeyPatch.context() as patch:
-        prepare_environment(patch, tmp_path_factory.mktemp("dvc"))
-        repository = Repository(tmp_path_factory.mktemp("compared") / "project")
-        (repository.folder / "source").mkdir(parents=True)
-        for seed, name in ((1, "good"), (2, "poor")):
-            classifier = toys.random_classifier(ModelParams(cell="gru", hidden_size=8), seed=seed)
-            made = toys.exported(tmp_path_factory.mktemp(name), classifier)
-            shutil.copy2(made, repository.folder / f"source/{name}.onnx")
-        good = Predictor(repository.folder / "source/good.onnx").predict(SEQUENCES)
-        labels = ["down" if index % 20 == 0 else label for index, label in enumerate(good)]
-        for split, size in (("train", 30), ("validation", 300), ("test", 360)):
-            path = repository.folder / f"data/sequences/{split}/part-00000.parquet"
-            toys.write_sequences(path, SEQUENCES[:size], labels[:size])
-        for name in ("good", "poor"):
-            say_trained_on(repository.folder / f"source/{name}.onnx", repository.folder / "data/sequences/train")
-        repository.git("init", "--quiet", "--initial-branch=main")
-        repository.git("config", "user.name", "test")
-        repository.git("config", "user.email", "test@example.com")
-        repository.dvc("init", "--quiet")
-        repository.write("dvc.yaml", DVC_YAML)
-        shipped = (ROOT / ".gitignore").read_text().splitlines(keepends=True)
-        repository.write(".gitignore", "".join(line for line in shipped if "/models/" in line or "/reports/" in line))
-        repository.write("models/production/README.md", "Here comes the model in production.\n")
-        set_models(repository, "poor")
-        repository.commit("project")
-        reproduce(repository)
-        repository.git("clone", "--quiet", "--bare", ".", str(repository.origin))
-        repository.git("remote", "add", "origin", str(repository.origin))
-        repository.git("fetch", "--quiet", "origin")
-    return repository
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            prepare_environment(patch, tmp_path_factory.mktemp("dvc"))
+            repository = Repository(folder / "project")
+            (repository.folder / "source").mkdir(parents=True)
+            for seed, name in ((1, "good"), (2, "poor")):
+                classifier = toys.random_classifier(ModelParams(cell="gru", hidden_size=8), seed=seed)
+                made = toys.exported(tmp_path_factory.mktemp(name), classifier)
+                shutil.copy2(made, repository.folder / f"source/{name}.onnx")
+            good = Predictor(repository.folder / "source/good.onnx").predict(SEQUENCES)
+            labels = ["down" if index % 20 == 0 else label for index, label in enumerate(good)]
+            for split, size in (("train", 30), ("validation", 300), ("test", 360)):
+                path = repository.folder / f"data/sequences/{split}/part-00000.parquet"
+                toys.write_sequences(path, SEQUENCES[:size], labels[:size])
+            for name in ("good", "poor"):
+                say_trained_on(repository.folder / f"source/{name}.onnx", repository.folder / "data/sequences/train")
+            repository.git("init", "--quiet", "--initial-branch=main")
+            repository.git("config", "user.name", "test")
+            repository.git("config", "user.email", "test@example.com")
+            repository.dvc("init", "--quiet")
+            repository.write("dvc.yaml", DVC_YAML)
+            shipped = (ROOT / ".gitignore").read_text().splitlines(keepends=True)
+            repository.write(
+                ".gitignore", "".join(line for line in shipped if "/models/" in line or "/reports/" in line)
+            )
+            repository.write("models/production/README.md", "Here comes the model in production.\n")
+            set_models(repository, "poor")
+            repository.commit("project")
+            reproduce(repository)
+            repository.git("clone", "--quiet", "--bare", ".", str(repository.origin))
+            repository.git("remote", "add", "origin", str(repository.origin))
+            repository.git("fetch", "--quiet", "origin")
+
+    return Repository(made_once(tmp_path_factory, "compared", make) / "project")
 
 
 @pytest.fixture(scope="session")
 def promoted_template(compared_template: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """Model `poor` is in production."""
-    with pytest.MonkeyPatch.context() as patch:
-        project = copied(compared_template, tmp_path_factory.mktemp("promoted"), patch)
-        promote.main([])
-    return project
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            copied(compared_template, folder, patch)
+            promote.main([])
+
+    return Repository(made_once(tmp_path_factory, "promoted", make) / "project")
 
 
 @pytest.fixture(scope="session")
 def replaced_template(promoted_template: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """Model `good`, which is better, has replaced it."""
-    with pytest.MonkeyPatch.context() as patch:
-        project = copied(promoted_template, tmp_path_factory.mktemp("replaced"), patch)
-        set_models(project, "poor", "good")
-        reproduce(project)
-        promote.main([])
-    return project
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            project = copied(promoted_template, folder, patch)
+            set_models(project, "poor", "good")
+            reproduce(project)
+            promote.main([])
+
+    return Repository(made_once(tmp_path_factory, "replaced", make) / "project")
 
 
 def copied(template: Repository, folder: Path, patch: pytest.MonkeyPatch) -> Repository:

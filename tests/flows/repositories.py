@@ -9,12 +9,14 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from flows.repository.workspace import Workspace
 from flows.supervision.dvc import Dvc
+from tests.made_once import made_once
 
 DVC_YAML = """\
 stages:
@@ -137,25 +139,28 @@ def is_finished(repository: Repository) -> bool:
 @pytest.fixture(scope="session")
 def repository_template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """The repository as `dvc repro` left it, its lock committed, without remotes; read it, do not change it."""
-    with pytest.MonkeyPatch.context() as patch:
-        set_environment(patch, tmp_path_factory.mktemp("dvc"))
-        repository = Repository(tmp_path_factory.mktemp("template"))
-        repository.git("init", "--quiet", "--initial-branch=main")
-        repository.git("config", "user.name", "test")
-        repository.git("config", "user.email", "test@example.com")
-        repository.dvc("init", "--quiet")
-        repository.write("dvc.yaml", DVC_YAML)
-        repository.write("params.yaml", PARAMS_YAML)
-        for name, script in STAGES.items():
-            repository.write(f"stages/{name}.sh", f"set -e\n{script}")
-        repository.write("data/raw/README.md", "Put text files here.\n")
-        repository.write("data/raw/first.txt", "1\n2\n")
-        repository.write(".gitignore", "/data/numbers.txt\n/models/\n/reports/\n")
-        repository.dvc("add", "--quiet", "data/raw/first.txt")
-        repository.commit("project")
-        repository.dvc("repro", "--quiet")
-        repository.commit("results")
-    return repository
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            set_environment(patch, tmp_path_factory.mktemp("dvc"))
+            repository = Repository(folder)
+            repository.git("init", "--quiet", "--initial-branch=main")
+            repository.git("config", "user.name", "test")
+            repository.git("config", "user.email", "test@example.com")
+            repository.dvc("init", "--quiet")
+            repository.write("dvc.yaml", DVC_YAML)
+            repository.write("params.yaml", PARAMS_YAML)
+            for name, script in STAGES.items():
+                repository.write(f"stages/{name}.sh", f"set -e\n{script}")
+            repository.write("data/raw/README.md", "Put text files here.\n")
+            repository.write("data/raw/first.txt", "1\n2\n")
+            repository.write(".gitignore", "/data/numbers.txt\n/models/\n/reports/\n")
+            repository.dvc("add", "--quiet", "data/raw/first.txt")
+            repository.commit("project")
+            repository.dvc("repro", "--quiet")
+            repository.commit("results")
+
+    return Repository(made_once(tmp_path_factory, "repository", make))
 
 
 @pytest.fixture
@@ -179,6 +184,30 @@ def dvc(repository: Repository) -> Iterator[Dvc]:
     """DVC in the fixture `repository`."""
     with Dvc(repository.folder) as dvc:
         yield dvc
+
+
+@pytest.fixture
+def workspace(repository: Repository, dvc: Dvc) -> Workspace:
+    """The fixture `repository` as a run works in it."""
+    return Workspace(
+        repository.folder,
+        repository.git("rev-parse", "HEAD"),
+        str(repository.origin),
+        dvc,
+        repository.folder / ".rnnflow",
+        "rnnflow",
+    )
+
+
+def later(repository: Repository, workspace: Workspace) -> Workspace:
+    """The workspace of a run that starts from what is committed now."""
+    return replace(workspace, base=repository.git("rev-parse", "HEAD"))
+
+
+def state_of(repository: Repository) -> tuple[str, ...]:
+    """Return all that a person sees of the index, the branches and the files."""
+    commands = ("status --porcelain=v2 --branch", "diff", "diff --cached", "branch --all -v", "reflog", "stash list")
+    return tuple(repository.git("--no-optional-locks", *command.split()) for command in commands)
 
 
 def set_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -102,15 +102,15 @@ def test_two_projects_share_a_server_and_none_takes_the_other_over(
     )
     assert things(client) == before
     settings = other.folder / "flows/settings.yaml"
-    settings.write_text(settings.read_text().replace("project: rnnflow", "project: other-one"))
+    settings.write_text(settings.read_text().replace("project: rnnflow", "project: second-one"))
     own = client.read_deployment_by_name("retrain/rnnflow-cpu")
     other.deploy(server)
     assert client.read_deployment_by_name("retrain/rnnflow-cpu").updated == own.updated
-    assert client.read_deployment_by_name("retrain/other-one-cpu").tags == ["other-one", "cpu"]
+    assert client.read_deployment_by_name("retrain/second-one-cpu").tags == ["second-one", "cpu"]
     after = things(client)
     for kind in ("pools", "variables", "deployments", "automations"):
         added = [name for name in after[kind] if name not in before[kind]]
-        assert added == [name.replace("rnnflow", "other-one") for name in before[kind] if "rnnflow" in name]
+        assert added == [name.replace("rnnflow", "second-one") for name in before[kind] if "rnnflow" in name]
         for name in added if kind == "deployments" else ():
             flow = "stage" if name.endswith("pool") else "retrain"
             client.delete_deployment(client.read_deployment_by_name(f"{flow}/{name}").id)

@@ -72,8 +72,6 @@ def not_good_enough(project: Repository) -> tuple[list[str], str]:
 
 
 def other_model(project: Repository) -> tuple[list[str], str]:
-    set_models(project, "poor", "good")
-    reproduce(project)
     return ["--model", "poor"], "reports/comparison/verdict.json is not about model poor; --force --why"
 
 
@@ -115,8 +113,6 @@ def refused_tags(project: Repository) -> tuple[list[str], str]:
 
 
 def refused_branch(project: Repository) -> tuple[list[str], str]:
-    set_models(project, "poor", "good")
-    reproduce(project)
     hook(project.origin / "hooks/update", 'case "$1" in refs/heads/*) echo "main is protected" >&2; exit 1;; esac')
     return [], "git push: "
 
@@ -137,11 +133,11 @@ def store_refuses(project: Repository) -> tuple[list[str], str]:
 
 MISTAKES = {
     "compared": [
-        without_why, dirty_tree, existing_tag, no_version, nothing_promoted, other_model, no_model, unknown_file,
-        no_verdict, no_branch, refused_tags, moved_branch, store_refuses,
+        without_why, dirty_tree, existing_tag, no_version, nothing_promoted, no_model, unknown_file, no_verdict,
+        no_branch, moved_branch, store_refuses,
     ],
-    "promoted": [first_one, unknown_version, there_already, old_verdict, refused_branch],
-    "replaced": [not_good_enough, gone_from_everywhere],
+    "promoted": [first_one, unknown_version, there_already, old_verdict],
+    "replaced": [other_model, not_good_enough, gone_from_everywhere],
 }  # fmt: skip
 """By the point of the history at which they are made."""
 
@@ -160,19 +156,18 @@ def test_what_cannot_be_done_is_one_line_and_nothing_half_done(
     assert state(project) == before
 
 
-@pytest.mark.parametrize(
-    ("project", "refusal"),
-    [("compared", refused_tags), ("promoted", refused_branch)],
-    indirect=["project"],
-    ids=["refused_tags", "refused_branch"],
-)
+@pytest.mark.parametrize("refusal", [refused_tags, refused_branch], ids=lambda refusal: refusal.__name__)
 def test_once_the_remote_agrees_the_next_run_goes_through(
     project: Repository,
     refusal: Callable[[Repository], tuple[list[str], str]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    refusal(project)
-    assert "protected" in refused(capsys)
+    _, message = refusal(project)
+    before = state(project)
+    line = refused(capsys)
+    assert line.startswith(message)
+    assert "protected" in line
+    assert state(project) == before
     (project.origin / "hooks/update").unlink()
     promote.main([])
     assert "is in production as v1." in capsys.readouterr().out

@@ -2,22 +2,19 @@
 
 import json
 import re
-import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from tests.deliveries import columns, deliver
-from tests.flows.projects import Deployed, Project, make_project
+from tests.flows.people import Person
+from tests.flows.projects import Deployed, make_project
 from tests.flows.servers import PrefectServer
 
-NOISE = ("md5: ", "cache files", "git add dvc.lock", "No file hash info", "autostage", "Updating lock file", "dvc push")
-"""What DVC tells people at a terminal."""
+pytest_plugins = ["tests.flows.people"]
+
 SECRET = "planted-secret"
 PUBLISHES = """
 import sys
@@ -26,50 +23,6 @@ chosen = {"isolated": True, "pull": True, "publish": "branch", "revision": "main
 print(retrain(**chosen, repository=sys.argv[1], return_state=True))
 """
 STAGES = ("generate", "train@rnn", "evaluate@rnn", "export@rnn", "compare")
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody with a clone of the project and a server."""
-
-    project: Project
-    server: PrefectServer
-
-    def retrain(self, *arguments: str, expected: int = 0, environment: Mapping[str, str] | None = None) -> str:
-        """Return what the command prints; its state folder is beside the clone."""
-        state = {"RNNFLOW_STATE": str(self.project.folder.with_name("state"))}
-        command = (sys.executable, "-m", "flows", *arguments)
-        return self.server.run(
-            *command, folder=self.project.folder, expected=expected, environment=state | dict(environment or {})
-        )
-
-    @property
-    def clones(self) -> list[Path]:
-        return list((self.project.folder.with_name("state") / "runs").glob("*"))
-
-
-@pytest.fixture(scope="module")
-def trained(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Person:
-    """A project with one model in which the flow has run in place and pushed; read it, do not change it."""
-    person = Person(make_project(tmp_path_factory.mktemp("trained"), models=("rnn",)), server)
-    printed = person.retrain("--push")
-    assert "5 stages: 5 ran" in printed
-    assert not [line for line in printed.splitlines() if any(noise in line for noise in NOISE)]
-    person.project.git("add", "dvc.lock")
-    person.project.push(message="trained")
-    return person
-
-
-@pytest.fixture
-def person(trained: Person, tmp_path: Path) -> Person:
-    """A copy of the trained project, origin, remote and cache, to be changed."""
-    shutil.copytree(trained.project.folder.parent, tmp_path / "copy", symlinks=True)
-    project = Project(tmp_path / "copy/rnnflow")
-    project.git("remote", "set-url", "origin", str(project.origin))
-    project.run("dvc", "remote", "modify", "store", "url", str(project.store))
-    project.git("commit", "--quiet", "--all", "--message=own remote")
-    project.git("push", "--quiet", "origin", "main")
-    return Person(project, trained.server)
 
 
 def test_a_second_run_says_of_every_stage_that_it_is_up_to_date(trained: Person) -> None:
@@ -311,75 +264,3 @@ def test_when_one_model_fails_the_others_are_pushed_published_and_said(server: P
     person.project.git("checkout", "--quiet", commit)
     person.project.run("dvc", "pull", "models/rnn/model.onnx", "models/gru/checkpoint.safetensors")
     assert (person.project.folder / "models/rnn/model.onnx").is_file()
-
-
-@pytest.mark.slow
-def test_new_files_and_newer_imports_are_taken_in_and_published(person: Person, tmp_path: Path) -> None:
-    landing = tmp_path / "landing"
-    deliver(landing / "a.parquet", columns(60, "april"))
-    project = person.project
-    project.run("dvc", "import-url", str(landing), "data/raw/landing")
-    project.change("params.yaml", {"generate.source": "files"})
-    project.git("add", "--all")
-    project.push(message="from files")
-    run = ("generate", "--isolated", "--update", "--pull", "--publish", "--repository", "origin", "--revision", "main")
-    assert "published as" in person.retrain(*run)
-    assert "already published" in person.retrain(*run)
-    deliver(landing / "b.parquet", columns(60, "may"))
-    assert "published as" in person.retrain(*run)
-    assert list(project.branches()) == ["auto/main"]
-    project.git("fetch", "--quiet", "origin")
-    project.git("merge", "--quiet", "--ff-only", "origin/auto/main")
-    subjects = ["Retrain: by hand", "Retrain: by hand", "from files"]
-    assert project.git("log", "-3", "--format=%s").splitlines() == subjects
-    assert "- landing/b.parquet: new, 60 sequences" in project.git("log", "-1", "--format=%b")
-
-    deliver(project.folder / "data/raw/june/a.parquet", columns(60, "june"))
-    assert "published as" in person.retrain("generate", "--update", "--publish", "--repository", "origin")
-    assert (project.folder / "data/raw/june.dvc").is_file()
-
-
-@pytest.mark.slow
-def test_a_branch_that_moves_while_a_run_is_at_work_gets_a_result_made_on_top_of_it(person: Person) -> None:
-    project = person.project
-    stage = project.folder / "stages/generate.py"
-    moves = ["git", "--git-dir", str(project.origin), "update-ref", "refs/heads/main", "refs/heads/next"]
-    stage.write_text(f"import subprocess\nsubprocess.run({moves}, check=True)\n{stage.read_text()}")
-    project.push({"generate.seed": 7}, message="another seed")
-    (project.folder / "README.md").write_text("Pushed while a run was at work.\n")
-    project.git("commit", "--quiet", "--all", "--message=next")
-    project.git("push", "--quiet", "origin", "HEAD:refs/heads/next")
-    run = ("generate", "--isolated", "--pull", "--publish", "--repository", "origin", "--revision", "main")
-    printed = person.retrain(*run)
-    pushed = project.git("rev-parse", "HEAD")
-    assert f"branch main has moved to {pushed} meanwhile: made anew on top of it" in printed
-    assert "Completed: 1 stages: 1 restored from the run cache; published as auto/main" in printed
-    project.git("fetch", "--quiet", "origin")
-    assert project.git("rev-parse", "origin/auto/main^") == pushed
-    assert "- generate.seed: 7, was 0" in project.git("log", "-1", "--format=%b", "origin/auto/main")
-
-
-@pytest.mark.slow
-def test_a_promotion_that_is_refused_leaves_the_published_result_and_the_next_run_repairs_it(person: Person) -> None:
-    project = person.project
-    before = project.push({"compare.minimum_accuracy": 0.0}, message="whatever it can do")
-    refuses = project.origin / "hooks/update"
-    refuses.write_text('#!/bin/sh\n[ "$1" != refs/heads/main ] || { echo "main is protected" >&2; exit 1; }\n')
-    refuses.chmod(0o755)
-    run = ("--isolated", "--pull", "--promote", "--repository", "origin", "--revision", "main")
-    line = person.retrain(*run, expected=1).splitlines()[-1]
-    assert line.startswith("Failed: promote: git push: ")
-    assert "main is protected" in line
-    assert "; rnn keeps the limits, nothing is in production yet; published as auto/main" in line
-    assert project.branches("main") == {"main": before}
-    assert project.git("ls-remote", "--tags", "origin") == ""
-    refuses.unlink()
-    line = person.retrain(*run).splitlines()[-1]
-    assert line.endswith("; already published as auto/main; rnn is in production as v1.0.0")
-    project.git("pull", "--quiet", "--ff-only", "origin", "main")
-    assert project.git("log", "-3", "--format=%s").splitlines() == [
-        "Promote rnn to production as v1.0.0",
-        "Retrain: by hand",
-        "whatever it can do",
-    ]
-    assert project.git("tag").splitlines() == ["classifier#production#1", "classifier@v1.0.0"]

@@ -11,6 +11,7 @@ workers: {default: cpu-pool, train: gpu-pool}
 worker_wait_seconds: 60
 timeout_seconds: {default: 10, train: 20.5}
 retries: {max: 0, delay_seconds: 0.5}
+keep_days: {cache: 30, resume: 30, clones: 1}
 """
 
 

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,9 @@ def test_rates_that_differ_are_said(raw: Path, inspected: Callable[..., str]) ->
     steps = frame.groupby("id").cumcount()
     frame["time"] = np.where(frame["id"] < "r30", steps * 0.02, steps * 0.1)
     frame.to_csv(raw / "a.csv", index=False)
-    assert "one has a step every 0.02 s, another one every 0.1 s" in inspected(raw)
+    output = " ".join(inspected(raw).split())
+    assert "have another rate: most have a step every 0.02 s on average, one has a step every 0.1 s" in output
+    assert "generate.files.resample: {seconds: 0.02} brings them to one" in output
 
 
 def test_sequences_of_one_step_are_said(
@@ -156,12 +159,42 @@ def test_a_first_line_of_values_is_no_line_of_names(raw: Path, inspected: Callab
     assert section(inspected(raw))["files"]["names"] == "numbered"
 
 
-def test_a_row_for_each_feature_of_a_step_is_refused(raw: Path, refused: Callable[..., tuple[str, str]]) -> None:
+def test_a_row_for_each_feature_of_a_step_is_read(raw: Path, tmp_path: Path, inspected: Callable[..., str]) -> None:
     frame = recordings(recording="id", activity="label")
     frame["step"] = frame.groupby("id").cumcount()
     melted = frame.melt(["id", "label", "step"], ["a", "b"], "dimension", "value")
     melted.sort_values(["id", "dimension", "step"]).to_csv(raw / "a.csv", index=False)
-    assert "column 'dimension' seems to say which feature a row holds" in refused(raw)[1]
+    output = inspected(raw)
+    assert "column 'dimension' says which feature a row holds: 'a', 'b'" in output
+    assert section(output)["files"] == {"layout": "melted"}
+    found = found_in(generated(section(output), raw, tmp_path), 2)
+    assert contents(found) == contents(
+        [(rows["label"].iloc[0], rows[["a", "b"]].to_numpy()) for _, rows in frame.groupby("id")]
+    )
+
+
+@pytest.mark.parametrize(
+    "time_format", ["%d.%m.%Y %H:%M:%S", "%m/%d/%y %I:%M %p", "%d %b %Y %H:%M", "%Y-%m-%d %H:%M:%S"]
+)
+def test_the_format_of_times_is_found(
+    raw: Path, tmp_path: Path, inspected: Callable[..., str], time_format: str
+) -> None:
+    frame = recordings(recording="id", activity="label")
+    times = [datetime(2026, 5, 28) + timedelta(minutes=7 * row) for row in range(len(frame))]
+    frame.assign(time=[time.strftime(time_format) for time in times]).to_csv(raw / "a.csv", index=False)
+    output = inspected(raw)
+    assert section(output).get("files", {}).get("time_format") == (None if "-" in time_format else time_format)
+    assert f"2026-05-28T00:00:00Z to {times[-1].isoformat()}Z" in output
+
+
+def test_a_day_that_may_be_a_month_is_asked_for(
+    raw: Path, inspected: Callable[..., str], refused: Callable[..., tuple[str, str]]
+) -> None:
+    frame = recordings(recording="id", activity="label")
+    frame["time"] = [f"03/04/2026 {10 + row // 60}:{row % 60:02d}" for row in range(len(frame))]
+    frame.to_csv(raw / "a.csv", index=False)
+    assert "which number of '03/04/2026 10:00' is the day? --time-format '%d/%m/%Y %H:%M' or" in refused(raw)[1]
+    assert "2026-03-04T10:00:00Z" in inspected(raw, "--time-format", "%m/%d/%Y %H:%M")
 
 
 def test_rows_that_begin_with_a_sign_are_no_comments(raw: Path, tmp_path: Path, inspected: Callable[..., str]) -> None:

@@ -1,11 +1,11 @@
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from rnnflow.params import compare, evaluate, export, generate, models, section, train, whole
+from rnnflow.params import compare, evaluate, export, generate, models, report, section, train, whole
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 
@@ -23,13 +23,16 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "evaluate": evaluate.EvaluateParams,
     "export": export.ExportParams,
     "compare": compare.CompareParams,
+    "report": report.ReportParams,
 }
+*_CELLS, _LAST_CELL = map(repr, get_args(models.Cell))
+A_CELL = f"input should be {', '.join(_CELLS)} or {_LAST_CELL}"
 NAMES = [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields]
 
 
 def changed(place: str, value: object) -> dict[str, Any]:
     """Return the smallest params with `value` at `place`."""
-    content: dict[str, Any] = {name: {} for name in ("generate", "train", "evaluate", "export", "compare")}
+    content: dict[str, Any] = {name: {} for name in ("generate", "train", "evaluate", "export", "compare", "report")}
     content["models"] = {"toy": {"cell": "lstm"}}
     *sections, name = place.split(".")
     section = content
@@ -72,6 +75,7 @@ def test_the_defaults_are_those_that_params_yaml_shows() -> None:
     assert settings.evaluate == evaluate.EvaluateParams()
     assert settings.export == export.ExportParams()
     assert settings.compare == compare.CompareParams()
+    assert settings.report == report.ReportParams()
 
 
 def test_params_cannot_be_changed() -> None:
@@ -90,7 +94,7 @@ def test_a_misspelt_name_is_answered_with_the_right_one(name: str) -> None:
     assert refusal(changed(name[:-1], None)) == expected
 
 
-@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare"])
+@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare", "report"])
 def test_a_misspelt_section_is_answered_with_the_right_one(section: str) -> None:
     content = changed("train.epochs", 3)
     content[f"{section}x"] = content.pop(section)
@@ -105,7 +109,7 @@ def test_a_name_like_no_other_is_answered_with_all_there_are() -> None:
     )
 
 
-@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare"])
+@pytest.mark.parametrize("section", ["generate", "train", "models", "evaluate", "export", "compare", "report"])
 def test_a_missing_section_is_named(section: str) -> None:
     content = changed("train.epochs", 3)
     del content[section]
@@ -134,8 +138,8 @@ def test_a_missing_section_is_named(section: str) -> None:
             "sumsign",
             "input should be 'sum_sign', 'adding', 'files', 'japanese_vowels', 'basic_motions', 'italy_power_demand', 'gun_point', 'digits' or 'spoken_digits', got 'sumsign'",
         ),
-        ("models.toy.cell", "lsmt", "input should be 'rnn', 'lstm', 'gru' or 'mingru', got 'lsmt'"),
-        ("models.toy.cell", None, "input should be 'rnn', 'lstm', 'gru' or 'mingru', got None"),
+        ("models.toy.cell", "lsmt", f"{A_CELL}, got 'lsmt'"),
+        ("models.toy.cell", None, f"{A_CELL}, got None"),
         (
             "models.toy.scaling",
             "local",

@@ -6,6 +6,7 @@ import pytest
 
 from rnnflow.params import models, section, train, whole
 from rnnflow.runtime.errors import InputError
+from tests.params.test_params import A_CELL
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         ("models: {}", "models: no entry 'toy', there are "),
         ("models:", "models: expected names with values, got None"),
         ("models: {toy: }", "models.toy: expected names with values, got None"),
-        ("models: {toy: {cell: GRU}}", "models.toy.cell: input should be 'rnn', 'lstm', 'gru' or 'mingru', got 'GRU'"),
+        ("models: {toy: {cell: GRU}}", f"models.toy.cell: {A_CELL}, got 'GRU'"),
         ("models: {toy: {cell: gru, pool: max}}", "models.toy.pool: unknown parameter; did you mean 'pooling'?"),
     ],
 )

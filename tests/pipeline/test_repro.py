@@ -36,13 +36,14 @@ def test_a_second_repro_runs_nothing_and_imports_neither_torch_nor_prefect(finis
 @pytest.mark.parametrize(
     ("changed", "stages"),
     [
-        ("rnnflow/evaluation/metrics/brier.py", {"evaluate", "compare"}),
+        ("rnnflow/evaluation/metrics/brier.py", {"evaluate", "compare", "report"}),
         ("rnnflow/generation/sources/csv_files.py", {"generate"}),
         ("rnnflow/export/graph.py", {"export"}),
         ("rnnflow/training/loop.py", {"train"}),
         ("rnnflow/params/generate.py", {"generate"}),
         ("rnnflow/params/train.py", {"train"}),
         ("stages/compare.py", {"compare"}),
+        ("rnnflow/report/templates/report.html", {"report"}),
     ],
 )
 def test_a_change_of_code_makes_the_stages_stale_that_import_from_its_folder(
@@ -82,16 +83,23 @@ def test_metrics_and_plots_are_shown(finished: Clone, tmp_path: Path) -> None:
     page = tmp_path / "plots"
     finished.run("dvc", "plots", "show", "--out", str(page))
     html = (page / "index.html").read_text()
-    for title in ("confusion.csv", "calibration_error.csv", "roc_auc.csv", "accuracy.tsv", "loss.tsv"):
+    for title in (
+        "loss on the validation split",
+        "confusion.csv",
+        "calibration_error.csv",
+        "roc_auc.csv",
+        "accuracy.tsv",
+        "loss.tsv",
+    ):
         assert title in html
     assert "<DVC_METRIC" not in html
 
 
 def test_changing_one_model_runs_that_model_alone(copy_of_finished: Clone) -> None:
     printed = copy_of_finished.run("dvc", "exp", "run", "--set-param", "models.gru.hidden_size=8")
-    for stage in ("train@gru", "evaluate@gru", "export@gru", "compare"):
+    for stage in ("train@gru", "evaluate@gru", "export@gru", "compare", "report"):
         assert f"Running stage '{stage}'" in printed
-    assert printed.count("Running stage") == 4
+    assert printed.count("Running stage") == 5
     shown = json.loads(copy_of_finished.run("dvc", "exp", "show", "--json"))
     assert len(shown[1]["experiments"]) == 1
     model = Predictor(copy_of_finished.folder / "models/gru/model.onnx").metadata["model"]
@@ -125,15 +133,15 @@ def test_a_person_with_one_model_deletes_the_other_entries(copy_of_finished: Clo
     yaml.dump(content, copy_of_finished.folder / "params.yaml")
     printed = copy_of_finished.run("dvc", "repro")
     assert "rnn" not in printed.replace("rnnflow", "")
-    assert running(printed) == ["compare"]
+    assert running(printed) == ["compare", "report"]
 
 
-def test_a_new_production_model_makes_the_comparison_stale_and_nothing_else(copy_of_finished: Clone) -> None:
+def test_a_new_production_model_makes_comparison_and_report_stale_and_nothing_else(copy_of_finished: Clone) -> None:
     production = copy_of_finished.folder / "models/production/model.onnx"
 
     def compared_with() -> str | None:
-        assert set(json.loads(copy_of_finished.run("dvc", "status", "--json"))) == {"compare"}
-        assert set(running(copy_of_finished.run("dvc", "repro"))) <= {"compare"}  # the run cache may know it
+        assert set(json.loads(copy_of_finished.run("dvc", "status", "--json"))) == {"compare", "report"}
+        assert set(running(copy_of_finished.run("dvc", "repro", "compare"))) <= {"compare"}  # the run cache may know it
         found = json.loads(copy_of_finished.read("reports/comparison/verdict.json"))["production"]
         return found and str(found["name"])
 

@@ -147,13 +147,32 @@ def test_predicting_needs_nothing_of_what_training_needs(path: Path) -> None:
     program = f"""
 import sys
 import numpy as np
-import rnnflow.cli, rnnflow.serving.predict_files, rnnflow.serving.describe
+import rnnflow.cli, rnnflow.prediction.predict_files, rnnflow.serving.describe
+from rnnflow.prediction.one_recording import probabilities_of_windows
 from rnnflow.serving.predictor import Predictor
-Predictor({str(path)!r}).probabilities([np.zeros((3, 2))])
-print(*sorted({{"torch", "onnx", "sklearn", "scipy", "pydantic", "safetensors", "dvc", "prefect"}} & set(sys.modules)))
+probabilities_of_windows(Predictor({str(path)!r}), np.zeros((3, 2)))
+print(*sorted({{"torch", "onnx", "sklearn", "scipy", "safetensors", "filelock", "dvc", "prefect"}} & set(sys.modules)))
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.split() == []
+
+
+@pytest.mark.parametrize("cell", toys.CELLS)
+def test_an_empty_batch_has_an_empty_answer(tmp_path: Path, cell: Cell) -> None:
+    """Onnxruntime's own kernels end the process."""
+    predictor = Predictor(toys.exported(tmp_path, toys.random_classifier(ModelParams(cell=cell, hidden_size=4))))
+    empty = np.empty((0, 3, len(toys.FEATURES)), np.float32), np.empty(0, np.int64)
+    assert predictor.run(*empty).shape == (0, len(toys.CLASSES))
+    assert predictor.flat_probabilities(empty[0].reshape(-1, 2), np.zeros(1, np.int64)).shape == (0, len(toys.CLASSES))
+    assert predictor.predict([]) == []
+
+
+def test_threads_change_no_bit(tmp_path: Path) -> None:
+    path = toys.exported(tmp_path, toys.random_classifier(ModelParams(cell="lstm", hidden_size=4)))
+    sequences = toys.random_sequences(np.random.default_rng(0).integers(1, 20, 3 * CHUNK_SIZE).tolist())
+    answers = [Predictor(path, num_threads).probabilities(sequences) for num_threads in (1, 2, 5)]
+    assert (answers[0] == answers[1]).all()
+    assert (answers[0] == answers[2]).all()
 
 
 def test_a_predictor_does_not_load_parquet() -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
@@ -63,7 +64,7 @@ def head(path: Path, files: FilesParams, num_rows: int = 1) -> tuple[list[str], 
                 if len(rows) > num_rows:
                     break
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected CSV in UTF-8: {error}") from None
+        raise InputError(f"{path}: expected CSV in UTF-8: {error}; save the file in UTF-8") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not rows:
@@ -136,6 +137,7 @@ class _CsvFile:
         num_rows = 0
         try:
             for batch in self._reader(names):
+                self._refuse_repeated_names(batch, num_rows)
                 columns = [self._converted(name, batch.column(name), num_rows) for name in names]
                 yield pa.RecordBatch.from_arrays(columns, names)
                 num_rows += batch.num_rows
@@ -147,6 +149,17 @@ class _CsvFile:
                 f"{self.path}: {self.lines.num_kept:,} lines, but {num_rows:,} rows {where}: a quotation mark is not "
                 "closed, or a cell holds a line break"
             )
+
+    def _refuse_repeated_names(self, batch: pa.RecordBatch, first_row: int) -> None:
+        """Two files that were joined hold the line of names twice; as a row it would be a recording of its own."""
+        texts = [name for name in batch.schema.names if pa.types.is_string(self.schema.field(name).type)]
+        are_names = [
+            pc.equal(batch.column(name), name).fill_null(False).to_numpy(zero_copy_only=False) for name in texts
+        ]
+        repeats = np.flatnonzero(np.logical_and.reduce(are_names)) if texts else np.empty(0)
+        if len(repeats):
+            line = self.line(first_row + int(repeats[0]))
+            raise InputError(f"{self.path}: {self._no_number(line, texts[0], texts[0])}")
 
     def _reader(self, names: list[str]) -> arrow_csv.CSVStreamingReader:
         files = self.files
@@ -203,6 +216,8 @@ class _CsvFile:
             ) from None
 
     def _no_number(self, line: int, name: str, text: str) -> str:
+        if text.strip() == name:
+            return f"line {line} repeats the names of the columns; remove it"
         return (
             f"line {line}: column {name!r}: expected a number, got {text[:40]!r}; "
             "generate.files.features names the columns to take, generate.files.missing the texts of missing numbers"

@@ -51,10 +51,7 @@ def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[t
     first: OpenedFile | None = None
     zone_is_known: bool | None = None
     for path in paths:
-        _, opens = FORMATS[format_of(path)]
-        opened: OpenedFile = opens(path, path.relative_to(raw), files)
-        if files.resample:
-            opened = replace(opened, chunks=resampled(opened.location, opened.chunks, files.resample))
+        opened = open_file(path, path.relative_to(raw), files)
         first = first or opened
         _check_agreement(opened, first)
         yield path, opened
@@ -63,6 +60,24 @@ def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[t
             what = "a time zone" if has_zone else "no time zone"
             raise InputError(f"{path}: the times have {what}, unlike those of the files before")
         zone_is_known = zone_is_known if has_zone is None else has_zone
+
+
+def open_file(path: Path, below: Path, files: FilesParams) -> OpenedFile:
+    """Return what a file holds.
+
+    Args:
+        path: the file.
+        below: its path below the folder of all files, which may name its id or class.
+        files: the params.
+
+    Raises:
+        InputError: it is damaged, of no known format, or does not fit the params.
+    """
+    _, opens = FORMATS[format_of(path)]
+    opened: OpenedFile = opens(path, below, files)
+    if files.resample:
+        opened = replace(opened, chunks=resampled(opened.location, opened.chunks, files.resample))
+    return opened
 
 
 def label_path(files: FilesParams, raw: Path) -> Path | None:
@@ -83,7 +98,7 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
         is_glob = any(sign in name for sign in "*?[")
         matches = sorted(raw.glob(name)) if is_glob else [raw / name]
         files = [
-            path for match in matches if match.exists() for path in _files_of(match, raw, is_glob) if path != labels
+            path for match in matches if match.exists() for path in files_of(match, raw, is_glob) if path != labels
         ]
         if not files:
             raise InputError(f"{raw / name}: no file that source 'files' reads ({KNOWN}); see {raw}/README.md")
@@ -99,7 +114,7 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
     return sorted(found)
 
 
-def _files_of(match: Path, raw: Path, is_glob: bool) -> list[Path]:
+def files_of(match: Path, raw: Path, is_glob: bool = False) -> list[Path]:
     """Return a file, or those of a folder; what a person did not name itself has a known format and is not hidden."""
     if not match.is_dir():
         if is_glob and (_ending(match) not in FORMATS or _is_hidden(match.relative_to(raw))):

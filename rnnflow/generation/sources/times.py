@@ -75,7 +75,9 @@ def _stamps(location: SourceLocation, name: str, texts: pa.StringArray, files: F
     if is_odd.any() and not (has_zone.any() and not has_zone[is_odd].all()):
         text = texts[int(is_odd.argmax())].as_py()[:40]
         tried = f"the format {files.time_format!r}" if files.time_format else f"a number of {files.time_unit}, ISO 8601"
-        advice = "generate.files.time_format says another one, such as '%d.%m.%Y %H:%M:%S'"
+        advice = (
+            "generate.files.time_format says another one, such as '%d.%m.%Y %H:%M:%S', columns.time: null reads none"
+        )
         refuse(location, first_row, is_odd, f"column {name!r} is no time: {text!r}; tried {tried}; {advice}")
     if has_zone.any() and not has_zone.all():
         odd, what = (~has_zone, "has no time zone") if has_zone[0] else (has_zone, "has a time zone")

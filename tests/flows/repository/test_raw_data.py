@@ -5,23 +5,11 @@ import pytest
 
 from flows.repository import pipeline, raw_data
 from flows.repository.workspace import Workspace
-from flows.supervision.dvc import Dvc, StageError
+from flows.supervision.dvc import StageError
 from rnnflow.runtime.errors import InputError
 from tests.flows.repositories import Repository
 
 pytest_plugins = ["tests.flows.repositories"]
-
-
-@pytest.fixture
-def workspace(repository: Repository, dvc: Dvc) -> Workspace:
-    return Workspace(
-        repository.folder,
-        repository.git("rev-parse", "HEAD"),
-        str(repository.origin),
-        dvc,
-        repository.folder / ".rnnflow",
-        "rnnflow",
-    )
 
 
 def track_new_data(workspace: Workspace) -> str:

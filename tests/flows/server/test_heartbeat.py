@@ -93,6 +93,16 @@ def test_a_cancelled_run_says_itself_that_it_has_ended(
     assert state.message == "Cancelled; everything that it had started has ended."
 
 
+def test_a_run_that_is_told_to_end_says_so_itself(
+    start: Callable[..., tuple[UUID, Background]], client: SyncPrefectClient
+) -> None:
+    run, process = start("is stopped")
+    process.send(signal.SIGTERM)  # of a worker that is stopped
+    state = state_at_the_end(client, run, process)
+    assert state.is_crashed()
+    assert state.message == "It was told to end (SIGTERM): its worker or its machine is being stopped."
+
+
 def test_a_cancelled_run_without_a_worker_ends_itself(
     start: Callable[..., tuple[UUID, Background]], client: SyncPrefectClient
 ) -> None:

@@ -15,11 +15,13 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Failed, Running
 
 from flows.server import events, notifications, registration
-from flows.settings import Notify
+from flows.settings import Notify, NotifyHours
 from rnnflow.runtime.errors import InputError
 from tests.flows.servers import PROJECT, PrefectServer
 from tests.flows.services import wait_until
 
+HOURS = NotifyHours(silent=0.003, unchanged=0.003)
+"""The least that Prefect allows is ten seconds."""
 ALL = ["failed", "crashed", "worse", "promoted"]
 
 
@@ -65,11 +67,12 @@ def test_people_are_told_what_the_settings_ask_for_and_no_more(
             name="team", url=url, json_data={"subject": "{{subject}}", "text": "{{body}}"}
         ).save("team")
         wanted = [Notify(block="webhook/requests", of=ALL), Notify(block="custom-webhook/team", of=["failed"])]  # type: ignore[arg-type]
-        made = notifications.automations(client, PROJECT, wanted)
+        made = notifications.automations(client, PROJECT, wanted, HOURS)
         for automation in made:
             assert registration.ensure_automation(client, automation) == registration.Change.CREATED
         again = [
-            registration.ensure_automation(client, each) for each in notifications.automations(client, PROJECT, wanted)
+            registration.ensure_automation(client, each)
+            for each in notifications.automations(client, PROJECT, wanted, HOURS)
         ]
         assert set(again) == {registration.Change.UNCHANGED}
         ended: dict[str, tuple[Flow[[], None], State[None]]] = {
@@ -105,4 +108,33 @@ def test_a_block_that_is_not_there_or_tells_nothing_is_refused(server: PrefectSe
             ("secret/word", "sends no notifications"),
         ):
             with pytest.raises(InputError, match=f"settings.yaml: notify: block '{block}' {said}"):
-                notifications.automations(client, PROJECT, [Notify(block=block, of=["failed"])])
+                notifications.automations(client, PROJECT, [Notify(block=block, of=["failed"])], HOURS)
+
+
+def test_people_are_told_when_nothing_has_succeeded_and_nothing_new_has_come_for_long(
+    server: PrefectServer, told: tuple[str, list[dict[str, str]]]
+) -> None:
+    url, received = told
+    with temporary_settings({PREFECT_API_URL: server.api_url}), server.client() as client:
+        Webhook(url=url).save("requests", overwrite=True)
+        (silent, unchanged) = notifications.automations(
+            client, PROJECT, [Notify(block="webhook/requests", of=["silent", "unchanged"])], HOURS
+        )
+        for automation in (silent, unchanged):
+            registration.ensure_automation(client, automation)
+        run = client.create_flow_run(retrain, name="the last", tags=[PROJECT], state=Running())
+        client.set_flow_run_state(run.id, Completed(message="5 stages: 5 ran"), force=True)
+        resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}", events.PROJECT: PROJECT}
+        events.send(client, events.PUBLISHED, resource, {"said": "published as auto/main"})
+        wait_until(lambda: len(received) >= 2, "two messages")
+        assert sorted((sent["subject"], sent["text"]) for sent in received) == [
+            (
+                "rnnflow: silent, the last",
+                "no run has succeeded for 0.003 hours; the last one: 5 stages: 5 ran",
+            ),
+            (
+                "rnnflow: unchanged, the last",
+                "nothing new was published for 0.003 hours; the last time: published as auto/main",
+            ),
+        ]
+        assert len([*notifications.remove_others(client, PROJECT, [])]) == 2

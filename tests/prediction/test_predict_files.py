@@ -10,11 +10,16 @@ import torch
 
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.params.models import Cell, ModelParams
+from rnnflow.prediction.predict_files import predict_files
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
-from rnnflow.serving.predict_files import predict_file
 from rnnflow.serving.predictor import Predictor
 from tests import toys
+
+
+def predict_file(predictor: Predictor, source: Path, target: str) -> int:
+    return predict_files(predictor, [source], target).num_rows
+
 
 LENGTHS = [4, 1, 9, 2, 9, 3, 130]
 SEQUENCES = toys.random_sequences(LENGTHS)

@@ -1,0 +1,30 @@
+"""What could not be read, with the reasons: kept beside the answers, so that one bad recording does not end a prediction."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rnnflow.runtime.atomic_writes import atomic_write
+
+
+class Reject(NamedTuple):
+    """A file, or a recording of it, that has no answer."""
+
+    file: str
+    id: str
+    """Empty for the whole file."""
+    reason: str
+
+
+def write(path: Path, rejects: Sequence[Reject]) -> None:
+    """Write a CSV file with a row a reject, also where there are none."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Reject._fields)
+        writer.writerows(rejects)
+
+
+def read(path: Path) -> list[Reject]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Reject(*row) for row in csv.reader(file)][1:]

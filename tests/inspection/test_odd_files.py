@@ -1,0 +1,74 @@
+"""More files that people have: each is read as it is with a remark, or refused with a line that names the place."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.awkward_files import known, write_steps
+
+Inspected = Callable[..., str]
+Refused = Callable[..., tuple[str, str]]
+
+
+def changed(raw: Path, change: Callable[[list[str]], list[str]]) -> None:
+    """Write a row a time step, its lines changed."""
+    write_steps(raw / "a.csv", known())
+    (raw / "a.csv").write_text("\n".join(change((raw / "a.csv").read_text().split("\n"))), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: [*lines[:33], lines[0], *lines[33:]], "line 34 repeats the names of the columns; remove it"),
+        (lambda lines: [*lines[:36], lines[0], *lines[36:]], "line 37 repeats the names of the columns; remove it"),
+        (lambda lines: [lines[0], "-,m/s,g,-", *lines[1:]], "line 2: column 'ax': expected a number, got 'm/s'"),
+        (lambda lines: [*lines[:-1], "Total,,,", ""], "line 322: column 'activity' is empty"),
+        (lambda lines: [*lines[:9], lines[9].replace(".", "\0.", 1), *lines[10:]], "line 10: column 'ax': expected a number"),
+        (lambda lines: [line.replace(",-", ",\u2212") for line in lines], "expected a number, got '\u2212"),
+        (lambda lines: [lines[0], *sorted(lines[1:-1], key=lambda line: line[3:]), ""], "came before in the same file"),
+        (lambda lines: [lines[0] + ",time", *(f"{line},10:{row // 60:02d}:{row % 60:02d}" for row, line in enumerate(lines[1:-1]))], "column 'time' is no time: '10:00:00'"),
+    ],
+    ids=["joined files", "joined at a recording", "units", "total", "a zero byte", "long minus signs", "mixed rows", "no date"],
+)  # fmt: skip
+def test_what_cannot_be_right_is_refused(
+    raw: Path, refused: Refused, change: Callable[[list[str]], list[str]], message: str
+) -> None:
+    changed(raw, change)
+    assert message in refused(raw)[1]
+
+
+def test_a_text_that_is_no_number_is_shown(raw: Path, inspected: Inspected) -> None:
+    changed(
+        raw,
+        lambda lines: [
+            lines[0],
+            *(",".join([*line.split(",")[:1], line.split(",")[1] + "%", *line.split(",")[2:]]) for line in lines[1:-1]),
+        ],
+    )
+    assert "column 'ax' is no feature: it is text such as '" in inspected(raw)
+
+
+def test_a_step_without_a_column_is_said(raw: Path, inspected: Inspected) -> None:
+    values = np.random.default_rng(0).normal(size=(24, 12)).round(3)
+    table = pd.DataFrame(values, columns=[f"t{step}" for step in range(12)]).drop(columns="t5")
+    table.assign(label=["run", "walk"] * 12).to_csv(raw / "a.csv", index=False)
+    assert "no column is called t5: is a step missing between its neighbours?" in inspected(raw)
+
+
+def test_a_number_that_stands_for_none_is_said(raw: Path, inspected: Inspected) -> None:
+    entries = known()
+    entries[3][1][2, 0] = -999
+    write_steps(raw / "a.csv", entries)
+    assert "the outermost value of 'ax' is -999, which often stands for a missing one" in inspected(raw)
+
+
+def test_steps_without_values_at_the_end_are_said(raw: Path, inspected: Inspected) -> None:
+    entries = known()
+    for _, values in entries[:5]:
+        values[-2:] = np.nan
+    write_steps(raw / "a.csv", entries)
+    (raw / "a.csv").write_text((raw / "a.csv").read_text().replace("nan", ""))
+    assert "the last steps of 5 of 40 sequences have no values; if that is padding" in " ".join(inspected(raw).split())
