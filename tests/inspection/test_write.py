@@ -14,6 +14,7 @@ models: {rnn: {cell: rnn}}
 evaluate: {}
 export: {}
 compare: {}
+report: {}
 """
 
 

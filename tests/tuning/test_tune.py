@@ -23,6 +23,7 @@ models:
 evaluate: {}
 export: {}
 compare: {}
+report: {}
 """
 
 
