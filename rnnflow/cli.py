@@ -143,7 +143,15 @@ def inspect(arguments: argparse.Namespace) -> None:
         arguments.time_format,
     )
     windows = inspection.windows_of(arguments.window, arguments.stride)
-    inspection.inspect(_console(), arguments.paths, hints, windows, arguments.reference)
+    params = arguments.params if arguments.write else None
+    inspection.inspect(_console(), arguments.paths, hints, windows, arguments.reference, params)
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow.tuning.tune import tune as tuned
+
+    tuned(_console(), arguments.params, arguments.train, arguments.validation, arguments.minutes, arguments.folds)
 
 
 @contextmanager
@@ -254,8 +262,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=warmup)
 
+    _add_tune(commands)
     _add_inspect(commands)
     return parser
+
+
+def _add_tune(commands: Any) -> None:
+    command = commands.add_parser(
+        "tune",
+        help="choose a model and a recipe by cross-validation, and write them into params.yaml",
+        description="Try a few models on the splits train and validation of the data set, by cross-validation: folds keep groups "
+        "together, or hold out what came later, where the split does. The test split is not read. The most accurate one and its "
+        "recipe replace sections models and train of params.yaml. Killed and started again, it goes on where it was.",
+    )
+    command.add_argument("--minutes", type=float, default=10.0, help="of CPU time, for this run (default: 10)")
+    command.add_argument("--folds", type=int, default=3, help="default: 3")
+    command.add_argument("--params", type=Path, default=Path("params.yaml"))
+    command.add_argument("--train", type=Path, default=Path("data/sequences/train"), metavar="FOLDER")
+    command.add_argument("--validation", type=Path, default=Path("data/sequences/validation"), metavar="FOLDER")
+    command.set_defaults(run=tune)
 
 
 def _add_inspect(commands: Any) -> None:
@@ -292,6 +317,10 @@ def _add_inspect(commands: Any) -> None:
         metavar="PROFILE.json",
         help="compare with a profile such as reports/data/profile.json",
     )
+    command.add_argument(
+        "--write", action="store_true", help="put the section into params.yaml, with a model and a recipe for such data"
+    )
+    command.add_argument("--params", type=Path, default=Path("params.yaml"), help="what --write changes")
     command.set_defaults(run=inspect)
 
 

@@ -26,8 +26,9 @@ KEY = "${key}"
 ENGINE = "rnnflow/engines/${train.engine}"
 LAYERS = (
     "cli",
-    "report",
-    grimp.Layer("evaluation", "export", "inspection", "prediction", "training"),
+    grimp.Layer("inspection", "report"),
+    "tuning",
+    grimp.Layer("evaluation", "export", "prediction", "training"),
     grimp.Layer("engines", "generation", "serving"),
     "classifier",
     "sequences",

@@ -25,6 +25,7 @@ from rnnflow.inspection.sample import Sample, read_sample
 from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.params.section import in_one_line
 from rnnflow.runtime.errors import InputError
+from rnnflow.tuning import params_file, portfolio
 
 MAX_CHANGES = 4
 
@@ -46,6 +47,7 @@ def inspect(
     hints: UserHints,
     windows: dict[str, Any] | None = None,
     reference: Path | None = None,
+    params: Path | None = None,
 ) -> None:
     """Print what the files, folders and globs at `paths` would become.
 
@@ -55,6 +57,7 @@ def inspect(
         hints: what a person said about columns.
         windows: as in `generate.windows`.
         reference: a profile to compare the data with.
+        params: a params.yaml to write the section into, with a model and a recipe for such data.
 
     Raises:
         InputError: stage generate would refuse the files; what could be found out is printed before.
@@ -76,6 +79,23 @@ def inspect(
     _show_section(console, location, findings)
     if problems:
         raise InputError(problems[0])
+    if params is not None:
+        _write(console, params, location, findings)
+
+
+def _write(console: Console, params: Path, location: Location, findings: Findings) -> None:
+    profile = findings.dry_run.profile
+    assert profile is not None
+    if not location.is_raw:
+        raise InputError(f"--write: the files must be below data/raw; move them there from {location.raw}")
+    model = portfolio.candidates(advice.median(profile.lengths))[0]
+    params_file.write(params, model, portfolio.recipe(profile.num_sequences), findings.settings)
+    console.print()
+    console.print(
+        f"{params}: section generate is as above, models and train are a start for such data: {model.name}; "
+        "after `dvc repro generate`, `rnnflow tune` looks for a better one",
+        soft_wrap=True,
+    )
 
 
 def examine(

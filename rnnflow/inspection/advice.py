@@ -162,16 +162,25 @@ def _is_number(name: str) -> bool:
 def _of_sequences(found: DryRun, lengths: Counter[int]) -> Iterator[str]:
     middle = median(lengths)
     if middle > LONG:
-        yield (
-            f"sequences are long, the median is {middle:,} steps; where they are smooth, try "
-            f"models.<name>.downsampling: {middle // LIKELY_LENGTH} (about {LIKELY_LENGTH} steps) and differences: true"
-        )
+        yield f"sequences are long, the median is {middle:,} steps; {_shorter(found, middle)}"
     if "group" in found.parts and not found.given and found.params.split.by == "auto":
         yield f"the split is by group: none of the {len(found.groups):,} groups is in two splits"
     if "id" in found.parts and found.params.windows and found.recordings.num < FEW:
         yield f"windows of {found.recordings.num} recordings only; a score on them says little about other recordings"
     if found.num_duplicates:
         yield f"{found.num_duplicates:,} sequences hold the same values as another one; see generate.split.duplicates"
+
+
+def _shorter(found: DryRun, middle: int) -> str:
+    """What to do about long sequences: how far they are smooth decides how far they may be averaged."""
+    block = min(found.smoothness.block_size() if found.smoothness else 1, middle // LIKELY_LENGTH)
+    stem = "a stem of kind multi_scale finds patterns in them"
+    if block == 1:
+        return f"there is detail in every step, so that models.<name>.downsampling would lose it; {stem}"
+    return (
+        f"they are smooth, and models.<name>.downsampling: {block} (about {middle // block} steps) with differences: true "
+        f"loses little; {stem}"
+    )
 
 
 def _of_amplitudes(found: DryRun) -> Iterator[str]:

@@ -22,6 +22,7 @@ from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.generation.splitting import SPLITS, UNASSIGNED, SplitIndices, content_hashes
 from rnnflow.inspection.amplitudes import Amplitudes
 from rnnflow.inspection.recordings import Recordings
+from rnnflow.inspection.smoothness import Smoothness
 from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
 
@@ -50,6 +51,7 @@ class DryRun:
     """Of all sequences."""
     amplitudes: Amplitudes | None = None
     """Of all sequences, too."""
+    smoothness: Smoothness | None = None
     splits: dict[str, Counter[str]] = field(default_factory=dict)
     """Sequences of each class, by split."""
     groups: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -86,10 +88,13 @@ class DryRun:
         for table in tables:
             if self.profile is None:
                 self.profile, self.amplitudes = Profile(self.features), Amplitudes(self.features)
+                self.smoothness = Smoothness(len(self.features))
             assert self.amplitudes is not None
+            assert self.smoothness is not None
             self.profile.add(table.select(["id", "sequence", "label"]))
             values = table["sequence"].combine_chunks()
             self.amplitudes.add(values)
+            self.smoothness.add(values)
             self._contents.append(content_hashes(values))
             if "group" in table.schema.names:
                 pairs = table.select(["group", "label"]).group_by(["group", "label"]).aggregate([([], "count_all")])

@@ -47,6 +47,13 @@ def scratch_folder() -> Path:
     return folder
 
 
+def tuning_folder() -> Path:
+    """Return where `rnnflow tune` keeps what it has tried: below the same folder."""
+    folder = _state() / "tuning"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def end_resume(file: Path) -> None:
     """Remove the state of a training that has ended, and those that no training has touched for a month."""
     file.unlink(missing_ok=True)

@@ -40,6 +40,11 @@ def _refuse_stem(stem: MultiScaleStemParams, lengths: np.ndarray, recipe: TrainP
         raise InputError(
             f"train.num_processes: {recipe.num_processes}, but the norms of a multi_scale stem need the whole batch; set it to 1"
         )
+    if recipe.cuda_graphs:
+        raise InputError(
+            "train.cuda_graphs: true, but to record a batch is to run it more than once, and the norms of a multi_scale stem "
+            "follow every run; set it to false"
+        )
     smallest_batch = len(lengths) % recipe.batch_size or recipe.batch_size
     fewest = -(-int(lengths.min()) // (stem.block_sizes[0] * stem.block_sizes[1]))
     if smallest_batch * fewest < 2:

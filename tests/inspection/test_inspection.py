@@ -256,7 +256,10 @@ def test_problems_and_remarks_are_listed(
 def test_long_sequences_bring_advice_to_downsample(raw: Path, inspected: Callable[..., str]) -> None:
     rng = np.random.default_rng(0)
     np.savez(raw / "a.npz", data=rng.normal(size=(30, 2000)), target=np.arange(30) % 7 % 2)
-    assert "(about 30 steps) and differences: true" in inspected(raw)
+    assert "there is detail in every step" in inspected(raw)
+    smooth = np.sin(np.arange(2000) / 150 + rng.normal(size=(30, 1)))
+    np.savez(raw / "a.npz", data=smooth, target=np.arange(30) % 7 % 2)
+    assert "downsampling: 64 (about 31 steps) with differences: true loses little" in inspected(raw)
 
 
 def test_sizes_that_differ_by_orders_of_magnitude_bring_advice_to_scale(

@@ -136,6 +136,7 @@ STEMMED = ModelParams(
         ({"kernel_sizes": [3, 39]}, {}, r"kernel_sizes: 39 steps are more than sequences of at most 7 steps can fill"),
         ({"block_sizes": [2, 2, 2]}, {}, r"block_sizes \[2, 2, 2\] make one step of 8, but the longest sequence has 7"),
         ({"block_sizes": [2, 1, 1]}, {"num_processes": 2}, "train.num_processes: 2, but the norms"),
+        ({"block_sizes": [2, 1, 1]}, {"cuda_graphs": True}, "train.cuda_graphs: true, but to record a batch"),
         ({"block_sizes": [2, 1, 1]}, {"batch_size": 7}, "train.batch_size: 7 leaves a batch of one sequence"),
     ],
 )

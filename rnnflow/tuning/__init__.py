@@ -1,0 +1,1 @@
+"""`rnnflow tune`: which of a few models suits the data, by cross-validation on all but the test split."""

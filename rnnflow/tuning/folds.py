@@ -1,0 +1,74 @@
+"""The sequences that tuning may see, and the parts of them that are held out in turn: whole groups, or what came later."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int64
+
+from rnnflow.runtime.errors import InputError
+from rnnflow.sequences import dataset
+from rnnflow.sequences.dataset import SequenceDataset
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What is trained on, and what is held out, as rows of the data."""
+
+    train: Int64[np.ndarray, " train"]
+    held_out: Int64[np.ndarray, " held_out"]
+
+
+def load(train: Path, validation: Path) -> tuple[SequenceDataset, pa.Table]:
+    """Return all sequences but those of the test split, and their columns `group` and `time` as far as there are such.
+
+    Raises:
+        InputError: a split is missing or damaged.
+    """
+    for folder in (train, validation):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; run `dvc repro generate` first")
+    first = dataset.load(train)
+    both = dataset.joined(first, dataset.load(validation, first.classes, first.features))
+    files = [path for folder in (train, validation) for path in sorted(folder.glob("*.parquet"))]
+    columns = [name for name in ("group", "time") if all(name in pq.read_schema(path).names for path in files)]
+    return both, pa.concat_tables([pq.read_table(path, columns=columns) for path in files])
+
+
+def make(labels: np.ndarray, columns: pa.Table, num_folds: int, is_by_time: bool) -> list[Fold]:
+    """Return the folds: by time, each held out after what is trained on; else by group; else at random, class by class.
+
+    Raises:
+        InputError: there are fewer groups than folds, or only one sequence of a class.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
+
+    if is_by_time and "time" in columns.column_names:
+        order = np.argsort(columns["time"].cast(pa.int64()).to_numpy(), kind="stable")
+        return [Fold(order[rest], order[held_out]) for rest, held_out in TimeSeriesSplit(num_folds).split(order)]
+    rows = np.zeros(len(labels))
+    if "group" in columns.column_names:
+        groups = columns["group"].to_numpy()
+        if len(np.unique(groups)) < num_folds:
+            raise InputError(
+                f"tune: {len(np.unique(groups))} groups for {num_folds} folds; expected as many or more (--folds)"
+            )
+        parts = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0).split(rows, labels, groups)
+        return [Fold(*part) for part in parts]
+    fewest = int(np.bincount(labels)[np.unique(labels)].min())
+    if fewest < 2:
+        raise InputError(
+            "tune: a class has one sequence, so that no fold can both train on it and hold it out; "
+            "expected two of each; bring more, or leave it out"
+        )
+    splitter = StratifiedKFold(min(num_folds, fewest), shuffle=True, random_state=0)
+    return [Fold(*part) for part in splitter.split(rows, labels)]
+
+
+def subset(whole: SequenceDataset, rows: Int64[np.ndarray, " row"]) -> SequenceDataset:
+    """Return some sequences of a data set, in the order of `rows`."""
+    values = [whole.values[whole.offsets[row] : whole.offsets[row + 1]] for row in rows]
+    offsets = np.concatenate([[0], np.cumsum([len(value) for value in values])])
+    return SequenceDataset(np.concatenate(values), offsets, whole.labels[rows], whole.features, whole.classes)

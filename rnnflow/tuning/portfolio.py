@@ -1,0 +1,91 @@
+"""The models that are tried on data that nobody has tuned anything for, and the recipe that trains each of them.
+
+Measured on sets of the UCR and UEA archives: compressed inputs with their differences beside each sequence scaled by itself,
+a stem of several scales for shapes in long series, recurrent layers alone for what is decided by the order of events.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from rnnflow.params.models import ModelParams
+
+LAYERS: dict[str, Any] = {"cell": "lstm", "bidirectional": True, "pooling": "mean_max", "dropout": 0.2}
+INPUTS: dict[str, Any] = {"scaling": ["compressed", "sequence"], "differences": ["compressed"]}
+KERNEL_SIZES = (9, 19, 39)
+SHORTEST_FOR_STEM = 15
+"""Median steps; below, the three kernels would be next to the same."""
+MANY_SEQUENCES = 800
+NUM_STEPS, NUM_EPOCHS = 1000, 10
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to be tried."""
+
+    name: str
+    model: dict[str, Any]
+    """Its entry of `models`, without what has its default."""
+
+    @property
+    def params(self) -> ModelParams:
+        """The same, checked and with the defaults."""
+        return ModelParams.model_validate(self.model)
+
+
+def candidates(num_steps: int) -> list[Candidate]:
+    """Return what is tried for sequences of so many steps, the median; the first is what to take without any trial."""
+    found = [Candidate("lstm-30", _recurrent(num_steps, 30)), Candidate("lstm-100", _recurrent(num_steps, 100))]
+    if num_steps >= SHORTEST_FOR_STEM:
+        stems = [Candidate(f"stem-{left}", _with_stem(num_steps, left)) for left in (40, 100)]
+        found = [*stems, *found] if num_steps > 100 else [*found, *stems]
+    plain = {"cell": "gru", "hidden_size": 32, "bidirectional": True, "pooling": "last"}
+    found.append(Candidate("gru-plain", plain | _downsampled(num_steps, 30)))
+    return [each for index, each in enumerate(found) if each.model not in [other.model for other in found[:index]]]
+
+
+def recipe(num_sequences: int) -> dict[str, Any]:
+    """Return section `train` for so many sequences, without what has its default."""
+    batch_size = 16 if num_sequences <= MANY_SEQUENCES else 32
+    return {
+        "epochs": None,
+        "steps": max(NUM_STEPS, NUM_EPOCHS * math.ceil(num_sequences / batch_size)),
+        "batch_size": batch_size,
+        "learning_rate": 0.005,
+        "weight_decay": 0.05,
+        "decay": "matrices",
+        "jitter": 0.1,
+        "label_smoothing": 0.1,
+        "final_fit": True,
+    }
+
+
+def block_sizes(num_steps: int, num_left: int) -> list[int]:
+    """Return three sizes, as alike as can be, that leave about so many of `num_steps`."""
+    largest = max(1, math.ceil((num_steps / num_left) ** (1 / 3)))
+    sizes = [[size + 1] * bigger + [size] * (3 - bigger) for size in range(1, largest + 1) for bigger in range(3)]
+    before, after = next(
+        (pair for pair in pairwise(sizes) if math.prod(pair[1]) * num_left >= num_steps), (sizes[0], sizes[0])
+    )
+    is_nearer = num_steps / num_left < math.sqrt(math.prod(before) * math.prod(after))
+    return before if is_nearer else after
+
+
+def _recurrent(num_steps: int, num_left: int) -> dict[str, Any]:
+    return LAYERS | {"hidden_size": 64} | INPUTS | _downsampled(num_steps, num_left)
+
+
+def _downsampled(num_steps: int, num_left: int) -> dict[str, Any]:
+    size = max(1, round(num_steps / num_left))
+    return {"downsampling": size} if size > 1 else {}
+
+
+def _with_stem(num_steps: int, num_left: int) -> dict[str, Any]:
+    largest = 2 * (num_steps // 3) + 1
+    stem = {
+        "kind": "multi_scale",
+        "kernel_sizes": sorted({min(size, largest) for size in KERNEL_SIZES}),
+        "block_sizes": block_sizes(num_steps, num_left),
+    }
+    return LAYERS | {"hidden_size": 32} | INPUTS | {"stem": stem}
