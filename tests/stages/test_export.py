@@ -40,7 +40,7 @@ def refusal(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize("cell", toys.CELLS)
 def test_the_file_alone_says_where_it_came_from(folder: Path, cell: Cell) -> None:
     model = toys.random_classifier(ModelParams(cell=cell, hidden_size=4, pooling="max"))
-    origin = {"recipe": {"windows": {"length": 4.0, "stride": 2.0}}, "profile": {"sequences": 7}}
+    origin: dict[str, Any] = {"recipe": {"windows": {"length": 4.0, "stride": 2.0}}, "profile": {"sequences": 7}}
     description = toys.save_checkpoint(folder / "checkpoint.safetensors", model, **origin)
     export.main(toys.export_arguments(folder))
     metadata = Predictor(folder / "model.onnx").metadata
