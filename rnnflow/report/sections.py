@@ -61,6 +61,8 @@ def side_by_side(results: Results) -> Iterator[Figure]:
         rows = [row for row in of_all if row["metric"] == metric and row["estimate"] is not None]
         if metric == "accuracy":
             for name, figures in results.others.items():
+                if name == "majority":  # far below all others, it would press them together
+                    continue
                 low, high = figures["accuracy_low"], figures["accuracy_high"]
                 rows.append({"model": name, "estimate": figures["accuracy"], "low": low, "high": high})
         if rows:
