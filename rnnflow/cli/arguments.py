@@ -1,171 +1,13 @@
-"""Look at data, check params and use models, outside the stages."""
+"""The commands, and the arguments that each takes."""
 
 import argparse
 import os
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.console import Console
-
+from rnnflow.cli import commands as run
+from rnnflow.cli.commands import PARTS
 from rnnflow.export.version import VERSION
-from rnnflow.runtime.errors import REJECTS_STATUS, InputError, exit_on_input_error
-from rnnflow.serving.benchmark import benchmark as measured
-from rnnflow.serving.describe import comparison, description
-from rnnflow.serving.predictor import Predictor
-from rnnflow.serving.verify import verify as verified
-
-TAB = "\t"
-_PARTS = {
-    "id": "names the recording or the sequence",
-    "label": "the class",
-    "group": "subject, device, machine: kept within one split",
-    "time": "of each step, or the start of a sequence",
-    "split": "train, validation or test",
-    "sequence": "holds all values of a sequence",
-}
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    arguments = _parser().parse_args(argv)
-    with exit_on_input_error():
-        try:
-            arguments.run(arguments)
-            sys.stdout.flush()
-        except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def predict(arguments: argparse.Namespace) -> None:
-    with _extra():
-        from rnnflow.generation import threads
-        from rnnflow.prediction.predict_files import STANDARD_OUTPUT, predict_files
-
-    predictor = Predictor(arguments.model, threads.number())
-    summing, rejects = arguments.recordings, arguments.rejects
-    outcome = predict_files(predictor, arguments.paths, arguments.output, summing, rejects)
-    for remark in outcome.remarks:
-        print(remark, file=sys.stderr)
-    if arguments.output != STANDARD_OUTPUT:
-        what = "recordings" if summing else "sequences"
-        print(f"{outcome.num_rows:,} {what} predicted, written to {arguments.output}")
-    if outcome.num_rejects:
-        print(f"{outcome.num_rejects:,} could not be read, see {rejects}", file=sys.stderr)
-        sys.exit(REJECTS_STATUS)
-
-
-def classify(arguments: argparse.Namespace) -> None:
-    predictor = Predictor(arguments.model)
-    num_features = len(predictor.features)
-    if len(arguments.values) % num_features:
-        raise InputError(
-            f"{len(arguments.values)} values, expected a multiple of the {num_features} features of the model"
-        )
-    with _extra():
-        from rnnflow.prediction.one_recording import probabilities_of_windows
-
-    found = probabilities_of_windows(predictor, np.array(arguments.values).reshape(-1, num_features))
-    probabilities = found.mean(0)
-    print(predictor.answers(probabilities[None])[0])
-    if len(found) > 1:
-        print(f"  mean of {len(found)} windows")
-    for name, probability in zip(predictor.classes, probabilities, strict=True):
-        print(f"  {name}: {probability:.4f}")
-
-
-def describe(arguments: argparse.Namespace) -> None:
-    _console().print(description(arguments.model))
-
-
-def benchmark(arguments: argparse.Namespace) -> None:
-    sizes, threads = arguments.batch_sizes, arguments.threads
-    _console().print(measured(arguments.model, sizes, threads, arguments.length, arguments.seconds))
-
-
-def summary(arguments: argparse.Namespace) -> None:
-    _console().print(comparison(arguments.models))
-    print("rnnflow describe FILE tells where a model came from, rnnflow predict FILE INPUT OUTPUT uses it.")
-
-
-def report(arguments: argparse.Namespace) -> None:
-    with _extra():
-        from rnnflow.report import from_files
-
-    from_files.write(arguments.models, arguments.data, arguments.output)
-    print(f"{arguments.output}: open it in any browser")
-
-
-def check(arguments: argparse.Namespace) -> None:
-    with _extra():
-        from rnnflow.params import whole
-
-    settings = whole.load(arguments.params)
-    if arguments.list_models:
-        print(*settings.models, sep="\n")
-    else:
-        print(f"{arguments.params}: source {settings.generate.source}, models {', '.join(settings.models)}")
-
-
-def verify(arguments: argparse.Namespace) -> None:
-    with _extra():
-        checked = list(verified(arguments.paths))
-    faults = [fault for _, fault in checked if fault]
-    for fault in faults[:-1]:
-        print(f"error: {fault}", file=sys.stderr)
-    if faults:
-        raise InputError(faults[-1])
-    print(f"{len(checked):,} files are as they were written")
-
-
-def warmup(arguments: argparse.Namespace) -> None:
-    with _extra():
-        from rnnflow import engines
-        from rnnflow.params.train import TrainParams
-    start = time.monotonic()
-    where = engines.warm_up(arguments.engine or TrainParams().engine)
-    print(f"ready after {time.monotonic() - start:.1f} s, kept in {where}" if where else "there is nothing to compile")
-
-
-def inspect(arguments: argparse.Namespace) -> None:
-    with _extra():
-        from rnnflow import inspection
-        from rnnflow.inspection.guess import UserHints
-
-    hints = UserHints(
-        {part: None if name == "null" else name for part in _PARTS if (name := getattr(arguments, part))},
-        arguments.features,
-        TAB if arguments.delimiter == r"\t" else arguments.delimiter,
-        arguments.decimal,
-        arguments.time_format,
-    )
-    windows = inspection.windows_of(arguments.window, arguments.stride)
-    params = arguments.params if arguments.write else None
-    inspection.inspect(_console(), arguments.paths, hints, windows, arguments.reference, params)
-
-
-def tune(arguments: argparse.Namespace) -> None:
-    with _extra():
-        from rnnflow.tuning.tune import tune as tuned
-
-    tuned(_console(), arguments.params, arguments.train, arguments.validation, arguments.minutes, arguments.folds)
-
-
-@contextmanager
-def _extra() -> Iterator[None]:
-    """Name the extra that is missing: an installation for prediction alone lacks what reads params."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; pip install 'rnnflow[pipeline]'") from None
-
-
-def _console() -> Console:
-    """Return a console as wide as the terminal, or wide enough for a file. Brackets in names are not markup."""
-    return Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False)
 
 
 def _count(text: str) -> int:
@@ -175,10 +17,11 @@ def _count(text: str) -> int:
     return number
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rnnflow", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    made = argparse.ArgumentParser(prog="rnnflow", description=description)
+    made.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser(
         "predict",
@@ -198,18 +41,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--rejects", type=Path, metavar="FILE", help="go on without what cannot be read, and list it here"
     )
-    command.set_defaults(run=predict)
+    command.set_defaults(run=run.predict)
 
     command = commands.add_parser("classify", help="classify one sequence given as numbers")
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
     command.add_argument(
         "values", type=float, nargs=argparse.REMAINDER, metavar="VALUE", help="step after step, each feature in order"
     )
-    command.set_defaults(run=classify)
+    command.set_defaults(run=run.classify)
 
     command = commands.add_parser("describe", help="show what a model is and which data, params and code made it")
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
-    command.set_defaults(run=describe)
+    command.set_defaults(run=run.describe)
 
     command = commands.add_parser(
         "benchmark",
@@ -221,11 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--threads", type=_count, nargs="+", default=[1, os.cpu_count() or 1], metavar="NUMBER")
     command.add_argument("--length", type=_count, metavar="STEPS", help="default: the median of the train split")
     command.add_argument("--seconds", type=float, default=0.5, help="for each line (default: %(default)s)")
-    command.set_defaults(run=benchmark)
+    command.set_defaults(run=run.benchmark)
 
     command = commands.add_parser("summary", help="compare models in one table")
     command.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
-    command.set_defaults(run=summary)
+    command.set_defaults(run=run.summary)
 
     command = commands.add_parser("report", help="show models on labelled sequences, as a page for people")
     command.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
@@ -235,12 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--output", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html"
     )
-    command.set_defaults(run=report)
+    command.set_defaults(run=run.report)
 
     command = commands.add_parser("check", help="check params.yaml")
     command.add_argument("params", type=Path, nargs="?", default=Path("params.yaml"))
     command.add_argument("--list-models", action="store_true", help="print the names of the models, one per line")
-    command.set_defaults(run=check)
+    command.set_defaults(run=run.check)
 
     command = commands.add_parser(
         "verify",
@@ -249,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "checksums that it carries. The exit status is 2 if one is damaged.",
     )
     command.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="a file or a folder")
-    command.set_defaults(run=verify)
+    command.set_defaults(run=run.verify)
 
     command = commands.add_parser(
         "warmup",
@@ -260,11 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "engine", nargs="?", metavar="ENGINE", help="default: the one that params.yaml uses by default"
     )
-    command.set_defaults(run=warmup)
+    command.set_defaults(run=run.warmup)
 
     _add_tune(commands)
     _add_inspect(commands)
-    return parser
+    return made
 
 
 def _add_tune(commands: Any) -> None:
@@ -280,7 +123,7 @@ def _add_tune(commands: Any) -> None:
     command.add_argument("--params", type=Path, default=Path("params.yaml"))
     command.add_argument("--train", type=Path, default=Path("data/sequences/train"), metavar="FOLDER")
     command.add_argument("--validation", type=Path, default=Path("data/sequences/validation"), metavar="FOLDER")
-    command.set_defaults(run=tune)
+    command.set_defaults(run=run.tune)
 
 
 def _add_inspect(commands: Any) -> None:
@@ -297,7 +140,7 @@ def _add_inspect(commands: Any) -> None:
         "COLUMN may also be `path`, `path[-1]` (the file name) or `path[-2]` (the folder name); `null` turns a group, time or "
         "split off.",
     )
-    for part, what in _PARTS.items():
+    for part, what in PARTS.items():
         parts.add_argument(f"--{part}", metavar="COLUMN", help=what)
     parts.add_argument(
         "--features", nargs="+", metavar="NAME", help="numeric columns, or names for the features in --sequence"
@@ -321,8 +164,4 @@ def _add_inspect(commands: Any) -> None:
         "--write", action="store_true", help="put the section into params.yaml, with a model and a recipe for such data"
     )
     command.add_argument("--params", type=Path, default=Path("params.yaml"), help="what --write changes")
-    command.set_defaults(run=inspect)
-
-
-if __name__ == "__main__":
-    main()
+    command.set_defaults(run=run.inspect)

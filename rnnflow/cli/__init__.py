@@ -1,0 +1,18 @@
+"""Look at data, check params and use models, outside the stages."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from rnnflow.cli.arguments import parser
+from rnnflow.runtime.errors import exit_on_input_error
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parser(__doc__).parse_args(argv)
+    with exit_on_input_error():
+        try:
+            arguments.run(arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

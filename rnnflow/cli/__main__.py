@@ -1,0 +1,5 @@
+"""`python -m rnnflow.cli`: the command `rnnflow`, with the interpreter of one's choice."""
+
+from rnnflow.cli import main
+
+main()

@@ -1,0 +1,154 @@
+"""What each command does."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from rich.console import Console
+
+from rnnflow.runtime.errors import REJECTS_STATUS, InputError
+from rnnflow.serving.benchmark import benchmark as measured
+from rnnflow.serving.describe import comparison, description
+from rnnflow.serving.predictor import Predictor
+from rnnflow.serving.verify import verify as verified
+
+TAB = "\t"
+PARTS = {
+    "id": "names the recording or the sequence",
+    "label": "the class",
+    "group": "subject, device, machine: kept within one split",
+    "time": "of each step, or the start of a sequence",
+    "split": "train, validation or test",
+    "sequence": "holds all values of a sequence",
+}
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow.generation import threads
+        from rnnflow.prediction.predict_files import STANDARD_OUTPUT, predict_files
+
+    predictor = Predictor(arguments.model, threads.number())
+    summing, rejects = arguments.recordings, arguments.rejects
+    outcome = predict_files(predictor, arguments.paths, arguments.output, summing, rejects)
+    for remark in outcome.remarks:
+        print(remark, file=sys.stderr)
+    if arguments.output != STANDARD_OUTPUT:
+        what = "recordings" if summing else "sequences"
+        print(f"{outcome.num_rows:,} {what} predicted, written to {arguments.output}")
+    if outcome.num_rejects:
+        print(f"{outcome.num_rejects:,} could not be read, see {rejects}", file=sys.stderr)
+        sys.exit(REJECTS_STATUS)
+
+
+def classify(arguments: argparse.Namespace) -> None:
+    predictor = Predictor(arguments.model)
+    num_features = len(predictor.features)
+    if len(arguments.values) % num_features:
+        raise InputError(
+            f"{len(arguments.values)} values, expected a multiple of the {num_features} features of the model"
+        )
+    with _extra():
+        from rnnflow.prediction.one_recording import probabilities_of_windows
+
+    found = probabilities_of_windows(predictor, np.array(arguments.values).reshape(-1, num_features))
+    probabilities = found.mean(0)
+    print(predictor.answers(probabilities[None])[0])
+    if len(found) > 1:
+        print(f"  mean of {len(found)} windows")
+    for name, probability in zip(predictor.classes, probabilities, strict=True):
+        print(f"  {name}: {probability:.4f}")
+
+
+def describe(arguments: argparse.Namespace) -> None:
+    _console().print(description(arguments.model))
+
+
+def benchmark(arguments: argparse.Namespace) -> None:
+    sizes, threads = arguments.batch_sizes, arguments.threads
+    _console().print(measured(arguments.model, sizes, threads, arguments.length, arguments.seconds))
+
+
+def summary(arguments: argparse.Namespace) -> None:
+    _console().print(comparison(arguments.models))
+    print("rnnflow describe FILE tells where a model came from, rnnflow predict FILE INPUT OUTPUT uses it.")
+
+
+def report(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow.report import from_files
+
+    from_files.write(arguments.models, arguments.data, arguments.output)
+    print(f"{arguments.output}: open it in any browser")
+
+
+def check(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow.params import whole
+
+    settings = whole.load(arguments.params)
+    if arguments.list_models:
+        print(*settings.models, sep="\n")
+    else:
+        print(f"{arguments.params}: source {settings.generate.source}, models {', '.join(settings.models)}")
+
+
+def verify(arguments: argparse.Namespace) -> None:
+    with _extra():
+        checked = list(verified(arguments.paths))
+    faults = [fault for _, fault in checked if fault]
+    for fault in faults[:-1]:
+        print(f"error: {fault}", file=sys.stderr)
+    if faults:
+        raise InputError(faults[-1])
+    print(f"{len(checked):,} files are as they were written")
+
+
+def warmup(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow import engines
+        from rnnflow.params.train import TrainParams
+    start = time.monotonic()
+    where = engines.warm_up(arguments.engine or TrainParams().engine)
+    print(f"ready after {time.monotonic() - start:.1f} s, kept in {where}" if where else "there is nothing to compile")
+
+
+def inspect(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow import inspection
+        from rnnflow.inspection.guess import UserHints
+
+    hints = UserHints(
+        {part: None if name == "null" else name for part in PARTS if (name := getattr(arguments, part))},
+        arguments.features,
+        TAB if arguments.delimiter == r"\t" else arguments.delimiter,
+        arguments.decimal,
+        arguments.time_format,
+    )
+    windows = inspection.windows_of(arguments.window, arguments.stride)
+    params = arguments.params if arguments.write else None
+    inspection.inspect(_console(), arguments.paths, hints, windows, arguments.reference, params)
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow.tuning.tune import tune as tuned
+
+    tuned(_console(), arguments.params, arguments.train, arguments.validation, arguments.minutes, arguments.folds)
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Name the extra that is missing: an installation for prediction alone lacks what reads params."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed; pip install 'rnnflow[pipeline]'") from None
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal, or wide enough for a file. Brackets in names are not markup."""
+    return Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False)
