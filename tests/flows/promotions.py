@@ -34,7 +34,8 @@ stages:
       outs: ["models/${key}/model.onnx"]
   compare:
     cmd: >-
-      python -m stages.compare --params params.yaml --models models --validation data/sequences/validation
+      python -m stages.compare --params params.yaml --models models
+      --train data/sequences/train --validation data/sequences/validation
       --test data/sequences/test --output reports/comparison
     params: [compare, models]
     deps: [models, data/sequences]
