@@ -73,25 +73,33 @@ def test_the_generator_decides_the_initial_values(params: ModelParams, seed: int
 def bounds(params: ModelParams) -> dict[str, float]:
     """Return up to where PyTorch's documentation says that a fresh parameter is drawn."""
     found = {}
-    for name, module in SequenceClassifier(params, NUM_FEATURES, NUM_CLASSES).named_modules():
+    model = SequenceClassifier(params, NUM_FEATURES, NUM_CLASSES)
+    for name, module in model.named_modules():
         if isinstance(module, Direction):
             num_inputs = next(module.parameters()).shape[1]
             bound = 1 / math.sqrt(num_inputs if params.cell == "mingru" else params.hidden_size)
-        elif isinstance(module, torch.nn.Conv1d):
-            bound = 1 / math.sqrt(module.in_channels * module.kernel_size[0])
         elif isinstance(module, torch.nn.Linear):
             bound = 1 / math.sqrt(module.in_features)
         else:
             continue
         found.update({f"{name}.{parameter}": bound for parameter, _ in module.named_parameters()})
+    own = dict(model.named_parameters())
+    for name in own:
+        if name.startswith("stem.") and not name.startswith("stem.norms."):
+            found[name] = 1 / math.sqrt(own[name.replace(".bias", ".weight")][0].numel())
     return found
+
+
+def drawn_at_random(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return all but the norms of a stem, which begin at 0 and 1."""
+    return {name: value for name, value in values.items() if not name.startswith("stem.norms.")}
 
 
 @settings(deadline=None, max_examples=40)
 @given(params=toys.architectures(), seed=st.integers(0, 99))
 def test_initial_values_lie_within_pytorchs_bounds(params: ModelParams, seed: int) -> None:
     expected = bounds(params)
-    values = drawn(params, seed)
+    values = drawn_at_random(drawn(params, seed))
     assert values.keys() == expected.keys()
     for name, value in values.items():
         others = without_forget_gate(params, name, value)
@@ -115,9 +123,13 @@ def test_initial_values_are_distributed_as_pytorchs(cell: Cell, stem: StemParams
         for name, module in layer.named_children():
             num_inputs = next(module.parameters()).shape[1]
             setattr(layer, name, FRESH[cell](num_inputs, 200))
+    fresh = dict(model.named_parameters())
+    for index in range(stem.num_layers if stem else 0):
+        convolution = torch.nn.Conv1d(200 if index else NUM_FEATURES, 200, 5)
+        fresh.update({f"stem.convolutions.{index}.{name}": value for name, value in convolution.named_parameters()})
     expected = bounds(params)
     ours = drawn(params)
-    for name, theirs in model.named_parameters():
+    for name, theirs in fresh.items():
         bound = expected[name]
         for value in (without_forget_gate(params, name, ours[name]), theirs.detach().numpy()):
             if value.size >= 200:

@@ -60,7 +60,7 @@ def at_work_in(folder: Path) -> list[str]:
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError):  # it has ended meanwhile
             if is_alive(process) and process.cwd() == str(folder) and not _is_idle_supervisor(process):
-                found.append(" ".join(process.cmdline()))
+                found += [" ".join(line)] if (line := process.cmdline()) else []  # none: it is just ending
     return found
 
 

@@ -98,7 +98,7 @@ def _num_epochs(file: Path) -> int:
     except FileNotFoundError:  # the training has ended
         return 0
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return len(json.loads(header["__metadata__"]["rnnflow"])["history"])
+    return len(json.loads(header["__metadata__"]["rnnflow"])["description"]["history"])
 
 
 def cancel(deployed: Deployed, run: UUID) -> None:

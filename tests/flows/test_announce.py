@@ -55,8 +55,13 @@ def test_an_announcement_starts_one_run_that_says_why(
 
 
 def test_the_reason_can_be_put_in_words(
-    deployed: StandIn, server: PrefectServer, started: list[FlowRun], capsys: pytest.CaptureFixture[str]
+    deployed: StandIn,
+    server: PrefectServer,
+    started: list[FlowRun],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(deployed.folder)
     with temporary_settings({PREFECT_API_URL: server.api_url}):
         main(["--why", "{{ labels }} fixed"])
     assert capsys.readouterr().out.startswith("announced: {{ labels }} fixed (")
@@ -64,8 +69,9 @@ def test_the_reason_can_be_put_in_words(
 
 
 def test_a_server_on_which_nothing_listens_is_one_line(
-    deployed: StandIn, server: PrefectServer, capsys: pytest.CaptureFixture[str]
+    deployed: StandIn, server: PrefectServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(deployed.folder)
     with server.client() as client:
         (automation,) = client.read_automations_by_name("rnnflow data arrived")
         client.pause_automation(automation.id)

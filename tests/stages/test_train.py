@@ -94,7 +94,7 @@ def test_a_training_killed_in_a_random_epoch_and_repeated_writes_the_same_bytes(
     assert not (tmp_path / "killed/checkpoint.safetensors").exists()
 
     with safe_open(saved, "np") as content:
-        num_done = len(json.loads(content.metadata()["rnnflow"])["history"])
+        num_done = len(json.loads(content.metadata()["rnnflow"])["description"]["history"])
     first, *others = [line for line in run(folder, tmp_path / "killed", state).splitlines() if MODEL in line]
     assert first == f"{MODEL} on cpu: continues at epoch {num_done + 1}"
     assert all(int(line.split("epoch ")[1].split("/")[0]) > num_done for line in others)
@@ -190,7 +190,7 @@ def wait_for_epochs(process: subprocess.Popen[str], state: Path, num_epochs: int
         num_done = 0
         for path in state.glob("resume/*.safetensors"):
             with contextlib.suppress(FileNotFoundError), safe_open(path, "np") as file:
-                num_done += len(json.loads(file.metadata()["rnnflow"])["history"])
+                num_done += len(json.loads(file.metadata()["rnnflow"])["description"]["history"])
         if num_done >= num_epochs:
             return
     pytest.fail("the training ended before it could be killed")

@@ -5,7 +5,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -127,17 +126,6 @@ def test_a_supervisor_that_cannot_start_says_why(
 def test_a_supervisor_loads_what_it_can(repository: Repository, dvc: Dvc, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.supervision.dvc.MODULES", ("dvc.no_such_module",))
     assert dvc.reproduce("train@a", print) is Outcome.UP_TO_DATE
-
-
-@pytest.mark.parametrize("raised", [BrokenPipeError, EOFError])
-def test_what_the_log_raises_is_never_taken_for_the_end_of_the_supervisor(
-    waiting: Path, dvc: Dvc, raised: type[Exception]
-) -> None:
-    def fail() -> None:
-        raise raised
-
-    with pytest.raises(raised):
-        dvc.reproduce("waits", when("began", fail))
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,17 @@ def test_what_the_log_raises_ends_the_stage(waiting: Path, dvc: Dvc) -> None:
     assert not at_work_in(waiting)
 
 
+@pytest.mark.parametrize("raised", [BrokenPipeError, EOFError])
+def test_what_the_log_raises_is_never_taken_for_the_end_of_the_supervisor(
+    waiting: Path, dvc: Dvc, raised: type[Exception]
+) -> None:
+    def fail() -> None:
+        raise raised
+
+    with pytest.raises(raised):
+        dvc.reproduce("waits", when("began", fail))
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_death_of_the_flow_ends_the_stage(waiting: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-c", FLOW, str(waiting)]
