@@ -54,33 +54,23 @@ def test_an_announcement_starts_one_run_that_says_why(
     assert run.state.is_scheduled()
 
 
-def test_the_reason_can_be_put_in_words(
-    deployed: StandIn,
-    server: PrefectServer,
-    started: list[FlowRun],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(deployed.folder)
-    with temporary_settings({PREFECT_API_URL: server.api_url}):
-        main(["--why", "{{ labels }} fixed"])
-    assert capsys.readouterr().out.startswith("announced: {{ labels }} fixed (")
+def test_the_reason_can_be_put_in_words(deployed: StandIn, server: PrefectServer, started: list[FlowRun]) -> None:
+    said = server.run(sys.executable, "-m", "flows.announce", "--why", "{{ labels }} fixed", folder=deployed.folder)
+    assert said.startswith("announced: {{ labels }} fixed (")
     started.append(wait_for_run(server, "{{ labels }} fixed"))
 
 
-def test_a_server_on_which_nothing_listens_is_one_line(
-    deployed: StandIn, server: PrefectServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(deployed.folder)
+def test_a_server_on_which_nothing_listens_is_one_line(deployed: StandIn, server: PrefectServer) -> None:
     with server.client() as client:
         (automation,) = client.read_automations_by_name("rnnflow data arrived")
         client.pause_automation(automation.id)
-        with temporary_settings({PREFECT_API_URL: server.api_url}), pytest.raises(SystemExit) as exit_:
-            main([])
+        said = server.run(sys.executable, "-m", "flows.announce", folder=deployed.folder, expected=2)
         client.resume_automation(automation.id)
-    assert exit_.value.code == 2
-    line = f"error: no deployment on {server.api_url}/ listens for rnnflow.data.arrived of rnnflow.data.raw.rnnflow; run `make deploy`\n"
-    assert capsys.readouterr().err == line
+    assert (
+        said
+        == f"error: no deployment on {server.api_url}/ listens for rnnflow.data.arrived of rnnflow.data.raw.rnnflow; "
+        "run `make deploy`\n"
+    )
 
 
 def test_a_server_that_does_not_answer_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
