@@ -165,7 +165,7 @@ def test_a_pool_without_a_deployment_is_refused(team: Team) -> None:
     team.push("nowhere", a=1)
     with team.project.changed(settings={"workers.train": "tpu-pool"}):
         line = team.end(team.begin("nowhere"), expected=2)
-    assert line == "error: deployment 'stage/tpu-pool' is not on the server; run `make deploy`"
+    assert line == "error: deployment 'stage/rnnflow-tpu-pool' is not on the server; run `make deploy`"
 
 
 def test_a_remote_that_cannot_hold_a_run_cache_is_refused(team: Team) -> None:

@@ -247,7 +247,7 @@ def test_a_bad_manifest_is_refused_before_the_server_is_asked(
     manifest = stand_in.read()
     manifest["deployments"][0]["tags"] = []
     stand_in.write(manifest)
-    assert refusal(stand_in, None).startswith("error: prefect.yaml: deployment 'rnnflow-cpu': no tag 'rnnflow'")
+    assert refusal(stand_in, None).startswith("error: prefect.yaml: deployment 'project-cpu': no tag 'project'")
 
 
 def test_help_needs_no_prefect(deployed: StandIn, server: PrefectServer) -> None:
