@@ -37,15 +37,13 @@ def shards(wanted: GenerateParams, raw: Path = Path("nowhere")) -> dict[str, lis
         for path in sorted(Path(name).glob("sequences/*/*.parquet")):
             table = pq.ParquetFile(path).read()
             optional = [name for name in parquet.OPTIONAL_COLUMNS if name in table.schema.names]
-            features = ["x", "y"] if wanted.source == "files" else features_of(table)
-            assert table.schema.equals(parquet.schema(features, optional), check_metadata=True)
+            said = json.loads(table.schema.metadata[b"rnnflow"])
+            features = ["x", "y"] if wanted.source == "files" else said["features"]
+            expected = parquet.schema(features, optional).with_metadata(parquet.metadata(features, said["recipe"]))
+            assert table.schema.equals(expected, check_metadata=True)
             assert 0 < len(table) <= wanted.shard_rows
             found[path.parent.name].append(table)
     return found
-
-
-def features_of(table: pa.Table) -> list[str]:
-    return list(json.loads(table.schema.metadata[b"rnnflow"])["features"])
 
 
 def rows(tables: dict[str, list[pa.Table]]) -> list[dict[str, Any]]:
