@@ -163,10 +163,14 @@ class _Run:
                 writer.write_table(table)
 
     def _shard_name(self, source: Source) -> str:
-        """Return a name that changes with all that decides the answers to a file."""
+        """Return a name that changes with all that decides the answers to a file.
+
+        Of the model that is everything it says of itself: the same weights answer otherwise with another temperature,
+        threshold or recipe.
+        """
         status = source.path.stat()
         state = [
-            *(self.reader.predictor.metadata["md5"], self.columns.names, self.collects),
+            *(self.reader.predictor.metadata, self.columns.names, self.collects),
             *(str(source.path.absolute()), str(source.below), status.st_size, status.st_mtime_ns),
         ]
         return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:32] + ".parquet"

@@ -35,7 +35,7 @@ class Trained(NamedTuple):
 Maker = Callable[..., Trained]
 
 
-def _onnx_file(features: Sequence[str], **origin: Any) -> bytes:
+def onnx_file(features: Sequence[str], **origin: Any) -> bytes:
     """Return what stage export writes, without the comparison with PyTorch, which takes half a second."""
     model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4), len(features))
     content: dict[str, Any] = {"name": "toy", "model": model.params.model_dump(), "features": list(features)}
@@ -58,7 +58,7 @@ def trained(tmp_path: Path) -> Maker:
         file = SequenceFile.open(parts[0])
         profile = json.loads((tmp_path / "report/profile.json").read_text())
         path = tmp_path / "model.onnx"
-        path.write_bytes(_onnx_file(file.features, recipe=file.recipe, profile=profile))
+        path.write_bytes(onnx_file(file.features, recipe=file.recipe, profile=profile))
         return Trained(Predictor(path, num_threads=2), raw, parts)
 
     return make

@@ -10,8 +10,9 @@ import pytest
 from rnnflow.prediction.one_recording import probabilities_of_windows
 from rnnflow.prediction.predict_files import predict_files
 from rnnflow.runtime.errors import InputError
+from rnnflow.serving.predictor import Predictor
 from tests.layouts import epochs, recordings
-from tests.prediction.conftest import Maker, Trained
+from tests.prediction.conftest import Maker, Trained, onnx_file
 
 WINDOWS = {"windows": {"length": 4, "stride": 2}}
 
@@ -153,6 +154,22 @@ def test_what_was_finished_before_a_kill_is_not_computed_again(
     assert windowed.answers().equals(expected)
     assert not parts.exists()
     assert status.st_size == len(content)
+
+
+def test_answers_of_before_are_not_those_of_the_same_weights_with_another_threshold(
+    windowed: Trained, tmp_path: Path
+) -> None:
+    last = sorted(windowed.raw.iterdir())[-1]
+    content = last.read_bytes()
+    last.write_bytes(b"not yet")
+    with pytest.raises(InputError):
+        windowed.answers()
+    last.write_bytes(content)
+    origin = {name: windowed.predictor.metadata[name] for name in ("recipe", "profile")}
+    unsure = tmp_path / "unsure.onnx"
+    unsure.write_bytes(onnx_file(windowed.predictor.features, calibration={"threshold": 1.0}, **origin))
+    answers = windowed._replace(predictor=Predictor(unsure)).answers()
+    assert answers["prediction"].unique().to_pylist() == ["unknown"]
 
 
 def test_a_file_that_cannot_be_read_goes_to_the_rejects(windowed: Trained) -> None:
