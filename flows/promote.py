@@ -16,7 +16,7 @@ from flows.repository.registry import Version
 from flows.repository.workspace import Workspace, in_place
 from flows.settings import ENOUGH
 from flows.supervision.dvc import StageError
-from rnnflow.evaluation.challenge import MODEL
+from rnnflow.evaluation.comparison.challenge import MODEL
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.runtime.provenance import file_md5
 from rnnflow.serving.describe import latency_microseconds

@@ -12,7 +12,7 @@ from rich.table import Table
 from flows.repository import production, registry
 from flows.repository.git import git
 from flows.repository.registry import Version
-from rnnflow.evaluation.challenge import MODEL, PROMOTION
+from rnnflow.evaluation.comparison.challenge import MODEL, PROMOTION
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import file_md5, folder_md5
 from rnnflow.serving.predictor import Predictor

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnflow.evaluation import baselines, challenge
-from rnnflow.evaluation.verdict_page import markdown
+from rnnflow.evaluation.comparison import baselines, challenge
+from rnnflow.evaluation.comparison.verdict_page import markdown
 from rnnflow.params.compare import CompareParams, load_names
 from rnnflow.params.section import load as load_section
 from rnnflow.runtime.atomic_writes import atomic_folders, write_json

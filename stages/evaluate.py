@@ -13,9 +13,9 @@ from rnnflow.classifier import model
 from rnnflow.classifier.checkpoint import Description
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.classifier.predict_split import predict
-from rnnflow.evaluation import tables
-from rnnflow.evaluation.answers import Answers, groups_and_times
-from rnnflow.evaluation.calibration import NEVER, Calibration, choose_threshold, fit_temperature
+from rnnflow.evaluation.scores import tables
+from rnnflow.evaluation.scores.answers import Answers, groups_and_times
+from rnnflow.evaluation.scores.calibration import NEVER, Calibration, choose_threshold, fit_temperature
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.section import load as load_section
 from rnnflow.runtime.atomic_writes import atomic_folders, write_json

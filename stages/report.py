@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from rnnflow.evaluation.report import model_card, page
+from rnnflow.evaluation.report.results import ModelResults, Results, read_json
+from rnnflow.evaluation.report.worst_errors import worst_errors
 from rnnflow.params.report import ReportParams
 from rnnflow.params.section import load as load_section
-from rnnflow.report import model_card, page
-from rnnflow.report.results import ModelResults, Results, read_json
-from rnnflow.report.worst_errors import worst_errors
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import exit_on_input_error
 

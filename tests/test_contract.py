@@ -26,16 +26,27 @@ KEY = "${key}"
 ENGINE = "rnnflow/engines/${train.engine}"
 LAYERS = (
     "cli",
-    grimp.Layer("inspection", "report"),
-    "tuning",
-    grimp.Layer("evaluation", "export", "prediction", "training"),
-    grimp.Layer("engines", "generation", "serving"),
+    "advice",
+    grimp.Layer("evaluation", "export", "training"),
+    "serving",
+    grimp.Layer("engines", "generation"),
     "classifier",
     "sequences",
     "params",
     "runtime",
 )
 """Of the library, the highest first: a layer imports from lower ones only, and nothing beside itself."""
+
+LAYERS_WITHIN: dict[str, tuple[grimp.Layer | str, ...]] = {
+    "advice": ("inspection", "tuning"),
+    "evaluation": (grimp.Layer("comparison", "report"), "scores"),
+    "serving": (
+        "prediction",
+        grimp.Layer("benchmark", "describe", "predictor", "verify", independent=False),
+        "checksum",
+    ),
+}
+"""The same for folders that hold more than one room."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +75,7 @@ def test_each_section_of_params_is_a_stages_and_has_its_type() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_are_exactly_what_a_stage_imports_from(stage: str, imports: grimp.ImportGraph) -> None:
-    """Folders; but a file for each section of the params, and what the engines share beside the one that is chosen."""
+    """Folders, but files where a folder also serves others: the params' sections, the predictor, what engines share."""
     modules = imports.find_upstream_modules(f"stages.{stage}") | {f"stages.{stage}"}
     if stage == "train":  # which imports an engine by its name
         entries = {f"rnnflow.engines.{name}.engine" for name in get_args(Engine)}
@@ -80,14 +91,20 @@ def dep_of(module: str) -> str:
         return ENGINE
     if parts[:2] == ["rnnflow", "engines"] and len(parts) == 2:
         return "rnnflow/engines/__init__.py"
-    has_deps_by_file = parts[0] == "stages" or parts[1] in ("engines", "params")
-    return "/".join(parts) + ".py" if has_deps_by_file else "/".join(parts[:2])
+    if parts[0] == "stages" or parts[1] in ("engines", "params", "serving"):
+        return "/".join(parts) + ".py"
+    return "/".join(parts[:3] if parts[1] == "evaluation" else parts[:2])
 
 
 def test_the_library_imports_from_lower_layers_only(imports: grimp.ImportGraph) -> None:
     assert not imports.find_illegal_dependencies_for_layers(LAYERS, containers={"rnnflow"})
     layered = {name for layer in LAYERS for name in (layer.module_tails if isinstance(layer, grimp.Layer) else {layer})}
     assert {child.removeprefix("rnnflow.") for child in imports.find_children("rnnflow")} == layered
+
+
+@pytest.mark.parametrize("folder", LAYERS_WITHIN)
+def test_the_rooms_of_a_folder_import_from_lower_ones_only(folder: str, imports: grimp.ImportGraph) -> None:
+    assert not imports.find_illegal_dependencies_for_layers(LAYERS_WITHIN[folder], containers={f"rnnflow.{folder}"})
 
 
 @pytest.mark.parametrize("stage", STAGES)

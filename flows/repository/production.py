@@ -14,8 +14,8 @@ from flows.repository import pipeline, registry
 from flows.repository.git import author, git
 from flows.repository.workspace import Workspace
 from flows.supervision.dvc import StageError
-from rnnflow.evaluation.challenge import MODEL, PROMOTION, TRAINING_IDS
-from rnnflow.evaluation.scoring import ids_of
+from rnnflow.evaluation.comparison.challenge import MODEL, PROMOTION, TRAINING_IDS
+from rnnflow.evaluation.scores.scoring import ids_of
 from rnnflow.runtime.atomic_writes import atomic_write, write_json
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import folder_md5

@@ -29,7 +29,7 @@ PARTS = {
 def predict(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow.generation import threads
-        from rnnflow.prediction.predict_files import STANDARD_OUTPUT, predict_files
+        from rnnflow.serving.prediction.predict_files import STANDARD_OUTPUT, predict_files
 
     predictor = Predictor(arguments.model, threads.number())
     summing, rejects = arguments.recordings, arguments.rejects
@@ -52,7 +52,7 @@ def classify(arguments: argparse.Namespace) -> None:
             f"{len(arguments.values)} values, expected a multiple of the {num_features} features of the model"
         )
     with _extra():
-        from rnnflow.prediction.one_recording import probabilities_of_windows
+        from rnnflow.serving.prediction.one_recording import probabilities_of_windows
 
     found = probabilities_of_windows(predictor, np.array(arguments.values).reshape(-1, num_features))
     probabilities = found.mean(0)
@@ -79,7 +79,7 @@ def summary(arguments: argparse.Namespace) -> None:
 
 def report(arguments: argparse.Namespace) -> None:
     with _extra():
-        from rnnflow.report import from_files
+        from rnnflow.evaluation.report import from_files
 
     from_files.write(arguments.models, arguments.data, arguments.output)
     print(f"{arguments.output}: open it in any browser")
@@ -118,8 +118,8 @@ def warmup(arguments: argparse.Namespace) -> None:
 
 def inspect(arguments: argparse.Namespace) -> None:
     with _extra():
-        from rnnflow import inspection
-        from rnnflow.inspection.guess import UserHints
+        from rnnflow.advice import inspection
+        from rnnflow.advice.inspection.guess import UserHints
 
     hints = UserHints(
         {part: None if name == "null" else name for part in PARTS if (name := getattr(arguments, part))},
@@ -135,7 +135,7 @@ def inspect(arguments: argparse.Namespace) -> None:
 
 def tune(arguments: argparse.Namespace) -> None:
     with _extra():
-        from rnnflow.tuning.tune import tune as tuned
+        from rnnflow.advice.tuning.tune import tune as tuned
 
     tuned(_console(), arguments.params, arguments.train, arguments.validation, arguments.minutes, arguments.folds)
 

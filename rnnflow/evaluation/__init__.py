@@ -1,1 +1,1 @@
-"""How good a classifier is."""
+"""How good a classifier is: its scores, the comparison with another, the report for people."""

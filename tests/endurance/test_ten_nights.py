@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 from flows.repository.production import PRODUCTION
 from flows.retrain import retrain
-from rnnflow.evaluation.challenge import MODEL
+from rnnflow.evaluation.comparison.challenge import MODEL
 from tests.deliveries import deliver
 from tests.flows.projects import MODELS, Project, make_project
 from tests.flows.servers import PrefectServer

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnflow.evaluation import baselines
+from rnnflow.evaluation.comparison import baselines
 from tests import toys
 
 FEATURES = ("x", "y")

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnflow.evaluation.answers import Answers
-from rnnflow.evaluation.calibration import NEVER, choose_threshold, fit_temperature, share_answered
+from rnnflow.evaluation.scores.answers import Answers
+from rnnflow.evaluation.scores.calibration import NEVER, choose_threshold, fit_temperature, share_answered
 from tests.evaluation.test_metrics import answers
 
 

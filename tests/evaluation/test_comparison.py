@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from rnnflow.evaluation import comparison, paired_bootstrap
-from rnnflow.evaluation.comparison import Verdict, compare, judge
-from rnnflow.evaluation.paired_bootstrap import Pairs
-from rnnflow.evaluation.scoring import Scores
+from rnnflow.evaluation.comparison import comparison, paired_bootstrap
+from rnnflow.evaluation.comparison.comparison import Verdict, compare, judge
+from rnnflow.evaluation.comparison.paired_bootstrap import Pairs
+from rnnflow.evaluation.scores.scoring import Scores
 from rnnflow.params.compare import CompareParams
 
 SETTINGS = CompareParams()

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from rnnflow.evaluation import intervals, metrics
+from rnnflow.evaluation.scores import intervals, metrics
 from tests.evaluation.test_metrics import random_answers
 
 KNOWN = metrics.load()

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
-from rnnflow.evaluation import intervals, metrics
-from rnnflow.evaluation.answers import Answers
-from rnnflow.evaluation.metrics import calibration_error
-from rnnflow.evaluation.slices import slices
+from rnnflow.evaluation.scores import intervals, metrics
+from rnnflow.evaluation.scores.answers import Answers
+from rnnflow.evaluation.scores.metrics import calibration_error
+from rnnflow.evaluation.scores.slices import slices
 
 LABELS = np.array([0, 0, 0, 1, 1, 2], np.int32)
 PROBABILITIES = np.array(

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rnnflow.evaluation import scoring
+from rnnflow.evaluation.scores import scoring
 from rnnflow.params.models import ModelParams
 from rnnflow.sequences import parquet
 from rnnflow.serving.predictor import Predictor

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnflow.evaluation import tables
-from rnnflow.evaluation.slices import by_length, slices
+from rnnflow.evaluation.scores import tables
+from rnnflow.evaluation.scores.slices import by_length, slices
 from tests.evaluation.test_metrics import answers, random_answers
 
 

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows import promote, versions
-from rnnflow.evaluation.scoring import ids_of
+from rnnflow.evaluation.scores.scoring import ids_of
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime.provenance import file_md5
 from tests import toys

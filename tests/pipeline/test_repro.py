@@ -36,14 +36,14 @@ def test_a_second_repro_runs_nothing_and_imports_neither_torch_nor_prefect(finis
 @pytest.mark.parametrize(
     ("changed", "stages"),
     [
-        ("rnnflow/evaluation/metrics/brier.py", {"evaluate", "compare", "report"}),
+        ("rnnflow/evaluation/scores/metrics/brier.py", {"evaluate", "compare", "report"}),
         ("rnnflow/generation/sources/csv_files.py", {"generate"}),
         ("rnnflow/export/graph.py", {"export"}),
         ("rnnflow/training/loop.py", {"train"}),
         ("rnnflow/params/generate.py", {"generate"}),
         ("rnnflow/params/train.py", {"train"}),
         ("stages/compare.py", {"compare"}),
-        ("rnnflow/report/templates/report.html", {"report"}),
+        ("rnnflow/evaluation/report/templates/report.html", {"report"}),
     ],
 )
 def test_a_change_of_code_makes_the_stages_stale_that_import_from_its_folder(

@@ -147,8 +147,8 @@ def test_predicting_needs_nothing_of_what_training_needs(path: Path) -> None:
     program = f"""
 import sys
 import numpy as np
-import rnnflow.cli, rnnflow.prediction.predict_files, rnnflow.serving.describe
-from rnnflow.prediction.one_recording import probabilities_of_windows
+import rnnflow.cli, rnnflow.serving.prediction.predict_files, rnnflow.serving.describe
+from rnnflow.serving.prediction.one_recording import probabilities_of_windows
 from rnnflow.serving.predictor import Predictor
 probabilities_of_windows(Predictor({str(path)!r}), np.zeros((3, 2)))
 print(*sorted({{"torch", "onnx", "sklearn", "scipy", "safetensors", "filelock", "dvc", "prefect"}} & set(sys.modules)))

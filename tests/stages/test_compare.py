@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from rnnflow.evaluation.scoring import ids_of
+from rnnflow.evaluation.scores.scoring import ids_of
 from rnnflow.export.graph import serialise
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime.provenance import folder_md5

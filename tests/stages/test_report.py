@@ -8,7 +8,7 @@ import pytest
 
 from stages import report
 from tests import toys
-from tests.report.conftest import PROFILE, folder, template
+from tests.evaluation.report.conftest import PROFILE, folder, template
 
 __all__ = ["folder", "template"]
 

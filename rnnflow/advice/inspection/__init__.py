@@ -1,0 +1,211 @@
+"""`rnnflow inspect`: what files would become, what is wrong with them, and the params that describe them."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from rnnflow.advice.inspection import advice, report, section
+from rnnflow.advice.inspection.dry_run import DryRun, dry_run
+from rnnflow.advice.inspection.folders import parts_of_paths
+from rnnflow.advice.inspection.guess import DEFAULTS, Guess, UserHints
+from rnnflow.advice.inspection.guessing import guess
+from rnnflow.advice.inspection.label_tables import find_label_table
+from rnnflow.advice.inspection.locations import Location, locate
+from rnnflow.advice.inspection.sample import Sample, read_sample
+from rnnflow.advice.tuning import params_file, portfolio
+from rnnflow.generation import drift
+from rnnflow.generation.sources.arrays import LENGTHS
+from rnnflow.generation.sources.files import FORMATS, find, format_of
+from rnnflow.generation.sources.layout import PARTS
+from rnnflow.params.generate import DriftParams, GenerateParams
+from rnnflow.params.section import in_one_line
+from rnnflow.runtime.errors import InputError
+
+MAX_CHANGES = 4
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that an inspection found."""
+
+    kind: str
+    guess: Guess
+    dry_run: DryRun
+    settings: dict[str, Any]
+    """Section `generate` without what has its default."""
+
+
+def inspect(
+    console: Console,
+    paths: Sequence[str],
+    hints: UserHints,
+    windows: dict[str, Any] | None = None,
+    reference: Path | None = None,
+    params: Path | None = None,
+) -> None:
+    """Print what the files, folders and globs at `paths` would become.
+
+    Args:
+        console: where to.
+        paths: what to look at.
+        hints: what a person said about columns.
+        windows: as in `generate.windows`.
+        reference: a profile to compare the data with.
+        params: a params.yaml to write the section into, with a model and a recipe for such data.
+
+    Raises:
+        InputError: stage generate would refuse the files; what could be found out is printed before.
+    """
+    known = drift.load_reference(reference) if reference else {}
+    location = locate(paths)
+    files = _found(console, location)
+    kind = FORMATS[format_of(files[0])][0]
+    console.print(f"{len(files):,} {kind} files, the first is {files[0]}" if len(files) > 1 else f"{files[0]}: {kind}")
+    findings = examine(location, files, hints, windows)
+    found = findings.dry_run
+    report.show(console, found, findings.kind, {**DEFAULTS, **findings.guess.columns})
+    problems = [found.problem] if found.problem else []
+    lines = findings.guess.remarks + _unread_files(location, files) + advice.remarks(found)
+    if known and found.profile is not None:
+        lines += [f"unlike {reference}: {line}" for line in drift.differences(found.profile, known, DriftParams())]
+    report.show_list(console, "Problems", problems)
+    report.show_list(console, "Remarks", lines)
+    _show_section(console, location, findings)
+    if problems:
+        raise InputError(problems[0])
+    if params is not None:
+        _write(console, params, location, findings)
+
+
+def _write(console: Console, params: Path, location: Location, findings: Findings) -> None:
+    profile = findings.dry_run.profile
+    assert profile is not None
+    if not location.is_raw:
+        raise InputError(f"--write: the files must be below data/raw; move them there from {location.raw}")
+    model = portfolio.candidates(advice.median(profile.lengths))[0]
+    params_file.write(params, model, portfolio.recipe(profile.num_sequences), findings.settings)
+    console.print()
+    console.print(
+        f"{params}: section generate is as above, models and train are a start for such data: {model.name}; "
+        "after `dvc repro generate`, `rnnflow tune` looks for a better one",
+        soft_wrap=True,
+    )
+
+
+def examine(
+    location: Location, files: Sequence[Path], hints: UserHints, windows: dict[str, Any] | None = None
+) -> Findings:
+    """Return what is in the files, with params changed until stage generate takes them, or nothing more helps.
+
+    Raises:
+        InputError: the first file cannot be read, or the hints are none that params allow.
+    """
+    labels = find_label_table(files, location.raw) if "label" not in hints.columns else None
+    if labels:
+        files = [path for path in files if path != location.raw / labels["path"]]
+    sample = read_sample(files[0], hints.delimiter, hints.decimal)
+    if labels and labels["key"] in sample.table.column_names:
+        hints = replace(hints, columns={"id": labels["key"], **hints.columns})
+    of_paths = parts_of_paths([path.relative_to(location.raw) for path in files])
+    guessed = guess(sample, of_paths, len(files), hints, labels is not None)
+    guessed.remarks += sample.remarks + _unread_arrays(sample, guessed)
+    names = {} if location.names == (".",) else {"paths": list(location.names)}
+    settings: dict[str, Any] = {"source": "files"}
+    if described := names | guessed.section() | sample.settings | ({"labels": labels} if labels else {}):
+        settings["files"] = described
+    if windows:
+        settings["windows"] = windows
+    found = dry_run(files, location.raw, _checked(settings))
+    for _ in range(MAX_CHANGES):
+        changes = advice.change(found)
+        if changes is None:
+            break
+        settings |= changes
+        found = dry_run(files, location.raw, _checked(settings))
+    return Findings(sample.kind, guessed, found, settings)
+
+
+def _unread_arrays(sample: Sample, guessed: Guess) -> list[str]:
+    read = {LENGTHS, *(DEFAULTS[part] for part in (*PARTS, "sequence")), *guessed.columns.values()}
+    return [f"array {name!r} of {shape} is not read" for name, shape in sample.shapes.items() if name not in read]
+
+
+def _unread_files(location: Location, files: Sequence[Path]) -> list[str]:
+    """Return a remark on files that a person named with their folder, and that no reader takes."""
+    folders = [location.raw / name for name in location.names if (location.raw / name).is_dir()]
+    others = {path for folder in folders for path in folder.rglob("*") if path.is_file()} - set(files)
+    endings = Counter(path.suffix or path.name for path in others if not _is_known(path.relative_to(location.raw)))
+    if not endings:
+        return []
+    counted = ", ".join(f"{count:,} {ending}" for ending, count in sorted(endings.items()))
+    return [f"files that nothing reads: {counted}"]
+
+
+def _is_known(below: Path) -> bool:
+    """Return whether it is natural that a file is not read: hidden, of DVC, or a text for people."""
+    is_hidden = any(part.startswith((".", "_")) for part in below.parts)
+    return is_hidden or below.suffix in (".dvc", ".md") or below.stem.upper() in ("README", "LICENSE")
+
+
+def windows_of(length: str | None, stride: str | None) -> dict[str, Any] | None:
+    """Return `generate.windows` for a length such as `100`, in steps, or `2.5s`; without a stride, windows overlap by half.
+
+    Raises:
+        InputError: one is no number, or they have unlike units.
+    """
+    if length is None:
+        if stride is not None:
+            raise InputError("--stride needs --window")
+        return None
+    number, unit = _measured("--window", length)
+    step, step_unit = _measured("--stride", stride) if stride else (max(1, number // 2), unit)
+    if stride is None and unit == "seconds":
+        step = number / 2
+    if step_unit != unit:
+        raise InputError(f"--window {length} --stride {stride}: both in steps, or both in seconds")
+    return {"length": number, "stride": step} | ({"unit": unit} if unit == "seconds" else {})
+
+
+def _measured(option: str, text: str) -> tuple[int | float, str]:
+    matched = re.fullmatch(r"(\d+\.?\d*)(s?)", text)
+    if matched is None:
+        raise InputError(f"{option} {text}: expected time steps such as 100, or seconds such as 2.5s")
+    number = float(matched.group(1))
+    return int(number) if number.is_integer() else number, "seconds" if matched.group(2) else "steps"
+
+
+def _found(console: Console, location: Location) -> list[Path]:
+    try:
+        return find(location.names, location.raw)
+    except InputError:
+        endings: Counter[str] = Counter()
+        for name in location.names:
+            for match in [location.raw] if name == "." else location.raw.glob(name):
+                endings.update(path.suffix or path.name for path in (match.rglob("*") if match.is_dir() else [match]))
+        report.show_files(console, dict(endings.most_common()))
+        raise
+
+
+def _checked(settings: dict[str, Any]) -> GenerateParams:
+    try:
+        return GenerateParams.model_validate(settings)
+    except ValidationError as error:
+        raise InputError(in_one_line(error, within=["generate"])) from None
+
+
+def _show_section(console: Console, location: Location, findings: Findings) -> None:
+    found = findings.dry_run
+    is_offered = "time" in found.parts and "group" not in found.parts and "split" not in findings.settings
+    console.print("For params.yaml:" if found.problem is None else "For params.yaml, once the problem is solved:")
+    console.print()
+    if not location.is_raw:
+        how = f"move them from {location.raw.absolute()} or `dvc add` them there"
+        console.print(f"# The files must be below data/raw, under the same names: {how}.", soft_wrap=True)
+    text = section.text(findings.settings, advice.times_to_cut(found) if is_offered else None)
+    console.print(text, soft_wrap=True, highlight=False)

@@ -1,0 +1,113 @@
+"""Which columns are features, and why others are none."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from rnnflow.advice.inspection.column_kinds import codes, first_text, has_decimal_commas, is_integer
+from rnnflow.advice.inspection.guess import Guess
+from rnnflow.advice.inspection.names import INDEX_NAMES, is_strong
+from rnnflow.advice.inspection.sample import Sample
+from rnnflow.generation.sources.values import holds_numbers, is_list, is_text
+
+MAX_LIKELY_CLASSES = 50
+OFTEN = 0.5
+"""Share of the rows in which a counter counts on."""
+
+
+def find_features(sample: Sample, found: Guess, free: Sequence[str], not_read: str | None) -> None:
+    """Take the columns of numbers that play no other part as features, and say why others are left out.
+
+    Args:
+        sample: the first rows.
+        found: the guess so far; features, missing texts and remarks are added.
+        free: columns that play no part yet.
+        not_read: one that holds times which are not read.
+    """
+    if (sequence := found.columns.get("sequence")) is not None:
+        found.features = _names_of_sequence(sample, found, sequence)
+        return
+    reasons = {name: "it is a time" if name == not_read else _why_no_feature(sample, found, name) for name in free}
+    features = [name for name, reason in reasons.items() if reason is None]
+    if features and len(features) < len(reasons):
+        found.features = features
+    found.remarks += [
+        f"column {name!r} is no feature: {reason}; --features takes it" for name, reason in reasons.items() if reason
+    ]
+    note_impure(sample, found, found.features or features)
+
+
+def note_impure(sample: Sample, found: Guess, names: Sequence[str]) -> None:
+    """Say which of the columns hold other texts than numbers, and take those that stand for none as missing."""
+    for name in names:
+        if name in sample.impure:
+            found.remarks.append(sample.impure[name])
+            found.missing += [text for text in sample.placeholders[name] if text not in found.missing]
+
+
+def _names_of_sequence(sample: Sample, found: Guess, name: str) -> list[str] | None:
+    """Return names for the features of a column that cannot say them itself."""
+    if name not in sample.table.column_names or sample.kind == "NumPy":
+        return None
+    kind = sample.table[name].type
+    if isinstance(kind, pa.FixedShapeTensorType) or not is_list(kind):
+        return None
+    if not is_list(kind.value_type):
+        found.remarks.append(f"column {name!r} is taken as one feature; --features names them if it has more")
+        return ["value"]
+    if pa.types.is_fixed_size_list(kind.value_type):
+        return None
+    row = next((row for row in sample.table[name].to_pylist() if row), [[0.0]])
+    return [f"feature_{index}" for index in range(len(row[0]))]
+
+
+def _why_no_feature(sample: Sample, found: Guess, name: str) -> str | None:
+    column = sample.table[name]
+    if name.lower() in INDEX_NAMES:
+        return "it numbers the rows"
+    if has_decimal_commas(column):
+        return "its decimals have commas, write points"
+    if not holds_numbers(column.type):
+        return f"it is {f'text such as {first_text(column)!r}' if is_text(column.type) else column.type}"
+    if sample.has_lists != is_list(column.type):
+        return "it has one number for a whole sequence"
+    if is_strong(name):
+        return "of its name"
+    if not is_integer(column.type):
+        return None
+    return "it repeats the label" if _repeats_label(sample, found, name) else _how_it_counts(sample, found, name)
+
+
+def _repeats_label(sample: Sample, found: Guess, name: str) -> bool:
+    label = found.columns["label"]
+    if label not in sample.table.column_names:
+        return False
+    labels, own = codes(sample.table[label]), codes(sample.table[name])
+    num_labels = len(np.unique(labels))
+    pairs = np.unique(np.stack([labels, own]), axis=1).shape[1]
+    return num_labels > 1 and pairs == num_labels == len(np.unique(own))
+
+
+def _how_it_counts(sample: Sample, found: Guess, name: str) -> str | None:
+    """Return whether a column rises by one from row to row, within recordings or again and again."""
+    table = sample.table
+    values = table[name].fill_null(0).to_numpy().astype(np.int64)
+    if len(values) < 3:
+        return None
+    rises = np.diff(values) == 1
+    identity = found.columns["id"]
+    begins = np.diff(codes(table[identity])) != 0 if identity in table.column_names else np.False_
+    restarts = ~(rises | begins)
+    if rises.any() and not restarts.any():
+        return "it counts the rows"
+    starts = np.flatnonzero(restarts) + 1
+    again = np.unique(values[starts])
+    if rises.mean() < OFTEN or len(again) > 1 or again[0] not in (0, 1, values[0]):
+        return None
+    if identity == found.columns.get("label"):
+        return "it counts the rows"
+    return (
+        f"it counts the rows and starts again {len(starts):,} times within recordings, first in row {starts[0] + 1:,}; "
+        "does a recording begin there? --id names the column that says it"
+    )

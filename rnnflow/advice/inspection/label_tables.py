@@ -1,0 +1,60 @@
+"""Whether one of the files says the classes of the others."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnnflow.advice.inspection.names import SYNONYMS, forms_of
+from rnnflow.generation.sources import label_table
+from rnnflow.generation.sources.csv_files import head
+from rnnflow.generation.sources.paths import levels
+from rnnflow.params.generate import FilesParams
+from rnnflow.runtime.errors import InputError
+
+_NAMES = re.compile(r"label|class|target|annotation|meta|reference|index|truth", re.IGNORECASE)
+MOST = 0.5
+
+
+def find_label_table(files: Sequence[Path], raw: Path) -> dict[str, str] | None:
+    """Return `generate.files.labels`, if a file is called like a table of labels and names most of the others."""
+    for path in files:
+        if path.suffix.lower() in (".csv", ".tsv") and _NAMES.search(path.stem) and len(files) > 1:
+            found = _describe(path, [other for other in files if other != path], raw)
+            if found is not None:
+                return {"path": path.relative_to(raw).as_posix()} | found
+    return None
+
+
+def _describe(path: Path, others: Sequence[Path], raw: Path) -> dict[str, str] | None:
+    try:
+        table = label_table.rows(path)
+    except InputError:
+        return None
+    belows = [other.relative_to(raw) for other in others]
+    known = {below: {below.as_posix(), "/".join(levels(below)), below.name, levels(below)[-1]} for below in belows}
+    for key in table.column_names:
+        keys = set(table[key].to_pylist())
+        is_of_files = sum(bool(names & keys) for names in known.values()) > MOST * len(known)
+        if is_of_files or _is_in(others[0], key, keys):
+            label = _label([name for name in table.column_names if name != key])
+            return None if label is None else {"key": key, "label": label}
+    return None
+
+
+def _label(names: Sequence[str]) -> str | None:
+    for word in SYNONYMS["label"]:
+        for name in names:
+            if word in forms_of(name, "label"):
+                return name
+    return names[0] if len(names) == 1 else None
+
+
+def _is_in(path: Path, key: str, keys: set[str]) -> bool:
+    """Return whether the rows of a file begin with an id that the table knows, in a column of the same name."""
+    if not path.name.lower().endswith((".csv", ".tsv")):
+        return False
+    try:
+        header, rows = head(path, FilesParams())
+    except InputError:
+        return False
+    return key in header and bool(rows) and dict(zip(header, rows[0], strict=False)).get(key) in keys

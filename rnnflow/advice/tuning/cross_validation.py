@@ -1,0 +1,117 @@
+"""Fits of the candidates on every fold, within a budget of CPU time; what is done is kept, so that a killed run goes on."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from rnnflow import engines
+from rnnflow.advice.tuning.folds import Fold, subset
+from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.classifier import cells, safetensors_files, stems
+from rnnflow.classifier.predict_split import log_loss_and_accuracy
+from rnnflow.params.train import TrainParams
+from rnnflow.runtime import environment, provenance
+from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.training import loop
+from rnnflow.training.loop import Epoch, Training
+
+
+class OutOfBudgetError(Exception):
+    """The next fit would take more CPU time than is left."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What came of a candidate on the sequences held out, of all folds together."""
+
+    candidate: Candidate
+    accuracy: float
+    log_loss: float
+    num_sequences: int
+    num_parameters: int
+    cpu_seconds: float
+    """Of all its fits, those from an earlier run included."""
+
+
+class CrossValidation:
+    """Scores candidates one after another.
+
+    Args:
+        data: all that may be seen.
+        data_key: names its content.
+        folds: of it.
+        recipe: that trains each candidate.
+        budget: CPU seconds of this run.
+        say: is called with a line about each fit.
+    """
+
+    def __init__(
+        self, data: SequenceDataset, data_key: str, folds: Sequence[Fold], recipe: TrainParams, budget: float,
+        say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.data, self.data_key, self.folds, self.recipe, self.say = data, data_key, folds, recipe, say
+        self.end = time.process_time() + budget
+
+    def score(self, candidate: Candidate) -> Score:
+        """Return what came of a candidate.
+
+        Raises:
+            OutOfBudgetError: it takes more CPU time than is left.
+            InputError: it cannot be trained on such data.
+        """
+        parts, seconds, num_parameters = [], 0.0, 0
+        for index, fold in enumerate(self.folds):
+            kept = self._kept(candidate, fold)
+            if not kept.exists():
+                if time.process_time() + (seconds / index if index else 0.0) > self.end:
+                    raise OutOfBudgetError
+                self._fit(candidate, fold, kept)
+            arrays, found = safetensors_files.read(kept)
+            assert isinstance(found, dict)
+            parts.append(arrays["probabilities"])
+            seconds += found["cpu_seconds"]
+            num_parameters = found["num_parameters"]
+            accuracy = (parts[-1].argmax(1) == self.data.labels[fold.held_out]).mean()
+            self.say(f"{candidate.name}: fold {index + 1} of {len(self.folds)}, accuracy {accuracy:.3f}")
+        labels = np.concatenate([self.data.labels[fold.held_out] for fold in self.folds])
+        loss, accuracy = log_loss_and_accuracy(labels, np.concatenate(parts))
+        return Score(candidate, accuracy, loss, len(labels), num_parameters, seconds)
+
+    def _fit(self, candidate: Candidate, fold: Fold, kept: Path) -> None:
+        """Train on a fold and keep the probabilities of what is held out."""
+        begin = time.process_time()
+
+        def watch(_: Epoch) -> None:
+            if time.process_time() > self.end:
+                raise OutOfBudgetError
+
+        training = Training(subset(self.data, fold.train), None, candidate.params, self.recipe)
+        training.run(kept.with_suffix(".resume"), watch)
+        held_out: Float32[np.ndarray, "sequence class"] = training.predict(subset(self.data, fold.held_out))
+        found = {"cpu_seconds": time.process_time() - begin, "num_parameters": len(training.weights)}
+        safetensors_files.write(kept, {"probabilities": held_out}, found)
+        kept.with_suffix(".resume").unlink(missing_ok=True)
+
+    def _kept(self, candidate: Candidate, fold: Fold) -> Path:
+        """Return where the result of a fit is kept; all that decides it is in the name."""
+        model = candidate.params
+        entries = [engines.entry(self.recipe.engine), cells.entry(model.cell)]
+        entries += [stems.entry(model.stem.kind)] if model.stem else []
+        code = provenance.code_md5(provenance.source_files(Path(loop.__file__), *entries))
+        content = [self.data_key, code, model.model_dump(), self.recipe.model_dump(), fold.train.tolist()]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+        return environment.tuning_folder() / f"{digest}.safetensors"
+
+
+def best(scores: Sequence[Score]) -> Score:
+    """Return the most accurate, of equals the one with the lowest log loss.
+
+    By raw log loss alone a model that is often right and too sure of itself loses to one that is seldom either.
+    """
+    return max(scores, key=lambda score: (score.accuracy, -score.log_loss))

@@ -1,0 +1,51 @@
+"""Writes a model and its recipe into params.yaml, and leaves the rest of the file, comments included, as it is."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.params import whole
+from rnnflow.runtime.atomic_writes import atomic_write
+
+WIDTH = 110
+
+
+def write(
+    path: Path, candidate: Candidate, recipe: Mapping[str, Any], generate: Mapping[str, Any] | None = None
+) -> None:
+    """Replace section `models` and the settings of `train` that the recipe has.
+
+    Args:
+        path: params.yaml.
+        candidate: the model.
+        recipe: settings of `train`.
+        generate: replaces that section as well, where it is given.
+
+    Raises:
+        InputError: the file is no params.yaml.
+    """
+    whole.load(path)
+    yaml = YAML()
+    yaml.representer.add_representer(type(None), lambda of, _: of.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.width, yaml.preserve_quotes = WIDTH, True
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    section = content["train"]
+    for name, value in ({"early_stopping_patience": None} | dict(recipe)).items():
+        if name in section or value is not None:
+            section[name] = value
+    if generate is not None:
+        content["generate"] = dict(generate)
+    content["models"] = {candidate.name: dict(candidate.model)}
+    whole.parse(YAML(typ="safe").load(_text(yaml, content)))
+    with atomic_write(path) as temporary:
+        temporary.write_text(_text(yaml, content), encoding="utf-8")
+
+
+def _text(yaml: YAML, content: Any) -> str:
+    stream = io.StringIO()
+    yaml.dump(content, stream)
+    return stream.getvalue()

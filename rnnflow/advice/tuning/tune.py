@@ -1,0 +1,79 @@
+"""`rnnflow tune`: which of a few models suits the data, by cross-validation on all but the test split."""
+
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rnnflow.advice.tuning import folds, params_file, portfolio
+from rnnflow.advice.tuning.cross_validation import CrossValidation, OutOfBudgetError, Score, best
+from rnnflow.evaluation.scores.intervals import wilson
+from rnnflow.params import whole
+from rnnflow.params.train import TrainParams
+from rnnflow.runtime import provenance
+from rnnflow.runtime.errors import InputError
+
+
+def tune(console: Console, params: Path, train: Path, validation: Path, minutes: float, num_folds: int) -> None:
+    """Try the portfolio, print what came of each, and write the best model and its recipe into `params`.
+
+    Args:
+        console: where to.
+        params: params.yaml; its engine, seed and limits are kept.
+        train: folder of that split; the test split is not read.
+        validation: folder of that one.
+        minutes: of CPU time.
+        num_folds: at least two.
+
+    Raises:
+        InputError: there is no data, it cannot be cut into folds, or the budget is less than one candidate takes.
+    """
+    if num_folds < 2:
+        raise InputError(f"--folds {num_folds}: expected at least 2")
+    if not minutes > 0:
+        raise InputError(f"--minutes {minutes:g}: expected more than 0")
+    settings = whole.load(params)
+    data, columns = folds.load(train, validation)
+    parts = folds.make(data.labels, columns, num_folds, settings.generate.split.by == "time")
+    chosen = portfolio.recipe(len(data))
+    recipe = TrainParams.model_validate(settings.train.model_dump() | chosen | {"early_stopping_patience": None})
+    key = provenance.folder_md5(train) + provenance.folder_md5(validation)
+    trial = CrossValidation(data, key, parts, recipe, 60 * minutes, partial(console.print, soft_wrap=True))
+    scores: list[Score] = []
+    for candidate in portfolio.candidates(data.length_range[1]):
+        try:
+            scores.append(trial.score(candidate))
+        except OutOfBudgetError:
+            console.print(f"{candidate.name}: left out, {minutes:g} minutes of CPU time are used up")
+        except InputError as error:
+            console.print(f"{candidate.name}: left out, {error}", soft_wrap=True)
+    if not scores:
+        raise InputError(
+            f"--minutes {minutes:g}: less than the {len(parts)} fits of one model take; "
+            "expected more, and what is finished counts the next time"
+        )
+    console.print(_table(scores))
+    winner = best(scores).candidate
+    params_file.write(params, winner, chosen)
+    console.print(f"{params}: models and train are now those of {winner.name}; `dvc repro` trains it", soft_wrap=True)
+
+
+def _table(scores: list[Score]) -> Table:
+    num_sequences = scores[0].num_sequences
+    table = Table(
+        "model",
+        "accuracy",
+        "95 % interval",
+        "log loss",
+        "parameters",
+        "CPU s",
+        title=f"{num_sequences:,} held out in turn",
+    )
+    for score in sorted(scores, key=lambda each: (-each.accuracy, each.log_loss)):
+        low, high = wilson(round(score.accuracy * num_sequences), num_sequences)
+        table.add_row(
+            score.candidate.name, f"{score.accuracy:.4f}", f"{low:.4f} – {high:.4f}", f"{score.log_loss:.4f}",
+            f"{score.num_parameters:,}", f"{score.cpu_seconds:.1f}",
+        )  # fmt: skip
+    return table

@@ -1,0 +1,1 @@
+"""What the scores of a classifier are: metrics, intervals, calibration, slices."""

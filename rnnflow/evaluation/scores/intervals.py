@@ -1,0 +1,130 @@
+"""Confidence intervals, at 95 %: Wilson's for shares, the bootstrap's for all else."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float64
+
+from rnnflow.evaluation.scores.answers import Answers
+from rnnflow.evaluation.scores.metrics.interface import Measure, Metric, Weights
+
+Numbers = np.ndarray | float | int
+
+TAIL = 0.025
+Z = 1.959963984540054
+"""Of the normal distribution, what leaves so much on either side."""
+SEED = 0
+WEIGHTS_AT_ONCE = 2**22
+"""So that memory does not grow with the number of resamples."""
+MAX_RANKS = 256
+"""Of scores, that the resamples tell apart: sorting exactly takes ten times longer and moves an interval by nothing to see.
+The estimate in its middle is exact.
+"""
+MAX_WEIGHTS = 2 * 10**8
+"""Of all resamples: for many sequences a few hundred resamples tell as much, since their spread is known well."""
+
+
+def wilson(num_right: Numbers, num_sequences: Numbers) -> tuple[Numbers, Numbers]:
+    """Return Wilson's interval (1927) of shares; NaN of none.
+
+    As `scipy.stats.binomtest` does, which takes one share at a time and a second to load.
+    """
+    size = np.asarray(num_sequences, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = num_right / size
+        centre = (share + Z**2 / (2 * size)) / (1 + Z**2 / size)
+        half = Z * np.sqrt(share * (1 - share) / size + Z**2 / (4 * size**2)) / (1 + Z**2 / size)
+    # At 0 and 1 an end is the share itself, but for rounding.
+    return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
+
+
+def intervals(
+    answers: Answers, metrics: Mapping[str, Metric], num_resamples: int
+) -> Mapping[str, Float64[np.ndarray, "3 value"]]:
+    """Return estimate, low end and high end of each metric's values; NaN where a value is undefined.
+
+    Sequences of a group depend on each other: where there are groups, whole groups are resampled, and a share has the wider
+    of the two intervals. Otherwise the sequences of each class are.
+    """
+    measures = _measures(answers, metrics)
+    coarse = replace(answers, max_ranks=MAX_RANKS)
+    resampled = _resampled(answers, _measures(coarse, metrics), num_resamples)
+    found = {}
+    for name, measure in measures.items():
+        metric, estimate = metrics[name], measure(answers.each_once)[:, 0]
+        low, high = _bootstrap(estimate, resampled[name], metric.upper)
+        if metric.shares:
+            lows, highs = wilson(*metric.shares(answers))
+            if answers.groups is not None:
+                lows, highs = np.fmin(lows, low), np.fmax(highs, high)
+            low, high = np.where(np.isnan(lows), low, lows), np.where(np.isnan(highs), high, highs)
+        found[name] = np.stack([estimate, low, high])
+    return found
+
+
+def _measures(answers: Answers, metrics: Mapping[str, Metric]) -> dict[str, Measure]:
+    return {name: metric.measure(answers) for name, metric in metrics.items() if metric.measure}
+
+
+def _bootstrap(
+    estimate: Float64[np.ndarray, " value"], resampled: Float64[np.ndarray, "value resample"], upper: float
+) -> tuple[Float64[np.ndarray, " value"], Float64[np.ndarray, " value"]]:
+    """Return the percentile interval, moved by the bias of the bootstrap.
+
+    A calibration error is larger in nearly every resample than in the data; unmoved, its interval would lie beside it.
+    """
+    ends = np.full((2, len(estimate)), np.nan)
+    is_known = ~np.isnan(estimate) & ~np.isnan(resampled).all(1)
+    known = resampled[is_known]
+    bias = np.nanmean(known, 1) - estimate[is_known]
+    ends[:, is_known] = np.clip(np.nanquantile(known, [TAIL, 1 - TAIL], axis=1) - bias, 0, upper)
+    return ends[0], ends[1]
+
+
+def _resampled(
+    answers: Answers, measures: Mapping[str, Measure], num_resamples: int
+) -> Mapping[str, Float64[np.ndarray, "value resample"]]:
+    rng = np.random.default_rng(SEED)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in measures}
+    for weights in _weights(answers, rng, min(num_resamples, max(100, MAX_WEIGHTS // len(answers)))):
+        for name, measure in measures.items():
+            parts[name].append(measure(weights))
+    return {name: np.concatenate(values, axis=1) for name, values in parts.items()}
+
+
+def _weights(answers: Answers, rng: np.random.Generator, num_resamples: int) -> Iterator[Weights]:
+    """Yield how often each sequence is drawn, for some resamples at a time."""
+    at_once = max(1, WEIGHTS_AT_ONCE // len(answers))
+    draw = _draw_of_classes(answers) if answers.groups is None else _draw_of_groups(answers.groups)
+    for start in range(0, num_resamples, at_once):
+        yield draw(rng, min(at_once, num_resamples - start))
+
+
+_Draw = Callable[[np.random.Generator, int], Weights]
+
+
+def _draw_of_classes(answers: Answers) -> _Draw:
+    """Draw as many sequences of each class as there are."""
+    order = np.argsort(answers.labels, kind="stable")
+    sizes = np.bincount(answers.labels)
+    strata = np.split(order, np.cumsum(sizes)[:-1])
+
+    def draw(rng: np.random.Generator, num_resamples: int) -> Weights:
+        weights = np.empty((len(order), num_resamples))
+        for stratum in strata:
+            weights[stratum] = _counts(rng, num_resamples, len(stratum))
+        return weights
+
+    return draw
+
+
+def _draw_of_groups(groups: np.ndarray) -> _Draw:
+    num_groups = int(groups.max()) + 1
+    return lambda rng, num_resamples: _counts(rng, num_resamples, num_groups)[groups]
+
+
+def _counts(rng: np.random.Generator, num_resamples: int, size: int) -> Float64[np.ndarray, "drawn resample"]:
+    """Return how often each of `size` is among as many draws."""
+    drawn = rng.integers(0, max(size, 1), (size, num_resamples)) * num_resamples + np.arange(num_resamples)
+    return np.bincount(drawn.ravel(), minlength=num_resamples * size).reshape(size, num_resamples).astype(np.float64)

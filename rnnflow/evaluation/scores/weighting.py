@@ -1,0 +1,53 @@
+"""Sums over weighted sequences, of which most metrics are made."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
+from scipy.sparse import csc_array
+
+from rnnflow.evaluation.scores.metrics.interface import Measure, Values, Weights
+
+
+def mean(of_sequence: Float64[np.ndarray, " sequence"]) -> Measure:
+    """Return what computes the mean of a number of each sequence."""
+    return lambda weights: (of_sequence @ weights / weights.sum(0))[None]
+
+
+def sums_by(
+    kinds: Int[np.ndarray, " sequence"], num_kinds: int, of_sequence: Float64[np.ndarray, " sequence"]
+) -> Callable[[Weights], Float64[np.ndarray, "kind resample"]]:
+    """Return what sums a number of each sequence over the sequences of each kind."""
+    size = len(kinds)
+    table = csc_array((of_sequence, (kinds, np.arange(size))), shape=(num_kinds, size)).tocsr()
+    return lambda weights: table @ weights
+
+
+def with_mean(of_class: Float64[np.ndarray, "class resample"]) -> Values:
+    """Return the mean over the classes that have a value, and the value of each."""
+    is_known = ~np.isnan(of_class)
+    means = ratio(np.where(is_known, of_class, 0).sum(0), is_known.sum(0))
+    return np.concatenate([means[None], of_class])
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return the ratio; NaN where there is nothing to divide by."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole > 0, part / whole, np.nan)
+
+
+def ranked(
+    scores: Float[np.ndarray, " sequence"], is_positive: Bool[np.ndarray, " sequence"], max_ranks: int | None
+) -> Callable[[Weights], tuple[Float64[np.ndarray, "rank resample"], Float64[np.ndarray, "rank resample"]]]:
+    """Return what sums the positive sequences and the others of each rank, the highest score first.
+
+    Sequences with the same score share a rank, and neighbours as well where there would be more than `max_ranks`.
+    """
+    ranks = np.unique(-scores, return_inverse=True)[1]
+    if max_ranks is not None:
+        num_before = np.cumsum(np.bincount(ranks)) - 1  # so that ranks hold about as many sequences each
+        ranks = np.unique((num_before * max_ranks // len(scores))[ranks], return_inverse=True)[1]
+    num_ranks = int(ranks.max()) + 1
+    positive = sums_by(ranks, num_ranks, is_positive.astype(np.float64))
+    negative = sums_by(ranks, num_ranks, (~is_positive).astype(np.float64))
+    return lambda weights: (positive(weights), negative(weights))

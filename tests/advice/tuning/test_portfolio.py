@@ -1,0 +1,42 @@
+import math
+
+import pytest
+
+from rnnflow.advice.tuning import portfolio
+from rnnflow.params.models import MultiScaleStemParams
+from rnnflow.params.train import TrainParams
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 7, 8, 14, 15, 24, 40, 99, 150, 251, 427, 1460, 10_000])
+def test_every_candidate_is_one_that_params_allow_and_no_two_are_the_same(num_steps: int) -> None:
+    found = portfolio.candidates(num_steps)
+    params = [each.params for each in found]
+    assert all(one != other for index, one in enumerate(params) for other in params[:index])
+    for each in params:
+        if isinstance(each.stem, MultiScaleStemParams):
+            assert max(each.stem.kernel_sizes) <= 2 * num_steps - 1
+            assert each.stem.num_averaged <= num_steps
+
+
+@pytest.mark.parametrize("num_left", [40, 100])
+@pytest.mark.parametrize("num_steps", [40, 100, 251, 427, 1460, 10_000])
+def test_blocks_leave_about_as_many_steps_as_wanted(num_steps: int, num_left: int) -> None:
+    sizes = portfolio.block_sizes(num_steps, num_left)
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) - min(sizes) <= 1
+    if num_steps >= num_left:
+        assert num_left / 1.5 <= num_steps / math.prod(sizes) <= num_left * 1.5
+
+
+def test_sequences_too_short_for_blocks_keep_their_steps() -> None:
+    assert portfolio.block_sizes(10, 40) == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("num_sequences", "batch_size", "steps"), [(36, 16, 1000), (800, 16, 1000), (3200, 32, 1000), (64_000, 32, 20_000)]
+)
+def test_a_recipe_counts_steps_and_large_data_gets_more_of_them(
+    num_sequences: int, batch_size: int, steps: int
+) -> None:
+    recipe = TrainParams.model_validate(portfolio.recipe(num_sequences))
+    assert (recipe.batch_size, recipe.steps, recipe.epochs) == (batch_size, steps, None)

@@ -1,0 +1,142 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from ruamel.yaml import YAML
+
+from rnnflow.advice.tuning import cross_validation, folds, portfolio
+from rnnflow.cli import main
+from rnnflow.params import whole
+from rnnflow.runtime.errors import InputError
+from tests import toys
+
+YAML_TEXT = """# a comment at the top
+generate: {source: files}
+train:
+  engine: torch       # kept, as is this comment
+  epochs: 80
+  seed: 3
+models:
+  rnn: {cell: rnn}
+evaluate: {}
+export: {}
+compare: {}
+report: {}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params and a data set, and recipes of a few steps."""
+    rng = np.random.default_rng(0)
+    for split, number in (("train", 18), ("validation", 6)):
+        labels = ["down", "level", "up"] * (number // 3)
+        slopes = {"down": -1, "level": 0, "up": 1}
+        sequences = [
+            (slopes[label] * np.arange(16)[:, None] + rng.standard_normal((16, 1))).astype(np.float32)
+            for label in labels
+        ]
+        path = tmp_path / "data" / "sequences" / split / "part-00000.parquet"
+        path.parent.mkdir(parents=True)
+        toys.write_sequences(path, sequences, labels, ["x"])
+    (tmp_path / "params.yaml").write_text(YAML_TEXT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(portfolio, "NUM_STEPS", 20)
+    monkeypatch.setattr(portfolio, "NUM_EPOCHS", 1)
+    return tmp_path
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as exit_:
+        main(["tune", *arguments])
+    assert exit_.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_the_best_model_and_its_recipe_are_written_and_the_rest_is_kept(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["tune", "--folds", "2"])
+    printed = capsys.readouterr().out
+    params = whole.load(project / "params.yaml")
+    (name,) = params.models
+    assert f"models and train are now those of {name}" in printed
+    assert params.models[name] == next(each.params for each in portfolio.candidates(16) if each.name == name)
+    assert (params.train.engine, params.train.seed, params.train.steps, params.train.epochs) == ("torch", 3, 20, None)
+    text = (project / "params.yaml").read_text()
+    assert text.startswith("# a comment at the top\n")
+    assert "# kept, as is this comment" in text
+
+
+def test_what_was_tried_is_not_tried_again(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = (project / "params.yaml").read_text()
+    main(["tune", "--folds", "2"])
+    first, chosen = capsys.readouterr().out, (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(original)
+
+    def fit(*_: Any) -> None:
+        raise AssertionError("a fit was done again")
+
+    monkeypatch.setattr(cross_validation.CrossValidation, "_fit", fit)
+    main(["tune", "--folds", "2"])
+    assert capsys.readouterr().out == first
+    assert (project / "params.yaml").read_text() == chosen
+
+
+def test_a_budget_under_one_model_is_refused_and_nothing_is_written(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "--minutes 1e-05: less than the 3 fits of one model take" in refusal(capsys, "--minutes", "0.00001")
+    assert (project / "params.yaml").read_text() == YAML_TEXT
+    assert "expected more than 0" in refusal(capsys, "--minutes", "0")
+    assert "--folds 1: expected at least 2" in refusal(capsys, "--folds", "1")
+
+
+def test_without_a_data_set_it_says_how_to_make_one(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "run `dvc repro generate` first" in refusal(capsys, "--train", str(project / "nowhere"))
+
+
+def columns(**named: Any) -> pa.Table:
+    return pa.table(named) if named else pa.table({"row": [0]}).select([])
+
+
+def test_groups_stay_together() -> None:
+    labels = np.arange(24) % 2
+    groups = np.array([f"g{index // 4}" for index in range(24)])
+    for fold in folds.make(labels, columns(group=groups), 3, is_by_time=False):
+        assert not set(groups[fold.train]) & set(groups[fold.held_out])
+    with pytest.raises(InputError, match="2 groups for 3 folds"):
+        folds.make(labels, columns(group=np.array(["a", "b"] * 12)), 3, is_by_time=False)
+
+
+def test_what_came_later_is_held_out() -> None:
+    times = np.random.default_rng(0).permutation(20)
+    column = pa.array(times, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    parts = folds.make(np.arange(20) % 2, columns(time=column), 3, is_by_time=True)
+    assert len(parts) == 3
+    assert all(times[fold.train].max() < times[fold.held_out].min() for fold in parts)
+
+
+def test_rare_classes_lower_the_number_of_folds_and_one_sequence_of_a_class_is_refused() -> None:
+    assert len(folds.make(np.array([0] * 9 + [1] * 2), columns(), 3, is_by_time=False)) == 2
+    with pytest.raises(InputError, match="a class has one sequence"):
+        folds.make(np.array([0] * 9 + [1]), columns(), 3, is_by_time=False)
+
+
+def test_equal_accuracy_is_decided_by_log_loss() -> None:
+    candidate = portfolio.candidates(20)[0]
+    scores = [cross_validation.Score(candidate, *each, 10, 1, 1.0) for each in ((0.8, 0.1), (0.9, 0.9), (0.9, 0.5))]
+    assert cross_validation.best(scores) is scores[2]
+
+
+def test_the_written_file_is_yaml_that_a_person_can_read(project: Path) -> None:
+    main(["tune", "--folds", "2"])
+    text = (project / "params.yaml").read_text()
+    assert YAML(typ="safe").load(text)["train"]["epochs"] is None
+    assert "epochs: null" in text

@@ -1,0 +1,64 @@
+"""A model reads files as it did when it was trained: the answers to raw files are those to the data set, to the bit."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from tests import layouts
+from tests.layouts import LAYOUTS
+from tests.serving.prediction.conftest import Maker
+
+NEEDS_WINDOWS = {
+    "one stream": {"by": "time", "validation_from": "2026-01-01T00:00:36", "test_from": "2026-01-01T00:00:48"},
+    "subjects who change": {"by": "group", "validation": 0.3, "test": 0.3},
+}
+
+
+def wide(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(40, 6)), columns=[f"{name}_{step}" for name in "ab" for step in range(3)])
+    table.iloc[3, 2] = np.nan
+    table.assign(id=range(40), label=["cat", "dog"] * 20).to_csv(folder / "a.csv", index=False)
+
+
+def with_gaps(folder: Path) -> None:
+    table = layouts.recordings(recording="id", activity="label", stamp="time")
+    table.loc[table.index % 7 == 3, "a"] = np.nan
+    table.to_csv(folder / "a.csv", index=False)
+
+
+CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
+    **{name: (write, files, {}) for name, (write, files) in LAYOUTS.items() if name not in NEEDS_WINDOWS},
+    **{
+        name: (*LAYOUTS[name], {"windows": {"length": 30, "stride": 10}, "split": split})
+        for name, split in NEEDS_WINDOWS.items()
+    },
+    "wide": (wide, {"layout": "wide", "features": ["a", "b"]}, {}),
+    "gaps": (with_gaps, {}, {}),
+    "gaps and time since the last step": (with_gaps, {"time_since_last_step": True}, {}),
+    "resampled": (with_gaps, {"resample": {"seconds": 1.0}}, {}),
+    "windows in steps": (with_gaps, {}, {"windows": {"length": 4, "stride": 2}}),
+    "windows in seconds": (with_gaps, {}, {"windows": {"length": 1.5, "stride": 1.0, "unit": "seconds"}}),
+}
+
+
+def by_id(table: pa.Table) -> dict[str, tuple[Any, ...]]:
+    names = [name for name in table.column_names if name == "prediction" or name.startswith("probability_")]
+    rows = zip(table["id"].to_pylist(), *(table[name].to_pylist() for name in names), strict=True)
+    return {row[0]: row[1:] for row in rows}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_raw_files_get_the_answers_of_the_data_set_made_of_them(name: str, trained: Maker) -> None:
+    write, files, settings = CASES[name]
+    model = trained(write, files, **settings)
+    raw, made = model.answers(), model.answers(*model.sequences)
+    assert by_id(made)
+    assert by_id(made).items() <= by_id(raw).items()
+    assert len(raw) == len(made) or name == "one stream"  # which has windows across the times that divide the splits
+    assert "recording" in raw.column_names
+    assert "recording" not in made.column_names
