@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rnnflow.advice.tuning import folds, params_file, portfolio
-from rnnflow.advice.tuning.cross_validation import CrossValidation, OutOfBudgetError, Score, best
+from rnnflow.advice.tuning.cross_validation import BeatenError, CrossValidation, OutOfBudgetError, Score, best
 from rnnflow.evaluation.scores.intervals import wilson
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams
@@ -43,7 +43,9 @@ def tune(console: Console, params: Path, train: Path, validation: Path, minutes:
     scores: list[Score] = []
     for candidate in portfolio.candidates(data.length_range[1]):
         try:
-            scores.append(trial.score(candidate))
+            scores.append(trial.score(candidate, best(scores).accuracy if scores else 0.0))
+        except BeatenError:
+            console.print(f"{candidate.name}: left out, it cannot reach {best(scores).candidate.name} any more")
         except OutOfBudgetError:
             console.print(f"{candidate.name}: left out, {minutes:g} minutes of CPU time are used up")
         except InputError as error:

@@ -123,10 +123,22 @@ def test_what_came_later_is_held_out() -> None:
     assert all(times[fold.train].max() < times[fold.held_out].min() for fold in parts)
 
 
-def test_rare_classes_lower_the_number_of_folds_and_one_sequence_of_a_class_is_refused() -> None:
-    assert len(folds.make(np.array([0] * 9 + [1] * 2), columns(), 3, is_by_time=False)) == 2
-    with pytest.raises(InputError, match="a class has one sequence"):
-        folds.make(np.array([0] * 9 + [1]), columns(), 3, is_by_time=False)
+@pytest.mark.parametrize("counts", [(9, 2, 1), (2,) * 52, (1, 1, 2), (5,) * 10, (40, 27)])
+def test_each_class_of_two_is_held_out_and_always_trained_on_and_a_single_sequence_is_only_trained_on(
+    counts: tuple[int, ...],
+) -> None:
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
+    parts = folds.make(labels, columns(), 3, is_by_time=False)
+    held_out = np.concatenate([fold.held_out for fold in parts])
+    assert sorted(held_out) == np.flatnonzero(np.array(counts)[labels] > 1).tolist()
+    assert all(set(labels[fold.train]) == set(labels) for fold in parts)
+    sizes = [len(fold.held_out) for fold in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_one_sequence_of_each_class_is_refused() -> None:
+    with pytest.raises(InputError, match="one sequence of each class"):
+        folds.make(np.arange(5), columns(), 3, is_by_time=False)
 
 
 def test_equal_accuracy_is_decided_by_log_loss() -> None:
