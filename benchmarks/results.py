@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-import numpy as np
-
 from benchmarks import newcomer, results_page
+from rnnflow.advice.tuning.minirocket import FEWEST_STEPS, as_series
 from rnnflow.classifier.model import restored
 from rnnflow.classifier.predict_split import log_loss_and_accuracy
 from rnnflow.export.graph import build, serialise
@@ -21,6 +20,7 @@ from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training.loop import Training
 
 NUM_SEEDS = 5
+PEERS = ("MiniRocket", "MultiRocketHydra")
 TARGETS: Mapping[str, float] = {
     "GunPoint": 0.985,
     "ItalyPowerDemand": 0.962,
@@ -36,7 +36,7 @@ TARGETS: Mapping[str, float] = {
 """Mean accuracy to reach, the quickest sets first."""
 
 
-def measured(name: str, num_seeds: int) -> dict[str, Any]:
+def measured(name: str, num_seeds: int, peers: Sequence[str]) -> dict[str, Any]:
     """Return the figures of a set. The test split is read when all is chosen."""
     params, tune_seconds = newcomer.follow(name)
     part, test = newcomer.splits(name)
@@ -51,7 +51,7 @@ def measured(name: str, num_seeds: int) -> dict[str, Any]:
         "onnx_bytes": fits[0]["onnx_bytes"],
         "train": len(part),
         "test": len(test),
-        "peers": _peers(part, test),
+        "peers": {peer: _peer(peer, part, test) for peer in peers},
     }
 
 
@@ -71,34 +71,18 @@ def _fit(params: Params, seed: int, part: SequenceDataset, test: SequenceDataset
     }  # fmt: skip
 
 
-def _peers(part: SequenceDataset, test: SequenceDataset) -> dict[str, dict[str, float]]:
-    """Return accuracy and CPU seconds of aeon's MiniRocket and MultiRocket-Hydra; unequal lengths are stretched to one."""
-    from aeon.classification.convolution_based import MiniRocketClassifier, MultiRocketHydraClassifier
+def _peer(name: str, part: SequenceDataset, test: SequenceDataset) -> dict[str, float]:
+    """Return accuracy and CPU seconds of a classifier of aeon; unequal lengths are stretched to one."""
+    from aeon.classification import convolution_based
 
-    found = {}
-    num_steps = max(9, int(part.lengths.max()))
-    train_series, test_series = (_stretched(split, num_steps) for split in (part, test))
-    for peer in (MiniRocketClassifier, MultiRocketHydraClassifier):
-        start = time.process_time()
-        classifier = peer(random_state=0, n_jobs=1).fit(train_series, part.labels)
-        accuracy = float((classifier.predict(test_series) == test.labels).mean())
-        found[peer.__name__.removesuffix("Classifier")] = {
-            "accuracy": accuracy, "cpu_seconds": time.process_time() - start,
-        }  # fmt: skip
-        print(f"  {peer.__name__}: {accuracy:.4f}", file=sys.stderr, flush=True)
-    return found
-
-
-def _stretched(split: SequenceDataset, num_steps: int) -> np.ndarray:
-    """Return the sequences as (sequence, feature, time)."""
-    places = [np.linspace(0, length - 1, num_steps) for length in split.lengths]
-    sequences = np.split(split.values.astype(np.float64), split.offsets[1:-1])
-    return np.stack(
-        [
-            [np.interp(at, np.arange(len(steps)), column) for column in steps.T]
-            for at, steps in zip(places, sequences, strict=True)
-        ]
-    )
+    num_steps = max(FEWEST_STEPS, int(part.lengths.max()))
+    train_series, test_series = (as_series(split, num_steps) for split in (part, test))
+    start = time.process_time()
+    classifier = getattr(convolution_based, f"{name}Classifier")(random_state=0, n_jobs=1)
+    classifier.fit(train_series, part.labels)
+    accuracy = float((classifier.predict(test_series) == test.labels).mean())
+    print(f"  {name}: {accuracy:.4f}", file=sys.stderr, flush=True)
+    return {"accuracy": accuracy, "cpu_seconds": time.process_time() - start}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -107,13 +91,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         "names", nargs="*", metavar="SET", help=f"of {', '.join(TARGETS)}; by default those not measured"
     )
     parser.add_argument("--seeds", type=int, default=NUM_SEEDS, help="0 and so many following (default %(default)s)")
+    parser.add_argument("--peers", nargs="*", default=PEERS, help=f"of aeon; by default {' and '.join(PEERS)}")
     arguments = parser.parse_args(argv)
     if unknown := sorted(set(arguments.names) - set(TARGETS)):
         parser.error(f"no set {unknown[0]!r}, there are {', '.join(TARGETS)}")
     known = results_page.read()["tuned"]
     for name in arguments.names or [name for name in TARGETS if name not in known]:
         print(name, file=sys.stderr, flush=True)
-        results_page.add("tuned", name, measured(name, arguments.seeds))
+        results_page.add("tuned", name, measured(name, arguments.seeds, arguments.peers))
 
 
 if __name__ == "__main__":
