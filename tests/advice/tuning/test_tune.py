@@ -156,7 +156,7 @@ def test_a_candidate_that_cannot_win_any_more_is_given_up(project: Path, monkeyp
     recipe = TrainParams(engine="torch", epochs=1)
     parts = folds.make(data.labels, columns_, 3, is_by_time=False)
     said: list[str] = []
-    trial = cross_validation.CrossValidation(data, "key", parts, recipe, 1000, said.append)
+    trial = cross_validation.CrossValidation(data, "key", parts, recipe, 1000.0, said.append)
     candidate = portfolio.candidates(16)[-1]
     accuracy = trial.score(candidate).accuracy
     assert trial.score(candidate, accuracy).accuracy == accuracy
