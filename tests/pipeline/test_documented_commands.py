@@ -57,9 +57,7 @@ class Reader:
         for written, meant in self._stand_ins.items():
             commands = commands.replace(written, meant)
         before = self.log.stat().st_size if self.log.exists() else 0
-        typed = self._stack.enter_context(
-            Background([*program, commands], self.log, self._environment, self.folder)
-        )
+        typed = self._stack.enter_context(Background([*program, commands], self.log, self._environment, self.folder))
 
         def printed() -> str:
             return self.log.read_bytes()[before:].decode(errors="replace")
@@ -135,7 +133,7 @@ def reader(origin: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     }
     stand_ins = {
         "<this repository>": str(folder / "hub/rnnflow.git"),
-        "&& cd rnnflow": f"&& cd rnnflow && mkdir .venv && ln -s {Path(sys.executable).parent} .venv/bin"
+        "&& cd rnnflow": f"&& cd rnnflow && mkdir .venv && ln -s {sys.prefix}/* .venv"
         " && touch .venv/.installed",  # as far as that has been done before
         "/srv/rnnflow": str(folder / "store"),
         "4200": port,
@@ -149,7 +147,9 @@ def test_what_cannot_run_here_says_why(page: Path) -> None:
     for _, how, commands in blocks(page):
         reason = how.partition("elsewhere: ")[2]
         is_typed = page.name in TYPED and not how.startswith("elsewhere")
-        assert reason or is_typed or page.name == HAS_ITS_OWN_TEST, f"{page.name}: is not run, and does not say why: {commands}"
+        assert reason or is_typed or page.name == HAS_ITS_OWN_TEST, (
+            f"{page.name}: is not run, and does not say why: {commands}"
+        )
 
 
 def test_the_commands_of_the_pages_work_in_order_as_written(reader: Reader) -> None:
