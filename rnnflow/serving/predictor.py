@@ -75,16 +75,22 @@ class ExportedModel:
         except (KeyError, ValueError) as error:
             raise InputError(f"{path}: a metadata property is missing or damaged: {error}") from None
         self.classes = tuple(self.metadata["classes"])
+        self._names = np.array(self.classes, dtype=object)
         self.features = tuple(self.metadata["features"])
         self.threshold: float | None = (self.metadata["calibration"] or {}).get("threshold")
         self.refuses_missing = (self.metadata["model"] or {}).get("missing") == "refuse"
 
     def answers(self, probabilities: Float32[np.ndarray, "sequence class"]) -> np.ndarray:
         """Return the most probable class of each sequence; `unknown` where it is less probable than the threshold."""
-        found = np.array(self.classes, dtype=object)[probabilities.argmax(1)]
+        found = self._names[probabilities.argmax(1)]
         if self.threshold is not None:
             found[probabilities.max(1) < self.threshold] = UNKNOWN
         return found
+
+    def answer(self, probabilities: Float32[np.ndarray, " class"]) -> str:
+        """Return the answer to one sequence."""
+        best = int(probabilities.argmax())
+        return UNKNOWN if self.threshold is not None and probabilities[best] < self.threshold else self.classes[best]
 
 
 class Predictor(ExportedModel):
