@@ -117,6 +117,14 @@ def labelled_batches(
         yield *_values(batch, len(features)), _labels(place, batch, classes)
 
 
+def identified_batches(
+    folder: Path, features: tuple[str, ...]
+) -> Iterator[tuple[np.ndarray, np.ndarray, UInt64[np.ndarray, " batch"]]]:
+    """Yield values (steps, feature), offsets in steps and hashes of the ids of a split, a chunk at a time."""
+    for _, batch in _batches(folder, features):
+        yield *_values(batch, len(features)), hashed(batch.column("id"))
+
+
 def ids_of(*folders: Path) -> Ids:
     """Return a hash of the id of each sequence of some splits, sorted."""
     found = [
