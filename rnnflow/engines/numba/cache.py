@@ -96,9 +96,9 @@ class CheckedFiles(IndexDataCacheFile):
 def _key() -> str:
     """What the compiled code depends on."""
     files = [
-        *sorted(Path(__file__).parent.glob("*.py")),
+        *sorted(Path(__file__).parent.rglob("*.py")),
         Path(multi_scale.__file__),
-    ]  # the latter has figures of the norm
+    ]  # the last has figures of the norm
     source = b"".join(path.read_bytes() for path in files)
     machine = repr((numba.__version__, llvmlite.__version__, TARGET))
     return hashlib.sha256(source + machine.encode()).hexdigest()[:16]
