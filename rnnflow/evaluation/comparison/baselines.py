@@ -78,7 +78,9 @@ def _classifier(kind: Baseline, num_features: int) -> Any:
         return DummyClassifier(strategy="prior")
     logistic = LogisticRegression(max_iter=1000)
     if kind == "logistic":
-        return make_pipeline(StandardScaler(), FunctionTransformer(np.nan_to_num), logistic)  # what is missing is the mean
+        return make_pipeline(
+            StandardScaler(), FunctionTransformer(np.nan_to_num), logistic
+        )  # what is missing is the mean
     try:
         from aeon.transformations.collection.convolution_based import MiniRocket
     except ImportError:

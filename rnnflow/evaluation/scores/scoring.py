@@ -175,7 +175,9 @@ def _batches(folder: Path, features: tuple[str, ...]) -> Iterator[tuple[str, pa.
 
 def _labels(place: str, batch: pa.RecordBatch, classes: tuple[str, ...]) -> Int32[np.ndarray, " batch"]:
     places = {name: index for index, name in enumerate(classes)}
-    labels = batch.column("label").dictionary_encode()  # `pc.index_in` needs an array of the classes, which imports pandas
+    labels = batch.column(
+        "label"
+    ).dictionary_encode()  # `pc.index_in` needs an array of the classes, which imports pandas
     known = np.array([places.get(name, -1) for name in labels.dictionary.to_pylist()], np.int32)
     found: Int32[np.ndarray, " batch"] = known[labels.indices.to_numpy()]
     if (found < 0).any():
