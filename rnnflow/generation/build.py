@@ -71,6 +71,13 @@ class DatasetBuilder:
         seed = None if file.is_synthetic else int(key_hashes([file.name], self.params.seed)[0])
         splitter = Splitter(self.params.split, self.params.seed, file.name, file.place, self._num_trained)
         self.writer.begin(seed)
+        try:
+            self._take_tables(file, splitter)
+        finally:  # `inspect` shows what there was before a fault
+            self._count_as_new(file)
+        self.num_left_out["recordings shorter than a window"] += file.num_left_out()
+
+    def _take_tables(self, file: SourceFile, splitter: Splitter) -> None:
         for table in file.tables:
             splits = self._synthetic_split(file, table) if file.is_synthetic else self._assigned(file, table, splitter)
             self._profile(file, table, splits)
@@ -80,8 +87,6 @@ class DatasetBuilder:
                 self.file_counts[file.name] += len(table)
                 self.contents.setdefault(file.name, ContentHash()).add(table)
         self.writer.end()
-        self._count_as_new(file)
-        self.num_left_out["recordings shorter than a window"] += file.num_left_out()
 
     def finish(self) -> dict[str, Any]:
         """Check the whole and return the profile of the train split.
