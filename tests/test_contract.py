@@ -43,6 +43,7 @@ LAYERS_WITHIN: dict[str, tuple[grimp.Layer | str, ...]] = {
     "serving": (
         "prediction",
         grimp.Layer("benchmark", "describe", "predictor", "verify", independent=False),
+        "origin",
         "checksum",
     ),
 }

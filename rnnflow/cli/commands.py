@@ -64,7 +64,7 @@ def classify(arguments: argparse.Namespace) -> None:
 
 
 def describe(arguments: argparse.Namespace) -> None:
-    _console().print(description(arguments.model))
+    _console().print(description(arguments.model, verified=arguments.verify))
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
