@@ -195,6 +195,7 @@ def write_params(folder: Path, **sections: dict[str, Any]) -> Path:
     stages: dict[str, dict[str, Any]] = {
         name: {} for name in ("generate", "train", "evaluate", "export", "compare", "report")
     }
+    stages["export"] = {"streaming": False}  # which takes a while, and few tests look at
     path.write_text(json.dumps({**stages, "models": {"toy": {"cell": "gru"}}, **sections}))  # JSON is YAML
     return path
 
@@ -209,6 +210,7 @@ def export_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage export for a checkpoint and metrics in `folder`."""
     files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "metrics": "metrics.json"}
     files |= {"calibration": "calibration.json", "model": "model.onnx", "report": "export.json"}
+    files |= {"streaming": "streaming"}
     return _options(folder, files)
 
 
