@@ -43,6 +43,7 @@ WITHOUT_PREFECT = {
     "an entry that is not there": (["-S", "models.rnn.hidden_sise=8"], 2),
     "a value of the wrong type": (["-S", "train.epochs=many"], 2),
     "an unknown stage": (["trin", "--update"], 2),
+    "a home that cannot be written": (["-S", "train.epochs=9"], 2),
 }
 
 
@@ -57,7 +58,11 @@ try:
 finally:
     print(*(name for name in sys.modules if name.split(".")[0] in ("prefect", "torch")))
 """
-    printed = trained.server.run(sys.executable, "-c", script, folder=trained.project.folder, expected=status)
+    environment = {"PREFECT_HOME": "/proc/nobody"} if "home" in case else {}
+    printed = trained.server.run(
+        sys.executable, "-c", script, folder=trained.project.folder, expected=status, environment=environment
+    )
+    assert printed.count("\n") <= len(STAGES) + 2
     assert ("Completed: up to date\n\n" in printed) if status == 0 else (printed.startswith("\nerror: ")), printed
 
 
