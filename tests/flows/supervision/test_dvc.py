@@ -1,6 +1,7 @@
 """Stages under the real DVC, ended in every way there is: nothing stays behind, and the next try succeeds."""
 
 import pickle
+import shutil
 import socket
 import sys
 import threading
@@ -105,6 +106,21 @@ def test_a_remote_that_falls_silent_is_given_up(
     assert raised.value.failure is Failure.TRANSIENT
     assert not at_work_in(repository.folder)
     assert dvc.reproduce("collect", print) is Outcome.UP_TO_DATE
+
+
+def test_a_stage_that_waits_for_a_silent_remote_is_given_up_and_one_that_computes_is_not(
+    repository: Repository, dvc: Dvc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dvc_module, "SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr(dvc_module, "LOOK_SECONDS", 0.25)
+    repository.replace("stages/collect.sh", "set -e", "set -e\nsleep 3")
+    assert dvc.reproduce("collect", print) is Outcome.RAN
+    shutil.rmtree(repository.folder / ".dvc/cache")
+    (repository.folder / "data/numbers.txt").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        repository.run("dvc", "remote", "modify", "store", "url", f"http://127.0.0.1:{server.getsockname()[1]}/store")
+        with pytest.raises(StageError, match="collect: nothing has moved for 1.5 s; the remote may be silent"):
+            dvc.reproduce("collect", print, "--pull")
 
 
 def test_the_error_survives_a_pickle() -> None:
