@@ -21,6 +21,7 @@ from rnnflow.generation.splitting import (
     UNASSIGNED,
     SplitIndices,
     Splitter,
+    chosen,
     key_hashes,
 )
 from rnnflow.generation.unusual import Unusual
@@ -56,6 +57,8 @@ class DatasetBuilder:
         self.unusual = Unusual()
         self.new: Profile | None = None
         """Of all files that the reference does not know."""
+        self._num_trained: Counter[str] = Counter()
+        self._is_given = False
         self._file_profile: Profile | None = None
         self._profiles: dict[int, Profile] = {}
 
@@ -66,8 +69,15 @@ class DatasetBuilder:
             InputError: its sequences cannot be read or split.
         """
         seed = None if file.is_synthetic else int(key_hashes([file.name], self.params.seed)[0])
-        splitter = Splitter(self.params.split, self.params.seed, file.name, file.place)
+        splitter = Splitter(self.params.split, self.params.seed, file.name, file.place, self._num_trained)
         self.writer.begin(seed)
+        try:
+            self._take_tables(file, splitter)
+        finally:  # `inspect` shows what there was before a fault
+            self._count_as_new(file)
+        self.num_left_out["recordings shorter than a window"] += file.num_left_out()
+
+    def _take_tables(self, file: SourceFile, splitter: Splitter) -> None:
         for table in file.tables:
             splits = self._synthetic_split(file, table) if file.is_synthetic else self._assigned(file, table, splitter)
             self._profile(file, table, splits)
@@ -77,8 +87,6 @@ class DatasetBuilder:
                 self.file_counts[file.name] += len(table)
                 self.contents.setdefault(file.name, ContentHash()).add(table)
         self.writer.end()
-        self._count_as_new(file)
-        self.num_left_out["recordings shorter than a window"] += file.num_left_out()
 
     def finish(self) -> dict[str, Any]:
         """Check the whole and return the profile of the train split.
@@ -113,6 +121,7 @@ class DatasetBuilder:
     def _assigned(self, file: SourceFile, table: pa.Table, splitter: Splitter) -> SplitIndices:
         id_hashes = key_hashes(table["id"].to_pylist(), self.params.seed)
         splits = splitter.splits(table, id_hashes)
+        self._is_given |= chosen(self.params.split, table) == "given"
         taken = splits != LEFT_OUT
         if taken.all():
             self.leaks.add(file.place, table, id_hashes, splits)
@@ -150,7 +159,7 @@ class DatasetBuilder:
                 f"{source}: the train split has one class only, {min(counts['train'])!r}; a classifier needs two"
             )
         for name, total in sorted(sum(counts.values(), Counter[str]()).items()):
-            if total < len(SPLITS):
+            if total < len(SPLITS) and not self._is_given:
                 raise InputError(
                     f"{source}: class {name!r} has {total} sequences, fewer than the {len(SPLITS)} splits; bring more of it or leave it out"
                 )
@@ -165,6 +174,8 @@ class DatasetBuilder:
     def _why_empty(self) -> str:
         if not self.file_counts.total():
             return "there are none at all" + "".join(f"; {line}" for line in self.remarks())
+        if self._is_given and not self.largest_group and max(self._num_trained.values(), default=0) == 1:
+            return "each class has one training sequence, and that cannot be held out; bring two of a class"
         if self.largest_group:
             name, count = max(self.largest_group.items(), key=lambda entry: (entry[1], entry[0]))
             share = count / self.largest_group.total()
