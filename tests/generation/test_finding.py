@@ -78,6 +78,7 @@ os.chdir(here)
 print(len(find(["."], Path("raw"))))
 """
     done = subprocess.run([sys.executable, "-c", program, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    subprocess.run(["rm", "-r", tmp_path / "raw"], check=True)  # pytest clears up by recursion, which is too deep here
     assert done.stdout == "1\n"
 
 

@@ -10,6 +10,7 @@ from rnnflow.classifier.preparation import Lengths, Preparation
 from rnnflow.engines.interface import BETAS, EPSILON, Batch, EngineConfig
 from rnnflow.engines.numba import adamw, cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
+from rnnflow.engines.numba.stem import passes
 from rnnflow.params.models import StemParams
 from rnnflow.runtime import environment
 from rnnflow.runtime.errors import InputError
@@ -17,6 +18,7 @@ from rnnflow.sequences.padding import gather
 
 PACKAGES = ("numba", "llvmlite", "numpy")
 KERNELS = ((kernels.loss_and_grad, kernels.LOSS_AND_GRAD), (adamw.clipped_adamw, adamw.CLIPPED_ADAMW))
+STEM_KERNELS = ((passes.stem_forward, passes.STEM_FORWARD), (passes.stem_backward, passes.STEM_BACKWARD))
 # Numba compiles for one signature: what is left out is an empty array.
 NO_STEP_MASK = np.empty((0, 0, 0, 0), np.float32)
 NO_HEAD_MASK = np.empty((0, 0), np.float32)
@@ -49,7 +51,7 @@ def warm_up() -> str:
         raise InputError(
             f"{cache.folder()}: cannot be written, so that nothing is kept; set {cache.FOLDER} to a folder"
         )
-    for function, signature in KERNELS:
+    for function, signature in KERNELS + STEM_KERNELS:
         compiled(function, signature)
     return str(cache.folder())
 
@@ -87,7 +89,8 @@ class NumbaEngine:
     """Trains a classifier by compiled calls."""
 
     def __init__(self, task: EngineConfig, weights: Float32[np.ndarray, " parameter"]) -> None:
-        self._loss_and_grad, self._clipped_adamw = (compiled(function, signature) for function, signature in KERNELS)
+        self._loss_and_grad, self._clipped_adamw = (compiled(*kernel) for kernel in KERNELS)
+        self._stem = [compiled(*kernel) for kernel in STEM_KERNELS] if task.model.stem else []
         self.task = task
         self.weights = weights.copy()
         self.gradient = np.zeros_like(weights)
@@ -169,13 +172,19 @@ class NumbaEngine:
         else:
             order = np.argsort(-lengths, kind="stable")  # the rows at work in a step are the first ones
             sorted_lengths = lengths[order]
+        inputs, trains, layer_lengths = np.ascontiguousarray(inputs), len(gradient) > 0, sorted_lengths
+        if stem := self.task.model.stem:
+            self._stem[0](self._plan, self._scratch, self.weights, inputs, order, sorted_lengths, trains)
+            layer_lengths = -(-sorted_lengths // stem.num_averaged)
         loss: float = self._loss_and_grad(
-            self._plan, self._scratch, self.weights, gradient, np.ascontiguousarray(inputs), order, sorted_lengths,
+            self._plan, self._scratch, self.weights, gradient, inputs, order, layer_lengths,
             np.ascontiguousarray(labels), self._class_weights, self.task.train.label_smoothing, total_weight,
             NO_STEP_MASK if step_mask is None else np.ascontiguousarray(step_mask),
             NO_HEAD_MASK if head_mask is None else np.ascontiguousarray(head_mask),
             logits,
         )  # fmt: skip
+        if stem and trains:
+            self._stem[1](self._plan, self._scratch, gradient, sorted_lengths)
         return loss
 
     def _allocate(self, batch_size: int, num_steps: int) -> None:

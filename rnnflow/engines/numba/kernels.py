@@ -1,10 +1,9 @@
-"""Forward pass, loss and back-propagation through time of a batch, in one compiled call.
+"""Forward pass, loss and back-propagation through time of a batch, in one compiled call; a stem has its own.
 
 Sums are added up in a fixed order, products with fused multiply-add, and nothing is reordered: the bits depend neither
 on the run nor on whether the code was compiled or loaded, nor on the length of the CPU's vectors.
 """
 
-import numpy as np
 from numba import types
 
 from rnnflow.engines.numba import layout
@@ -12,7 +11,6 @@ from rnnflow.engines.numba.denormals import flush_denormals, restore_denormals
 from rnnflow.engines.numba.head import apply_dropout, cross_entropy, head_backward, head_forward, pool
 from rnnflow.engines.numba.layers import layer_backward, layer_forward, read_inputs, read_layer_below, read_stem
 from rnnflow.engines.numba.simd import WIDTH, kernel
-from rnnflow.engines.numba.stem import NUM_STAGES, num_steps, stem_backward, stem_forward
 from rnnflow.engines.numba.weights import pack, unpack
 
 _FLOATS = types.float32[::1]
@@ -34,11 +32,11 @@ def loss_and_grad(
     Args:
         plan: where everything is in `work`.
         work: scratch.
-        weights: all parameters, in PyTorch's order; in training, a stem's running statistics among them are moved.
+        weights: all parameters, in PyTorch's order.
         gradient: of the same, is filled.
-        inputs: (batch, time, feature), what stands in the padding is not read.
+        inputs: (batch, time, feature), what stands in the padding is not read; with a stem, which has read them, not at all.
         order: the rows of `inputs`, longest first.
-        lengths: of the same rows, in steps, in that order.
+        lengths: of the same rows, in that order, in steps of what the layers read.
         labels: of the rows of `inputs`.
         class_weights: of each class, in the loss.
         label_smoothing: share of the loss that all classes have alike.
@@ -63,12 +61,7 @@ def _forward_and_backward(
 ):  # fmt: skip
     trains = len(gradient) > 0
     num_layers, num_directions = plan[0, layout.NUM_LAYERS], plan[0, layout.NUM_DIRECTIONS]
-    has_stem, raw_lengths = plan[0, layout.STEM] > 0, lengths
-    if has_stem:
-        stem_forward(plan, work, weights, inputs, order, raw_lengths, trains)
-        lengths = np.empty_like(raw_lengths)
-        for row in range(len(lengths)):
-            lengths[row] = num_steps(plan[plan[0, layout.STEM] + NUM_STAGES], raw_lengths[row])
+    has_stem = plan[0, layout.STEM] > 0
     for index in range(num_layers):
         for direction in range(num_directions):
             layer = plan[1 + index * num_directions + direction]
@@ -97,6 +90,4 @@ def _forward_and_backward(
             layer_backward(plan, index, direction, work, lengths, order, step_mask)
             layer = plan[1 + index * num_directions + direction]
             unpack(plan, layer, work, gradient, index > 0)
-    if has_stem:
-        stem_backward(plan, work, gradient, raw_lengths)
     return loss

@@ -6,7 +6,7 @@ padding is neither computed nor read. The reverse direction reads each sequence 
 
 from rnnflow.engines.numba import layout
 from rnnflow.engines.numba.cells import cell_backward, cell_forward
-from rnnflow.engines.numba.layout import GRU, LSTM, MAX, MEAN, PLANES
+from rnnflow.engines.numba.layout import GRU, LSTM, MAX, MEAN, NUM_STAGES, PLANES
 from rnnflow.engines.numba.products import (
     clear,
     clear_rows,
@@ -18,7 +18,6 @@ from rnnflow.engines.numba.products import (
     whole_tiles,
 )
 from rnnflow.engines.numba.simd import WIDTH, ZERO, broadcast, kernel, load, store, where_equal
-from rnnflow.engines.numba.stem import NUM_STAGES
 
 
 @kernel

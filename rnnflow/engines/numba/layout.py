@@ -58,6 +58,7 @@ MEAN, MAX = 1, 2
 # Where the layer's parameters begin among all of them.
 INPUT_WEIGHT, STATE_WEIGHT, INPUT_BIAS, STATE_BIAS = range(11, 15)
 
+NUM_STAGES = 3
 # A row for each stage of a stem, and one for what the layers read of it, which has inputs alone. Its arrays hold the steps of
 # each sequence by itself; `half` is that of the window.
 (

@@ -7,9 +7,9 @@ from jaxtyping import Int64
 
 from rnnflow.classifier import cells
 from rnnflow.engines.numba import layout as k
-from rnnflow.engines.numba import stem_plan
 from rnnflow.engines.numba.allocator import Allocator, rounded_up
 from rnnflow.engines.numba.simd import ROWS, WIDTH
+from rnnflow.engines.numba.stem import plan as stem_plan
 from rnnflow.params.models import ModelParams, MultiScaleStemParams
 
 CELLS = {"rnn": k.RNN, "lstm": k.LSTM, "gru": k.GRU}
