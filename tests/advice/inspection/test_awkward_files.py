@@ -28,11 +28,11 @@ def found_in(splits: dict[str, list[dict[str, Any]]], num_features: int) -> Know
     ]
 
 
-@pytest.mark.parametrize("name", READ | LOGGED)
+@pytest.mark.parametrize("name", {**READ, **LOGGED})
 def test_what_inspect_prints_reads_just_what_the_file_holds(
     raw: Path, tmp_path: Path, inspected: Callable[..., str], name: str
 ) -> None:
-    write, remark = (READ | LOGGED)[name]
+    write, remark = {**READ, **LOGGED}[name]
     entries = write(raw)
     output = inspected(raw)
     assert remark in output
