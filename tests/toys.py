@@ -149,11 +149,12 @@ def write_sequences(
     sequences: Sequence[np.ndarray],
     labels: Sequence[str] | None = None,
     features: Sequence[str] = FEATURES,
+    id_prefix: str = "sequence",
 ) -> Path:
     """Write a Parquet file of the contract, without the column `label` where there are no labels."""
     offsets = np.concatenate(([0], np.cumsum([len(sequence) for sequence in sequences], dtype=np.int64)))
     column = parquet.sequence_column(np.concatenate([np.empty((0, len(features)), np.float32), *sequences]), offsets)
-    ids = [f"sequence-{index}" for index in range(len(sequences))]
+    ids = [f"{id_prefix}-{index}" for index in range(len(sequences))]
     schema = parquet.schema(features)
     if labels is None:
         table = pa.table([ids, column], schema=schema.remove(schema.get_field_index("label")))

@@ -48,6 +48,11 @@ class StemParams(Section):
         """Steps that become one."""
         return 1
 
+    @property
+    def has_norms(self) -> bool:
+        """Whether it goes by the moments of a batch."""
+        return False
+
 
 class MultiScaleStemParams(Section):
     """Convolutions of several sizes side by side, two more, batch norm, and block means between them."""
@@ -79,6 +84,11 @@ class MultiScaleStemParams(Section):
     def num_averaged(self) -> int:
         """Steps that become one."""
         return math.prod(self.block_sizes)
+
+    @property
+    def has_norms(self) -> bool:
+        """Whether it goes by the moments of a batch."""
+        return True
 
 
 def _stem_tag(stem: object) -> str | None:

@@ -89,7 +89,9 @@ def _write(console: Console, params: Path, location: Location, findings: Finding
     if not location.is_raw:
         raise InputError(f"--write: the files must be below data/raw; move them there from {location.raw}")
     model = portfolio.candidates(advice.median(profile.lengths))[0]
-    params_file.write(params, model, portfolio.recipe(profile.num_sequences), findings.settings)
+    splits = findings.dry_run.splits
+    recipe = portfolio.recipe(splits["train"].total() + splits["validation"].total())
+    params_file.write(params, model, recipe, findings.settings)
     console.print()
     console.print(
         f"{params}: section generate is as above, models and train are a start for such data: {model.name}; "

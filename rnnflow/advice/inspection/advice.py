@@ -105,7 +105,7 @@ def remarks(found: DryRun) -> list[str]:
     """Return what a person should know, a line each."""
     lines = [*_of_recordings(found)]
     if found.profile is not None and found.profile.num_sequences:
-        lines += [*_of_features(found.profile.content()), *_of_classes(found.profile.classes)]
+        lines += [*_of_features(found.profile.content()), *_of_classes(found.profile.classes, bool(found.given))]
         lines += [*_of_sequences(found, found.profile.lengths), *_of_amplitudes(found)]
     return lines + found.remarks
 
@@ -139,12 +139,12 @@ def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"values are missing in {_some(missing)}; models.<name>.missing says what they become: zero, forward_fill, mask, refuse"
 
 
-def _of_classes(classes: Counter[str]) -> Iterator[str]:
+def _of_classes(classes: Counter[str], are_splits_given: bool) -> Iterator[str]:
     few = sorted(name for name, count in classes.items() if count < FEW)
     if len(classes) > MANY_CLASSES and len(classes) > 0.1 * classes.total():
         numbers = " and look like numbers of a regression" if all(map(_is_number, classes)) else ""
         yield f"the labels are {len(classes):,} classes of {classes.total():,} sequences{numbers}; choose another column with --label, or bin them"
-    elif few:
+    elif few and not are_splits_given:
         yield f"fewer than {FEW} sequences of class {_some(few)}, one for each split; bring more or leave them out"
     largest, smallest = max(classes.values()), min(classes.values())
     if largest >= IMBALANCE * smallest:

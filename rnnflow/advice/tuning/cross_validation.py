@@ -26,6 +26,10 @@ class OutOfBudgetError(Exception):
     """The next fit would take more CPU time than is left."""
 
 
+class BeatenError(Exception):
+    """A candidate cannot become as accurate as another one, whatever its remaining folds bring."""
+
+
 @dataclass(frozen=True)
 class Score:
     """What came of a candidate on the sequences held out, of all folds together."""
@@ -58,14 +62,16 @@ class CrossValidation:
         self.data, self.data_key, self.folds, self.recipe, self.say = data, data_key, folds, recipe, say
         self.end = time.process_time() + budget
 
-    def score(self, candidate: Candidate) -> Score:
+    def score(self, candidate: Candidate, accuracy_to_reach: float = 0.0) -> Score:
         """Return what came of a candidate.
 
         Raises:
+            BeatenError: it made more errors than `accuracy_to_reach` leaves room for, before its last fold.
             OutOfBudgetError: it takes more CPU time than is left.
             InputError: it cannot be trained on such data.
         """
         parts, seconds, num_parameters = [], 0.0, 0
+        num_errors, num_sequences = 0, sum(len(fold.held_out) for fold in self.folds)
         for index, fold in enumerate(self.folds):
             kept = self._kept(candidate, fold)
             if not kept.exists():
@@ -77,8 +83,11 @@ class CrossValidation:
             parts.append(arrays["probabilities"])
             seconds += found["cpu_seconds"]
             num_parameters = found["num_parameters"]
-            accuracy = (parts[-1].argmax(1) == self.data.labels[fold.held_out]).mean()
-            self.say(f"{candidate.name}: fold {index + 1} of {len(self.folds)}, accuracy {accuracy:.3f}")
+            is_right = parts[-1].argmax(1) == self.data.labels[fold.held_out]
+            self.say(f"{candidate.name}: fold {index + 1} of {len(self.folds)}, accuracy {is_right.mean():.3f}")
+            num_errors += int((~is_right).sum())
+            if index + 1 < len(self.folds) and num_errors > round((1 - accuracy_to_reach) * num_sequences):
+                raise BeatenError
         labels = np.concatenate([self.data.labels[fold.held_out] for fold in self.folds])
         loss, accuracy = log_loss_and_accuracy(labels, np.concatenate(parts))
         return Score(candidate, accuracy, loss, len(labels), num_parameters, seconds)
