@@ -56,6 +56,8 @@ def add(table: str, name: str, figures: Mapping[str, Any]) -> None:
 def page(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Return both tables as Markdown."""
     tuned = [_tuned_row(name, found["tuned"][name]) for name in OTHERS if name in found["tuned"]]
+    missing = [name for name in OTHERS if name not in found["tuned"]]
+    not_measured = f"\nNot measured yet: {', '.join(missing)}.\n" if missing else ""
     by_hand = [_by_hand_row(name, figures) for name, figures in found["by_hand"].items()]
     return f"""\
 # Real data sets
@@ -71,7 +73,7 @@ sequences of unequal lengths were stretched to one for them.
 | set | sequences, train / test | chosen | ours (seeds) | must reach | MiniRocket | MultiRocket-Hydra | published | parameters | CPU s a fit | CPU s of `tune` | ONNX |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 {chr(10).join(tuned)}
-
+{not_measured}
 CPU seconds are on one thread of the machine that wrote the row, with other work beside it, which slows a thread down.
 HIVE-COTE 2 and InceptionTime are ensembles of many models. *Must reach* is what the project asked of itself before the
 measurement. GunPoint was measured twice before, with an LSTM that cross-validation took for better by one sequence of 50:
