@@ -101,7 +101,9 @@ class OpenStreams:
     def save(self, path: Path, identity: str) -> None:
         """Write the streams, with a checksum and what model they are of."""
         rows = np.fromiter(self._rows.values(), np.int64, len(self._rows))
-        names = np.frombuffer(json.dumps([list(self._rows), list(self._closed.items())]).encode(), np.uint8)
+        names = np.frombuffer(
+            json.dumps([list(self._rows), list(self._closed.items())], default=int).encode(), np.uint8
+        )
         arrays: dict[str, Any] = {
             "states": self.states[rows],
             "num_steps": self._num_steps[rows],

@@ -120,6 +120,11 @@ def test_a_line_that_is_refused_is_named_and_those_before_it_are_answered(path: 
     assert len(written) == max(before, 0) + (is_csv and "column" not in message)
 
 
+def test_a_line_without_end_does_not_fill_the_memory(path: Path) -> None:
+    with pytest.raises(InputError, match="a line of more than 16,777,216 bytes; expected one for a few steps"):
+        answer_lines(StreamingPredictor(path), lambda: b"1" * (1 << 22), lambda answer: None)
+
+
 def started(path: Path, state: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "rnnflow.cli", "stream", str(path), "--state", str(state)]
     pipe = subprocess.PIPE

@@ -211,6 +211,7 @@ REFUSALS: list[tuple[list[Any], Any, list[float] | None, str]] = [
     (["new", "a"], [STEP, STEP], [1.0, np.nan], "stream 'a': time nan comes after 10, and goes backwards"),
     (["new", "a", "a"], [STEP] * 3, None, "stream 'a': twice among those pushed together; push its steps one after another"),
     (["a", "new"], [STEP, np.empty((0, 2))], None, "stream 'new': begins without a step"),
+    (["new"], np.full((1, 1, 2), 1e300), None, "stream 'new': an infinite value; a missing one is NaN"),
     (["a"], [STEP, STEP], None, "1 streams, but steps for 2"),
     (["new", "c", "d"], [STEP] * 3, None, "stream 'd': 1 streams are open, and the capacity is 3; end some, set idle_seconds, or raise the capacity"),
 ]  # fmt: skip
