@@ -76,6 +76,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
     command = commands.add_parser("describe", help="show what a model is and which data, params and code made it")
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
+    command.add_argument(
+        "--verify",
+        action="store_true",
+        help="also show its hashes, commit and versions; exit status 2 if the repository around the current folder never had it",
+    )
     command.set_defaults(run=run.describe)
 
     command = commands.add_parser(

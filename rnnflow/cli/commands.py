@@ -94,7 +94,7 @@ def export_c(arguments: argparse.Namespace) -> None:
 
 
 def describe(arguments: argparse.Namespace) -> None:
-    _console().print(description(arguments.model))
+    _console().print(description(arguments.model, verified=arguments.verify))
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
