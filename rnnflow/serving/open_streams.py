@@ -202,7 +202,14 @@ def _read(path: Path, identity: str) -> dict[str, np.ndarray]:
             about = json.loads(file["about"].tobytes())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        zipfile.BadZipFile,
+    ):  # RuntimeError: it seems encrypted
         raise InputError(f"{path}: not a file of streams that rnnflow wrote, or damaged") from None
     if about["format"] != FORMAT or about["model"] != identity:
         raise InputError(f"{path}: streams of another model or version; they go on with the file that they began with")

@@ -170,10 +170,11 @@ def test_states_of_another_model_or_size_and_damaged_ones_are_refused(path: Path
     assert restoring(path, tmp_path / "none.npz") == "no such file"
     assert restoring(path, file, capacity=1) == "2 streams, more than the capacity of 1"
     content, sound = file.read_bytes(), saved(path, tmp_path / "sound.npz")
-    for place in range(0, len(content), 97):
-        file.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+    directory, predictor = content.index(b"PK\1\2"), StreamingPredictor(path)
+    for place in (*range(0, len(content), 97), directory + 8, directory + 10):  # flag of encryption, compression
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         try:
-            StreamingPredictor.restore(predictor := StreamingPredictor(path), file)
+            predictor.restore(file)
         except InputError:
             continue
         predictor.save(file)  # a bit that says nothing, in the headers of the archive
