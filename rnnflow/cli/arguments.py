@@ -134,6 +134,16 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
     command.set_defaults(run=run.warmup)
 
+    command = commands.add_parser(
+        "export-c",
+        help="write a model as C99 for a microcontroller",
+        description="Write a header, a source file without malloc, and a test program with golden vectors. The classifier answers "
+        "about whole sequences and step by step.",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL.onnx")
+    command.add_argument("folder", type=Path, metavar="OUTDIR")
+    command.set_defaults(run=run.export_c)
+
     _add_tune(commands)
     _add_inspect(commands)
     return made

@@ -82,6 +82,17 @@ def stream(arguments: argparse.Namespace) -> None:
             predictor.save(arguments.state)
 
 
+def export_c(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow.export import c_code
+
+    sizes = c_code.write(arguments.model, arguments.folder)
+    print(
+        f"{arguments.folder}: {sizes['flash']:,} bytes of constants in flash (the code comes on top), "
+        f"{sizes['ram']:,} bytes of RAM for a stream, {sizes['multiply_adds']:,} multiply-adds a step with its answer"
+    )
+
+
 def describe(arguments: argparse.Namespace) -> None:
     _console().print(description(arguments.model, verified=arguments.verify))
 

@@ -101,7 +101,9 @@ class OpenStreams:
     def save(self, path: Path, identity: str) -> None:
         """Write the streams, with a checksum and what model they are of."""
         rows = np.fromiter(self._rows.values(), np.int64, len(self._rows))
-        names = np.frombuffer(json.dumps([list(self._rows), list(self._closed.items())]).encode(), np.uint8)
+        names = np.frombuffer(
+            json.dumps([list(self._rows), list(self._closed.items())], default=int).encode(), np.uint8
+        )
         arrays: dict[str, Any] = {
             "states": self.states[rows],
             "num_steps": self._num_steps[rows],
@@ -200,7 +202,14 @@ def _read(path: Path, identity: str) -> dict[str, np.ndarray]:
             about = json.loads(file["about"].tobytes())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        zipfile.BadZipFile,
+    ):  # RuntimeError: it seems encrypted
         raise InputError(f"{path}: not a file of streams that rnnflow wrote, or damaged") from None
     if about["format"] != FORMAT or about["model"] != identity:
         raise InputError(f"{path}: streams of another model or version; they go on with the file that they began with")

@@ -15,6 +15,8 @@ from rnnflow.serving.open_streams import StreamId
 from rnnflow.serving.streaming import StreamingPredictor
 
 STREAM, STEPS, TIME, END = "stream", "steps", "time", "end"
+LONGEST_LINE = 1 << 24
+"""In bytes."""
 LARGEST = 10**300
 """Of whole numbers; a float holds no more."""
 UNNAMED = "stream"
@@ -68,6 +70,10 @@ def _arrivals(read: Callable[[], bytes]) -> Iterator[list[bytes]]:
         *lines, rest = (rest + chunk).split(b"\n")
         if lines:
             yield lines
+        if len(rest) > LONGEST_LINE:
+            raise InputError(
+                f"a line of more than {LONGEST_LINE:,} bytes; expected one for a few steps, with a line end"
+            )
     if rest:
         yield [rest]
 

@@ -143,7 +143,8 @@ class StreamingPredictor:
         if len(streams) != len(steps):
             raise InputError(f"{len(streams)} streams, but steps for {len(steps)}")
         if isinstance(steps, np.ndarray) and steps.ndim == 3 and steps.shape[1]:
-            batch = steps.astype(np.float32, copy=False)
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused
+                batch = steps.astype(np.float32, copy=False)
             lengths = np.full(len(steps), steps.shape[1])
             self._check_shape(streams[0] if len(streams) else "", batch.shape[1:])
         else:
@@ -157,7 +158,7 @@ class StreamingPredictor:
         arrays = []
         for stream, each in zip(streams, steps, strict=True):
             try:
-                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused
+                with np.errstate(over="ignore"):
                     array = np.asarray(each, dtype=np.float32)
             except (TypeError, ValueError):
                 raise InputError(f"stream {stream!r}: expected numbers of shape (time, feature)") from None

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 BLOCK = re.compile(r"^```(sh|python)\b(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TYPED = ("README.md", "models.md", "schedule.md", "troubleshooting.md")
+TYPED = ("README.md", "models.md", "streaming.md", "schedule.md", "troubleshooting.md")
 """In this order: each page finds what those before it have made."""
 HAS_ITS_OWN_TEST = "data.md"
 GOES_ON = ("Check out the dashboard at", "started!")

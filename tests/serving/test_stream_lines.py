@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,11 @@ def test_a_line_that_is_refused_is_named_and_those_before_it_are_answered(path: 
     assert len(written) == max(before, 0) + (is_csv and "column" not in message)
 
 
+def test_a_line_without_end_does_not_fill_the_memory(path: Path) -> None:
+    with pytest.raises(InputError, match="a line of more than 16,777,216 bytes; expected one for a few steps"):
+        answer_lines(StreamingPredictor(path), lambda: b"1" * (1 << 22), lambda answer: None)
+
+
 def started(path: Path, state: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "rnnflow.cli", "stream", str(path), "--state", str(state)]
     pipe = subprocess.PIPE
@@ -172,3 +178,27 @@ def test_the_examples_run(path: Path, name: str) -> None:
         [sys.executable, f"examples/serving/{name}", path], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert len(run.stdout.splitlines()) == 5
+
+
+@pytest.mark.slow
+def test_the_example_in_javascript_gives_the_same_probabilities(path: Path, tmp_path: Path) -> None:
+    install = [
+        "npm",
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--onnxruntime-node-install-cuda=skip",
+        "onnxruntime-node",
+    ]
+    if not shutil.which("npm") or subprocess.run(install, cwd=tmp_path, check=False, timeout=300).returncode:
+        pytest.skip("onnxruntime-node cannot be installed here")
+    shutil.copy(ROOT / "examples/serving/stream.mjs", tmp_path)
+    run = subprocess.run(
+        ["node", "stream.mjs", path, "2", "4"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    predictor = StreamingPredictor(path)
+    for time, line in enumerate(run.stdout.splitlines()):
+        expected = predictor.push("a", np.full((1, 2), np.sin(time), np.float32)).probabilities
+        np.testing.assert_allclose([float(value) for value in line.split()], expected, atol=2e-6)
+    assert time == 4

@@ -170,10 +170,11 @@ def test_states_of_another_model_or_size_and_damaged_ones_are_refused(path: Path
     assert restoring(path, tmp_path / "none.npz") == "no such file"
     assert restoring(path, file, capacity=1) == "2 streams, more than the capacity of 1"
     content, sound = file.read_bytes(), saved(path, tmp_path / "sound.npz")
-    for place in range(0, len(content), 97):
-        file.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+    directory, predictor = content.index(b"PK\1\2"), StreamingPredictor(path)
+    for place in (*range(0, len(content), 97), directory + 8, directory + 10):  # flag of encryption, compression
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         try:
-            StreamingPredictor.restore(predictor := StreamingPredictor(path), file)
+            predictor.restore(file)
         except InputError:
             continue
         predictor.save(file)  # a bit that says nothing, in the headers of the archive
@@ -211,6 +212,7 @@ REFUSALS: list[tuple[list[Any], Any, list[float] | None, str]] = [
     (["new", "a"], [STEP, STEP], [1.0, np.nan], "stream 'a': time nan comes after 10, and goes backwards"),
     (["new", "a", "a"], [STEP] * 3, None, "stream 'a': twice among those pushed together; push its steps one after another"),
     (["a", "new"], [STEP, np.empty((0, 2))], None, "stream 'new': begins without a step"),
+    (["new"], np.full((1, 1, 2), 1e300), None, "stream 'new': an infinite value; a missing one is NaN"),
     (["a"], [STEP, STEP], None, "1 streams, but steps for 2"),
     (["new", "c", "d"], [STEP] * 3, None, "stream 'd': 1 streams are open, and the capacity is 3; end some, set idle_seconds, or raise the capacity"),
 ]  # fmt: skip
