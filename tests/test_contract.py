@@ -43,7 +43,10 @@ LAYERS_WITHIN: dict[str, tuple[grimp.Layer | str, ...]] = {
     "evaluation": (grimp.Layer("comparison", "report"), "scores"),
     "serving": (
         "prediction",
-        grimp.Layer("benchmark", "describe", "predictor", "verify", independent=False),
+        grimp.Layer("benchmark", "describe", "stream_lines", "verify", independent=False),
+        "streaming",
+        grimp.Layer("open_streams", "streaming_model"),
+        grimp.Layer("origin", "predictor"),
         "checksum",
     ),
 }

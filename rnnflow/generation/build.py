@@ -108,7 +108,9 @@ class DatasetBuilder:
     def _count_as_new(self, file: SourceFile) -> None:
         """Count a file as new where the reference knows none of its name with the same content."""
         profile, self._file_profile = self._file_profile, None
-        if profile is None or self.known.get(file.name) == self.contents[file.name].hexdigest():
+        if profile is None:
+            return
+        if file.name in self.known and self.known[file.name] == self.contents[file.name].hexdigest():
             return
         if self.new is None:
             self.new = profile
