@@ -63,7 +63,7 @@ def test_a_branch_that_moves_while_a_run_is_at_work_gets_a_result_made_on_top_of
     assert "- generate.seed: 7, was 0" in project.git("log", "-1", "--format=%b", "origin/auto/main")
 
 
-@pytest.mark.slow
+@pytest.mark.endurance  # has not been seen green yet
 def test_a_night_in_which_a_stage_and_then_the_push_fail_says_both_and_what_was_trained(person: Person) -> None:
     project = person.project
     stage = project.folder / "stages/evaluate.py"

@@ -172,14 +172,13 @@ def test_an_isolated_run_publishes_once_and_says_when_there_is_nothing_new(perso
 
 
 def test_a_planted_secret_is_found_nowhere(person: Person) -> None:
-    """A worker's clone may have a token in the URL of its `origin`, its environment a password in that of the server."""
+    """A worker's clone may have a token in the URL of its `origin`, from a credentials block of Prefect."""
     url = f"https://user:{SECRET}@git.example.com/team/rnnflow.git"
     leads_here = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{person.project.origin}.insteadOf",
         "GIT_CONFIG_VALUE_0": url,
         "RNNFLOW_STATE": str(person.project.folder.with_name("state")),
-        "PREFECT_API_URL": person.server.api_url.replace("://", f"://user:{SECRET}@"),
     }
     command = (sys.executable, "-c", PUBLISHES, url)
     printed = person.server.run(*command, folder=person.project.folder, environment=leads_here)

@@ -18,8 +18,6 @@ from rnnflow.runtime.provenance import ROOT
 from tests.flows.services import Background, clean_environment, free_port, wait_until
 from tests.pipeline.conftest import Clone
 
-pytestmark = pytest.mark.slow
-
 BLOCK = re.compile(r"^```(sh|python)\b(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TYPED = ("README.md", "models.md", "streaming.md", "schedule.md", "troubleshooting.md")
@@ -156,6 +154,7 @@ def test_what_cannot_run_here_says_why(page: Path) -> None:
         )
 
 
+@pytest.mark.endurance  # has not been seen green yet to its end; it is meant for `make slow`
 def test_the_commands_of_the_pages_work_in_order_as_written(reader: Reader) -> None:
     pages = {page.name: page for page in PAGES}
     for name in TYPED:
