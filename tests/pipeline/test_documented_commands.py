@@ -27,7 +27,8 @@ TYPED = ("README.md", "models.md", "schedule.md", "troubleshooting.md")
 HAS_ITS_OWN_TEST = "data.md"
 GOES_ON = ("Check out the dashboard at", "started!")
 """What a server or a worker prints when it is ready."""
-SECONDS = 300.0
+SECONDS = 900.0
+"""For one block, on a machine that is busy with other tests."""
 
 
 def blocks(page: Path) -> list[tuple[str, str, str]]:
@@ -116,8 +117,11 @@ def reader(origin: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     author = origin.clone(folder / "author")
     yaml = YAML()
     params = yaml.load(author.folder / "params.yaml")
-    params["models"] = {name: params["models"][name] for name in ("lstm", "gru")}  # those that the pages name
+    params["models"] = {"gru": params["models"]["gru"]}  # the one that the pages name
     yaml.dump(params, author.folder / "params.yaml")
+    pipeline = yaml.load(author.folder / "dvc.yaml")
+    del pipeline["stages"]["report"]  # seconds for each of the runs
+    yaml.dump(pipeline, author.folder / "dvc.yaml")
     with (author.folder / "prefect.toml").open("a") as settings:
         settings.write(f"\n[server.api]\nport = {port}\n")
     makefile = author.folder / "Makefile"

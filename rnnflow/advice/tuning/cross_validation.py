@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from rnnflow import engines
 from rnnflow.advice.tuning.folds import Fold, subset
@@ -35,12 +35,16 @@ class Score:
     """What came of a candidate on the sequences held out, of all folds together."""
 
     candidate: Candidate
-    accuracy: float
+    is_right: Bool[np.ndarray, " held_out"]
+    """Of each sequence, in the order of the folds."""
     log_loss: float
-    num_sequences: int
     num_parameters: int
     cpu_seconds: float
     """Of all its fits, those from an earlier run included."""
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.is_right.mean())
 
 
 class CrossValidation:
@@ -89,8 +93,9 @@ class CrossValidation:
             if index + 1 < len(self.folds) and num_errors > round((1 - accuracy_to_reach) * num_sequences):
                 raise BeatenError
         labels = np.concatenate([self.data.labels[fold.held_out] for fold in self.folds])
-        loss, accuracy = log_loss_and_accuracy(labels, np.concatenate(parts))
-        return Score(candidate, accuracy, loss, len(labels), num_parameters, seconds)
+        probabilities = np.concatenate(parts)
+        loss, _ = log_loss_and_accuracy(labels, probabilities)
+        return Score(candidate, probabilities.argmax(1) == labels, loss, num_parameters, seconds)
 
     def _fit(self, candidate: Candidate, fold: Fold, kept: Path) -> None:
         """Train on a fold and keep the probabilities of what is held out."""
@@ -118,9 +123,25 @@ class CrossValidation:
         return environment.tuning_folder() / f"{digest}.safetensors"
 
 
-def best(scores: Sequence[Score]) -> Score:
+def most_accurate(scores: Sequence[Score]) -> Score:
     """Return the most accurate, of equals the one with the lowest log loss.
 
     By raw log loss alone a model that is often right and too sure of itself loses to one that is seldom either.
     """
     return max(scores, key=lambda score: (score.accuracy, -score.log_loss))
+
+
+def best(scores: Sequence[Score]) -> Score:
+    """Return the most accurate of the first kind of model that is at most one standard error behind the best.
+
+    Scores come in the order of the portfolio, which knows what mostly suits such sequences. A few dozen sequences say less:
+    one of fifty that another model gets right is chance. The error is that of the difference on the same sequences, the
+    root of the number on which just one of the two is right (McNemar, 1947); the rule is that of Breiman and others, 1984.
+    """
+    top = most_accurate(scores)
+    for kind in dict.fromkeys(score.candidate.kind for score in scores):
+        own = most_accurate([score for score in scores if score.candidate.kind == kind])
+        behind = int(top.is_right.sum()) - int(own.is_right.sum())
+        if behind <= np.sqrt((top.is_right != own.is_right).sum()):
+            return own
+    return top

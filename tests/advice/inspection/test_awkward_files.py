@@ -28,7 +28,7 @@ def found_in(splits: dict[str, list[dict[str, Any]]], num_features: int) -> Know
     ]
 
 
-@pytest.mark.parametrize("name", {**READ, **LOGGED})
+@pytest.mark.parametrize("name", [*READ, *LOGGED])
 def test_what_inspect_prints_reads_just_what_the_file_holds(
     raw: Path, tmp_path: Path, inspected: Callable[..., str], name: str
 ) -> None:

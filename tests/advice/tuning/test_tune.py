@@ -145,10 +145,28 @@ def test_one_sequence_of_each_class_is_refused() -> None:
         folds.make(np.arange(5), columns(), 3, is_by_time=False)
 
 
+def score(name: str, right: list[int], log_loss: float = 0.5) -> cross_validation.Score:
+    """Return the score of a model that is right on these of 50 sequences."""
+    candidate = portfolio.Candidate(name, {"cell": "gru"})
+    return cross_validation.Score(candidate, np.isin(np.arange(50), right), log_loss, 1, 1.0)
+
+
 def test_equal_accuracy_is_decided_by_log_loss() -> None:
-    candidate = portfolio.candidates(20)[0]
-    scores = [cross_validation.Score(candidate, *each, 10, 1, 1.0) for each in ((0.8, 0.1), (0.9, 0.9), (0.9, 0.5))]
+    scores = [
+        score("stem-40", [*range(40)], 0.1),
+        score("stem-100", [*range(45)], 0.9),
+        score("stem-7", [*range(45)], 0.5),
+    ]
     assert cross_validation.best(scores) is scores[2]
+
+
+def test_a_kind_that_comes_first_is_chosen_unless_it_is_worse_by_more_than_chance() -> None:
+    first, by_one, by_far = score("stem-40", [*range(40)]), score("lstm-30", [*range(41)]), score("gru", [*range(42)])
+    assert cross_validation.best([first, by_one]) is first
+    assert cross_validation.best([first, by_one, by_far]) is by_one
+    other_errors = score("lstm-30", [*range(5, 47)])
+    assert cross_validation.best([first, other_errors]) is first
+    assert cross_validation.most_accurate([first, other_errors]) is other_errors
 
 
 def test_a_candidate_that_cannot_win_any_more_is_given_up(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
