@@ -132,6 +132,23 @@ def quoted_classes(folder: Path) -> Known:
     return entries
 
 
+def german_counts(folder: Path) -> Known:
+    entries = [(label, np.column_stack([values[:, 0], (values[:, 1] * 3000).round()])) for label, values in known()]
+    table = frame(entries)
+    counts = [f"{int(value):,}".replace(",", ".") for value in table["ay"]]
+    table.assign(ay=counts).to_csv(folder / "a.csv", sep=";", decimal=",", index=False)
+    return entries
+
+
+def partitions(folder: Path) -> Known:
+    entries = known()
+    for index, (label, values) in enumerate(entries):
+        (folder / f"activity={label}").mkdir(exist_ok=True)
+        table = frame([(label, values)]).drop(columns=["rec", "activity"])
+        table.to_parquet(folder / f"activity={label}" / f"part-{index}.parquet", index=False)
+    return entries
+
+
 LOGGED: Mapping[str, tuple[Callable[[Path], Known], str]] = {
     "numbered by floats": (numbered_by_floats, ""),
     "decimals": (decimals, ""),
@@ -146,6 +163,8 @@ LOGGED: Mapping[str, tuple[Callable[[Path], Known], str]] = {
     "float classes of rows": (float_classes_of_rows, "column_1 … column_24 are taken as the 24 steps of a row"),
     "files of arrays": (files_of_arrays, "arrays of given splits: test, train"),
     "numbers of files": (numbers_of_files, "labels.csv"),
+    "german counts": (german_counts, "thousands: ."),
+    "partitions": (partitions, "label: path[-2]"),
     "quoted classes": (quoted_classes, ""),
 }
 """As `READ` of `awkward_files`."""

@@ -133,7 +133,10 @@ def test_an_id_in_two_files_is_refused(tmp_path: Path, refusal: Refusal) -> None
 def test_files_with_other_features_are_refused(tmp_path: Path, refusal: Refusal) -> None:
     write_long(tmp_path / "raw" / "a.csv", recordings(30, prefix="a"))
     write_frame(tmp_path / "raw" / "b.csv", long_table(recordings(30, prefix="b")).rename(columns={"y": "z"}))
-    assert refusal() == "raw/b.csv: features x, z, but raw/a.csv has x, y"
+    assert (
+        refusal()
+        == "raw/b.csv: features x, z, but raw/a.csv has x, y; generate.files.features says which and in which order"
+    )
 
 
 def test_files_with_and_without_time_zones_are_refused(tmp_path: Path, refusal: Refusal) -> None:
@@ -159,9 +162,9 @@ def test_a_folder_with_two_formats_is_refused(tmp_path: Path, refusal: Refusal) 
 
 
 def test_a_file_of_an_unknown_format_is_refused(tmp_path: Path, refusal: Refusal) -> None:
-    (tmp_path / "raw" / "notes.txt").write_text("nothing")
-    assert refusal(files={"paths": ["notes.txt"]}).startswith(
-        "raw/notes.txt: the format '.txt' is not known, expected one of .arff "
+    (tmp_path / "raw" / "notes.doc").write_text("nothing")
+    assert refusal(files={"paths": ["notes.doc"]}).startswith(
+        "raw/notes.doc: the format '.doc' is not known, expected one of .arff "
     )
 
 

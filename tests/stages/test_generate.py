@@ -242,8 +242,8 @@ def test_a_bad_delivery_is_refused(
 @pytest.mark.parametrize(
     ("features", "expected"),
     [
-        (["y", "x"], "raw/b.parquet: features y, x, but raw/a.parquet has x, y"),
-        (["x"], "raw/b.parquet: features x, but raw/a.parquet has x, y"),
+        (["y", "x"], "raw/b.parquet: features y, x, but raw/a.parquet has x, y; generate.files.features says which and in which order"),
+        (["x"], "raw/b.parquet: features x, but raw/a.parquet has x, y; generate.files.features says which and in which order"),
         (None, "raw/b.parquet: nothing names the features of column 'sequence'; name them in generate.files.features"),
     ],
 )  # fmt: skip

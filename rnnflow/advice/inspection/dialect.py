@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rnnflow.generation.sources.csv_files import MAX_CELL, NULLS, looks_like_values
 from rnnflow.generation.sources.lines import BLANKS
@@ -19,6 +20,8 @@ PLACEHOLDERS = frozenset(
 )
 """What people write, in any case, where a number is missing."""
 NUM_LINES = 200
+FEW_GROUPS = 3
+"""Cells with groups of three digits, of which fewer may be so by chance."""
 LIKELY = 0.5
 """Share of the cells that must be numbers for a column to be one of numbers."""
 _SEP = re.compile(r"sep=(.)\s*")
@@ -197,6 +200,17 @@ class AmbiguousNumbersError(ValueError):
     text: str
 
 
+def are_only_groups(cells: pa.ChunkedArray, sign: str) -> bool:
+    """Return whether a sign may stand between thousands: what has it has groups of three digits, what has none no more."""
+    known = cells.filter(pc.invert(pc.is_in(cells, pa.array(NULLS))))
+    has_sign = pc.match_substring(known, sign)
+    grouped, whole = known.filter(has_sign), known.filter(pc.invert(has_sign))
+    patterns = ((grouped, rf"^\s*[+-]?[1-9]\d{{0,2}}({re.escape(sign)}\d{{3}})+\s*$"), (whole, r"^\s*[+-]?\d{1,3}\s*$"))
+    return len(grouped) >= FEW_GROUPS and all(
+        len(texts) and pc.all(pc.match_substring_regex(texts, shape)).as_py() for texts, shape in patterns
+    )
+
+
 def number_format(columns: Sequence[Sequence[str]], delimiter: str, decimal: str | None) -> NumberFormat | None:
     """Return how columns of text write numbers, if most of one's cells are numbers in some format.
 
@@ -210,6 +224,8 @@ def number_format(columns: Sequence[Sequence[str]], delimiter: str, decimal: str
     """
     votes: Counter[NumberFormat] = Counter()
     example = ""
+    of_points = next((column for column in columns if are_only_groups(_texts(column), ".")), None)
+    are_groups = any(are_only_groups(_texts(column), ",") for column in columns)
     for column in columns:
         cells = [cell for cell in column if cell.strip() not in NULLS]
         # What is a number as it stands says nothing of a format.
@@ -219,14 +235,22 @@ def number_format(columns: Sequence[Sequence[str]], delimiter: str, decimal: str
             if len(cells) - len(odd) + len(matching) > LIKELY * len(cells) and len(matching) >= max(1, 0.9 * len(odd)):
                 votes[known] += 1
                 example = example or matching[0]
+    if of_points is not None and decimal is None and not votes and delimiter == ";":
+        raise AmbiguousNumbersError(next(cell for cell in of_points if "." in cell))
     fitting = {known: count for known, count in votes.items() if decimal in (None, known.decimal)}
+    if of_points is not None and (decimal == "," or {known.decimal for known in fitting} == {","}):
+        return NumberFormat(",", ".")
     if not fitting:
         return None
     most = max(fitting.values())
     best = [known for known in FORMATS if fitting.get(known) == most]
-    if delimiter != ";" and {known.decimal for known in best} == {",", "."}:
+    if (delimiter != ";" or are_groups) and {known.decimal for known in best} == {",", "."}:
         raise AmbiguousNumbersError(example)
     return best[0]
+
+
+def _texts(cells: Sequence[str]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(cells, pa.string())])
 
 
 def numbers_of(cells: Sequence[str], known: NumberFormat) -> Numbers | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rnnflow.generation.sources.paths import levels
+from rnnflow.generation.sources.paths import levels, value_of
 from rnnflow.generation.splitting import GIVEN_NAMES
 
 _SUBJECT = re.compile(
@@ -42,7 +42,7 @@ def parts_of_paths(belows: Sequence[Path]) -> Mapping[str, str]:
 
 
 def _levels(belows: Sequence[Path]) -> list[Level]:
-    names = [levels(below) for below in belows]
+    names = [[*map(value_of, levels(below))] for below in belows]
     depth = min(map(len, names))
     return [Level(f"path[-{back}]", frozenset(parts[-back] for parts in names)) for back in range(1, depth + 1)]
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from rnnflow.advice.inspection.dialect import (
     AmbiguousNumbersError,
     NumberFormat,
+    are_only_groups,
     guess_dialect,
     number_format,
     numbers_of,
@@ -106,11 +107,13 @@ def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
     header, _ = head(path, files)
     lines = LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS)
     try:
-        table = arrow_csv.read_csv(
-            io.BytesIO(_whole_lines(lines)),
-            read_options=arrow_csv.ReadOptions(column_names=header if files.names else None),
-            parse_options=arrow_csv.ParseOptions(delimiter=files.delimiter, newlines_in_values=True),
-        )
+        content = _whole_lines(lines)
+        table = _parsed(content, header, files, [])
+        floats = [column.name for column in table.schema if pa.types.is_floating(column.type)]
+        texts = _parsed(content, header, files, floats)
+        for name in floats:  # 1.234 may be a thousand and more
+            if are_only_groups(texts[name], "."):
+                table = table.set_column(table.schema.get_field_index(name), name, texts[name])
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as CSV: {' '.join(str(error).split())}") from None
     # Only empty names can come twice; what is said of the first of them holds for all.
@@ -121,8 +124,20 @@ def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
         return _with_numbers(sample, files, lines, decimal)
     except AmbiguousNumbersError as error:
         text = error.text.strip()
-        whole, decimals = text.replace(",", ""), text.replace(",", ".")
-        raise InputError(f"{path}: is {text!r} {whole} or {decimals}? --decimal . or --decimal , says it") from None
+        with_point, with_comma = text.replace(",", ""), text.replace(".", "").replace(",", ".")
+        raise InputError(
+            f"{path}: is {text!r} {with_point} or {with_comma}? --decimal . or --decimal , says it"
+        ) from None
+
+
+def _parsed(content: bytes, header: list[str], files: FilesParams, texts: list[str]) -> pa.Table:
+    """Return rows in the types that their cells suggest, but `texts` as text."""
+    return arrow_csv.read_csv(
+        io.BytesIO(content),
+        read_options=arrow_csv.ReadOptions(column_names=header if files.names else None),
+        parse_options=arrow_csv.ParseOptions(delimiter=files.delimiter, newlines_in_values=True),
+        convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string())),
+    )
 
 
 def _first_lines(path: Path) -> list[str]:

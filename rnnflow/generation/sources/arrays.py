@@ -152,7 +152,7 @@ def load_arrays(path: Path) -> Mapping[str, np.ndarray]:
         *(OSError, ValueError, TypeError, EOFError, AttributeError, KeyError),
         *(zipfile.BadZipFile, zlib.error),
     ) as error:
-        raise InputError(f"{path}: not a file of plain arrays: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: not an {path.suffix} file of plain arrays: {' '.join(str(error).split())}") from None
 
 
 def _values(path: Path, name: str, array: np.ndarray, files: FilesParams) -> np.ndarray:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from rnnflow.generation.sources import label_table, wide
 from rnnflow.generation.sources.layout import PARTS, Layout, Part
-from rnnflow.generation.sources.paths import levels, names_of
+from rnnflow.generation.sources.paths import levels, names_of, value_of
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.sources.values import holds_numbers, is_list, is_text, listed, refuse
 from rnnflow.params.generate import ColumnNames, FilesParams
@@ -139,7 +139,7 @@ def _of_path(below: Path, index: str | None) -> str:
         return "/".join(parts)
     if -int(index) > len(parts):
         raise InputError(f"{below}: path[{index}] is not below data/raw")
-    return parts[int(index)]
+    return value_of(parts[int(index)])
 
 
 def text(location: SourceLocation, part: Part, batch: pa.RecordBatch, first_row: int) -> pa.StringArray:

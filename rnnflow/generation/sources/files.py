@@ -223,6 +223,13 @@ def _left_out(cutter: Cutter) -> int:
 def _check_agreement(opened: OpenedFile, first: OpenedFile) -> None:
     path, other = opened.location.path, first.location.path
     if opened.features != first.features:
-        raise InputError(f"{path}: features {', '.join(opened.features)}, but {other} has {', '.join(first.features)}")
+        advice = (
+            "; generate.files.features says which and in which order"
+            if set(opened.features) & set(first.features)
+            else ""
+        )
+        raise InputError(
+            f"{path}: features {', '.join(opened.features)}, but {other} has {', '.join(first.features)}{advice}"
+        )
     if opened.parts != first.parts:
         raise InputError(f"{path}: columns {', '.join(opened.parts)}, but {other} has {', '.join(first.parts)}")

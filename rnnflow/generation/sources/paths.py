@@ -1,5 +1,6 @@
 """What a file's path says, once the ending of its format is gone."""
 
+import re
 from pathlib import Path
 
 
@@ -7,6 +8,12 @@ def levels(below: Path) -> list[str]:
     """Return the names on the way to a file: `june/run.fast.csv.gz` is `june` and `run.fast`."""
     stem = below.with_suffix("") if below.suffix.lower() == ".gz" else below
     return [*stem.parts[:-1], stem.with_suffix("").name]
+
+
+def value_of(level: str) -> str:
+    """Return what the name of a folder says, which is `walk` in the partition `activity=walk`."""
+    matched = re.fullmatch(r"[A-Za-z_]\w*=(.+)", level)
+    return matched[1] if matched else level
 
 
 def names_of(below: Path) -> list[str]:

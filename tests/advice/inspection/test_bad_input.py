@@ -27,7 +27,7 @@ DEFAULT_NAMES = {"recording": "id", "activity": "label"}
         ("a.parquet", b"PAR1 nothing PAR1", "Parquet"),
         ("a.npz", b"no zip", "not an .npz file"),
         ("a.ts", b"@data nothing", "a.ts"),
-        ("a.txt", b"text", "no file"),
+        ("a.txt", b"text", "cannot be read as CSV"),
     ],
 )
 def test_garbage_gives_one_line(

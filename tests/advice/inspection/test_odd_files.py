@@ -82,6 +82,24 @@ def test_times_of_two_units_are_refused(raw: Path, refused: Refused) -> None:
     assert "b.csv: line 2: column 'timestamp' is no time in s since 1970: 1773359200000" in refused(raw)[1]
 
 
+@pytest.mark.parametrize("sign", [",", "."])
+def test_groups_of_three_digits_need_a_word(raw: Path, inspected: Inspected, refused: Refused, sign: str) -> None:
+    table = frame([(label, (values * 1500).round()) for label, values in known()])
+    for name in ("ax", "ay"):
+        table[name] = [f"{int(value):,}".replace(",", sign) for value in table[name]]
+    table.to_csv(raw / "a.csv", sep=";", index=False)
+    shown = refused(raw)[1]
+    assert f"is '-1{sign}713' " in shown
+    assert shown.endswith("? --decimal . or --decimal , says it")
+    assert "ay         -5720      3818" in inspected(raw, "--decimal", "." if sign == "," else ",")
+
+
+def test_a_file_without_rows_is_said(raw: Path, inspected: Inspected) -> None:
+    write_steps(raw / "a.csv", known())
+    (raw / "b.csv").write_text("rec,ax,ay,activity\n")
+    assert "left out 1 files without a row" in inspected(raw)
+
+
 def test_a_test_file_without_classes_is_named(raw: Path, refused: Refused) -> None:
     table = frame(known())
     table[table["rec"] < "r30"].to_csv(raw / "train.csv", index=False)
