@@ -274,6 +274,7 @@ print("peak", pa.default_memory_pool().max_memory() / 1e6)
 """The most memory that Arrow held, where all the tables are."""
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     peaks = []
     for count in (2, 8):
