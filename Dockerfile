@@ -58,6 +58,6 @@ USER 1000
 RUN rnnflow warmup
 # Prefect reads prefect.toml in the folder where the worker starts. Everything else of the project comes by Git.
 WORKDIR /opt/rnnflow-settings
-COPY prefect.toml .
+COPY prefect.toml flows/process_worker.py ./
 ENTRYPOINT ["tini", "--"]
-CMD ["prefect", "worker", "start", "--type", "process", "--pool", "rnnflow-cpu-pool"]
+CMD ["python", "process_worker.py", "--pool", "rnnflow-cpu-pool"]

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from flows import settings
 from flows.repository import overrides, pipeline
 from flows.repository.workspace import in_place, require_no_password
+from flows.server.home import require_home
 from flows.supervision.repair import repair
 from flows.supervision.transcript import Outcome
 from rnnflow.runtime.errors import InputError, exit_on_input_error
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not (arguments.isolated or arguments.coordinated) and _is_up_to_date(arguments):
             print(f"Completed: {Outcome.UP_TO_DATE}")
             return
+        require_home()
         from flows.retrain import run_here
 
         state = run_here(vars(arguments))

@@ -27,6 +27,7 @@ def announce(delivery: str, why: str, folder: str = ".") -> None:
     """
     from prefect.events.schemas.automations import EventTrigger
 
+    from flows.redaction import redacted
     from flows.repository.project import project_name
     from flows.repository.workspace import own_repository
     from flows.server import events
@@ -44,7 +45,9 @@ def announce(delivery: str, why: str, folder: str = ".") -> None:
             and automation.enabled
         ]
         if not listening:
-            raise InputError(f"no deployment on {client.api_url} listens for {EVENT} of {resource}; run `make deploy`")
+            raise InputError(
+                f"no deployment on {redacted(str(client.api_url))} listens for {EVENT} of {resource}; run `make deploy`"
+            )
         labels = {"prefect.resource.id": resource, "prefect.resource.name": "data/raw"}
         events.send(client, EVENT, labels, {"delivery": delivery, "why": why})
     print(f"announced: {why} ({', '.join(listening)})")

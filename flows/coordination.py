@@ -10,6 +10,7 @@ from prefect import get_run_logger
 
 from flows.dispatch import DispatchedStage, Dispatcher
 from flows.outcomes import Outcomes
+from flows.redaction import redacted
 from flows.repository import pipeline, publishing
 from flows.repository.pipeline import Stage
 from flows.repository.workspace import Workspace
@@ -147,7 +148,7 @@ def _require_run_cache(workspace: Workspace) -> None:
     url = pipeline.default_remote(workspace.folder) or ""
     if url.startswith(("http://", "https://")):
         raise InputError(
-            f"{url}: DVC keeps no run cache on a remote of type HTTP, and a coordinated run fetches its results "
+            f"{redacted(url)}: DVC keeps no run cache on a remote of type HTTP, and a coordinated run fetches its results "
             "through it; take another type, such as ssh:// or webdavs://, or run on one machine"
         )
 

@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
     # Prefect takes a second to import, which --help and a mistyped option need not wait for.
     from flows import settings
+    from flows.redaction import redacted
     from flows.repository.project import project_name
     from flows.repository.workspace import own_repository, require_no_password
     from flows.server import manifest, notifications, registration
@@ -58,7 +59,7 @@ def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
             _say("automation", automation.name, registration.ensure_automation(client, automation))
         for name in notifications.remove_others(client, project, told):
             _say("automation", name, "removed")
-        url = str(client.api_url)
+        url = redacted(str(client.api_url))
     _say_what_next([pool.name for pool in POOLS], names[0], url)
 
 

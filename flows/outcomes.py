@@ -14,7 +14,7 @@ class Outcomes:
 
     Attributes:
         done: how each stage came up to date, by name.
-        failed: the line of each stage that failed.
+        failed: the line of each stage that failed, or of a step after them, such as `push`.
         blocked: stages that wait for a failed one, with its name.
     """
 
@@ -55,15 +55,14 @@ class Outcomes:
         """Return a line: how many stages, how they came up to date, what was trained, and what else there is to say.
 
         Raises:
-            StageError: some did not; names the first and counts the others.
+            StageError: some did not, or a step after them; each with its own line.
         """
         if self.failed:
-            name, error = next(iter(self.failed.items()))
-            others = f"; failed as well: {', '.join([*self.failed][1:])}" if len(self.failed) > 1 else ""
-            waiting = f"; not run: {', '.join(self.blocked)}" if self.blocked else ""
+            lines = [f"{name}: {error}" for name, error in self.failed.items()]
+            waiting = f"not run: {', '.join(self.blocked)}" if self.blocked else ""
             rest = _joined(self.trained(), *said)
-            line = _joined(f"{name}: {error}{others}{waiting}", f"the rest: {rest}" if rest else "")
-            raise StageError(name, Failure.PERMANENT, line)
+            line = _joined(*lines, waiting, f"the rest: {rest}" if rest else "")
+            raise StageError(next(iter(self.failed)), Failure.PERMANENT, line)
         if self.are_all_up_to_date():
             return _joined(Outcome.UP_TO_DATE, *said)
         counts = Counter(self.done.values())

@@ -22,9 +22,9 @@ from prefect.artifacts import (
 from prefect.client.schemas.objects import Artifact as StoredArtifact
 
 from flows.outcomes import Outcomes
+from flows.redaction import redacted
 from flows.repository.pipeline import Stage
 from flows.repository.publishing import address
-from flows.repository.workspace import without_password
 from flows.results import Results
 from flows.settings import group
 
@@ -112,7 +112,7 @@ def show_branch(project: str, repository: str, branch: str, report: str) -> None
     """Create the artifact `PROJECT-published`: a link to the branch, and how one gets the report, if there is one."""
     said = "The commit that this run published"
     if report:
-        said += f". The report: `dvc get {without_password(repository)} {report} --rev {branch}`"
+        said += f". The report: `dvc get {redacted(repository)} {report} --rev {branch}`"
     create_link_artifact(
         address(repository, branch), link_text=branch, key=_key(project, "published"), description=said
     )

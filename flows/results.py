@@ -1,14 +1,14 @@
 """What the stages have made of data and params, and what that changes: for the commit's message and for Prefect's pages."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-PROFILE, VERDICT, REPORT = "profile.json", "verdict.json", "report.html"
+PROFILE, DRIFT, VERDICT, REPORT = "profile.json", "drift.json", "verdict.json", "report.html"
 """Names of outputs; `dvc.yaml` says where they are and which stage writes them."""
 WORDS = {
     "better": "better than",
@@ -26,6 +26,7 @@ class Results:
     Attributes:
         params: those that DVC has recorded with the results, by their dotted names.
         files: the number of sequences of each source file.
+        drift: how new files differ from the reference, beyond the bounds.
         verdict: what stage `compare` says.
         judge: that stage's name.
         left_out: how many recordings or windows `generate` did not take, by reason.
@@ -34,6 +35,7 @@ class Results:
 
     params: Mapping[str, object] = field(default_factory=dict)
     files: Mapping[str, int] = field(default_factory=dict)
+    drift: Sequence[str] = ()
     verdict: Mapping[str, Any] = field(default_factory=dict)
     judge: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -46,12 +48,13 @@ class Results:
         stages = (content or {}).get("stages", {})
         params = [file for stage in stages.values() for file in stage.get("params", {}).values()]
         outs = {Path(out["path"]).name: (name, out) for name, stage in stages.items() for out in stage.get("outs", [])}
-        profile, verdict = (
-            _load(folder / outs[name][1]["path"]) if name in outs else {} for name in (PROFILE, VERDICT)
+        profile, drift, verdict = (
+            _load(folder / outs[name][1]["path"]) if name in outs else {} for name in (PROFILE, DRIFT, VERDICT)
         )
         return cls(
             params=dict(entry for file in params for entry in _flat(file)),
             files=profile.get("files", {}),
+            drift=drift.get("differences", []),
             verdict=verdict,
             judge=outs[VERDICT][0] if VERDICT in outs else "",
             left_out=profile.get("left_out", {}),
@@ -98,6 +101,7 @@ class Results:
 def changes(before: Results, after: Results) -> str:
     """Return what has changed from earlier results to later ones, and how good the models are, for people to read."""
     parts = [_judgement(after), _listed("Data", _data(before.files, after.files))]
+    parts.append(_listed("Drift", (line for line in after.drift if line not in before.drift)))
     parts.append(_listed("Params", _params(before.params, after.params)))
     return "\n\n".join(part for part in parts if part)
 

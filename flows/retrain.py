@@ -125,11 +125,12 @@ class _Night:
             if publish:
                 message = publication.message(why, self.before, results)
                 said.append(publication.publish(self.workspace, branch, message, results))
-            if publish == "promote" and branch and not self.outcomes.failed:
+            if publish == "promote" and branch and self.outcomes.failed:
+                said.append("nothing promoted")
+            elif publish == "promote" and branch:
                 said.append(publication.promote(self.workspace, branch, message, results))
         except StageError as error:
-            line = f"{error.stage}: {error}; {self.outcomes.summary(*said)}"
-            raise StageError(error.stage, error.failure, line) from None
+            self.outcomes.failed[error.stage] = error
         return self.outcomes.summary(*said, results.said_left_out() if is_news else "")
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from prefect import get_run_logger
 
+from flows.redaction import redacted
 from flows.supervision.dvc import StageError
 from rnnflow.runtime.errors import InputError
 
@@ -75,10 +76,11 @@ def keep_readable() -> None:
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
-    """Give Prefect's own records the level that they deserve, and return whether it is one that is kept."""
+    """Give Prefect's own records the level that they deserve, keep secrets out, and return whether it is kept."""
     if record.exc_info and isinstance(record.exc_info[1], InputError | StageError):
         return False  # expected, and the final state has its line
-    message = record.getMessage()
+    message = redacted(record.getMessage())
+    record.msg, record.args = message, ()
     if message.startswith(_SAID_OTHERWISE):
         return False
     if message.startswith("Finished in state "):

@@ -15,6 +15,7 @@ from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
 from flows import run_log, settings
+from flows.redaction import redacted
 from flows.report import Progress
 from flows.repository import pipeline, raw_data
 from flows.repository.workspace import Workspace, isolated
@@ -37,9 +38,9 @@ def ending_in_one_line(run: Callable[Arguments, str]) -> Callable[Arguments, Sta
         try:
             return Completed(message=run(*args, **kwargs))
         except InputError as error:
-            return Failed(name=InputError.__name__, message=str(error), data=error)
+            return Failed(name=InputError.__name__, message=redacted(str(error)), data=error)
         except StageError as error:
-            return Failed(message=str(error), data=error)
+            return Failed(message=redacted(str(error)), data=error)
         except OSError as error:  # of the flow's own files; DVC and the stages have their own processes
             if not is_temporary(error):
                 raise

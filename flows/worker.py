@@ -1,4 +1,4 @@
-"""Starts a worker of one of the project's pools, `prefect worker start` with the pool's full name."""
+"""Starts a worker of one of the project's pools, by the pool's full name on the server."""
 
 import argparse
 import os
@@ -22,7 +22,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_input_error():
         type_ = settings.load().work_pools.type
         name = f"{project_name(own_repository(Path.cwd()), arguments.folder)}-{arguments.pool}"
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--type", type_, "--pool", name, *options]
+    prefects_own = ["-m", "prefect", "worker", "start", "--type", type_]
+    start = ["-m", "flows.process_worker"] if type_ == "process" else prefects_own
+    command = [sys.executable, *start, "--pool", name, *options]
     os.execv(sys.executable, command)  # noqa: S606 the signals of an init system are for the worker itself
 
 

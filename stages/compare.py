@@ -30,7 +30,7 @@ def compare(arguments: argparse.Namespace, names: Sequence[str], settings: Compa
     candidates = [challenge.Model(arguments.models / name / challenge.MODEL, name) for name in names]
     production = challenge.Production.find(arguments.models / "production")
     challenger, on_validation = challenge.choose(candidates, arguments.validation, settings.choose_by)
-    result = challenge.meet(challenger, production, arguments.test, settings)
+    result = challenge.meet(challenger, production, arguments.test, (arguments.train, arguments.validation), settings)
     result["validation"] = on_validation
     folders = {split: getattr(arguments, split) for split in baselines.SPLITS}
     predictor = challenger.predictor

@@ -1,27 +1,33 @@
-"""Stage export: a checkpoint becomes an ONNX file, if its predictions agree with PyTorch's."""
+"""Stage export: a checkpoint becomes an ONNX file, and a streaming one, if their predictions agree with PyTorch's."""
 
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from rnnflow.classifier.model import load
-from rnnflow.export.graph import build, serialise, version_number
+from rnnflow.classifier.checkpoint import Description
+from rnnflow.classifier.model import SequenceClassifier, load
+from rnnflow.export import streaming_parity
+from rnnflow.export.graph import build, build_streaming, serialise, version_number
 from rnnflow.export.parity import batches, largest_difference
-from rnnflow.export.rounding import largest_excess
+from rnnflow.export.rounding import Batches, Runtime, largest_excess
+from rnnflow.export.streaming_parity import InPieces, prefixes
 from rnnflow.params.export import ExportParams
 from rnnflow.params.section import load as load_section
 from rnnflow.runtime import provenance
-from rnnflow.runtime.atomic_writes import atomic_write, write_json
+from rnnflow.runtime.atomic_writes import atomic_folders, atomic_write, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.serving.predictor import METADATA_VERSION, UNKNOWN, Predictor
+from rnnflow.serving.streaming_model import StreamingModel
 
 SHORT_LENGTH = 4
 """Few enough steps for rounding to hide nothing, and enough for each weight to take part."""
+STREAMING_MODEL, LAYOUT = "model.stream.onnx", "state.json"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--metrics", type=Path, required=True, help="metrics.json of its evaluation")
     parser.add_argument("--calibration", type=Path, required=True, help="calibration.json of its evaluation")
     parser.add_argument("--model", type=Path, required=True, help="the ONNX file, to be written")
+    parser.add_argument(
+        "--streaming", type=Path, required=True, help="folder of the streaming ONNX file, to be written"
+    )
     parser.add_argument("--report", type=Path, required=True, help="parity and size, a JSON file to be written")
     arguments = parser.parse_args(argv)
     with exit_on_input_error():
@@ -38,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Write the ONNX file and its report, once both runtimes agree on a grid of batches."""
+    """Write the ONNX files and their report, once both runtimes agree on a grid of batches."""
     settings = load_section(arguments.params, ExportParams, "export")
     torch.set_num_threads(1)  # their number could change the last bits of the difference
     model, description = load(arguments.checkpoint)
@@ -66,24 +75,71 @@ def export(arguments: argparse.Namespace) -> None:
         "rnnflow": json.loads(METADATA_VERSION),  # last: a file cut short, at whatever byte, lacks it
     }
     properties = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
-    proto = build(model, properties, version_number(weights_md5))
-    content = serialise(proto)
-    with atomic_write(arguments.model) as temporary:
+    exporting = _Exporting(model, description, settings, properties, version_number(weights_md5))
+    with atomic_write(arguments.model) as temporary, atomic_folders(arguments.streaming) as (folder,):
+        report = exporting.write_whole(temporary, arguments.model)
+        report |= exporting.write_streaming(folder, Predictor(temporary), arguments.streaming)
+        write_json(arguments.report, report)
+    print(f"{description.name}: {report['onnx_bytes']:,} bytes, within {report['largest_difference']} of PyTorch")
+    if "not_streaming" in report:
+        print(f"{description.name}: no streaming file: {report['not_streaming']}")
+
+
+@dataclass(frozen=True)
+class _Exporting:
+    """What both files are made of."""
+
+    model: SequenceClassifier
+    description: Description
+    settings: ExportParams
+    properties: dict[str, str]
+    version: int
+
+    def write_whole(self, temporary: Path, path: Path) -> dict[str, object]:
+        """Write the file that answers about whole sequences; return what the report says of it."""
+        content = serialise(build(self.model, self.properties, self.version))
         temporary.write_bytes(content)
         predictor = Predictor(temporary)
-        lengths = [*settings.lengths, description.lengths[-1]]
-        difference = largest_difference(model, predictor, settings.batch_sizes, lengths)
-        few_steps = SHORT_LENGTH * description.model.downsampling
-        asked = batches(model, settings.batch_sizes, [few_steps, *lengths])
-        excess = largest_excess(model, predictor, asked, settings.tolerance)
+        difference = largest_difference(self.model, predictor, self.settings.batch_sizes, self._lengths)
+        self._refuse(difference, self._excess(predictor, self._batches), path, "PyTorch's")
+        return {"onnx_bytes": len(content), "largest_difference": f"{difference:.1e}"}
+
+    def write_streaming(self, folder: Path, whole: Predictor, place: Path) -> dict[str, object]:
+        """Write the file that answers step by step, or why there is none."""
+        obstacle = self.model.params.streaming_obstacle
+        if not self.settings.streaming and self.model.params.streaming != "required":
+            obstacle = "export.streaming is false"
+        if obstacle:
+            write_json(folder / LAYOUT, {"not_streaming": obstacle})
+            return {"not_streaming": obstacle}
+        proto, layout = build_streaming(self.model, self.properties, self.version)
+        content = serialise(proto)
+        (folder / STREAMING_MODEL).write_bytes(content)
+        write_json(folder / LAYOUT, {"state": layout, "state_size": sum(layout.values())}, is_sorted=False)
+        pieces = InPieces(StreamingModel(folder / STREAMING_MODEL))
+        difference = streaming_parity.largest_difference(whole, pieces, prefixes(self._batches))
+        excess = self._excess(pieces, prefixes(self._batches))
+        self._refuse(difference, excess, place / STREAMING_MODEL, "those of whole sequences")
+        return {"streaming_bytes": len(content), "largest_streaming_difference": f"{difference:.1e}"}
+
+    @property
+    def _lengths(self) -> list[int]:
+        return [*self.settings.lengths, self.description.lengths[-1]]
+
+    @property
+    def _batches(self) -> Batches:
+        few_steps = SHORT_LENGTH * self.model.params.downsampling
+        return batches(self.model, self.settings.batch_sizes, [few_steps, *self._lengths])
+
+    def _excess(self, runtime: Runtime, asked: Batches) -> float:
+        return largest_excess(self.model, runtime, asked, self.settings.tolerance)
+
+    def _refuse(self, difference: float, excess: float, path: Path, whose: str) -> None:
         if not (np.isfinite(difference) and excess <= 1):
             raise InputError(
-                f"{arguments.model}: probabilities differ from PyTorch's by {difference:.2g}, their logarithms by "
+                f"{path}: probabilities differ from {whose} by {difference:.2g}, their logarithms by "
                 f"{excess:.2g} times what rounding explains and export.tolerance allows; nothing was exported"
             )
-        report = {"onnx_bytes": len(content), "largest_difference": f"{difference:.1e}"}
-        write_json(arguments.report, report)
-    print(f"{description.name}: {len(content):,} bytes, within {difference:.1e} of PyTorch")
 
 
 def _read(path: Path, what: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def generate(settings: GenerateParams, raw: Path, output: Path, reference: drift
     """Write the three splits, all of them or none, and what they look like."""
     with atomic_folders(*(output / split for split in SPLITS), report) as (*folders, report_folder):
         folder_of = dict(zip(SPLITS, folders, strict=True)) | {"unassigned": report_folder}
-        builder = DatasetBuilder(settings, folder_of, reference.get("files", {}))
+        builder = DatasetBuilder(settings, folder_of, reference.get("contents", {}))
         with builder.writer:
             for file in SOURCES[settings.source](settings, raw):
                 builder.take(file)

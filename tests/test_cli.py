@@ -59,7 +59,7 @@ def test_predict_goes_on_without_what_it_cannot_read_and_ends_with_status_3(
     assert captured.out == f"3 sequences predicted, written to {tmp_path / 'out.csv'}\n"
     assert captured.err == f"1 could not be read, see {tmp_path / 'rejects.csv'}\n"
     _, row = (tmp_path / "rejects.csv").read_text().splitlines()
-    assert row.startswith(f"{tmp_path / 'torn.parquet'},,not a complete Parquet file")
+    assert row.startswith(f"{tmp_path / 'torn.parquet'},,,,,not a complete Parquet file")
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 4
     (tmp_path / "out.csv").unlink()
     assert "not a complete Parquet file" in refusal(capsys, "predict", *arguments)

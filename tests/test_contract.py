@@ -1,6 +1,7 @@
 """Holds the three floors together: dvc.yaml, the stages, and params.yaml."""
 
 import importlib
+import itertools
 import re
 import subprocess
 import sys
@@ -42,7 +43,10 @@ LAYERS_WITHIN: dict[str, tuple[grimp.Layer | str, ...]] = {
     "evaluation": (grimp.Layer("comparison", "report"), "scores"),
     "serving": (
         "prediction",
-        grimp.Layer("benchmark", "describe", "predictor", "verify", independent=False),
+        grimp.Layer("benchmark", "describe", "stream_lines", "verify", independent=False),
+        "streaming",
+        grimp.Layer("open_streams", "streaming_model"),
+        grimp.Layer("origin", "predictor"),
         "checksum",
     ),
 }
@@ -173,6 +177,14 @@ def test_every_output_is_cached_because_the_run_cache_needs_it(stage: str) -> No
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_runs_once_for_each_model_or_once(stage: str) -> None:
     assert PIPELINE["stages"][stage].get("foreach", "${models}") == "${models}"
+
+
+@pytest.mark.parametrize("model", ["data", "comparison", "models", "reports", "sequences", "training"])
+def test_a_model_may_be_called_like_a_folder_without_sharing_an_output(model: str) -> None:
+    outputs = [path.replace(KEY, model) for stage in STAGES for path in paths(stage, "outs", "metrics", "plots")]
+    assert not [
+        (one, other) for one, other in itertools.permutations(outputs, 2) if one == other or other.startswith(f"{one}/")
+    ]
 
 
 def test_artifacts_are_outputs_of_the_models_and_the_model_in_production() -> None:

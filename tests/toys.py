@@ -149,11 +149,12 @@ def write_sequences(
     sequences: Sequence[np.ndarray],
     labels: Sequence[str] | None = None,
     features: Sequence[str] = FEATURES,
+    id_prefix: str = "sequence",
 ) -> Path:
     """Write a Parquet file of the contract, without the column `label` where there are no labels."""
     offsets = np.concatenate(([0], np.cumsum([len(sequence) for sequence in sequences], dtype=np.int64)))
     column = parquet.sequence_column(np.concatenate([np.empty((0, len(features)), np.float32), *sequences]), offsets)
-    ids = [f"sequence-{index}" for index in range(len(sequences))]
+    ids = [f"{id_prefix}-{index}" for index in range(len(sequences))]
     schema = parquet.schema(features)
     if labels is None:
         table = pa.table([ids, column], schema=schema.remove(schema.get_field_index("label")))
@@ -194,6 +195,7 @@ def write_params(folder: Path, **sections: dict[str, Any]) -> Path:
     stages: dict[str, dict[str, Any]] = {
         name: {} for name in ("generate", "train", "evaluate", "export", "compare", "report")
     }
+    stages["export"] = {"streaming": False}  # which takes a while, and few tests look at
     path.write_text(json.dumps({**stages, "models": {"toy": {"cell": "gru"}}, **sections}))  # JSON is YAML
     return path
 
@@ -208,6 +210,7 @@ def export_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage export for a checkpoint and metrics in `folder`."""
     files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "metrics": "metrics.json"}
     files |= {"calibration": "calibration.json", "model": "model.onnx", "report": "export.json"}
+    files |= {"streaming": "streaming"}
     return _options(folder, files)
 
 

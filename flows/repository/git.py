@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from flows.redaction import redacted
 from flows.supervision.dvc import Failure, StageError
 from rnnflow.runtime.errors import InputError
 
@@ -30,7 +31,6 @@ _PATIENCE = {
     "GIT_HTTP_LOW_SPEED_TIME": str(SILENCE_SECONDS),
 }
 """Where the machine's own environment says otherwise, that holds."""
-_SECRET = re.compile(r"(https?://)[^/@\s]*@")
 
 _CHATTER = ("hint:", "warning:", "To ", "From ")
 
@@ -51,7 +51,7 @@ def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = N
         message = f"{name}: has not ended within {MAX_SECONDS:g} s; the other side may be silent"
         raise StageError(name, Failure.TRANSIENT, message) from None
     if status:
-        message = _SECRET.sub(r"\1", f"{name}: {_reason(errors)}")
+        message = redacted(f"{name}: {_reason(errors)}")
         if _TRANSIENT.search(message):
             raise StageError(name, Failure.TRANSIENT, message)
         raise InputError(message)

@@ -5,8 +5,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from flows.redaction import redacted
 from flows.repository.git import author, git
-from flows.repository.workspace import Workspace, without_password
+from flows.repository.workspace import Workspace
 from rnnflow.runtime.errors import InputError
 
 PREFIX = "auto/"
@@ -137,7 +138,7 @@ def remove(workspace: Workspace, branch: str) -> None:
 
 def address(repository: str, branch: str) -> str:
     """Return where a browser shows `branch`, as far as the repository's URL tells; a local one is a `file:` URL."""
-    web = without_password(repository)
+    web = redacted(repository)
     for ssh in (r"^(?:[^/@:]+@)?([^/:]+):(?!//)/?", r"^ssh://(?:[^/@]+@)?([^/:]+)(?::\d+)?/"):
         web = re.sub(ssh, r"https://\1/", web)
     if web.startswith(("http://", "https://")):

@@ -1,7 +1,6 @@
 """Where a run works: in place, or in a clone of its own that is gone afterwards."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from platformdirs import user_state_path
 
+from flows.redaction import redacted
 from flows.repository.git import commit_id, git
 from flows.repository.project import project_name
 from flows.supervision.dvc import Dvc
@@ -97,12 +97,12 @@ def isolated(
             git(clone, "fetch", "--quiet", "origin", ref)
         base = commit_id(clone, revision)
         if base is None:
-            raise InputError(f"revision '{revision}' is not in {without_password(url)}")
+            raise InputError(f"revision '{revision}' is not in {redacted(url)}")
         git(clone, "checkout", "--quiet", "--detach", base)
         top = clone / product
         if not (top / ".dvc").is_dir():
             where = "" if top == clone else f" in {product}"
-            raise InputError(f"revision '{revision}' of {without_password(url)} holds no DVC repository{where}")
+            raise InputError(f"revision '{revision}' of {redacted(url)} holds no DVC repository{where}")
         _configure(top, state / "cache")
         with Dvc(top, {STATE: str(state), **_code(top)}) as dvc:
             project = project_name(own_repository(folder), product)
@@ -135,18 +135,13 @@ def resolve(folder: Path, repository: str) -> str:
     return str((folder / repository).resolve()) if (folder / repository).is_dir() else repository
 
 
-def without_password(url: str) -> str:
-    """Return a URL as it can be shown: tokens stand before the `@` of a web address."""
-    return re.sub(r"^(https?://)[^/@]*@", r"\1", url)
-
-
 def require_no_password(url: str) -> None:
     """Make sure that a URL may be kept where others read it: a server shows variables and parameters to everybody.
 
     Raises:
         InputError: something stands before the `@` of a web address.
     """
-    shown = without_password(url)
+    shown = redacted(url)
     if shown != url:
         raise InputError(
             f"{shown}: the address was given with a user, token or password, which everybody on the Prefect server could "

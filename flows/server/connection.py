@@ -8,6 +8,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL
 
+from flows.redaction import redacted
 from rnnflow.runtime.errors import InputError
 
 HOW_TO_START = "start one with `make server`"
@@ -33,9 +34,9 @@ def connected() -> Iterator[SyncPrefectClient]:
     except httpx.TransportError as error:
         failure = str(error)
     except httpx.HTTPStatusError as error:
-        raise InputError(f"{url}: {_refusal(error.response)}") from None
+        raise InputError(redacted(f"{url}: {_refusal(error.response)}")) from None
     if failure is not None:  # not in the handler: a refused connection as its context would count as one that may pass
-        raise InputError(f"{url}: no Prefect server answers ({failure}); {HOW_TO_START}")
+        raise InputError(redacted(f"{url}: no Prefect server answers ({failure}); {HOW_TO_START}"))
 
 
 def _refusal(response: httpx.Response) -> str:

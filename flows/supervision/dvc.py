@@ -102,11 +102,9 @@ class Dvc:
         Raises:
             StageError: the command failed; its `stage` is the subcommand, the first of `arguments`.
         """
-        return self._transcript(arguments[0], arguments, log, _Progress(arguments[0])).before
+        return self._transcript(arguments[0], arguments, log).before
 
-    def _transcript(
-        self, name: str, arguments: Sequence[str], log: Callable[[str], None], progress: "_Progress | None" = None
-    ) -> Transcript:
+    def _transcript(self, name: str, arguments: Sequence[str], log: Callable[[str], None]) -> Transcript:
         transcript = Transcript()
         kills_before = _kills_for_memory()
 
@@ -116,7 +114,7 @@ class Dvc:
                 log(line)
 
         try:
-            status, errors = self._call(["--wait-for-lock", *arguments], listen, progress)
+            status, errors = self._call(["--wait-for-lock", *arguments], listen, _Progress(name))
         except _SupervisorEndedError:
             ended, last_words = self._end()
             status, errors = ended or 1, []
@@ -131,7 +129,7 @@ class Dvc:
         return transcript
 
     def _call(
-        self, arguments: Sequence[str], listen: Callable[[str], None], progress: "_Progress | None"
+        self, arguments: Sequence[str], listen: Callable[[str], None], progress: "_Progress"
     ) -> tuple[int, list[LoggedError]]:
         """Return the exit status of a command, and the errors that it logged."""
         self._start()
@@ -142,8 +140,7 @@ class Dvc:
                 send_handle(self._connection, theirs.fileno(), None)
             with _noticing_its_end():
                 self._pid = self._connection.recv()
-            look = partial(progress.check, self._pid) if progress and self._pid else None
-            for line in _lines(output.fileno(), self._connection, look):
+            for line in _lines(output.fileno(), self._connection, partial(progress.check, self._pid)):
                 listen(line)
         with _noticing_its_end():
             status, report = self._connection.recv()
@@ -201,7 +198,7 @@ def _environment(additions: Mapping[str, str]) -> dict[str, str]:
 class _Progress:
     """Notices that a command gets nowhere, as with a remote that accepts and stays silent.
 
-    A stage may compute for hours; a command that moves data always reads or writes.
+    A stage, which is a child of DVC, may compute for hours; DVC itself always reads or writes.
     """
 
     def __init__(self, name: str) -> None:
@@ -209,13 +206,13 @@ class _Progress:
         self.num_bytes = -1
         self.since = time.monotonic()
 
-    def check(self, pid: int) -> None:
+    def check(self, pid: int | None) -> None:
         """Look whether the process has read or written anything since the last time.
 
         Raises:
             StageError: not for too long.
         """
-        num_bytes = _num_bytes_moved(pid)
+        num_bytes = _num_bytes_moved(pid) if pid else None
         if num_bytes is None or num_bytes != self.num_bytes:
             self.num_bytes, self.since = num_bytes or 0, time.monotonic()
         elif time.monotonic() - self.since > SILENCE_SECONDS:
@@ -224,16 +221,16 @@ class _Progress:
 
 
 def _num_bytes_moved(pid: int) -> int | None:
-    """Return how much a process and its children have read and written so far, if the system tells."""
+    """Return how much a process without children has read and written so far, if the system tells."""
     try:
         process = psutil.Process(pid)
-        counters = [each.io_counters() for each in (process, *process.children(recursive=True))]
+        counters = process.io_counters()
+        return None if process.children() else counters.read_chars + counters.write_chars
     except (psutil.Error, AttributeError):  # it has just ended, or this is no Linux
         return None
-    return sum(each.read_chars + each.write_chars for each in counters)
 
 
-def _lines(output: int, status: Connection, look: Callable[[], None] | None) -> Iterator[str]:
+def _lines(output: int, status: Connection, look: Callable[[], None]) -> Iterator[str]:
     """Yield what is printed until there is a status; an orphan that holds the output open is not waited for.
 
     `look` is called every few seconds meanwhile.
@@ -243,8 +240,8 @@ def _lines(output: int, status: Connection, look: Callable[[], None] | None) -> 
     ready: list[object] = []
     rest = b""
     while status not in ready:
-        ready = [*multiprocessing.connection.wait(sources, LOOK_SECONDS if look else None)]
-        if look and not ready:
+        ready = [*multiprocessing.connection.wait(sources, LOOK_SECONDS)]
+        if not ready:
             look()
         try:
             printed = os.read(output, PIPE_BYTES)  # with the status at hand, all that was printed before it

@@ -4,6 +4,8 @@ import re
 from collections import deque
 from enum import StrEnum
 
+from flows.redaction import redacted
+
 MAX_LAST_LINES = 200
 TRACEBACK = "Traceback (most recent call last):"
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -68,5 +70,5 @@ def last_line(lines: list[str]) -> str:
 
 
 def readable(text: str) -> str:
-    """Return a text without the colours and movements that it would have on a terminal."""
-    return _CONTROL.sub("", text)
+    """Return a text without the colours and movements that it would have on a terminal, and without secrets."""
+    return redacted(_CONTROL.sub("", text))

@@ -50,8 +50,37 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
     command.set_defaults(run=run.classify)
 
+    command = commands.add_parser(
+        "stream",
+        help="classify live streams from standard input, step by step",
+        description='Read lines such as {"stream": "a", "steps": [[0.5, 1.2], [0.4, 1.1]]}, or CSV with the columns stream and the '
+        "features, and answer each line as it arrives, from all steps of its stream so far. `time` may be given for each line and "
+        "may not go backwards; `end` ends a stream. Lines that arrive together are answered in one batch.",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL.stream.onnx")
+    command.add_argument(
+        "--capacity",
+        type=_count,
+        default=100_000,
+        metavar="NUMBER",
+        help="most streams open at once (default: %(default)s)",
+    )
+    command.add_argument("--idle", type=float, metavar="SECONDS", help="close a stream that gets no steps for so long")
+    command.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="go on with the streams in this file, if it is there, and write them to it at the end",
+    )
+    command.set_defaults(run=run.stream)
+
     command = commands.add_parser("describe", help="show what a model is and which data, params and code made it")
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
+    command.add_argument(
+        "--verify",
+        action="store_true",
+        help="also show its hashes, commit and versions; exit status 2 if the repository around the current folder never had it",
+    )
     command.set_defaults(run=run.describe)
 
     command = commands.add_parser(

@@ -1,10 +1,13 @@
 """What each command does."""
 
 import argparse
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from rich.console import Console
@@ -13,9 +16,13 @@ from rnnflow.runtime.errors import REJECTS_STATUS, InputError
 from rnnflow.serving.benchmark import benchmark as measured
 from rnnflow.serving.describe import comparison, description
 from rnnflow.serving.predictor import Predictor
+from rnnflow.serving.stream_lines import answer_lines
+from rnnflow.serving.streaming import StreamingPredictor
 from rnnflow.serving.verify import verify as verified
 
 TAB = "\t"
+MAX_BYTES = 1 << 18
+"""Of standard input, read at once: what has arrived until then is answered together."""
 PARTS = {
     "id": "names the recording or the sequence",
     "label": "the class",
@@ -63,8 +70,20 @@ def classify(arguments: argparse.Namespace) -> None:
         print(f"  {name}: {probability:.4f}")
 
 
+def stream(arguments: argparse.Namespace) -> None:
+    predictor = StreamingPredictor(arguments.model, arguments.capacity, arguments.idle)
+    if arguments.state and arguments.state.exists():
+        predictor.restore(arguments.state)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service that is stopped writes its streams, too
+    try:
+        answer_lines(predictor, partial(os.read, sys.stdin.fileno(), MAX_BYTES), partial(print, end="", flush=True))
+    finally:
+        if arguments.state:
+            predictor.save(arguments.state)
+
+
 def describe(arguments: argparse.Namespace) -> None:
-    _console().print(description(arguments.model))
+    _console().print(description(arguments.model, verified=arguments.verify))
 
 
 def benchmark(arguments: argparse.Namespace) -> None:

@@ -1,9 +1,11 @@
-"""The classifier as an ONNX graph, built node by node from its weights.
+"""The classifier as an ONNX graph, built node by node from its weights: of whole sequences, and step by step.
 
 Inputs `sequence (batch, time, feature)` float32 and `lengths (batch)` int64, output `probabilities
-(batch, class)`; batch and time are free. The preparation of the raw steps is in the graph.
+(batch, class)`; batch and time are free. The preparation of the raw steps is in the graph. The streaming graph has `steps`
+in the place of `sequence`, and `state (batch, state)` float32 in and `new_state` out.
 """
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,11 +13,14 @@ import onnx
 from onnx import TensorProto, helper
 
 from rnnflow.classifier.model import RecurrentLayer, SequenceClassifier
+from rnnflow.export.memory import NEW_STATE, STATE, Memory
 from rnnflow.export.nodes import Nodes
-from rnnflow.export.preparation_nodes import prepare, refused
+from rnnflow.export.preparation_nodes import Steps, refused, scaled, whole_steps
+from rnnflow.export.streaming_graph import stream_steps
 from rnnflow.export.version import VERSION
+from rnnflow.params.models import ModelParams
 from rnnflow.serving import checksum
-from rnnflow.serving.predictor import PROPERTIES
+from rnnflow.serving.predictor import PROPERTIES, STATE_PROPERTY
 
 OPSET = 17
 IR_VERSION = 8
@@ -27,19 +32,62 @@ PROBABILITIES = "property `classes` names the last axis"
 def build(model: SequenceClassifier, metadata: Mapping[str, str], model_version: int = 0) -> onnx.ModelProto:
     """Return the graph of `model`, with `metadata` as its properties; `model_version` as `version_number` gives it."""
     graph = Nodes()
-    _classifier(graph, model)
-    num_features, num_classes = model.preparation.num_features, model.head.out_features
+    steps = whole_steps(graph, model.preparation, "sequence", "lengths")
+    _probabilities(graph, model, _logits(graph, model, steps), "sequence")
+    inputs = [_steps_input("sequence", model, SEQUENCE), _value("lengths", TensorProto.INT64, [], LENGTHS)]
+    return _file(graph, model, inputs, [_probabilities_output(model)], metadata, model_version)
+
+
+def build_streaming(
+    model: SequenceClassifier, metadata: Mapping[str, str], model_version: int = 0
+) -> tuple[onnx.ModelProto, dict[str, int]]:
+    """Return the graph that goes on from a state, and the layout of the state: the sizes of its parts, in order.
+
+    The layout is its property `state`.
+    """
+    assert model.params.streaming_obstacle is None
+    graph = Nodes()
+    memory = graph.memory = Memory(graph)
+    complete, partial = stream_steps(graph, model.preparation, "steps", "lengths")
+    logits = _logits(graph, model, complete)
+    if partial:
+        with memory.ahead():
+            logits = _logits(graph, model, partial)
+    _probabilities(graph, model, logits, "steps")
+    memory.finish()
+    size = sum(memory.sizes.values())
+    inputs = [
+        _steps_input("steps", model, SEQUENCE),
+        _value("lengths", TensorProto.INT64, [], LENGTHS),
+        _value(STATE, TensorProto.FLOAT, [size], "of the steps before; zeros at first"),
+    ]
+    outputs = [_probabilities_output(model), _value(NEW_STATE, TensorProto.FLOAT, [size], "for the steps that follow")]
+    metadata = {STATE_PROPERTY: json.dumps(memory.sizes), **metadata}
+    return _file(graph, model, inputs, outputs, metadata, model_version), memory.sizes
+
+
+def _steps_input(name: str, model: SequenceClassifier, text: str) -> onnx.ValueInfoProto:
+    return _value(name, TensorProto.FLOAT, ["time", model.preparation.num_features], text)
+
+
+def _probabilities_output(model: SequenceClassifier) -> onnx.ValueInfoProto:
+    return _value("probabilities", TensorProto.FLOAT, [model.head.out_features], PROBABILITIES)
+
+
+def _value(name: str, kind: int, shape: list[str | int], text: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, ["batch", *shape], text)
+
+
+def _file(
+    graph: Nodes,
+    model: SequenceClassifier,
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    metadata: Mapping[str, str],
+    model_version: int,
+) -> onnx.ModelProto:
     proto = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "rnnflow",
-            [
-                helper.make_tensor_value_info("sequence", TensorProto.FLOAT, ["batch", "time", num_features], SEQUENCE),
-                helper.make_tensor_value_info("lengths", TensorProto.INT64, ["batch"], LENGTHS),
-            ],
-            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", num_classes], PROBABILITIES)],
-            graph.constants,
-        ),
+        helper.make_graph(graph.nodes, "rnnflow", inputs, outputs, graph.constants),
         producer_name="rnnflow",
         producer_version=VERSION,
         model_version=model_version,
@@ -80,48 +128,93 @@ def _description(model: SequenceClassifier) -> str:
     )
 
 
-def _classifier(graph: Nodes, model: SequenceClassifier) -> None:
-    """Every node from the inputs to `probabilities`."""
-    outputs, lengths = prepare(graph, model.preparation, "sequence", "lengths")
-    skip = ""
+def _logits(graph: Nodes, model: SequenceClassifier, steps: Steps) -> str:
+    """What follows the down-sampling, from the scaling to the head."""
+    outputs, lengths, skip = scaled(graph, model.preparation, steps), steps.lengths, ""
     if model.stem:
         weights = {name: weight.detach().numpy() for name, weight in model.stem.named_parameters()}
         outputs, lengths, skip = model.stem.stem.add_to(graph, weights, outputs, lengths)
     outputs = graph.add("Transpose", [outputs], perm=[1, 0, 2])
     final = ""
     lengths_of_cells = graph.add("Cast", [lengths], to=TensorProto.INT32)
-    for layer in model.layers:
+    for index, layer in enumerate(model.layers):
         assert isinstance(layer, RecurrentLayer)
-        outputs, final = _recurrent(graph, layer, outputs, lengths_of_cells)
-    pooled = _pooling(graph, model.params.pooling, outputs, final, lengths)
+        outputs, final = _recurrent(graph, layer, outputs, lengths_of_cells, f"layers.{index}")
+    pooled = _pooling(graph, model.params, outputs, final, lengths)
     pooled = graph.add("Concat", [pooled, skip], axis=1) if skip else pooled
-    logits = graph.add("Gemm", [pooled, graph.constant(model.head.weight), graph.constant(model.head.bias)], transB=1)
+    return graph.add("Gemm", [pooled, graph.constant(model.head.weight), graph.constant(model.head.bias)], transB=1)
+
+
+def _probabilities(graph: Nodes, model: SequenceClassifier, logits: str, sequence: str) -> None:
     if model.params.missing == "refuse":
-        is_refused = refused(graph, "sequence", "lengths")
+        is_refused = refused(graph, sequence, "lengths")
         logits = graph.add("Where", [is_refused, graph.constant(np.nan), logits])
     graph.add("Softmax", [logits], output="probabilities", axis=1)
 
 
-def _recurrent(graph: Nodes, layer: RecurrentLayer, inputs: str, lengths: str) -> tuple[str, str]:
+def _recurrent(graph: Nodes, layer: RecurrentLayer, inputs: str, lengths: str, name: str) -> tuple[str, str]:
     """Outputs (time, batch, direction * hidden) and final states (batch, direction * hidden)."""
     directions = [
         {name: weight.detach().numpy() for name, weight in module.named_parameters()}
         for module in (layer.forward_cell, layer.backward_cell)
         if module is not None
     ]
-    return layer.cell.add_to(graph, directions, inputs, lengths)
+    if not graph.memory:
+        outputs, (final,) = layer.cell.add_to(graph, directions, inputs, lengths)
+        return outputs, final
+    parts = [f"{name}.{part}" for part in ("hidden", "cell")[: layer.cell.num_states]]
+    before = [graph.memory.read(part, layer.output_size) for part in parts]
+    outputs, states = layer.cell.add_to(graph, directions, inputs, lengths, before)
+    for part, state in zip(parts, states, strict=True):
+        graph.memory.write(part, state)
+    return outputs, states[0]
 
 
-def _pooling(graph: Nodes, pooling: str, outputs: str, final: str, lengths: str) -> str:
-    if pooling == "last":
+def _pooling(graph: Nodes, params: ModelParams, outputs: str, final: str, lengths: str) -> str:
+    if params.pooling == "last":
         return final
     by_batch = graph.add("Transpose", [outputs], perm=[1, 0, 2])
     parts = []
-    if "mean" in pooling:
+    if "mean" in params.pooling:
         # Cells leave zeros in the padding.
         summed = graph.add("ReduceSum", [by_batch, graph.constant([1])], keepdims=0)
-        parts.append(graph.add("Div", [summed, graph.add("Unsqueeze", [graph.number(lengths), graph.constant([1])])]))
-    if "max" in pooling:
+        count = graph.add("Unsqueeze", [graph.number(lengths), graph.constant([1])])
+        if graph.memory:
+            summed, count = _continued_sums(graph, graph.memory, summed, count, params.output_size)
+        parts.append(graph.add("Div", [summed, count]))
+    if "max" in params.pooling:
         masked = graph.add("Where", [graph.valid_steps(by_batch, lengths), by_batch, graph.constant(-np.inf)])
-        parts.append(graph.add("ReduceMax", [masked], axes=[1], keepdims=0))
+        largest = graph.add("ReduceMax", [masked], axes=[1], keepdims=0)
+        if graph.memory:
+            largest = _continued_maximum(graph, graph.memory, largest, lengths, params.output_size)
+        parts.append(largest)
     return graph.add("Concat", parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _continued_sums(graph: Nodes, memory: Memory, summed: str, count: str, size: int) -> tuple[str, str]:
+    """Sums and counts over all steps so far.
+
+    A float32 sum of a million steps loses the next one's last digits, and a count ends at 2^24. Both are compensated (Kahan,
+    1965): what a sum has lost is kept beside it.
+    """
+    new = graph.add("Concat", [summed, count], axis=1)
+    before, lost = memory.read("mean.sums", size + 1), memory.read("mean.lost", size + 1)
+    compensated = graph.add("Sub", [new, lost])
+    total = graph.add("Add", [before, compensated])
+    now_lost = graph.add("Sub", [graph.add("Sub", [total, before]), compensated])
+    has_steps = graph.add("Greater", [count, graph.constant(0.0)])
+    total = graph.add("Where", [has_steps, total, before])
+    memory.write("mean.sums", total)
+    memory.write("mean.lost", graph.add("Where", [has_steps, now_lost, lost]))
+    sizes = graph.constant([size, 1])
+    summed, count = graph.add_many("Split", [total, sizes], ["sums", "count"], axis=1)
+    return summed, graph.add("Max", [count, graph.constant(1.0)])
+
+
+def _continued_maximum(graph: Nodes, memory: Memory, largest: str, lengths: str, size: int) -> str:
+    """The maximum over all steps so far, zero before the first."""
+    had_started, has_started = memory.has_started(lengths)
+    before = graph.add("Where", [had_started, memory.read("max", size), graph.constant(-np.inf)])
+    total = graph.add("Where", [has_started, graph.add("Max", [before, largest]), graph.constant(0.0)])
+    memory.write("max", total)
+    return total

@@ -1,15 +1,21 @@
 """Nodes and constants of an ONNX graph under construction."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from rnnflow.export.memory import Memory
+
 
 class Nodes:
     """Nodes in the order of their computation; values are known by name."""
+
+    memory: "Memory | None" = None
+    """Of the steps before, in a graph that goes on from them."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -55,3 +61,12 @@ class Nodes:
             column = self.add("Unsqueeze", [lengths, self.constant([1])])
             self._valid_steps[lengths] = self.add("Unsqueeze", [self.add("Less", [steps, column]), self.constant([2])])
         return self._valid_steps[lengths]
+
+    def last_step(self, values: str, lengths: str, before: str) -> str:
+        """Return the last valid step of `values` (batch, time, feature), and `before` (batch, feature) if there is none.
+
+        A length above the number of steps is out of bounds when the graph runs.
+        """
+        axis = self.constant([1])
+        with_before = self.add("Concat", [self.add("Unsqueeze", [before, axis]), values], axis=1)
+        return self.add("GatherND", [with_before, self.add("Unsqueeze", [lengths, axis])], batch_dims=1)

@@ -9,6 +9,7 @@ in float32 is the exact one of a problem that differs by a rounding.
 
 import copy
 from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,7 +17,6 @@ from jaxtyping import Float32, Float64, Int64
 
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.classifier.parameters import is_statistic
-from rnnflow.serving.predictor import Predictor
 
 Measured = tuple[
     Int64[np.ndarray, " kept"],
@@ -26,6 +26,17 @@ Measured = tuple[
 ]
 """Of each sequence: its length, its difference, what rounding does on the way to its logits, and to the logits themselves."""
 Batches = Iterable[tuple[Float32[np.ndarray, "batch time feature"], Int64[np.ndarray, " batch"]]]
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """What answers in the place of the model: an exported file."""
+
+    def run(
+        self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Int64[np.ndarray, " batch"]
+    ) -> Float32[np.ndarray, "batch class"]:
+        """Return the probabilities of padded sequences."""
+
 
 EPSILON = 2.0**-24
 """The relative error of one rounding to float32."""
@@ -41,14 +52,14 @@ SMALLEST = 1e-30
 
 
 @torch.inference_mode()
-def largest_excess(model: SequenceClassifier, predictor: Predictor, batches: Batches, tolerance: float) -> float:
+def largest_excess(model: SequenceClassifier, runtime: Runtime, batches: Batches, tolerance: float) -> float:
     """Return the largest difference of log-probabilities from float64's, as a multiple of what is allowed.
 
     At most 1 is a correct export. Probabilities themselves would hide a wrong one where the model is sure of itself.
 
     Args:
         model: in PyTorch.
-        predictor: the ONNX file.
+        runtime: the ONNX file.
         batches: padded sequences and their lengths. What happens in few steps is judged by sequences of few steps: a
             sequence may differ as far as rounding moves one that is no longer than itself.
         tolerance: allowed in any case.
@@ -56,7 +67,7 @@ def largest_excess(model: SequenceClassifier, predictor: Predictor, batches: Bat
     rng = np.random.default_rng(0)
     exact = copy.deepcopy(model).double()
     perturbed = [_perturbed(exact, rng) for _ in range(NUM_PERTURBED)]
-    parts = [_measured(model, exact, perturbed, predictor, *batch, rng) for batch in batches]
+    parts = [_measured(model, exact, perturbed, runtime, *batch, rng) for batch in batches]
     lengths, differences, spreads, roundings = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(lengths, kind="stable")
     until = np.searchsorted(lengths[order], lengths, side="right") - 1  # the last one that is no longer
@@ -69,7 +80,7 @@ def _measured(
     model: SequenceClassifier,
     exact: SequenceClassifier,
     perturbed: list[SequenceClassifier],
-    predictor: Predictor,
+    runtime: Runtime,
     sequences: Float32[np.ndarray, "batch time feature"],
     lengths: Int64[np.ndarray, " batch"],
     rng: np.random.Generator,
@@ -83,7 +94,7 @@ def _measured(
     for each in perturbed:
         noise = NUM_ROUNDINGS * 4 * EPSILON * rng.standard_normal(sequences.shape)
         others.append(_log_probabilities(each, (sequences * (1 + noise)).astype(np.float32), lengths)[0])
-    answered = np.log(np.maximum(predictor.run(sequences, lengths), SMALLEST, dtype=np.float64))
+    answered = np.log(np.maximum(runtime.run(sequences, lengths), SMALLEST, dtype=np.float64))
     moved = np.abs(np.stack(others) - judged).max((0, 2))
     own = np.abs(_log_probabilities(model, sequences, lengths)[0] - judged).max(1)
     spread = np.where(moved > UNDECIDED, np.inf, np.maximum(own, moved / NUM_ROUNDINGS))

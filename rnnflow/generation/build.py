@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from rnnflow.generation.content_hash import ContentHash
 from rnnflow.generation.drift import Profile
 from rnnflow.generation.leakage import LeakCheck
 from rnnflow.generation.shards import ShardWriter
@@ -20,6 +21,7 @@ from rnnflow.generation.splitting import (
     UNASSIGNED,
     SplitIndices,
     Splitter,
+    chosen,
     key_hashes,
 )
 from rnnflow.generation.unusual import Unusual
@@ -34,10 +36,10 @@ class DatasetBuilder:
     Args:
         params: section `generate`.
         folders: by split's name, and `unassigned`; they exist and are empty.
-        known: sequences of each file that the reference profile knows.
+        known: hash of the content of each file that the reference profile knows.
     """
 
-    def __init__(self, params: GenerateParams, folders: Mapping[str, Path], known: Mapping[str, int]) -> None:
+    def __init__(self, params: GenerateParams, folders: Mapping[str, Path], known: Mapping[str, str]) -> None:
         self.params = params
         self.known = known
         self.recipe = Recipe.of(params).content()
@@ -47,12 +49,16 @@ class DatasetBuilder:
         self.leaks = LeakCheck(params.split)
         self.file_counts: Counter[str] = Counter()
         """Sequences of each file."""
+        self.contents: dict[str, ContentHash] = {}
+        """Of each file."""
         self.num_left_out: Counter[str] = Counter()
         """What was not taken, by reason."""
         self.largest_group: Counter[str] = Counter()
         self.unusual = Unusual()
         self.new: Profile | None = None
         """Of all files that the reference does not know."""
+        self._num_trained: Counter[str] = Counter()
+        self._is_given = False
         self._file_profile: Profile | None = None
         self._profiles: dict[int, Profile] = {}
 
@@ -63,8 +69,15 @@ class DatasetBuilder:
             InputError: its sequences cannot be read or split.
         """
         seed = None if file.is_synthetic else int(key_hashes([file.name], self.params.seed)[0])
-        splitter = Splitter(self.params.split, self.params.seed, file.name, file.place)
+        splitter = Splitter(self.params.split, self.params.seed, file.name, file.place, self._num_trained)
         self.writer.begin(seed)
+        try:
+            self._take_tables(file, splitter)
+        finally:  # `inspect` shows what there was before a fault
+            self._count_as_new(file)
+        self.num_left_out["recordings shorter than a window"] += file.num_left_out()
+
+    def _take_tables(self, file: SourceFile, splitter: Splitter) -> None:
         for table in file.tables:
             splits = self._synthetic_split(file, table) if file.is_synthetic else self._assigned(file, table, splitter)
             self._profile(file, table, splits)
@@ -72,9 +85,8 @@ class DatasetBuilder:
             self.num_left_out["windows across a time that divides the splits"] += int((splits == LEFT_OUT).sum())
             if not file.is_synthetic:
                 self.file_counts[file.name] += len(table)
+                self.contents.setdefault(file.name, ContentHash()).add(table)
         self.writer.end()
-        self._count_as_new(file)
-        self.num_left_out["recordings shorter than a window"] += file.num_left_out()
 
     def finish(self) -> dict[str, Any]:
         """Check the whole and return the profile of the train split.
@@ -89,12 +101,16 @@ class DatasetBuilder:
         if late_split == TRAIN and UNASSIGNED in self._profiles:
             train.merge(self._profiles[UNASSIGNED])
         left_out = {reason: count for reason, count in self.num_left_out.items() if count}
-        return train.content() | {"files": dict(sorted(self.file_counts.items())), "left_out": left_out}
+        contents = {name: content.hexdigest() for name, content in sorted(self.contents.items())}
+        files = dict(sorted(self.file_counts.items()))
+        return train.content() | {"files": files, "contents": contents, "left_out": left_out}
 
     def _count_as_new(self, file: SourceFile) -> None:
-        """Count a file as new where the reference knows none of its name with as many sequences."""
+        """Count a file as new where the reference knows none of its name with the same content."""
         profile, self._file_profile = self._file_profile, None
-        if profile is None or self.known.get(file.name) == profile.num_sequences:
+        if profile is None:
+            return
+        if file.name in self.known and self.known[file.name] == self.contents[file.name].hexdigest():
             return
         if self.new is None:
             self.new = profile
@@ -107,6 +123,7 @@ class DatasetBuilder:
     def _assigned(self, file: SourceFile, table: pa.Table, splitter: Splitter) -> SplitIndices:
         id_hashes = key_hashes(table["id"].to_pylist(), self.params.seed)
         splits = splitter.splits(table, id_hashes)
+        self._is_given |= chosen(self.params.split, table) == "given"
         taken = splits != LEFT_OUT
         if taken.all():
             self.leaks.add(file.place, table, id_hashes, splits)
@@ -144,7 +161,7 @@ class DatasetBuilder:
                 f"{source}: the train split has one class only, {min(counts['train'])!r}; a classifier needs two"
             )
         for name, total in sorted(sum(counts.values(), Counter[str]()).items()):
-            if total < len(SPLITS):
+            if total < len(SPLITS) and not self._is_given:
                 raise InputError(
                     f"{source}: class {name!r} has {total} sequences, fewer than the {len(SPLITS)} splits; bring more of it or leave it out"
                 )
@@ -159,6 +176,8 @@ class DatasetBuilder:
     def _why_empty(self) -> str:
         if not self.file_counts.total():
             return "there are none at all" + "".join(f"; {line}" for line in self.remarks())
+        if self._is_given and not self.largest_group and max(self._num_trained.values(), default=0) == 1:
+            return "each class has one training sequence, and that cannot be held out; bring two of a class"
         if self.largest_group:
             name, count = max(self.largest_group.items(), key=lambda entry: (entry[1], entry[0]))
             share = count / self.largest_group.total()

@@ -150,7 +150,7 @@ def differences(new: Profile, reference: Reference, bounds: DriftParams) -> list
     if not reference or not new.num_sequences:
         return []
     content = new.content()
-    if list(content["features"]) != list(reference["features"]):
+    if set(content["features"]) != set(reference["features"]):  # JSON keeps them by name, whatever their order was
         return [f"features are {', '.join(content['features'])}, were {', '.join(reference['features'])}"]
     return [
         *(line for name in new.features for line in _of_feature(name, content, reference, bounds)),

@@ -47,6 +47,12 @@ class LeakCheck:
         for name, values in columns.items():
             self._columns.setdefault(name, []).append(values)
 
+    @property
+    def num_duplicates(self) -> int:
+        """Sequences with the same values as another one; 0 where these may be in two splits."""
+        contents = np.concatenate(self._columns.get("content", [np.empty(0)]))
+        return len(contents) - len(np.unique(contents))
+
     def check(self, late_split: int) -> None:
         """Look at everything; `late_split` is where the unassigned sequences went.
 

@@ -1,14 +1,14 @@
 """Which split a sequence belongs to."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Int8, UInt64
+from jaxtyping import Int8, Int64, UInt64
 
 from rnnflow.params.generate import SplitParams, as_utc
 from rnnflow.runtime.errors import InputError
@@ -67,10 +67,12 @@ class Splitter:
         seed: decides what falls where.
         file: its name, which decides the order in which a stratified split deals out its sequences.
         place: the file in messages.
+        num_trained: sequences of each class that the files before have given the train part; is counted on.
     """
 
-    def __init__(self, params: SplitParams, seed: int, file: str, place: str) -> None:
+    def __init__(self, params: SplitParams, seed: int, file: str, place: str, num_trained: Counter[str]) -> None:
         self.params = params
+        self.num_trained = num_trained
         self.seed = seed
         self.file = file
         self.place = place
@@ -103,10 +105,32 @@ class Splitter:
                 "expected train, validation or test"
             )
         splits = np.array([GIVEN_NAMES[name.lower()] for name in names], dtype=np.int8)[codes]
-        keys = self._group_hashes(table) if "group" in table.schema.names else id_hashes
-        share = self.params.validation / (1 - self.params.test)  # of what is not held out for the test
-        splits[(splits == TRAIN) & (keys / 2.0**64 < share)] = UNASSIGNED
+        rows = np.flatnonzero(splits == TRAIN)
+        has_groups = "group" in table.schema.names
+        keys = (self._group_hashes(table) if has_groups else id_hashes)[rows]
+        is_kept = keys / 2.0**64 < self.params.validation / (
+            1 - self.params.test
+        )  # of what is not held out for the test
+        if not has_groups:
+            place = self._places_in_class(table["label"].take(pa.array(rows)))
+            is_kept = (is_kept & (place > 0)) | (place == 1)
+        splits[rows[is_kept]] = UNASSIGNED
         return splits
+
+    def _places_in_class(self, labels: pa.ChunkedArray) -> Int64[np.ndarray, " row"]:
+        """Return for each training sequence how many of its class there were before.
+
+        The first always trains and the second always validates, so that each class that can be in both splits is.
+        """
+        encoded = labels.combine_chunks().dictionary_encode()
+        codes, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+        counts = np.bincount(codes, minlength=len(names))
+        by_class = np.argsort(codes, kind="stable")
+        places = np.empty(len(codes), np.int64)
+        places[by_class] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+        places += np.array([self.num_trained[name] for name in names], np.int64)[codes]
+        self.num_trained.update(dict(zip(names, counts.tolist(), strict=True)))
+        return places
 
     def _by_time(self, table: pa.Table) -> SplitIndices:
         self._require(table, "time", "a split by time")

@@ -45,7 +45,7 @@ class Unusual:
         if total and max(self.lengths) < self.num_features:
             yield (
                 f"more features ({self.num_features:,}) than steps (at most {max(self.lengths):,}): are the columns steps "
-                "(generate.files.layout: wide), or the axes in another order (generate.files.axes)?"
+                "(generate.files.layout: wide), or the axes of an array in another order (generate.files.axes)?"
             )
         if self.num_padded:
             yield (

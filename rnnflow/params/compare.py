@@ -32,6 +32,9 @@ class CompareParams(Section):
     log_loss_margin: NonNegative = 0.01
     minimum_accuracy: Probability | None = None
     """Accuracy that the low end of the challenger's interval must reach; none: the share of the most frequent class."""
+    max_dead_share: Probability | None = 0.1
+    """In how many more of the new recordings a feature may be constant or missing than in those that the production model
+    was trained on; none: in any number."""
     max_onnx_bytes: Count | None = None
     max_multiply_adds: Count | None = None
     """Of one sequence of the train split's median length."""

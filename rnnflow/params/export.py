@@ -1,4 +1,4 @@
-"""Section `export`: how closely the ONNX file must agree with PyTorch."""
+"""Section `export`: which ONNX files there are, and how closely they must agree with PyTorch."""
 
 from typing import Annotated
 
@@ -14,3 +14,5 @@ class ExportParams(Section):
     """What log-probabilities of onnxruntime may differ from PyTorch's beyond what rounding explains."""
     batch_sizes: list[Count] = Field([1, 2, 7, 32], min_length=1)
     lengths: list[Count] = Field([1, 2, 10, 33], min_length=1)
+    streaming: bool = True
+    """Whether models that can answer step by step get a file for it; those that have to get it anyway."""

@@ -87,7 +87,7 @@ class FilesParams(Section):
     names: Annotated[list[str], Field(min_length=1)] | Literal["numbered"] | None = None
     """Of the columns, in CSV files without a line of names; `numbered` calls them `column_0`, `column_1` …"""
     delimiter: Character = ","
-    """Of CSV files; those that end in .tsv have tabs."""
+    """Of CSV files; those that end in .tsv have tabs. A blank stands for any number of blanks and tabs."""
     decimal: Literal[".", ","] = "."
     """Before the decimals of a number in CSV files."""
     thousands: Literal[",", ".", " ", "'"] | None = None

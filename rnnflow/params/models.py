@@ -48,6 +48,11 @@ class StemParams(Section):
         """Steps that become one."""
         return 1
 
+    @property
+    def has_norms(self) -> bool:
+        """Whether it goes by the moments of a batch."""
+        return False
+
 
 class MultiScaleStemParams(Section):
     """Convolutions of several sizes side by side, two more, batch norm, and block means between them."""
@@ -79,6 +84,11 @@ class MultiScaleStemParams(Section):
     def num_averaged(self) -> int:
         """Steps that become one."""
         return math.prod(self.block_sizes)
+
+    @property
+    def has_norms(self) -> bool:
+        """Whether it goes by the moments of a batch."""
+        return True
 
 
 def _stem_tag(stem: object) -> str | None:
@@ -118,6 +128,8 @@ class ModelParams(Section):
     stem: AnyStemParams | None = None
     max_dependency: Annotated[int, Field(ge=3)] | None = None
     """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM, GRU and minGRU."""
+    streaming: Literal["auto", "required"] = "auto"
+    """Whether the model has to be one that answers step by step."""
 
     @property
     def scalings(self) -> tuple[Scaling, ...]:
@@ -138,6 +150,20 @@ class ModelParams(Section):
         """Numbers that the head reads."""
         skip_size = self.stem.skip_size if self.stem else 0
         return self.output_size * (2 if self.pooling == "mean_max" else 1) + skip_size
+
+    @property
+    def streaming_obstacle(self) -> str | None:
+        """Why the model cannot answer step by step, and what to change; none if it can."""
+        if self.bidirectional:
+            return "bidirectional: the backward direction begins at the end of a sequence; set it to false"
+        if "sequence" in self.scalings:
+            return "scaling: 'sequence' needs the whole sequence before its first step; use global or compressed"
+        if isinstance(self.stem, MultiScaleStemParams):
+            return "stem: multi_scale has centred convolutions, which see later steps; set it to null"
+        if self.stem and self.stem.kernel_size > 1:
+            ahead = self.stem.num_layers * (self.stem.kernel_size // 2)
+            return f"stem: its centred convolutions see {ahead} steps ahead; set kernel_size to 1, or stem to null"
+        return None
 
     def num_layer_steps(self, num_prepared: int) -> int:
         """Return how many steps the layers read of so many prepared ones."""
@@ -169,6 +195,12 @@ class ModelParams(Section):
         for kind in self.differences if isinstance(self.differences, list) else ():
             if kind not in self.scalings:
                 raise ValueError(f"differences: {kind!r} is not among the kinds of scaling, {', '.join(self.scalings)}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_stream_if_required(self) -> "ModelParams":
+        if self.streaming == "required" and self.streaming_obstacle:
+            raise ValueError(f"streaming: required, but the model cannot: {self.streaming_obstacle}")
         return self
 
     @model_validator(mode="after")

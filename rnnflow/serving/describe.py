@@ -1,6 +1,5 @@
 """Tables that describe ONNX files: one model in full, or several in one table."""
 
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from rnnflow.serving.origin import find_revision, verify_origin
 from rnnflow.serving.predictor import Predictor
 
 NUM_LATENCY_RUNS = 300
@@ -54,8 +54,16 @@ def _accuracy(metrics: Mapping[str, Any] | None) -> str:
     return f"{metrics['accuracy']:.4f}" if metrics else "–"
 
 
-def description(path: Path) -> Table:
-    """Return what a model is, how good it was, and where it came from."""
+def description(path: Path, *, verified: bool = False) -> Table:
+    """Return what a model is, how good it was, and where it came from.
+
+    Args:
+        path: an ONNX file.
+        verified: also what the repository around the current folder knows of it.
+
+    Raises:
+        InputError: the file is damaged, or it is to be verified and that repository has never had it.
+    """
     predictor = Predictor(path)
     metadata = predictor.metadata
     shortest, median, longest = metadata["lengths"]
@@ -82,6 +90,8 @@ def description(path: Path) -> Table:
     what.add_row(
         "revision", revision or "the weights are in no dvc.lock in the history of the repository around the file"
     )
+    if verified:
+        what.add_row("verified", "\n".join(verify_origin(path, metadata["md5"], Path.cwd())))
     return what
 
 
@@ -96,13 +106,3 @@ def latency_microseconds(predictor: Predictor) -> float:
         predictor.run(sequence, lengths)
         durations.append(time.perf_counter() - start)
     return float(np.median(durations)) * 1e6
-
-
-def find_revision(md5: str, folder: Path) -> str | None:
-    """Return the first commit of the repository around `folder`, on any branch, whose `dvc.lock` names this md5: its hash, date and subject."""
-    command = ["git", "log", "--all", "--reverse", f"-S{md5}", "--format=%h %cs %s", "--", ":(top,glob)**/dvc.lock"]
-    try:
-        found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        return None
-    return found[0] if found else None

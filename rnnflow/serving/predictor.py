@@ -23,7 +23,10 @@ READABLE_VERSIONS = ("1", "2")
 METADATA_NAMES = ("name", "model", "features", "classes", "lengths", "num_parameters", "md5", "metrics")
 LATER_NAMES = ("recipe", "profile", "calibration")
 """Missing in the files of earlier versions."""
-PROPERTIES = ("rnnflow", *METADATA_NAMES, *LATER_NAMES)
+STATE_PROPERTY = "state"
+"""Of streaming files alone: the layout of the state."""
+PROPERTIES = ("rnnflow", *METADATA_NAMES, *LATER_NAMES, STATE_PROPERTY)
+"""What the checksum covers."""
 UNKNOWN = "unknown"
 """The answer to a sequence that the model is not sure enough of, if it was given a threshold."""
 CHUNK_SIZE = 256
@@ -37,13 +40,11 @@ _LOAD_ERRORS = (
 )
 
 
-class Predictor:
-    """A classifier exported by this project.
+class ExportedModel:
+    """What every file that this project exports says of itself, and its session.
 
     Args:
         path: the ONNX file.
-        num_threads: that share many sequences, chunk by chunk. Within a chunk onnxruntime has one thread, which is
-            fastest for compact models.
 
     Raises:
         InputError: the file is missing, no ONNX file, or was not exported by this project.
@@ -54,7 +55,7 @@ class Predictor:
     metadata: dict[str, Any]
     """What the file says of itself, by `METADATA_NAMES` and `LATER_NAMES`; none where it says nothing."""
 
-    def __init__(self, path: Path | str, num_threads: int = 1) -> None:
+    def __init__(self, path: Path | str) -> None:
         path = Path(path)
         if not path.is_file():
             raise InputError(f"{path}: no such file")
@@ -67,17 +68,48 @@ class Predictor:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except _LOAD_ERRORS:
             raise InputError(f"{path}: not an ONNX file that onnxruntime can run") from None
-        properties = self._session.get_modelmeta().custom_metadata_map
+        self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         try:
-            self.metadata = {name: json.loads(properties[name]) for name in METADATA_NAMES}
-            self.metadata |= {name: json.loads(properties.get(name, "null")) for name in LATER_NAMES}
+            self.metadata = {name: json.loads(self.properties[name]) for name in METADATA_NAMES}
+            self.metadata |= {name: json.loads(self.properties.get(name, "null")) for name in LATER_NAMES}
         except (KeyError, ValueError) as error:
             raise InputError(f"{path}: a metadata property is missing or damaged: {error}") from None
         self.classes = tuple(self.metadata["classes"])
+        self._names = np.array(self.classes, dtype=object)
         self.features = tuple(self.metadata["features"])
         self.threshold: float | None = (self.metadata["calibration"] or {}).get("threshold")
-        self.num_threads = num_threads
         self.refuses_missing = (self.metadata["model"] or {}).get("missing") == "refuse"
+
+    def answers(self, probabilities: Float32[np.ndarray, "sequence class"]) -> np.ndarray:
+        """Return the most probable class of each sequence; `unknown` where it is less probable than the threshold."""
+        found = self._names[probabilities.argmax(1)]
+        if self.threshold is not None:
+            found[probabilities.max(1) < self.threshold] = UNKNOWN
+        return found
+
+    def answer(self, probabilities: Float32[np.ndarray, " class"]) -> str:
+        """Return the answer to one sequence."""
+        best = int(probabilities.argmax())
+        return UNKNOWN if self.threshold is not None and probabilities[best] < self.threshold else self.classes[best]
+
+
+class Predictor(ExportedModel):
+    """A classifier of whole sequences.
+
+    Args:
+        path: the ONNX file.
+        num_threads: that share many sequences, chunk by chunk. Within a chunk onnxruntime has one thread, which is
+            fastest for compact models.
+
+    Raises:
+        InputError: the file is missing, no ONNX file, was not exported by this project, or is a streaming one.
+    """
+
+    def __init__(self, path: Path | str, num_threads: int = 1) -> None:
+        super().__init__(path)
+        if STATE_PROPERTY in self.properties:
+            raise InputError(f"{path}: a streaming model, expected one of whole sequences; use it with rnnflow stream")
+        self.num_threads = num_threads
 
     def run(
         self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Int64[np.ndarray, " batch"]
@@ -144,13 +176,6 @@ class Predictor:
     def predict(self, sequences: Sequence[np.ndarray]) -> list[str]:
         """Return the answer to each sequence."""
         return self.answers(self.probabilities(sequences)).tolist()
-
-    def answers(self, probabilities: Float32[np.ndarray, "sequence class"]) -> np.ndarray:
-        """Return the most probable class of each sequence; `unknown` where it is less probable than the threshold."""
-        found = np.array(self.classes, dtype=object)[probabilities.argmax(1)]
-        if self.threshold is not None:
-            found[probabilities.max(1) < self.threshold] = UNKNOWN
-        return found
 
 
 def _check(path: Path, content: bytes) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.parquet import SequenceFile
-from rnnflow.serving.predictor import Predictor
+from rnnflow.serving.predictor import ExportedModel
 
 
 def verify(paths: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
@@ -41,7 +41,7 @@ def _read_checkpoint(path: Path) -> None:
 
 
 _READERS: dict[str, Callable[[Path], object]] = {
-    ".onnx": Predictor,
+    ".onnx": ExportedModel,
     ".safetensors": _read_checkpoint,
     ".parquet": _read_sequences,
 }

@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Int64
 
 from rnnflow.classifier.preparation import Preparation
 from rnnflow.engines.interface import Batch, Engine, EngineConfig
+from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.sequences.bucketing import buckets
 from rnnflow.sequences.dataset import SequenceDataset
@@ -47,16 +48,17 @@ class BatchLoader:
         self.labels = train.labels
         self.engine = engine
         self.rng = rng
+        self.batch_size = batch_size(len(train.labels), config.model, config.train)
         self.num_scaled, self.num_inputs = preparation.num_scaled, preparation.num_outputs
         self.sequences = prepare_split(preparation, train, config.train.memory_budget_mb)
         self.buffer = engine.buffer(self.sequences.values)
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.recipe.batch_size)
+        return -(-len(self.labels) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         order = epoch_order(self.rng, self.labels, self.recipe.sampling)
-        for rows, lengths in buckets(order, self.sequences.offsets, self.recipe.batch_size):
+        for rows, lengths in buckets(order, self.sequences.offsets, self.batch_size):
             starts = self.sequences.offsets[rows]
             if self.recipe.random_crop:
                 starts, lengths = augmentation.crop(starts, lengths, self.recipe.random_crop, self.rng)
@@ -75,7 +77,7 @@ class BatchLoader:
 
         A bucket is sorted by length: without an order of their own, its batches would always go from short to long.
         """
-        size = self.recipe.batch_size
+        size = self.batch_size
         first_rows = np.arange(0, len(labels), size)
         total_weights = np.add.reduceat(self.class_weights[labels], first_rows)
         is_ragged = lengths.min() < lengths.max()
@@ -100,6 +102,18 @@ class BatchLoader:
             between = (model.num_layers - 1, batch_size, model.num_layer_steps(num_steps), model.output_size)
             step_mask = dropout_mask(between, model.dropout, self.rng)
         return step_mask, dropout_mask((batch_size, model.pooled_size), model.dropout, self.rng)
+
+
+def batch_size(num_sequences: int, model: ModelParams, recipe: TrainParams) -> int:
+    """Return how many sequences a batch has; the last of an epoch may have fewer.
+
+    Batch norm goes by the moments of a batch: with 16 at a time, 33 sequences would leave one alone, whose moments disturb
+    both the weights and the running moments. With a norm in the stem the last batch is at least half as large as the others.
+    """
+    if not (model.stem and model.stem.has_norms):
+        return recipe.batch_size
+    sizes = range(recipe.batch_size, 0, -1)
+    return next(size for size in sizes if num_sequences % size == 0 or 2 * (num_sequences % size) >= size)
 
 
 def _trim(inputs: Any, lengths: Counts) -> tuple[Any, Counts | None]:

@@ -6,6 +6,7 @@ from rnnflow.params.models import ModelParams, MultiScaleStemParams
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset, refuse_missing
+from rnnflow.training.batching import batch_size
 
 
 def refuse(train: SequenceDataset, validation: SequenceDataset | None, model: ModelParams, recipe: TrainParams) -> None:
@@ -20,11 +21,12 @@ def refuse(train: SequenceDataset, validation: SequenceDataset | None, model: Mo
         if validation is not None:
             refuse_missing(validation, "validation")
     if isinstance(model.stem, MultiScaleStemParams):
-        _refuse_stem(model.stem, -(-np.diff(train.offsets) // model.downsampling), recipe)
+        size = batch_size(len(train), model, recipe)
+        _refuse_stem(model.stem, -(-np.diff(train.offsets) // model.downsampling), recipe, size)
 
 
-def _refuse_stem(stem: MultiScaleStemParams, lengths: np.ndarray, recipe: TrainParams) -> None:
-    """Of sequences with so many steps once they are prepared."""
+def _refuse_stem(stem: MultiScaleStemParams, lengths: np.ndarray, recipe: TrainParams, size: int) -> None:
+    """Of sequences with so many steps once they are prepared, `size` to a batch."""
     longest, largest = int(lengths.max()), max(stem.kernel_sizes)
     if largest > 2 * longest - 1:
         raise InputError(
@@ -45,7 +47,7 @@ def _refuse_stem(stem: MultiScaleStemParams, lengths: np.ndarray, recipe: TrainP
             "train.cuda_graphs: true, but to record a batch is to run it more than once, and the norms of a multi_scale stem "
             "follow every run; set it to false"
         )
-    smallest_batch = len(lengths) % recipe.batch_size or recipe.batch_size
+    smallest_batch = len(lengths) % size or size
     fewest = -(-int(lengths.min()) // (stem.block_sizes[0] * stem.block_sizes[1]))
     if smallest_batch * fewest < 2:
         raise InputError(

@@ -33,10 +33,11 @@ COMMITS_AT_SECONDS = (30.0, 100.0, 150.0, 210.0)
 
 
 @contextmanager
-def schedule(deployed: Deployed) -> Iterator[UUID]:
+def schedule(deployed: Deployed, seconds: float) -> Iterator[UUID]:
+    """Let a run be due every few seconds, and give the deployment's id."""
     with deployed.server.client() as client:
         deployment = client.read_deployment_by_name(DEPLOYMENT).id
-        every = IntervalSchedule(interval=timedelta(seconds=EVERY_SECONDS))
+        every = IntervalSchedule(interval=timedelta(seconds=seconds))
         schedules: Any = [(every, True)]  # Prefect asks for a list of a union
         (created,) = client.create_deployment_schedules(deployment, schedules)
         try:
@@ -79,7 +80,7 @@ def test_a_dense_schedule_neither_piles_up_nor_overlaps_and_publishes_each_versi
     for number, second in enumerate(COMMITS_AT_SECONDS):
         change = {"train.seed": 1000 + number}
         events.append((second + moments.uniform(0, EVERY_SECONDS), partial(deployed.project.push, change)))
-    with schedule(deployed) as deployment:
+    with schedule(deployed, EVERY_SECONDS) as deployment:
         began = time.monotonic()
         for second, act in sorted(events, key=lambda event: event[0]):
             time.sleep(max(0.0, began + second - time.monotonic()))

@@ -19,6 +19,6 @@ def deploy_project(server: PrefectServer, tmp_path_factory: pytest.TempPathFacto
     """Makes a project of the work tree and deploys it on the server; the arguments are those of `make_project`."""
 
     def make(**changes: Any) -> Deployed:
-        return deploy(make_project(tmp_path_factory.mktemp("project"), **changes), server)
+        return deploy(make_project(tmp_path_factory.mktemp("a project"), **changes), server)
 
     return make

@@ -17,6 +17,8 @@ from tests.made_once import made_once
 
 NOISE = ("md5: ", "cache files", "git add dvc.lock", "No file hash info", "autostage", "Updating lock file", "dvc push")
 """What DVC tells people at a terminal."""
+COPY = "a copy"
+"""Paths with a blank in them are as good as others."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,13 @@ def trained(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> 
         person.project.git("add", "dvc.lock")
         person.project.push(message="trained")
 
-    return copied(made_once(tmp_path_factory, "trained", make), tmp_path_factory.mktemp("trained") / "copy", server)
+    return copied(made_once(tmp_path_factory, "trained", make), tmp_path_factory.mktemp("trained") / COPY, server)
 
 
 @pytest.fixture
 def person(trained: Person, tmp_path: Path) -> Person:
     """A copy of the trained project, origin, remote and cache, to be changed."""
-    return copied(trained.project.folder.parent, tmp_path / "copy", trained.server)
+    return copied(trained.project.folder.parent, tmp_path / COPY, trained.server)
 
 
 def copied(source: Path, folder: Path, server: PrefectServer) -> Person:

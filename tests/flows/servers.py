@@ -100,7 +100,7 @@ class PrefectServer(Service):
 
 
 class Worker(Service):
-    """`prefect worker start` of a process pool, with a state folder of its own: another machine, as far as rnnflow knows."""
+    """A worker of a process pool, with a state folder of its own: another machine, as far as rnnflow knows."""
 
     def __init__(
         self,
@@ -157,15 +157,12 @@ class Worker(Service):
         command = [
             sys.executable,
             "-m",
-            "prefect",
-            "worker",
-            "start",
+            "flows.process_worker",
             "--pool",
             f"{PROJECT}-{self.pool}",
             "--name",
             self.name,
         ]
-        command += ["--type", "process"]
         if self._limit is not None:
             command += ["--limit", str(self._limit)]
         # In the folder where prefect.toml is.

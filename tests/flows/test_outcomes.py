@@ -63,11 +63,11 @@ def test_the_summary_of_a_failure_is_its_own_line() -> None:
     assert raised.value.stage == "b"
 
 
-def test_the_summary_of_failures_names_the_others_and_what_waits_for_them() -> None:
+def test_the_summary_of_failures_has_the_line_of_each_and_what_waits_for_them() -> None:
     failed = {name: failure(name, f"no {name}") for name in ("b", "c", "d")}
     with pytest.raises(StageError) as raised:
         Outcomes({}, failed, {"e": "b", "f": "e"}).summary()
-    assert str(raised.value) == "b: no b; failed as well: c, d; not run: e, f"
+    assert str(raised.value) == "b: no b; c: no c; d: no d; not run: e, f"
 
 
 def test_the_summary_names_what_was_trained_and_not_what_was_restored() -> None:

@@ -17,9 +17,10 @@ PROJECT = "/opt/rnnflow"
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not on the path")
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, tmp_path: Path) -> None:
-    prefect = tmp_path / ".venv/bin/prefect"
-    prefect.parent.mkdir(parents=True)
-    prefect.symlink_to("/bin/true")
+    programs = tmp_path / ".venv/bin"
+    programs.mkdir(parents=True)
+    for name in ("prefect", "python"):
+        (programs / name).symlink_to("/bin/true")
     installed = tmp_path / unit.name.replace("@", "@0")
     installed.write_text(unit.read_text().replace(PROJECT, str(tmp_path)))
     done = subprocess.run(["systemd-analyze", "verify", str(installed)], capture_output=True, text=True, check=False)

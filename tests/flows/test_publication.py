@@ -1,5 +1,6 @@
 """What nightly runs leave in the repository: published results, promotions, and a branch that moved meanwhile."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,22 @@ def test_a_branch_that_moves_while_a_run_is_at_work_gets_a_result_made_on_top_of
     assert "- generate.seed: 7, was 0" in project.git("log", "-1", "--format=%b", "origin/auto/main")
 
 
-@pytest.mark.endurance  # has not been seen green yet: docs/promotion.md does not promise it
+@pytest.mark.slow
+def test_a_night_in_which_a_stage_and_then_the_push_fail_says_both_and_what_was_trained(person: Person) -> None:
+    project = person.project
+    stage = project.folder / "stages/evaluate.py"
+    stage.write_text(f"raise RuntimeError('the test split has gone')\n{stage.read_text()}")
+    project.push({"train.seed": 5}, {"retries.max": 0}, message="a broken stage")
+    shutil.rmtree(project.store)
+    project.store.write_text("no folder")
+    run = ("--isolated", "--publish", "--repository", "origin", "--revision", "main")
+    line = final_line(person.retrain(*run, expected=1))
+    assert line.startswith("Failed: evaluate@rnn: RuntimeError: the test split has gone; push: ")
+    assert line.endswith("; not run: export@rnn, compare; the rest: trained rnn")
+    assert project.branches() == {}
+
+
+@pytest.mark.slow
 def test_a_promotion_that_is_refused_leaves_the_published_result_and_the_next_run_repairs_it(person: Person) -> None:
     project = person.project
     before = project.push({"compare.minimum_accuracy": 0.0}, message="whatever it can do")
@@ -79,7 +95,7 @@ def test_a_promotion_that_is_refused_leaves_the_published_result_and_the_next_ru
     refuses.unlink()
     line = final_line(person.retrain(*run))
     assert line.endswith("; already published as auto/main; rnn is in production as v1.0.0")
-    project.git("pull", "--quiet", "--ff-only", "origin", "main")
+    project.git("pull", "--quiet", "--ff-only", "--tags", "origin", "main")
     assert project.git("log", "-3", "--format=%s").splitlines() == [
         "Promote rnn to production as v1.0.0",
         "Retrain: by hand",

@@ -1,6 +1,7 @@
 """What a run's commit says has changed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def test_the_verdict_comes_first_then_the_figures_data_and_params(tmp_path: Path
         "Params:",
         "- train.epochs: 5, was 3",
     ]
+
+
+def test_drift_of_new_files_is_said_once(tmp_path: Path) -> None:
+    before = write(tmp_path, {}, {"april": 100}, None)
+    after = replace(before, drift=["feature 'left': range 0 to 256, was 0 to 16"])
+    assert changes(before, after) == "Drift:\n- feature 'left': range 0 to 256, was 0 to 16"
+    assert changes(after, after) == ""
 
 
 def test_what_has_not_changed_is_not_said(tmp_path: Path) -> None:

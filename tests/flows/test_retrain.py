@@ -54,6 +54,7 @@ WITHOUT_PREFECT = {
     "an entry that is not there": (["-S", "models.rnn.hidden_sise=8"], 2),
     "a value of the wrong type": (["-S", "train.epochs=many"], 2),
     "an unknown stage": (["trin", "--update"], 2),
+    "a home that cannot be written": (["-S", "train.epochs=9"], 2),
 }
 
 
@@ -68,7 +69,11 @@ try:
 finally:
     print(*(name for name in sys.modules if name.split(".")[0] in ("prefect", "torch")))
 """
-    printed = trained.server.run(sys.executable, "-c", script, folder=trained.project.folder, expected=status)
+    environment = {"PREFECT_HOME": "/proc/nobody"} if "home" in case else {}
+    printed = trained.server.run(
+        sys.executable, "-c", script, folder=trained.project.folder, expected=status, environment=environment
+    )
+    assert printed.count("\n") <= len(STAGES) + 2
     assert ("Completed: up to date\n\n" in printed) if status == 0 else (printed.startswith("\nerror: ")), printed
 
 
@@ -180,13 +185,14 @@ def test_an_isolated_run_publishes_once_and_says_when_there_is_nothing_new(
 
 @pytest.mark.slow
 def test_a_planted_secret_is_found_nowhere(person: Person) -> None:
-    """A worker's clone may have a token in the URL of its `origin`, from a credentials block of Prefect."""
+    """A worker's clone may have a token in the URL of its `origin`, its environment a password in that of the server."""
     url = f"https://user:{SECRET}@git.example.com/team/rnnflow.git"
     leads_here = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{person.project.origin}.insteadOf",
         "GIT_CONFIG_VALUE_0": url,
         "RNNFLOW_STATE": str(person.project.folder.with_name("state")),
+        "PREFECT_API_URL": person.server.api_url.replace("://", f"://user:{SECRET}@"),
     }
     command = (sys.executable, "-c", PUBLISHES, url)
     printed = person.server.run(*command, folder=person.project.folder, environment=leads_here)

@@ -32,9 +32,9 @@ def changed(row: int, **entries: Any) -> pd.DataFrame:
         (changed(17, time=""), "line 19: column 'time' is empty"),
         (changed(17, time="2026-99-03T00:00:01Z"), "line 19: column 'time' is no time: '2026-99-03T00:00:01Z'; tried a number of s, ISO 8601; generate.files.time_format says another one, such as '%d.%m.%Y %H:%M:%S', columns.time: null reads none"),
         (changed(17, time="2026-03-03T00:00:99"), "line 19: column 'time' has no time zone, unlike the rows above"),
-        (changed(4, time="2026-03-01T00:00:00Z"), "line 6: column 'time' goes back in time, in sequence 'r1'; generate.files.columns.time: null reads no times"),
+        (changed(4, time="2026-03-01T00:00:00Z"), "line 6: column 'time' goes back in time, in sequence 'r1'; sort the rows of each recording by time; where a clock was set back, write times in UTC"),
         (changed(4, time="2026-03-02T00:00:00Z"), "line 6: column 'time' has the same time as the row above, in sequence 'r1'; generate.files.columns.time: null reads no times"),
-        (changed(4, time="2026-03-02T01:00:01+02:00"), "line 6: column 'time' goes back in time, in sequence 'r1'; generate.files.columns.time: null reads no times"),
+        (changed(4, time="2026-03-02T01:00:01+02:00"), "line 6: column 'time' goes back in time, in sequence 'r1'; sort the rows of each recording by time; where a clock was set back, write times in UTC"),
         (changed(4, label="bird"), "sequence 'r1': the label changes from 'dog' to 'bird' at step 1; cut recordings with generate.windows"),
         (changed(0).drop(columns="label"), "column 'label' is missing, there are id, time, x, y; classes in a table of their own have generate.files.labels"),
         (changed(0).drop(columns="id"), "column 'id' is missing, there are time, label, x, y; one recording a file has generate.files.columns.id: path"),
@@ -62,7 +62,7 @@ def test_a_bad_row_of_csv_is_refused(frame: pd.DataFrame, expected: str, tmp_pat
         (b"id,x,label\na,1,b\n" * 2000 + "a,1,größe\n".encode("latin-1"), "line 2: column 'x': expected a number, got 'x'"),
         (b"id,x,label\n" + b"a,1,b\n" * 5000 + "b,1,größe\n".encode("latin-1"), "line 5002: column 'label' is not UTF-8 text; save the file in UTF-8"),
         (b"id,x,label\na,1,b\na,1\n", "line 3: 2 columns, the first line has 3"),
-        (b"id,x,x\na,1,b\n", "line 1: two columns are called 'x'"),
+        (b"id,x,x\na,1,b\n", "line 1: two columns are called 'x'; rename one, or skip the line (generate.files.skip) and give generate.files.names"),
     ],
 )  # fmt: skip
 def test_bad_csv_is_refused(content: bytes, expected: str, tmp_path: Path, refusal: Refusal) -> None:

@@ -88,6 +88,19 @@ def test_windows_may_be_in_seconds(
         np.testing.assert_array_equal(found.loc[name, "sequence"], values)
 
 
+@pytest.mark.parametrize("block", [250, 333, 900])
+def test_a_recording_that_has_given_windows_is_not_counted_as_left_out_wherever_a_block_ends(
+    block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rnnflow.generation.sources.csv_files.BLOCK_BYTES", block)
+    frame = long_table(long_recordings(90, 3))
+    frame["time"] = np.tile([0.0, 1.0, 2.0], 90)
+    write_frame(tmp_path / "raw" / "a.csv", frame)
+    found = rows(tmp_path / "raw", windows={"length": 2, "stride": 2, "unit": "seconds"})
+    assert len(found) == 90
+    assert "left out" not in capsys.readouterr().err
+
+
 def timed_windows(frame: pd.DataFrame, length: float, stride: float) -> dict[str, Any]:
     """Return the windows as a person would cut them, one after another."""
     windows = {}

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from rnnflow.generation.content_hash import ContentHash
 from rnnflow.generation.drift import Profile, differences, load_reference
 from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.runtime.errors import InputError
@@ -125,6 +126,25 @@ def test_a_known_file_that_has_grown_is_new(tmp_path: Path) -> None:
     accepted = generated(tmp_path, {"june": recordings(60)}, {}, "fail")["profile"]
     with pytest.raises(InputError, match="drift: new files lie outside"):
         generated(tmp_path, {"june": [*recordings(60), *odd(20)]}, accepted, "fail")
+
+
+def test_a_known_file_whose_content_was_replaced_is_new_and_the_same_content_is_not(tmp_path: Path) -> None:
+    accepted = generated(tmp_path, {"june": recordings(60)}, {}, "fail")["profile"]
+    assert generated(tmp_path, {"june": recordings(60)}, accepted, "fail")["drift"]["differences"] == []
+    with pytest.raises(InputError, match="drift: new files lie outside"):
+        generated(tmp_path, {"june": odd(60)}, accepted, "fail")
+
+
+@pytest.mark.parametrize("cut", [1, 17, 59])
+def test_the_hash_of_a_content_does_not_depend_on_where_its_tables_end(cut: int) -> None:
+    whole, parts = ContentHash(), ContentHash()
+    whole.add(sequences())
+    parts.add(sequences().slice(0, cut))
+    parts.add(sequences().slice(cut))
+    assert parts.hexdigest() == whole.hexdigest()
+    other = ContentHash()
+    other.add(sequences(shift=1e-6))
+    assert other.hexdigest() != whole.hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_no_keys_have_no_splits() -> None:
 
 
 def splitter(delivery: str = "a.csv", seed: int = 0, **changes: Any) -> Splitter:
-    return Splitter(SplitParams.model_validate(changes), seed, delivery, delivery)
+    return Splitter(SplitParams.model_validate(changes), seed, delivery, delivery, Counter())
 
 
 def labelled(*labels: str) -> pa.Table:
@@ -127,6 +128,19 @@ def test_given_splits_are_taken_and_the_rest_of_the_train_part_is_spare() -> Non
     trained = splits[[index for index in range(200) if index % 5 in (0, 3)]].tolist()
     assert set(trained) == {TRAIN, UNASSIGNED}
     assert trained.count(UNASSIGNED) / len(trained) == pytest.approx(0.15 / 0.85, abs=0.12)
+
+
+def test_of_a_class_in_a_given_train_part_the_first_trains_and_the_second_validates_whatever_file_they_are_in() -> None:
+    seen: Counter[str] = Counter()
+    found: dict[str, list[int]] = {}
+    for file in range(30):
+        table = labelled("pair" if file < 2 else f"single {file}", "many")
+        table = table.append_column("split", pa.array(["train"] * 2))
+        chosen = Splitter(SplitParams(), 0, f"{file}.csv", "", seen)
+        for label, split in zip(table["label"].to_pylist(), splits_of(chosen, table), strict=True):
+            found.setdefault(label, []).append(split)
+    assert found["pair"] == found["many"][:2] == [TRAIN, UNASSIGNED]
+    assert all(found[label] == [TRAIN] for label in found if label.startswith("single"))
 
 
 def test_content_hashes_tell_sequences_apart() -> None:

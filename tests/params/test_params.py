@@ -189,6 +189,9 @@ def test_a_wrong_value_is_answered_with_what_was_expected(place: str, value: obj
     assert refusal(changed(place, value)) == f"params.yaml: {place}: {expected}"
 
 
+REQUIRED = {"cell": "gru", "streaming": "required"}
+
+
 @pytest.mark.parametrize(
     ("section", "value", "expected"),
     [
@@ -198,6 +201,10 @@ def test_a_wrong_value_is_answered_with_what_was_expected(place: str, value: obj
         ("generate", {"length": 100_000}, "10000 sequences of 100000 steps do not fit in one file, lower shard_rows to 5368"),
         ("generate.split", {"validation": 0.5, "test": 0.5}, "the shares must leave some sequences for training"),
         ("models.toy", {"cell": "rnn", "max_dependency": 10}, "max_dependency sets the biases of gates"),
+        ("models.toy", REQUIRED | {"bidirectional": True}, "streaming: required, but the model cannot: bidirectional: the"),
+        ("models.toy", REQUIRED | {"scaling": ["global", "sequence"]}, "streaming: required, but the model cannot: scaling: 's"),
+        ("models.toy", REQUIRED | {"stem": {"kernel_size": 5, "num_layers": 2}}, "streaming: required, but the model cannot: stem: its centred convolutions see 4 steps ahead"),
+        ("models.toy", REQUIRED | {"stem": {"kind": "multi_scale"}}, "streaming: required, but the model cannot: stem: multi_scale"),
         ("models.toy.stem", {"kernel_size": 4}, "kernel_size must be odd, got 4"),
         ("models.toy.stem", {"kind": "multi_scale", "kernel_sizes": [9, 4]}, "kernel_sizes must be odd, got 4"),
         ("models.toy.stem", {"kind": "multi_scale", "block_sizes": [2]}, "block_sizes: expected three, one after each"),

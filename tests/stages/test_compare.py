@@ -170,6 +170,19 @@ def test_it_says_when_nobody_knows_what_the_production_model_was_trained_on(fold
     )
 
 
+def test_a_better_model_that_learnt_from_a_dead_feature_is_held_back_unless_the_params_allow_it(folder: Path) -> None:
+    produce(folder, "poor")
+    np.save(folder / "models/production/training_ids.npy", ids_of(folder / "validation"))
+    dead = [np.column_stack([steps[:, :1], np.full((len(steps), 1), 4095, np.float32)]) for steps in SEQUENCES[:30]]
+    toys.write_sequences(folder / "train/part-00000.parquet", dead, ["up", "down"] * 15, id_prefix="new")
+    found = verdict(folder)
+    assert found["verdict"] == "undecided"
+    assert found["reasons"][0].startswith("feature 'y' is constant or missing in 83% of the 30 sequences that are new")
+    assert found["reasons"][1].startswith("significantly more accurate")
+    change_params(folder, "poor", "good", max_dead_share=None)
+    assert verdict(folder)["verdict"] == "better"
+
+
 def test_it_says_that_the_test_split_has_changed_since_the_promotion(folder: Path) -> None:
     produce(folder, "poor")
     promotion = folder / "models/production/promotion.json"

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from rnnflow.classifier import cells
+from rnnflow.classifier.cells import builtin
 from rnnflow.params.models import Cell, Missing, ModelParams
 from rnnflow.runtime import provenance
+from rnnflow.runtime.errors import InputError
 from rnnflow.serving.predictor import Predictor
+from rnnflow.serving.streaming_model import StreamingModel
 from stages import export
 from tests import toys
 
@@ -18,7 +21,7 @@ from tests import toys
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Holds all that stage export reads."""
-    toys.write_params(tmp_path, export={"batch_sizes": [1, 3], "lengths": [1, 5]})
+    toys.write_params(tmp_path, export={"batch_sizes": [1, 3], "lengths": [1, 5], "streaming": False})
     toys.save_checkpoint(
         tmp_path / "checkpoint.safetensors", toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
     )
@@ -27,13 +30,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def refusal(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """Return the one line that the stage ends with; it must leave everything as it is."""
-    before = {path: path.read_bytes() for path in folder.iterdir()}
+    before = contents(folder)
     with pytest.raises(SystemExit) as exit_:
         export.main(toys.export_arguments(folder))
     assert exit_.value.code == 2
-    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert contents(folder) == before
     (line,) = capsys.readouterr().err.splitlines()
     return line
 
@@ -139,7 +146,7 @@ def test_weights_that_are_not_numbers_are_not_exported(folder: Path, capsys: pyt
 
 
 def test_no_tolerance_is_too_small_for_a_correct_export(folder: Path) -> None:
-    toys.write_params(folder, export={"tolerance": 1e-12})
+    toys.write_params(folder, export={"tolerance": 1e-12, "streaming": False})
     export.main(toys.export_arguments(folder))
     assert (folder / "model.onnx").is_file()
 
@@ -152,3 +159,62 @@ def test_what_stage_evaluate_wrote_has_to_be_readable(
     path = folder / f"{name}.json"
     path.unlink() if content is None else path.write_text(content)
     assert refusal(folder, capsys).startswith(f"error: {path}: expected the {name} that stage evaluate wrote")
+
+
+STREAMING = {"batch_sizes": [1, 3], "lengths": [1, 5], "streaming": True}
+
+
+def test_a_model_that_can_stream_gets_a_streaming_file_with_the_same_properties(folder: Path) -> None:
+    toys.write_params(folder, export=STREAMING)
+    export.main(toys.export_arguments(folder))
+    whole, streaming = Predictor(folder / "model.onnx"), StreamingModel(folder / "streaming/model.stream.onnx")
+    assert streaming.metadata == whole.metadata
+    layout = json.loads((folder / "streaming/state.json").read_text())
+    assert layout == {"state": streaming.layout, "state_size": streaming.state_size}
+    assert layout["state"] == {"layers.0.hidden": 4}
+
+
+def test_it_says_why_a_model_cannot_stream_and_exports_it_for_whole_sequences(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toys.write_params(folder, export=STREAMING)
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, bidirectional=True))
+    toys.save_checkpoint(folder / "checkpoint.safetensors", model)
+    export.main(toys.export_arguments(folder))
+    reason = "bidirectional: the backward direction begins at the end of a sequence; set it to false"
+    assert capsys.readouterr().out.splitlines()[1] == f"toy: no streaming file: {reason}"
+    assert [path.name for path in (folder / "streaming").iterdir()] == ["state.json"]
+    assert json.loads((folder / "streaming/state.json").read_text()) == {"not_streaming": reason}
+    assert Predictor(folder / "model.onnx").classes == toys.CLASSES
+
+
+def test_a_model_that_has_to_stream_does_so_whatever_the_params_of_the_stage_say(folder: Path) -> None:
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4, streaming="required"))
+    toys.save_checkpoint(folder / "checkpoint.safetensors", model)
+    export.main(toys.export_arguments(folder))
+    assert (folder / "streaming/model.stream.onnx").is_file()
+
+
+def test_a_streaming_graph_that_differs_leaves_everything_as_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toys.write_params(folder, export=STREAMING)
+    export.main(toys.export_arguments(folder))
+    monkeypatch.setattr(builtin, "_after", lambda graph, states, before, lengths: before)  # forgets the steps
+    line = refusal(folder, capsys)
+    assert line.startswith(f"error: {folder}/streaming/model.stream.onnx: probabilities differ from those of whole")
+    assert line.endswith("nothing was exported")
+
+
+@pytest.mark.parametrize("is_streaming", [True, False])
+def test_neither_kind_of_file_is_taken_for_the_other(folder: Path, is_streaming: bool) -> None:
+    toys.write_params(folder, export=STREAMING)
+    export.main(toys.export_arguments(folder))
+    if is_streaming:
+        with pytest.raises(
+            InputError, match=r"a streaming model, expected one of whole sequences; use it with rnnflow"
+        ):
+            Predictor(folder / "streaming/model.stream.onnx")
+    else:
+        with pytest.raises(InputError, match="a model of whole sequences, expected a streaming one"):
+            StreamingModel(folder / "model.onnx")

@@ -275,6 +275,7 @@ def test_no_delivery_at_all_is_refused(folder: str, tmp_path: Path, refusal: Cal
     [
         (columns(1), "no sequences for the train split; change generate.split or bring more data"),
         (columns() | {"label": ["cat"] * 40}, "the train split has one class only, 'cat'; a classifier needs two"),
+        (columns() | {"label": [f"class-{row // 2}" for row in range(40)], "split": ["train", "test"] * 20}, "no sequences for the validation split; each class has one training sequence, and that cannot be held out; bring two of a class"),
         (columns() | {"group": ["g"] * 40}, "no sequences for the validation split; of 1 groups, 'g' holds 100%; bring more groups, or change generate.split or generate.seed"),
         (columns() | {"label": [f"class-{row}" for row in range(40)]}, "class 'class-0' has 1 sequences, fewer than the 3 splits; bring more of it or leave it out"),
     ],
@@ -285,6 +286,18 @@ def test_deliveries_that_are_too_little_are_refused(
     write_params(tmp_path, generate=FILES)
     deliver(tmp_path / "raw" / "a.parquet", content)
     assert refusal() == f"source 'files': {expected}"
+
+
+def test_52_classes_of_two_training_sequences_each_are_split_and_a_class_of_one_is_trained_on(tmp_path: Path) -> None:
+    rows = columns(160)
+    labels = [f"class-{row // 3}" for row in range(156)] + ["single", "single", "rare", "rare"]
+    splits = ["train", "train", "test"] * 52 + ["train", "test", "test", "train"]
+    deliver(tmp_path / "raw" / "a.parquet", rows | {"label": labels, "split": splits})
+    generate(tmp_path, source="files")
+    train = dataset.load(tmp_path / "sequences" / "train")
+    validation = dataset.load(tmp_path / "sequences" / "validation", train.classes, train.features)
+    assert list(train.class_counts) == [1] * 54
+    assert len(validation) == 52
 
 
 def test_a_delivery_without_rows_is_refused(tmp_path: Path, refusal: Callable[[], str]) -> None:

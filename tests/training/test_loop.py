@@ -11,6 +11,7 @@ from rnnflow.params.models import Cell, Missing, ModelParams, MultiScaleStemPara
 from rnnflow.params.train import Engine, TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset, joined
+from rnnflow.training.batching import batch_size
 from rnnflow.training.loop import Training
 from rnnflow.training.schedule import one_cycle
 
@@ -137,13 +138,21 @@ STEMMED = ModelParams(
         ({"block_sizes": [2, 2, 2]}, {}, r"block_sizes \[2, 2, 2\] make one step of 8, but the longest sequence has 7"),
         ({"block_sizes": [2, 1, 1]}, {"num_processes": 2}, "train.num_processes: 2, but the norms"),
         ({"block_sizes": [2, 1, 1]}, {"cuda_graphs": True}, "train.cuda_graphs: true, but to record a batch"),
-        ({"block_sizes": [2, 1, 1]}, {"batch_size": 7}, "train.batch_size: 7 leaves a batch of one sequence"),
+        ({"block_sizes": [2, 1, 1]}, {"batch_size": 1}, "train.batch_size: 1 leaves a batch of one sequence"),
     ],
 )
 def test_a_stem_that_does_not_fit_is_refused(stem: dict[str, Any], recipe: dict[str, Any], message: str) -> None:
     params = ModelParams(cell="gru", stem=MultiScaleStemParams(**(MULTI_SCALE | stem)))
     with pytest.raises(InputError, match=message):
         training(params, engine="torch", **recipe)
+
+
+@pytest.mark.parametrize(("num_sequences", "size"), [(33, 13), (50, 14), (241, 13), (200, 16), (9, 16)])
+def test_with_a_norm_no_sequence_is_left_alone_in_a_batch(num_sequences: int, size: int) -> None:
+    recipe = TrainParams(batch_size=16)
+    with_norm = ModelParams(cell="gru", stem=MultiScaleStemParams(**MULTI_SCALE))
+    assert batch_size(num_sequences, with_norm, recipe) == size
+    assert batch_size(num_sequences, ModelParams(cell="gru"), recipe) == 16
 
 
 def test_early_stopping_returns_the_weights_of_the_best_epoch() -> None:

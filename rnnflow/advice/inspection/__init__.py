@@ -89,7 +89,9 @@ def _write(console: Console, params: Path, location: Location, findings: Finding
     if not location.is_raw:
         raise InputError(f"--write: the files must be below data/raw; move them there from {location.raw}")
     model = portfolio.candidates(advice.median(profile.lengths))[0]
-    params_file.write(params, model, portfolio.recipe(profile.num_sequences), findings.settings)
+    splits = findings.dry_run.splits
+    recipe = portfolio.recipe(splits["train"].total() + splits["validation"].total())
+    params_file.write(params, model, recipe, findings.settings)
     console.print()
     console.print(
         f"{params}: section generate is as above, models and train are a start for such data: {model.name}; "
@@ -109,7 +111,9 @@ def examine(
     labels = find_label_table(files, location.raw) if "label" not in hints.columns else None
     if labels:
         files = [path for path in files if path != location.raw / labels["path"]]
-    sample = read_sample(files[0], hints.delimiter, hints.decimal)
+    # What is tested on may come without labels.
+    shown = next((path for path in files if "train" in path.name.lower()), files[0])
+    sample = read_sample(shown, hints.delimiter, hints.decimal)
     if labels and labels["key"] in sample.table.column_names:
         hints = replace(hints, columns={"id": labels["key"], **hints.columns})
     of_paths = parts_of_paths([path.relative_to(location.raw) for path in files])
@@ -140,6 +144,8 @@ def _unread_files(location: Location, files: Sequence[Path]) -> list[str]:
     """Return a remark on files that a person named with their folder, and that no reader takes."""
     folders = [location.raw / name for name in location.names if (location.raw / name).is_dir()]
     others = {path for folder in folders for path in folder.rglob("*") if path.is_file()} - set(files)
+    beside = {path.parent for path in files if path.suffix == ".npy"}
+    others = {path for path in others if path.suffix != ".npy" or path.parent not in beside}
     endings = Counter(path.suffix or path.name for path in others if not _is_known(path.relative_to(location.raw)))
     if not endings:
         return []

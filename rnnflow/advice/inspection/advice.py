@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnflow.advice.inspection.dry_run import DryRun
+from rnnflow.advice.inspection.times import EARLIEST, LATEST, UNITS
 from rnnflow.generation.splitting import SPLITS, assign, key_hashes
 from rnnflow.params.generate import GenerateParams
 
@@ -18,6 +19,8 @@ IMBALANCE = 5
 LONG = 100
 LIKELY_LENGTH = 30
 HELD_OUT_FROM = (0.7, 0.85)
+FINE = 50
+"""Steps of float32 in a standard deviation, below which it blurs a feature."""
 SENTINELS = {sign * float("9" * digits) for sign in (1, -1) for digits in range(3, 9)}
 SECOND = 1_000_000
 ROUND_TIMES = tuple(seconds * SECOND for seconds in (86400, 3600, 60, 1))
@@ -105,7 +108,7 @@ def remarks(found: DryRun) -> list[str]:
     """Return what a person should know, a line each."""
     lines = [*_of_recordings(found)]
     if found.profile is not None and found.profile.num_sequences:
-        lines += [*_of_features(found.profile.content()), *_of_classes(found.profile.classes)]
+        lines += [*_of_features(found.profile.content()), *_of_classes(found.profile.classes, bool(found.given))]
         lines += [*_of_sequences(found, found.profile.lengths), *_of_amplitudes(found)]
     return lines + found.remarks
 
@@ -129,6 +132,10 @@ def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"feature {name!r} has no value at all; leave it out of generate.files.features"
         elif entry["min"] == entry["max"]:
             yield f"feature {name!r} is always {entry['min']:g}; leave it out of generate.files.features"
+        if entry["max"] is not None and _is_epoch(entry["max"]):
+            yield f"the largest value of {name!r}, {entry['max']:.10g}, looks like a time since 1970; is it a measurement?"
+        if entry["std"] and FINE * np.spacing(np.float32(max(-entry["min"], entry["max"]))) > entry["std"]:
+            yield f"feature {name!r} varies by {entry['std']:.3g} around {entry['mean']:.9g}, which float32 keeps coarsely; subtract an offset"
         for value in {entry["min"], entry["max"]} & SENTINELS:
             yield (
                 f"the outermost value of {name!r} is {value:g}, which often stands for a missing one; "
@@ -139,12 +146,16 @@ def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"values are missing in {_some(missing)}; models.<name>.missing says what they become: zero, forward_fill, mask, refuse"
 
 
-def _of_classes(classes: Counter[str]) -> Iterator[str]:
+def _is_epoch(value: float) -> bool:
+    return any(EARLIEST * factor <= value <= LATEST * factor for factor in UNITS.values())
+
+
+def _of_classes(classes: Counter[str], are_splits_given: bool) -> Iterator[str]:
     few = sorted(name for name, count in classes.items() if count < FEW)
     if len(classes) > MANY_CLASSES and len(classes) > 0.1 * classes.total():
         numbers = " and look like numbers of a regression" if all(map(_is_number, classes)) else ""
         yield f"the labels are {len(classes):,} classes of {classes.total():,} sequences{numbers}; choose another column with --label, or bin them"
-    elif few:
+    elif few and not are_splits_given:
         yield f"fewer than {FEW} sequences of class {_some(few)}, one for each split; bring more or leave them out"
     largest, smallest = max(classes.values()), min(classes.values())
     if largest >= IMBALANCE * smallest:

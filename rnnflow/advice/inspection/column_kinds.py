@@ -27,6 +27,14 @@ def is_integer(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind))
 
 
+def is_whole(column: pa.ChunkedArray) -> bool:
+    """Return whether a column holds whole numbers, be it as floats as pandas does where one is missing."""
+    if not pa.types.is_floating(column.type):
+        return is_integer(column.type)
+    known = column.drop_null()
+    return len(known) > 0 and bool(pc.all(pc.equal(pc.round(known), known)).as_py())
+
+
 def is_nested(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.FixedShapeTensorType):
         return len(kind.shape) > 1

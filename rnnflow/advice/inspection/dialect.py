@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from rnnflow.generation.sources.csv_files import MAX_CELL, NULLS, looks_like_values
+from rnnflow.generation.sources.lines import BLANKS
 
 DELIMITERS = ",;\t|"
 COMMENTS = "#%"
@@ -92,6 +93,8 @@ def guess_dialect(lines: Sequence[str], delimiter: str | None) -> Dialect:
         delimiter = delimiter or matched[1]
         content = content[1:]
     best = max((_Columns.of(sign, content) for sign in delimiter or DELIMITERS), key=lambda columns: columns.score)
+    if best.num_columns == 1 and delimiter is None:
+        best = _Columns.of(BLANKS, content)
     found.delimiter = best.delimiter
     if best.num_above:
         found.skip = content[best.num_above - 1][0] + 1
@@ -144,6 +147,9 @@ class _Columns:
 
 def _cells(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
     for line in lines:
+        if delimiter == BLANKS:
+            yield line.split()
+            continue
         try:
             yield from csv.reader([line], delimiter=delimiter)
         except csv.Error:

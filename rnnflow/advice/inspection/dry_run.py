@@ -22,7 +22,7 @@ from rnnflow.generation.sources.files import cutter_of, open_all
 from rnnflow.generation.sources.opened_file import OpenedFile
 from rnnflow.generation.sources.recording_chunk import RecordingChunk
 from rnnflow.generation.sources.source_file import SourceFile
-from rnnflow.generation.splitting import SPLITS, UNASSIGNED, SplitIndices, content_hashes
+from rnnflow.generation.splitting import SPLITS, UNASSIGNED, SplitIndices
 from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
 
@@ -47,10 +47,10 @@ class DryRun:
     form: str = ""
     features: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
-    profile: Profile | None = None
-    """Of all sequences."""
+    builder: DatasetBuilder | None = None
+    """What took in the sequences."""
     amplitudes: Amplitudes | None = None
-    """Of all sequences, too."""
+    """Of all sequences."""
     smoothness: Smoothness | None = None
     splits: dict[str, Counter[str]] = field(default_factory=dict)
     """Sequences of each class, by split."""
@@ -65,9 +65,13 @@ class DryRun:
     is_read: bool = False
     """Nothing is wrong with the files, though there may be with the splits."""
     remarks: list[str] = field(default_factory=list)
-    _contents: list[np.ndarray] = field(default_factory=list)
     _starts: list[np.ndarray] = field(default_factory=list)
     _ends: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def profile(self) -> Profile | None:
+        """Of all sequences."""
+        return self.builder.new if self.builder else None
 
     @property
     def num_sequences(self) -> int:
@@ -75,8 +79,7 @@ class DryRun:
 
     @property
     def num_duplicates(self) -> int:
-        contents = _joined(self._contents)
-        return len(contents) - len(np.unique(contents))
+        return self.builder.leaks.num_duplicates if self.builder else 0
 
     @property
     def spans(self) -> tuple[np.ndarray, np.ndarray]:
@@ -86,16 +89,11 @@ class DryRun:
     def watch(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         """Pass tables of sequences on and take note of them."""
         for table in tables:
-            if self.profile is None:
-                self.profile, self.amplitudes = Profile(self.features), Amplitudes(self.features)
-                self.smoothness = Smoothness(len(self.features))
-            assert self.amplitudes is not None
-            assert self.smoothness is not None
-            self.profile.add(table.select(["id", "sequence", "label"]))
+            self.amplitudes = self.amplitudes or Amplitudes(self.features)
+            self.smoothness = self.smoothness or Smoothness(len(self.features))
             values = table["sequence"].combine_chunks()
             self.amplitudes.add(values)
             self.smoothness.add(values)
-            self._contents.append(content_hashes(values))
             if "group" in table.schema.names:
                 pairs = table.select(["group", "label"]).group_by(["group", "label"]).aggregate([([], "count_all")])
                 for row in pairs.to_pylist():
@@ -110,9 +108,9 @@ class DryRun:
 
 def dry_run(paths: Sequence[Path], raw: Path, params: GenerateParams) -> DryRun:
     """Return what stage generate would find in the files at `paths`."""
-    found = DryRun(params)
     builder = DatasetBuilder(params, dict.fromkeys((*SPLITS, "unassigned"), raw), {})
     builder.writer = CountingWriter(dict.fromkeys((*range(len(SPLITS)), UNASSIGNED), raw), params.shard_rows)
+    found = DryRun(params, builder=builder)
     try:
         for path, opened in open_all(_shown(paths), raw, params.files):
             if not found.num_files:

@@ -12,6 +12,8 @@ from rnnflow.advice.inspection.sample import Sample
 from rnnflow.generation.sources.values import holds_numbers, is_list, is_text
 
 MAX_LIKELY_CLASSES = 50
+FEW_GAPS, EVENLY = 20, 0.9
+"""Of how many steps a rise is none by chance, and the share of them that are about as long as the usual one."""
 OFTEN = 0.5
 """Share of the rows in which a counter counts on."""
 
@@ -64,6 +66,8 @@ def _names_of_sequence(sample: Sample, found: Guess, name: str) -> list[str] | N
 
 def _why_no_feature(sample: Sample, found: Guess, name: str) -> str | None:
     column = sample.table[name]
+    if not name:
+        return "it has no name"
     if name.lower() in INDEX_NAMES:
         return "it numbers the rows"
     if has_decimal_commas(column):
@@ -74,9 +78,21 @@ def _why_no_feature(sample: Sample, found: Guess, name: str) -> str | None:
         return "it has one number for a whole sequence"
     if is_strong(name):
         return "of its name"
+    if not sample.has_lists and _rises(sample, found, name):
+        return "it rises evenly from step to step, as a time does"
     if not is_integer(column.type):
         return None
     return "it repeats the label" if _repeats_label(sample, found, name) else _how_it_counts(sample, found, name)
+
+
+def _rises(sample: Sample, found: Guess, name: str) -> bool:
+    """Return whether a column of more than a few steps always rises, and by much the same."""
+    identity = found.columns["id"]
+    gaps = np.diff(sample.table[name].to_numpy().astype(np.float64))
+    if identity in sample.table.column_names:
+        gaps = gaps[np.diff(codes(sample.table[identity])) == 0]
+    usual = np.median(gaps) if len(gaps) >= FEW_GAPS else 0
+    return bool(usual > 0 and (gaps > 0).all() and ((gaps > usual / 2) & (gaps < usual * 2)).mean() > EVENLY)
 
 
 def _repeats_label(sample: Sample, found: Guess, name: str) -> bool:

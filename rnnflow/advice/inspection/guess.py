@@ -37,6 +37,7 @@ class Guess:
     time_format: str | None = None
     layout: str = "auto"
     missing: list[str] = field(default_factory=list)
+    trim_labels: bool = False
     remarks: list[str] = field(default_factory=list)
 
     def section(self) -> dict[str, Any]:
@@ -47,6 +48,7 @@ class Guess:
             "features": self.features,
             "layout": self.layout if self.layout != "auto" else None,
             "missing": self.missing,
+            "trim_labels": self.trim_labels,
             "time_unit": self.time_unit if self.time_unit != "s" else None,
             "time_format": self.time_format,
         }

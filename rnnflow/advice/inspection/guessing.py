@@ -11,8 +11,8 @@ from rnnflow.advice.inspection.column_kinds import (
     distinct,
     has_decimal_commas,
     is_category,
-    is_integer,
     is_nested,
+    is_whole,
 )
 from rnnflow.advice.inspection.features import MAX_LIKELY_CLASSES, find_features
 from rnnflow.advice.inspection.guess import DEFAULTS, Guess, UserHints
@@ -73,6 +73,7 @@ class _Guesser:
             if part not in self.found.columns and (name := self._named(part)) is not None:
                 self.found.columns[part] = name
         self._fill_by_content()
+        self._trim_labels()
         if (time := self.found.columns.get("time")) is not None:
             self.found.time_unit = unit_of(time, self.table)
             self.found.time_format = self.hints.time_format or format_of(time, self.table)
@@ -83,6 +84,13 @@ class _Guesser:
         else:
             find_features(self.sample, self.found, self._free, self.not_read)
         return self.found
+
+    def _trim_labels(self) -> None:
+        """Take the blanks that stand behind each comma of a file for none of the labels' own."""
+        name = self.found.columns["label"]
+        is_column = name in self.table.column_names and is_text(self.table[name].type)
+        labels = distinct(self.table[name]) if is_column else []
+        self.found.trim_labels = bool(labels) and all(label.startswith(" ") for label in labels)
 
     def _leave_out_repeated_times(self, name: str) -> None:
         if name not in self.table.column_names or not repeat(self.table[name], self._changes()):
@@ -135,7 +143,7 @@ class _Guesser:
         if part == "label" and name.lower() == "y" and not self.sample.has_lists and self._has_x:
             return False
         is_number_text = part == "label" and self.sample.kind in ("CSV", "NumPy") and pa.types.is_floating(column.type)
-        return is_category(column.type) or is_number_text
+        return is_category(column.type) or is_number_text or is_whole(column)
 
     @property
     def _has_x(self) -> bool:
@@ -149,7 +157,7 @@ class _Guesser:
         return np.diff(codes(self.table[name])) != 0
 
     def _categories(self) -> list[str]:
-        return [name for name in self._free if is_category(self.table[name].type)]
+        return [name for name in self._free if is_category(self.table[name].type) or is_whole(self.table[name])]
 
     def _fill_by_content(self) -> None:
         columns = self.found.columns
@@ -178,21 +186,21 @@ class _Guesser:
         kinds = [
             name
             for name in self._categories()
-            if (self.sample.has_lists or not is_integer(self.table[name].type))
-            and not has_decimal_commas(self.table[name])
+            if (self.sample.has_lists or not is_whole(self.table[name])) and not has_decimal_commas(self.table[name])
         ]
         counts = {name: len(distinct(self.table[name])) for name in kinds}
         likely = {name: count for name, count in counts.items() if 1 <= count <= MAX_LIKELY_CLASSES}
         if likely:
             return min(likely, key=lambda name: (likely[name] < 2, likely[name]))
         has_id = "id" in self.found.columns or any(self._stands_together(name) for name in kinds)
-        return "path[-1]" if self.num_files > 1 and has_id else DEFAULTS["label"]
+        are_free = self.num_files > 1 and "path[-1]" not in self.found.columns.values()
+        return "path[-1]" if are_free and has_id else DEFAULTS["label"]
 
     def _id(self) -> str:
         texts = [
             name
             for name in self._categories()
-            if is_text(self.table[name].type) or (self.sample.has_lists and is_integer(self.table[name].type))
+            if is_text(self.table[name].type) or (self.sample.has_lists and is_whole(self.table[name]))
         ]
         counts = {name: len(distinct(self.table[name])) for name in texts if self._stands_together(name)}
         found = max(counts, key=lambda name: counts[name], default=None)

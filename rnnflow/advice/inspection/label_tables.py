@@ -7,7 +7,7 @@ from pathlib import Path
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
 from rnnflow.generation.sources import label_table
 from rnnflow.generation.sources.csv_files import head
-from rnnflow.generation.sources.paths import levels
+from rnnflow.generation.sources.paths import names_of
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
@@ -31,9 +31,9 @@ def _describe(path: Path, others: Sequence[Path], raw: Path) -> dict[str, str] |
     except InputError:
         return None
     belows = [other.relative_to(raw) for other in others]
-    known = {below: {below.as_posix(), "/".join(levels(below)), below.name, levels(below)[-1]} for below in belows}
+    known = {below: set(names_of(below)) for below in belows}
     for key in table.column_names:
-        keys = set(table[key].to_pylist())
+        keys = set(map(label_table.plain_key, table[key].to_pylist()))
         is_of_files = sum(bool(names & keys) for names in known.values()) > MOST * len(known)
         if is_of_files or _is_in(others[0], key, keys):
             label = _label([name for name in table.column_names if name != key])
@@ -57,4 +57,8 @@ def _is_in(path: Path, key: str, keys: set[str]) -> bool:
         header, rows = head(path, FilesParams())
     except InputError:
         return False
-    return key in header and bool(rows) and dict(zip(header, rows[0], strict=False)).get(key) in keys
+    return (
+        key in header
+        and bool(rows)
+        and label_table.plain_key(dict(zip(header, rows[0], strict=False)).get(key, "")) in keys
+    )

@@ -24,7 +24,7 @@ from rnnflow.advice.inspection.names import SYNONYMS, forms_of
 from rnnflow.generation.sources.arrays import AXES, LENGTHS, by_split, load_arrays
 from rnnflow.generation.sources.csv_files import head
 from rnnflow.generation.sources.files import FORMATS, format_of
-from rnnflow.generation.sources.lines import LineFilter
+from rnnflow.generation.sources.lines import BLANKS, LineFilter
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
@@ -104,7 +104,7 @@ def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
     dialect = guess_dialect(_first_lines(path), "\t" if ".tsv" in path.suffixes else delimiter)
     files = FilesParams.model_validate({"delimiter": dialect.delimiter} | dialect.settings())
     header, _ = head(path, files)
-    lines = LineFilter(path, files.skip, files.comment)
+    lines = LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS)
     try:
         table = arrow_csv.read_csv(
             io.BytesIO(_whole_lines(lines)),

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from rnnflow.advice.inspection.column_kinds import is_whole
 from rnnflow.advice.inspection.features import note_impure
 from rnnflow.advice.inspection.guess import Guess
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
@@ -41,12 +42,12 @@ def steps_in(sample: Sample) -> Mapping[str, Sequence[str]]:
     if sample.has_lists or sample.kind not in ("CSV", "Parquet") or not table.num_rows:
         return {}
     numbers = [field.name for field in table.schema if holds_numbers(field.type) and not is_list(field.type)]
-    found = {prefix: list(columns.values()) for prefix, columns in wide.numbered(numbers).items()}
+    of_steps = {prefix: columns for prefix, columns in wide.numbered(numbers).items() if len(columns) >= MIN_STEPS}
+    if len({tuple(columns) for columns in of_steps.values()}) != 1:
+        return {}
+    found = {prefix: list(columns.values()) for prefix, columns in of_steps.items()}
     if "column" in found and sample.settings.get("names") == "numbered":
         found["column"] = _without_label(table, found["column"])
-    found = {prefix: columns for prefix, columns in found.items() if len(columns) >= MIN_STEPS}
-    if len({len(columns) for columns in found.values()}) != 1:
-        return {}
     taken = [name for columns in found.values() for name in columns]
     if len(taken) < MOST * (len(numbers) - 1):
         return {}
@@ -58,7 +59,7 @@ def steps_in(sample: Sample) -> Mapping[str, Sequence[str]]:
 def _without_label(table: pa.Table, columns: list[str]) -> list[str]:
     """Return columns without names but the first or last, where it has a few whole numbers: the classes."""
     for name in (columns[0], columns[-1]):
-        if pa.types.is_integer(table[name].type) and len(table[name].unique()) <= max(2, len(table[name]) // 3):
+        if is_whole(table[name]) and len(table[name].unique()) <= max(2, len(table[name]) // 3):
             return [other for other in columns if other != name]
     return columns
 

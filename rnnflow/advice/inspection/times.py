@@ -30,7 +30,8 @@ _FORMATS = (
         for zone in ("", "%z", " %z")
     ),
 )
-_NAMED_UNIT = re.compile(r"[_ (\[](ms|us|ns)[)\]]?$")
+_OF_DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_NAMED_UNIT = re.compile(r"(?:^|[_ (\[])(ms|us|ns|milli|micro|nano)(?:s|seconds)?[)\]]?$")
 _LOOKS_LIKE_TIME = re.compile(r"\d[-:/.]\d")
 
 
@@ -88,7 +89,7 @@ def unit_of(name: str, table: pa.Table) -> str:
         if len(values) and values.min() >= EARLIEST * factor and values.max() <= LATEST * factor:
             return unit
     named = _NAMED_UNIT.search(name.lower())
-    return named.group(1) if named and len(values) else "s"
+    return {"milli": "ms", "micro": "us", "nano": "ns"}.get(named[1], named[1]) if named and len(values) else "s"
 
 
 def format_of(name: str, table: pa.Table) -> str | None:
@@ -97,6 +98,8 @@ def format_of(name: str, table: pa.Table) -> str | None:
     Raises:
         InputError: two formats fit, so that nothing says which number is the day.
     """
+    if name in table.column_names and pa.types.is_integer(table[name].type):
+        return _format_of_digits(table[name])
     if name not in table.column_names or not is_text(table[name].type):
         return None
     texts = pc.utf8_trim_whitespace(table[name].combine_chunks().drop_null())
@@ -110,6 +113,16 @@ def format_of(name: str, table: pa.Table) -> str | None:
             f"--time-format '{fitting[1]}' says it"
         )
     return fitting[0] if fitting else None
+
+
+def _format_of_digits(column: pa.ChunkedArray) -> str | None:
+    """Return the format of numbers such as 20260301 or 20260301103000, where all of them are a date."""
+    texts = column.combine_chunks().drop_null().cast(pa.string())
+    found = _OF_DIGITS.get(len(texts[0].as_py())) if len(texts) else None
+    if found is None or not pc.all(pc.match_substring_regex(texts, "^(19|20)")).as_py():
+        return None
+    iso = in_iso(texts, found)
+    return found if iso.null_count == 0 and _are_iso(iso) else None
 
 
 def _are_iso(texts: pa.StringArray) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from rnnflow import engines
 from rnnflow.advice.tuning.folds import Fold, subset
@@ -26,17 +26,25 @@ class OutOfBudgetError(Exception):
     """The next fit would take more CPU time than is left."""
 
 
+class BeatenError(Exception):
+    """A candidate cannot become as accurate as another one, whatever its remaining folds bring."""
+
+
 @dataclass(frozen=True)
 class Score:
     """What came of a candidate on the sequences held out, of all folds together."""
 
     candidate: Candidate
-    accuracy: float
+    is_right: Bool[np.ndarray, " held_out"]
+    """Of each sequence, in the order of the folds."""
     log_loss: float
-    num_sequences: int
     num_parameters: int
     cpu_seconds: float
     """Of all its fits, those from an earlier run included."""
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.is_right.mean())
 
 
 class CrossValidation:
@@ -58,14 +66,16 @@ class CrossValidation:
         self.data, self.data_key, self.folds, self.recipe, self.say = data, data_key, folds, recipe, say
         self.end = time.process_time() + budget
 
-    def score(self, candidate: Candidate) -> Score:
+    def score(self, candidate: Candidate, accuracy_to_reach: float = 0.0) -> Score:
         """Return what came of a candidate.
 
         Raises:
+            BeatenError: it made more errors than `accuracy_to_reach` leaves room for, before its last fold.
             OutOfBudgetError: it takes more CPU time than is left.
             InputError: it cannot be trained on such data.
         """
         parts, seconds, num_parameters = [], 0.0, 0
+        num_errors, num_sequences = 0, sum(len(fold.held_out) for fold in self.folds)
         for index, fold in enumerate(self.folds):
             kept = self._kept(candidate, fold)
             if not kept.exists():
@@ -77,11 +87,15 @@ class CrossValidation:
             parts.append(arrays["probabilities"])
             seconds += found["cpu_seconds"]
             num_parameters = found["num_parameters"]
-            accuracy = (parts[-1].argmax(1) == self.data.labels[fold.held_out]).mean()
-            self.say(f"{candidate.name}: fold {index + 1} of {len(self.folds)}, accuracy {accuracy:.3f}")
+            is_right = parts[-1].argmax(1) == self.data.labels[fold.held_out]
+            self.say(f"{candidate.name}: fold {index + 1} of {len(self.folds)}, accuracy {is_right.mean():.3f}")
+            num_errors += int((~is_right).sum())
+            if index + 1 < len(self.folds) and num_errors > round((1 - accuracy_to_reach) * num_sequences):
+                raise BeatenError
         labels = np.concatenate([self.data.labels[fold.held_out] for fold in self.folds])
-        loss, accuracy = log_loss_and_accuracy(labels, np.concatenate(parts))
-        return Score(candidate, accuracy, loss, len(labels), num_parameters, seconds)
+        probabilities = np.concatenate(parts)
+        loss, _ = log_loss_and_accuracy(labels, probabilities)
+        return Score(candidate, probabilities.argmax(1) == labels, loss, num_parameters, seconds)
 
     def _fit(self, candidate: Candidate, fold: Fold, kept: Path) -> None:
         """Train on a fold and keep the probabilities of what is held out."""
@@ -109,9 +123,25 @@ class CrossValidation:
         return environment.tuning_folder() / f"{digest}.safetensors"
 
 
-def best(scores: Sequence[Score]) -> Score:
+def most_accurate(scores: Sequence[Score]) -> Score:
     """Return the most accurate, of equals the one with the lowest log loss.
 
     By raw log loss alone a model that is often right and too sure of itself loses to one that is seldom either.
     """
     return max(scores, key=lambda score: (score.accuracy, -score.log_loss))
+
+
+def best(scores: Sequence[Score]) -> Score:
+    """Return the most accurate of the first kind of model that is at most one standard error behind the best.
+
+    Scores come in the order of the portfolio, which knows what mostly suits such sequences. A few dozen sequences say less:
+    one of fifty that another model gets right is chance. The error is that of the difference on the same sequences, the
+    root of the number on which just one of the two is right (McNemar, 1947); the rule is that of Breiman and others, 1984.
+    """
+    top = most_accurate(scores)
+    for kind in dict.fromkeys(score.candidate.kind for score in scores):
+        own = most_accurate([score for score in scores if score.candidate.kind == kind])
+        behind = int(top.is_right.sum()) - int(own.is_right.sum())
+        if behind <= np.sqrt((top.is_right != own.is_right).sum()):
+            return own
+    return top

@@ -1,5 +1,6 @@
 """The sequences that tuning may see, and the parts of them that are held out in turn: whole groups, or what came later."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +42,9 @@ def make(labels: np.ndarray, columns: pa.Table, num_folds: int, is_by_time: bool
     """Return the folds: by time, each held out after what is trained on; else by group; else at random, class by class.
 
     Raises:
-        InputError: there are fewer groups than folds, or only one sequence of a class.
+        InputError: there are fewer groups than folds, or only one sequence of every class.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
+    from sklearn.model_selection import StratifiedGroupKFold, TimeSeriesSplit
 
     if is_by_time and "time" in columns.column_names:
         order = np.argsort(columns["time"].cast(pa.int64()).to_numpy(), kind="stable")
@@ -57,14 +58,27 @@ def make(labels: np.ndarray, columns: pa.Table, num_folds: int, is_by_time: bool
             )
         parts = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0).split(rows, labels, groups)
         return [Fold(*part) for part in parts]
-    fewest = int(np.bincount(labels)[np.unique(labels)].min())
-    if fewest < 2:
+    return list(_by_class(labels, num_folds))
+
+
+def _by_class(labels: np.ndarray, num_folds: int) -> Iterator[Fold]:
+    """Deal each class out over the folds, going on where the one before ended; the only one of a class is never held out.
+
+    scikit-learn's folds would hold it out, and of a class of two perhaps both at once.
+    """
+    rng = np.random.default_rng(0)
+    classes = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    several = [rows for rows in classes if len(rows) > 1]
+    if not several:
         raise InputError(
-            "tune: a class has one sequence, so that no fold can both train on it and hold it out; "
-            "expected two of each; bring more, or leave it out"
+            "tune: there is one sequence of each class, so that no fold can both train on a class and hold it out; "
+            "bring two of a class or more"
         )
-    splitter = StratifiedKFold(min(num_folds, fewest), shuffle=True, random_state=0)
-    return [Fold(*part) for part in splitter.split(rows, labels)]
+    dealt = np.concatenate(several)
+    fold_of = np.full(len(labels), -1)
+    fold_of[dealt] = np.arange(len(dealt)) % num_folds
+    for fold in range(min(num_folds, len(dealt))):
+        yield Fold(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold))
 
 
 def subset(whole: SequenceDataset, rows: Int64[np.ndarray, " row"]) -> SequenceDataset:

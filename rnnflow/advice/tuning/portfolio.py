@@ -29,13 +29,18 @@ class Candidate:
     """Its entry of `models`, without what has its default."""
 
     @property
+    def kind(self) -> str:
+        """What it has in common with those that differ in size."""
+        return self.name.split("-")[0]
+
+    @property
     def params(self) -> ModelParams:
         """The same, checked and with the defaults."""
         return ModelParams.model_validate(self.model)
 
 
 def candidates(num_steps: int) -> list[Candidate]:
-    """Return what is tried for sequences of so many steps, the median; the first is what to take without any trial."""
+    """Return what is tried for sequences of so many steps, the median; what mostly suits such data comes first."""
     found = [Candidate("lstm-30", _recurrent(num_steps, 30)), Candidate("lstm-100", _recurrent(num_steps, 100))]
     if num_steps >= SHORTEST_FOR_STEM:
         stems = [Candidate(f"stem-{left}", _with_stem(num_steps, left)) for left in (40, 100)]

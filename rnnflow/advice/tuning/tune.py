@@ -6,8 +6,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rnnflow.advice.tuning import folds, params_file, portfolio
-from rnnflow.advice.tuning.cross_validation import CrossValidation, OutOfBudgetError, Score, best
+from rnnflow.advice.tuning import folds, minirocket, params_file, portfolio
+from rnnflow.advice.tuning.cross_validation import (
+    BeatenError,
+    CrossValidation,
+    OutOfBudgetError,
+    Score,
+    best,
+    most_accurate,
+)
 from rnnflow.evaluation.scores.intervals import wilson
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams
@@ -43,7 +50,11 @@ def tune(console: Console, params: Path, train: Path, validation: Path, minutes:
     scores: list[Score] = []
     for candidate in portfolio.candidates(data.length_range[1]):
         try:
-            scores.append(trial.score(candidate))
+            scores.append(trial.score(candidate, most_accurate(scores).accuracy if scores else 0.0))
+        except BeatenError:
+            console.print(
+                f"{candidate.name}: left out, it cannot reach {most_accurate(scores).candidate.name} any more"
+            )
         except OutOfBudgetError:
             console.print(f"{candidate.name}: left out, {minutes:g} minutes of CPU time are used up")
         except InputError as error:
@@ -53,14 +64,20 @@ def tune(console: Console, params: Path, train: Path, validation: Path, minutes:
             f"--minutes {minutes:g}: less than the {len(parts)} fits of one model take; "
             "expected more, and what is finished counts the next time"
         )
-    console.print(_table(scores))
-    winner = best(scores).candidate
+    rocket = minirocket.num_right(data, parts, trial.say, trial.end)
+    console.print(_table(scores, rocket))
+    winner, most = best(scores).candidate, most_accurate(scores).candidate
+    if winner != most:
+        console.print(
+            f"{winner.name}: not worse than {most.name} by more than chance, and of a kind that mostly does better on "
+            "sequences of such length"
+        )
     params_file.write(params, winner, chosen)
     console.print(f"{params}: models and train are now those of {winner.name}; `dvc repro` trains it", soft_wrap=True)
 
 
-def _table(scores: list[Score]) -> Table:
-    num_sequences = scores[0].num_sequences
+def _table(scores: list[Score], rocket: tuple[int, float] | None) -> Table:
+    num_sequences = len(scores[0].is_right)
     table = Table(
         "model",
         "accuracy",
@@ -70,10 +87,15 @@ def _table(scores: list[Score]) -> Table:
         "CPU s",
         title=f"{num_sequences:,} held out in turn",
     )
+
+    def add(name: str, num_right: int, log_loss: str, num_parameters: str, seconds: float) -> None:
+        low, high = wilson(num_right, num_sequences)
+        accuracy = f"{num_right / num_sequences:.4f}"
+        table.add_row(name, accuracy, f"{low:.4f} – {high:.4f}", log_loss, num_parameters, f"{seconds:.1f}")
+
     for score in sorted(scores, key=lambda each: (-each.accuracy, each.log_loss)):
-        low, high = wilson(round(score.accuracy * num_sequences), num_sequences)
-        table.add_row(
-            score.candidate.name, f"{score.accuracy:.4f}", f"{low:.4f} – {high:.4f}", f"{score.log_loss:.4f}",
-            f"{score.num_parameters:,}", f"{score.cpu_seconds:.1f}",
-        )  # fmt: skip
+        num_right = int(score.is_right.sum())
+        add(score.candidate.name, num_right, f"{score.log_loss:.4f}", f"{score.num_parameters:,}", score.cpu_seconds)
+    if rocket:
+        add("(MiniRocket)", rocket[0], "", "", rocket[1])
     return table

@@ -19,7 +19,6 @@ class BuiltinCell(Cell):
     """The same in ONNX's order."""
     onnx_operator: ClassVar[str]
     onnx_attributes: ClassVar[Mapping[str, Any]] = {}
-    has_cell_state: ClassVar[bool] = False
     drawn_by_hidden_size = True  # as PyTorch's modules are
 
     @property
@@ -50,28 +49,33 @@ class BuiltinCell(Cell):
     ) -> tuple[Float[Any, "batch time hidden"], Float[Any, "batch hidden"]]:
         """Return the outputs of PyTorch's operator."""
         state = inputs.new_zeros(1, len(inputs), weights["weight_hh_l0"].shape[1])
-        begin = (state, state) if self.has_cell_state else state
+        begin = state if self.num_states == 1 else (state,) * self.num_states
         outputs, final, *_ = self.torch_operator(
             inputs, begin, list(weights.values()), True, 1, 0.0, is_training, False, True
         )
         return outputs, final[0]
 
-    def add_to(self, graph: Graph, directions: Sequence[Weights], inputs: str, lengths: str) -> tuple[str, str]:
+    def add_to(
+        self, graph: Graph, directions: Sequence[Weights], inputs: str, lengths: str, before: Sequence[str] = ()
+    ) -> tuple[str, list[str]]:
         """Add ONNX's operator, which leaves zeros in the padding and checks the lengths by itself."""
         hidden_size = directions[0]["weight_hh_l0"].shape[1]
         stacked = [np.stack(arrays) for arrays in zip(*(self._in_onnx_order(each) for each in directions), strict=True)]
-        steps, final = graph.add_many(
+        by_direction = [graph.add("Unsqueeze", [state, graph.constant([0])]) for state in before]
+        steps, *states = graph.add_many(
             self.onnx_operator,
-            [inputs, *(graph.constant(array) for array in stacked), lengths],
-            ["steps", "final"],
+            [inputs, *(graph.constant(array) for array in stacked), lengths, *by_direction],
+            ["steps", "final", "cell"][: 1 + max(1, len(before))],
             hidden_size=hidden_size,
             direction="bidirectional" if len(directions) == 2 else "forward",
             **self.onnx_attributes,
         )
         by_batch = graph.add("Transpose", [steps], perm=[0, 2, 1, 3])  # (time, batch, direction, hidden)
         outputs = graph.add("Reshape", [by_batch, graph.constant([0, 0, -1])])
-        final = graph.add("Transpose", [final], perm=[1, 0, 2])  # (batch, direction, hidden)
-        return outputs, graph.add("Reshape", [final, graph.constant([0, -1])])
+        if before:
+            return outputs, _after(graph, states, before, lengths)
+        final = graph.add("Transpose", [states[0]], perm=[1, 0, 2])  # (batch, direction, hidden)
+        return outputs, [graph.add("Reshape", [final, graph.constant([0, -1])])]
 
     def _in_onnx_order(self, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the input's weights, the state's, and both biases one after the other."""
@@ -82,3 +86,11 @@ class BuiltinCell(Cell):
 
         biases = np.concatenate([reordered("bias_ih_l0"), reordered("bias_hh_l0")])
         return reordered("weight_ih_l0"), reordered("weight_hh_l0"), biases
+
+
+def _after(graph: Graph, states: Sequence[str], before: Sequence[str], lengths: str) -> list[str]:
+    """Return the states (batch, hidden) after the steps: onnxruntime's operators give zeros where there was no step."""
+    steps = graph.add("Unsqueeze", [graph.number(lengths), graph.constant([1])])
+    has_steps = graph.add("Greater", [steps, graph.constant(0.0)])
+    by_batch = [graph.add("Squeeze", [state, graph.constant([0])]) for state in states]
+    return [graph.add("Where", [has_steps, *pair]) for pair in zip(by_batch, before, strict=True)]

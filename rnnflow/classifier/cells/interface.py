@@ -39,6 +39,8 @@ class Cell(ABC):
 
     drawn_by_hidden_size: ClassVar[bool] = False
     """Whether fresh parameters are drawn up to the inverse root of the hidden size, or of the number of their inputs."""
+    num_states: ClassVar[int] = 1
+    """Vectors of hidden size that a step leaves to the next one, the first of which is what the layer puts out."""
 
     @abstractmethod
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
@@ -65,18 +67,22 @@ class Cell(ABC):
         """
 
     @abstractmethod
-    def add_to(self, graph: Graph, directions: Sequence[Weights], inputs: str, lengths: str) -> tuple[str, str]:
+    def add_to(
+        self, graph: Graph, directions: Sequence[Weights], inputs: str, lengths: str, before: Sequence[str] = ()
+    ) -> tuple[str, list[str]]:
         """Add a layer to an ONNX graph and return the names of what it puts out.
 
-        The first is the state after every step (time, batch, direction * hidden), zero in the padding, the second the
-        one that each direction ends with (batch, direction * hidden). Padding may hold anything, NaN included. A length
-        above the number of steps is an error when the graph runs.
+        The first is the state after every step (time, batch, direction * hidden), zero in the padding. The second has the
+        states that each direction ends with (batch, direction * hidden): what the layer puts out last and, if there is a
+        state before, all `num_states`. Padding may hold anything, NaN included. A length above the number of steps is an
+        error when the graph runs.
 
         Args:
             graph: is added to.
             directions: parameters of one direction or of two; the second reads each sequence from its end.
             inputs: values (time, batch, input).
-            lengths: of the sequences, int32 (batch).
+            lengths: of the sequences, int32 (batch); zero is allowed where there is a state before.
+            before: the states (batch, hidden) that the one direction goes on from; zeros if there are none.
         """
 
 

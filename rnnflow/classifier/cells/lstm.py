@@ -15,7 +15,7 @@ class LSTM(BuiltinCell):
     gates = ("input", "forget", "candidate", "output")
     onnx_gates = ("input", "output", "forget", "candidate")
     onnx_operator = "LSTM"
-    has_cell_state = True
+    num_states = 2
 
     @property
     def torch_operator(self) -> Callable[..., Any]:

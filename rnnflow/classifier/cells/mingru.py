@@ -48,7 +48,9 @@ class MinGRU(Cell):
         outputs = recurrence((-update).sigmoid(), update.sigmoid() * candidate)
         return outputs, outputs[:, -1]
 
-    def add_to(self, graph: Graph, directions: Sequence[Weights], inputs: str, lengths: str) -> tuple[str, str]:
+    def add_to(
+        self, graph: Graph, directions: Sequence[Weights], inputs: str, lengths: str, before: Sequence[str] = ()
+    ) -> tuple[str, list[str]]:
         """Add a scan for each direction. In the padding it keeps its state, which is zero before the first step."""
         valid = _valid_steps(graph, inputs, lengths)
         zero, one = graph.constant(0.0), graph.constant(1.0)
@@ -60,12 +62,13 @@ class MinGRU(Cell):
             keep = graph.add("Sigmoid", [graph.add("Neg", [update])])
             add = graph.add("Mul", [graph.add("Sigmoid", [update]), candidate])
             gates = [graph.add("Where", [valid, keep, one]), graph.add("Where", [valid, add, zero])]
-            steps, final = _scan(graph, gates, len(weights["bias"]) // len(GATES), is_backward)
+            begin = before[0] if before else _zeros(graph, gates[0], len(weights["bias"]) // len(GATES))
+            steps, final = _scan(graph, gates, begin, len(weights["bias"]) // len(GATES), is_backward)
             outputs.append(graph.add("Where", [valid, steps, zero]))
             finals.append(final)
         if len(directions) == 1:
-            return outputs[0], finals[0]
-        return graph.add("Concat", outputs, axis=2), graph.add("Concat", finals, axis=1)
+            return outputs[0], finals
+        return graph.add("Concat", outputs, axis=2), [graph.add("Concat", finals, axis=1)]
 
 
 CELL = MinGRU()
@@ -104,7 +107,14 @@ def _valid_steps(graph: Graph, inputs: str, lengths: str) -> str:
     return graph.add("Transpose", [graph.valid_steps(by_batch, checked)], perm=[1, 0, 2])
 
 
-def _scan(graph: Graph, gates: list[str], hidden_size: int, is_backward: int) -> tuple[str, str]:
+def _zeros(graph: Graph, gate: str, hidden_size: int) -> str:
+    """Return the state before the first step, for a gate (time, batch, hidden)."""
+    batch = graph.add("Shape", [gate], start=1, end=2)
+    shape = graph.add("Concat", [batch, graph.constant([hidden_size])], axis=0)
+    return graph.add("Expand", [graph.constant(0.0), shape])
+
+
+def _scan(graph: Graph, gates: list[str], begin: str, hidden_size: int, is_backward: int) -> tuple[str, str]:
     """Return the names of the state after every step (time, batch, hidden) and of the last (batch, hidden)."""
     from onnx import TensorProto, helper
 
@@ -113,17 +123,15 @@ def _scan(graph: Graph, gates: list[str], hidden_size: int, is_backward: int) ->
 
     body = [
         helper.make_node("Mul", ["keep", "before"], ["kept"]),
-        helper.make_node("Add", ["kept", "add"], ["state"]),
-        helper.make_node("Identity", ["state"], ["step"]),
+        helper.make_node("Add", ["kept", "add"], ["after"]),
+        helper.make_node("Identity", ["after"], ["step"]),
     ]
-    batch = graph.add("Shape", [gates[0]], start=1, end=2)
-    shape = graph.add("Concat", [batch, graph.constant([hidden_size])], axis=0)
     final, steps = graph.add_many(
         "Scan",
-        [graph.add("Expand", [graph.constant(0.0), shape]), *gates],
+        [begin, *gates],
         ["final", "steps"],
         body=helper.make_graph(
-            body, "mingru", [value("before"), value("keep"), value("add")], [value("state"), value("step")]
+            body, "mingru", [value("before"), value("keep"), value("add")], [value("after"), value("step")]
         ),
         num_scan_inputs=2,
         scan_input_directions=[is_backward, is_backward],

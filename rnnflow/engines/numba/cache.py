@@ -12,6 +12,8 @@ import os
 import pickle
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +126,26 @@ def compiled(function: Any, signature: Any) -> Any:
         kept = function._cache
         kept._cache_file = CheckedFiles(kept.cache_path, kept._impl.filename_base, _key())
     try:
-        function.compile(signature)
+        with _scipy_left_out():
+            function.compile(signature)
     except OSError as error:  # a full disk, say
         print(f"{folder()}: {error}; compiling without it", file=sys.stderr, flush=True)
         function._cache = NullCache()
         function.compile(signature)
     return function
+
+
+@contextmanager
+def _scipy_left_out() -> Iterator[None]:
+    """Numba looks for SciPy's linear algebra, which nothing here calls: importing it took a quarter of stage train."""
+    if "scipy.linalg" in sys.modules:
+        yield
+        return
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]  # an import of it fails then, as Numba expects it to
+    try:
+        yield
+    finally:
+        del sys.modules["scipy.linalg"]
 
 
 def _is_kept() -> bool:

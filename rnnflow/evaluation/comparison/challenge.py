@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from rnnflow.classifier.parameters import multiply_adds
 from rnnflow.evaluation.comparison.comparison import Comparison, Judgement, compare, judge
+from rnnflow.evaluation.comparison.dead_features import died
 from rnnflow.evaluation.comparison.paired_bootstrap import Pairs, macro_f1
 from rnnflow.evaluation.scores.intervals import wilson
 from rnnflow.evaluation.scores.scoring import Ids, ScoredSplit, Scores, score
@@ -108,8 +109,17 @@ def choose(candidates: Sequence[Model], validation: Path, by: str) -> tuple[Mode
     return min(candidates, key=lambda model: sign * found[model.name][by]), found
 
 
-def meet(challenger: Model, production: Production | None, test: Path, settings: CompareParams) -> dict[str, Any]:
+def meet(
+    challenger: Model, production: Production | None, test: Path, learnt: Sequence[Path], settings: CompareParams
+) -> dict[str, Any]:
     """Return the verdict on the test split, with all that it rests on.
+
+    Args:
+        challenger: the model chosen.
+        production: the one to beat.
+        test: folder of the split that decides.
+        learnt: folders of the splits that the challenger is made from.
+        settings: section `compare`.
 
     Raises:
         InputError: classes or features differ, all test sequences are of one class, a probability is not a number.
@@ -146,11 +156,23 @@ def meet(challenger: Model, production: Production | None, test: Path, settings:
         return _with(result, Judgement("worse", limits))
     if challenger.md5 == production.model.md5:
         return _with(result, Judgement("not worse", ["the challenger is the model in production"]))
-    return _with(result, judge(found, settings))
+    return _with(result, _held_back(judge(found, settings), production, learnt, settings))
 
 
 def _with(result: dict[str, Any], judgement: Judgement) -> dict[str, Any]:
     return result | {"verdict": judgement.verdict, "reasons": judgement.reasons}
+
+
+def _held_back(
+    judgement: Judgement, production: Production, learnt: Sequence[Path], settings: CompareParams
+) -> Judgement:
+    """Return a judgement that also looks at what the challenger has learnt from, however good it is on the test split."""
+    known, max_share = production.training_ids, settings.max_dead_share
+    if known is None or max_share is None:
+        return judgement
+    dead = list(died(learnt, production.model.predictor.features, known, max_share))
+    is_good = judgement.verdict in ("better", "not worse")
+    return Judgement("undecided" if dead and is_good else judgement.verdict, [*dead, *judgement.reasons])
 
 
 def _pairs(scored: ScoredSplit, challenger: Model, production: Production, where: np.ndarray) -> Pairs:

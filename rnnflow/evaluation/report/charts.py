@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from rnnflow.evaluation.report.drawing import by_model, field
+from rnnflow.evaluation.report.drawing import WIDTH, by_model, field, name_axis
 
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
@@ -18,7 +18,9 @@ MAX_POINTS = 200
 FEW_POINTS = 20
 """So few that each is marked."""
 FEW_CLASSES, MANY_CLASSES = 5, 10
-"""Up to which a cell of a confusion has room for share and count, and for the share alone."""
+"""Up to which a cell of a confusion has room for share and count, and for the share alone; then it has names."""
+CELL, MAX_CELLS = 13, 1300
+"""Pixels of a cell where there are many classes, and of all cells; names that do not fit are left out."""
 FEW_FEATURES, MANY_FEATURES = 4, 16
 """Up to which a sequence is drawn as lines, and up to which rows of shades have names."""
 FEATURE_DASHES = [[1, 0], [4, 2], [1, 2], [6, 2, 1, 2]]
@@ -59,7 +61,7 @@ def intervals(rows: Rows, names: Sequence[str], by: str = "model") -> Spec:
     value = "accuracy" if "accuracy" in rows[0] else "estimate"
     kinds = list(dict.fromkeys(row[by] for row in rows))
     num_models = len({row["model"] for row in rows})
-    axis = {"labelLimit": 150, "ticks": False, "grid": by != "model", "bandPosition": 0}
+    axis = name_axis(170, grid=by != "model", bandPosition=0)
     encoding = {"y": field(by, "nominal", sort=kinds, title=None, axis=axis), "color": by_model(names)}
     if num_models > 1 and by != "model":
         encoding["yOffset"] = field("model", "nominal", sort=list(names))
@@ -81,7 +83,9 @@ def confusion(rows: Rows) -> Spec:
     """Return the shares of each actual class that were predicted as each, with counts where there is room."""
     totals = {name: sum(row["count"] for row in cells) for name, cells in groupby(rows, lambda row: row["actual"])}
     size, names = len(totals), list(totals)
-    axis: Spec = {"grid": False, "ticks": False, "labelLimit": 70}
+    has_many = size > MANY_CLASSES
+    cells = min(CELL * size, MAX_CELLS)
+    axis = name_axis(90, 9, labels=cells == CELL * size) if has_many else name_axis(70)
     angle = 0 if size <= FEW_CLASSES else -90
     share = ".1%" if size <= FEW_CLASSES else ".0%"
     texts: list[Spec] = []
@@ -92,7 +96,7 @@ def confusion(rows: Rows) -> Spec:
         mark = {"type": "text", "dy": 9}
         texts.append({"mark": mark, "encoding": {"text": field("count", format=",")}})
     return {
-        "height": 300,
+        **({"width": max(WIDTH, cells + 120), "height": max(300, cells + 120)} if has_many else {"height": 300}),
         "data": {"values": [{**row, "share": row["count"] / max(1, totals[row["actual"]])} for row in rows]},
         "transform": [{"filter": "datum.count > 0"}],
         "encoding": {
@@ -116,12 +120,7 @@ def values(rows: Rows, num_features: int) -> Spec:
         mark = {"type": "line", "color": "var(--ink)", "strokeWidth": 1.2, "point": point}
         encoding = {"x": x, "y": y, "strokeDash": feature}
     else:
-        axis = _SAME_EXTENT | {
-            "labels": num_features <= MANY_FEATURES,
-            "labelFontSize": 8,
-            "labelLimit": 36,
-            "ticks": False,
-        }
+        axis = name_axis(36, 8, labels=num_features <= MANY_FEATURES, labelPadding=2) | _SAME_EXTENT
         y = field("feature", "nominal", sort=None, title=None, axis=axis)
         shade = field("level", scale={"domain": [0, 1], "range": [0.05, 1]}, legend=None)
         mark, encoding = (
@@ -164,7 +163,7 @@ def shares(rows: Rows) -> Spec:
         "data": {"values": list(rows)},
         "mark": "bar",
         "encoding": {
-            "y": field("name", "nominal", sort=names, title=None, axis={"labelLimit": 100, "ticks": False}),
+            "y": field("name", "nominal", sort=names, title=None, axis=name_axis(100)),
             "yOffset": field("kind", "nominal", sort=_KINDS["domain"]),
             "x": field("share", title=None, axis={"format": "%"}),
             "color": _KIND,
@@ -180,7 +179,7 @@ def ranges(rows: Rows) -> Spec:
         "height": 32 * len(names) + 60,
         "data": {"values": list(rows)},
         "encoding": {
-            "y": field("feature", "nominal", sort=names, title=None, axis={"labelLimit": 100, "ticks": False}),
+            "y": field("feature", "nominal", sort=names, title=None, axis=name_axis(100)),
             "yOffset": field("kind", "nominal", sort=_KINDS["domain"]),
             "color": _KIND,
         },

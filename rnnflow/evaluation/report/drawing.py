@@ -56,6 +56,22 @@ def field(name: str, kind: str = "quantitative", **options: Any) -> dict[str, An
     return {"field": name.replace(".", "\\."), "type": kind, **options}
 
 
+def name_axis(width: int, font_size: int = 11, **options: Any) -> dict[str, Any]:
+    """Return the axis of names, in about so many pixels: cut in the middle, since long names often begin alike."""
+    num_letters = round(width / (0.8 * font_size))  # Vega's own estimate of their widths, without a browser
+    head, tail = (num_letters - 1) // 2, num_letters // 2
+    short = f"slice(datum.label, 0, {head}) + '…' + slice(datum.label, -{tail})"
+    return {
+        "labelLimit": 2 * width,
+        "labelFontSize": font_size,
+        "labelExpr": f"length(datum.label) > {num_letters} ? {short} : datum.label",
+        "labelPadding": 6,  # a point at the end of the scale would lie on the last letter
+        "ticks": False,
+        "grid": False,
+        **options,
+    }
+
+
 def colours(names: Sequence[str]) -> dict[str, str]:
     """Return the colour of each model."""
     return dict(zip(names, cycle(COLOURS), strict=False))

@@ -1,19 +1,22 @@
 """The parts of the page that are drawn: which charts stand in each, and what they say."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
 from rnnflow.evaluation.report import charts
-from rnnflow.evaluation.report.drawing import field, svg
+from rnnflow.evaluation.report.drawing import WIDTH, field, svg
 from rnnflow.evaluation.report.results import Results
 
 HEADLINES = "accuracy", "macro_f1", "log_loss"
 """The metrics that the verdict rests on: drawn, and first in the table, which has the others as well."""
 MAX_ROWS = 16
-"""Of a chart with a line for each class, group or feature."""
+"""Of a chart with a row for each class, group or feature."""
+MAX_LINES = 8
+"""Of each model in a chart with a line for each class."""
 TITLES = {
     "aurc": "area under risk–coverage",
     "baseline_accuracy": "accuracy of the most frequent class",
@@ -37,15 +40,16 @@ DRAWN_AS_SLICES = {"accuracy_by_length"}
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its title and, where it needs one, a remark."""
+    """A chart with its title and, where it needs one, a remark; a wide one has a row of its own."""
 
     title: str
     drawing: Markup
     note: str = ""
+    is_wide: bool = False
 
 
 def figure(title: str, spec: Mapping[str, Any], note: str = "") -> Figure:
-    return Figure(title, svg(spec, title), note)
+    return Figure(title, svg(spec, title), note, spec.get("width", WIDTH) > WIDTH)
 
 
 def words(name: str) -> str:
@@ -105,12 +109,20 @@ def curves(results: Results) -> Iterator[Figure]:
         rows, name = results.rows(table), table.partition("/")[2]
         if name in DRAWN_AS_SLICES:
             continue
-        note = (
-            "A line for each class."
-            if {row["line"] for row in rows} <= set(results.challenger.predictor.classes)
-            else ""
-        )
+        lines, note = {row["line"] for row in rows}, ""
+        if lines <= set(results.challenger.predictor.classes):
+            shown = _worst_classes(results, name, lines)
+            rows = [row for row in rows if row["line"] in shown]
+            few = len(shown) < len(lines)
+            note = f"The {MAX_LINES} classes of {len(lines)} that are worst." if few else "A line for each class."
         yield figure(CURVES.get(name, words(name)), charts.curves(rows, results.names), note)
+
+
+def _worst_classes(results: Results, metric: str, classes: AbstractSet[str]) -> Sequence[str]:
+    """Return for which of the classes the challenger has the lowest values, all of them if they are few."""
+    rows = results.challenger.rows("tables/intervals")
+    values = {row["class"]: row["estimate"] for row in rows if row["metric"] == metric and row["class"] in classes}
+    return sorted(classes, key=lambda name: (values.get(name) or 0.0, name))[:MAX_LINES]
 
 
 def slices(results: Results) -> Iterator[Figure]:

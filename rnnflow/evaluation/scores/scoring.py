@@ -117,6 +117,14 @@ def labelled_batches(
         yield *_values(batch, len(features)), _labels(place, batch, classes)
 
 
+def identified_batches(
+    folder: Path, features: tuple[str, ...]
+) -> Iterator[tuple[np.ndarray, np.ndarray, UInt64[np.ndarray, " batch"]]]:
+    """Yield values (steps, feature), offsets in steps and hashes of the ids of a split, a chunk at a time."""
+    for _, batch in _batches(folder, features):
+        yield *_values(batch, len(features)), hashed(batch.column("id"))
+
+
 def ids_of(*folders: Path) -> Ids:
     """Return a hash of the id of each sequence of some splits, sorted."""
     found = [
@@ -166,14 +174,19 @@ def _batches(folder: Path, features: tuple[str, ...]) -> Iterator[tuple[str, pa.
 
 
 def _labels(place: str, batch: pa.RecordBatch, classes: tuple[str, ...]) -> Int32[np.ndarray, " batch"]:
-    found = pc.index_in(batch.column("label"), pa.array(classes, pa.string()))
-    if found.null_count:
-        row = pc.index(pc.is_null(found), True).as_py()
+    places = {name: index for index, name in enumerate(classes)}
+    labels = batch.column(
+        "label"
+    ).dictionary_encode()  # `pc.index_in` needs an array of the classes, which imports pandas
+    known = np.array([places.get(name, -1) for name in labels.dictionary.to_pylist()], np.int32)
+    found: Int32[np.ndarray, " batch"] = known[labels.indices.to_numpy()]
+    if (found < 0).any():
+        row = int(np.argmax(found < 0))
         raise InputError(
             f"{place}: id {batch.column('id')[row].as_py()!r}: label {batch.column('label')[row].as_py()!r} is unknown "
             f"to the models, which have {', '.join(classes)}"
         )
-    return found.to_numpy()
+    return found
 
 
 def _values(batch: pa.RecordBatch, num_features: int) -> tuple[np.ndarray, np.ndarray]:

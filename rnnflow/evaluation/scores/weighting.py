@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 from scipy.sparse import csc_array
 
-from rnnflow.evaluation.scores.metrics.interface import Measure, Values, Weights
+from rnnflow.evaluation.scores.answers import Answers
+from rnnflow.evaluation.scores.metrics.interface import Measure, Metric, Shares, Values, Weights
 
 
 def mean(of_sequence: Float64[np.ndarray, " sequence"]) -> Measure:
@@ -28,6 +29,27 @@ def with_mean(of_class: Float64[np.ndarray, "class resample"]) -> Values:
     is_known = ~np.isnan(of_class)
     means = ratio(np.where(is_known, of_class, 0).sum(0), is_known.sum(0))
     return np.concatenate([means[None], of_class])
+
+
+def mean_share_right(classes_of: Callable[[Answers], Int[np.ndarray, " sequence"]]) -> Metric:
+    """Return the mean over the classes of the share of right answers: recall by the labels, precision by the predictions.
+
+    Args:
+        classes_of: returns by which class each sequence is counted.
+    """
+
+    def measure(answers: Answers) -> Measure:
+        kinds, num_classes = classes_of(answers), len(answers.classes)
+        right, all_of = (sums_by(kinds, num_classes, each) for each in (answers.is_right, np.ones(len(answers))))
+        return lambda weights: with_mean(ratio(right(weights), all_of(weights)))
+
+    def shares(answers: Answers) -> Shares:
+        """Return none of all sequences, since a mean of shares is none."""
+        kinds, num_classes = classes_of(answers), len(answers.classes)
+        right = np.bincount(kinds, answers.is_right, num_classes)
+        return np.array([np.nan, *right]), np.array([np.nan, *np.bincount(kinds, minlength=num_classes)])
+
+    return Metric(measure, shares)
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """NumPy's `.npz` files: an array of sequences, (sequence, time, feature) or (sequence, time), and arrays beside it."""
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ import pyarrow as pa
 from rnnflow.generation.sources.layout import PARTS
 from rnnflow.generation.sources.opened_file import OpenedFile, generic_names, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
+from rnnflow.generation.sources.values import listed
 from rnnflow.generation.splitting import GIVEN_NAMES
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
@@ -23,6 +25,7 @@ AXES = {
     "sequence-feature-time": (0, 2, 1),
     "time-sequence-feature": (1, 0, 2),
 }
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 
 @dataclass(frozen=True)
@@ -65,22 +68,22 @@ def read_arrays(path: Path, below: Path, files: FilesParams) -> OpenedFile:
         splits = by_split(arrays)
         of_splits = {split: own for split, own in splits.items() if name in own}
         if not of_splits:
-            there = ", ".join(arrays)
             raise InputError(
-                f"{path}: array {name!r} is missing, there are {there}; generate.files.columns.sequence names it"
+                f"{path}: array {name!r} is missing, there are {listed(arrays)}; generate.files.columns.sequence names it"
             )
         found = [_sequences(path, arrays, own, files, f"{stem}/{split}", split) for split, own in of_splits.items()]
     return _opened(path, below, files, found)
 
 
 def by_split(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return for each split the arrays whose names say it, by the name without it: `x_train` and `train_x` are `x`."""
+    """Return for each split the arrays whose names say it, by the name without it: `x_train` and `trainX` are `x` and `X`."""
     found: dict[str, dict[str, str]] = {}
     for name in names:
-        words = name.split("_")
-        for split, rest in ((words[-1], words[:-1]), (words[0], words[1:])):
-            if rest and split.lower() in GIVEN_NAMES:
-                found.setdefault(split.lower(), {})["_".join(rest)] = name
+        words = _WORDS.findall(name)
+        for split in (*words[-1:], *words[:1]):
+            if len(words) > 1 and split.lower() in GIVEN_NAMES:
+                rest = name.removeprefix(split) if name.startswith(split) else name.removesuffix(split)
+                found.setdefault(split.lower(), {})[rest.strip("_")] = name
                 break
     return found
 
@@ -134,19 +137,22 @@ def _sequences(
 
 
 def load_arrays(path: Path) -> Mapping[str, np.ndarray]:
-    """Return all arrays of a file.
+    """Return all arrays of an `.npz` file, or of the `.npy` files of a folder, which are called as their files.
 
     Raises:
-        InputError: it is damaged, or holds objects.
+        InputError: one is damaged, or holds objects.
     """
     try:
+        if path.suffix == ".npy":
+            found = sorted(path.parent.glob("*.npy"))
+            return {other.stem: np.load(other, allow_pickle=False) for other in found if not other.name.startswith(".")}
         with np.load(path, allow_pickle=False) as content:
             return dict(content)
     except (
         *(OSError, ValueError, TypeError, EOFError, AttributeError, KeyError),
         *(zipfile.BadZipFile, zlib.error),
     ) as error:
-        raise InputError(f"{path}: not an .npz file of plain arrays: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: not a file of plain arrays: {' '.join(str(error).split())}") from None
 
 
 def _values(path: Path, name: str, array: np.ndarray, files: FilesParams) -> np.ndarray:
@@ -166,8 +172,6 @@ def _column(path: Path, name: str, array: np.ndarray, num_rows: int) -> pa.Array
         raise InputError(
             f"{path}: array {name!r} has the shape {array.shape}, expected ({num_rows},) as there are sequences"
         )
-    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.rint(array)).all():
-        array = array.astype(np.int64)  # labels are often kept as 0.0, 1.0
     try:
         if array.dtype.kind == "S":
             array = np.char.decode(array, "utf-8")

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from rnnflow.generation.sources import label_table, wide
 from rnnflow.generation.sources.layout import PARTS, Layout, Part
-from rnnflow.generation.sources.paths import levels
+from rnnflow.generation.sources.paths import levels, names_of
 from rnnflow.generation.sources.recording_chunk import SourceLocation
-from rnnflow.generation.sources.values import holds_numbers, is_list, is_text, refuse
+from rnnflow.generation.sources.values import holds_numbers, is_list, is_text, listed, refuse
 from rnnflow.params.generate import ColumnNames, FilesParams
 from rnnflow.runtime.errors import InputError
 
@@ -70,7 +70,7 @@ def _melted(location: SourceLocation, schema: pa.Schema, files: FilesParams, par
     names = files.columns
     for name in (names.dimension, names.value, names.step):
         if name is not None and name not in schema.names:
-            raise InputError(f"{location.path}: column {name!r} is missing, there are {', '.join(schema.names)}")
+            raise InputError(f"{location.path}: column {name!r} is missing, there are {listed(schema.names)}")
     if names.step is None and parts.get("time", Part()).column is None:
         raise InputError(
             f"{location.path}: layout melted needs a column of steps or of times; generate.files.columns names it"
@@ -85,7 +85,7 @@ def _check_numbers(location: SourceLocation, schema: pa.Schema, names: Sequence[
         if not name:
             raise InputError(f"{location.path}: a column has no name; name those to take in generate.files.features")
         if name not in known:
-            raise InputError(f"{location.path}: column {name!r} is missing, there are {', '.join(schema.names)}")
+            raise InputError(f"{location.path}: column {name!r} is missing, there are {listed(schema.names)}")
         if not holds_numbers(schema.field(name).type):
             raise InputError(
                 f"{location.path}: column {name!r} is {schema.field(name).type}, expected numbers; "
@@ -108,7 +108,7 @@ def _part(location: SourceLocation, schema: pa.Schema, files: FilesParams, below
     if part in OPTIONAL and (files.ignored or name == ColumnNames.model_fields[part].default):
         return None
     raise InputError(
-        f"{location.path}: column {name!r} is missing, there are {', '.join(schema.names)}{_advice(schema, part)}"
+        f"{location.path}: column {name!r} is missing, there are {listed(schema.names)}{_advice(schema, part)}"
     )
 
 
@@ -127,8 +127,7 @@ def _of_label_table(location: SourceLocation, schema: pa.Schema, files: FilesPar
     table = label_table.read(path, files)
     if files.columns.id in schema.names:
         return Part(column=files.columns.id, table=table, table_path=str(path))
-    stem = "/".join(levels(below))
-    for key in (below.as_posix(), stem, below.name, levels(below)[-1]):
+    for key in names_of(below):
         if key in table:
             return Part(text=table[key])
     raise InputError(f"{path}: no {below.as_posix()!r} in column {files.labels.key!r}, and so no class for the file")
@@ -151,23 +150,30 @@ def text(location: SourceLocation, part: Part, batch: pa.RecordBatch, first_row:
     """
     if part.column is None:
         return _named(part, pa.array([part.text] * batch.num_rows, pa.string()))
-    column = batch.column(part.column)
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        raise InputError(f"{location.path}: column {part.column!r} is {kind}, expected text or whole numbers")
-    known = column.cast(pa.string())
+    known = _as_text(location, part.column, batch.column(part.column))
     known = pc.utf8_trim_whitespace(known) if part.trims else known
     refuse(location, first_row, pc.or_kleene(known.is_null(), pc.equal(known, "")), f"column {part.column!r} is empty")
     if part.table is None:
         return _named(part, known)
     encoded = known.dictionary_encode()
-    labels = pa.array([part.table.get(key) for key in encoded.dictionary.to_pylist()], pa.string()).take(
-        encoded.indices
-    )
+    labels = pa.array(
+        [part.table.get(label_table.plain_key(key)) for key in encoded.dictionary.to_pylist()], pa.string()
+    ).take(encoded.indices)
     refuse(
         location, first_row, labels.is_null(), f"no class in {part.table_path} for what is in column {part.column!r}"
     )
     return _named(part, labels)
+
+
+def _as_text(location: SourceLocation, name: str, column: pa.Array) -> pa.StringArray:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    is_known = is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    if pa.types.is_floating(kind):  # as pandas keeps whole numbers of which one is missing
+        is_known = bool(pc.all(pc.equal(pc.round(column), column)).as_py())
+        column = column.cast(pa.int64()) if is_known else column
+    if not is_known:
+        raise InputError(f"{location.path}: column {name!r} is {kind}, expected text or whole numbers")
+    return column.cast(pa.string())
 
 
 def _named(part: Part, texts: pa.StringArray) -> pa.StringArray:

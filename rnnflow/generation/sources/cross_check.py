@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from rnnflow.generation.sources.layout import Layout
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
-from rnnflow.generation.sources.values import is_list
+from rnnflow.generation.sources.values import as_float32, is_list
 from rnnflow.runtime.errors import InputError
 
 TOLERANCE = 1e-9
@@ -83,8 +83,6 @@ def _values(column: pa.Array) -> pa.Array:
         column = column.storage
     while is_list(column.type):
         column = column.flatten()
-    if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
-        column = column.cast(pa.int8())
-    known = column.cast(pa.float32(), safe=False).drop_null()
+    known = as_float32(column).drop_null()
     is_nan = pc.is_nan(known)
     return known.filter(pc.invert(is_nan)) if pc.any(is_nan).as_py() else known

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from rnnflow.generation.sources.lines import LineFilter, kept
+from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows
+from rnnflow.generation.sources.lines import BLANKS, LineFilter, kept
 from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
@@ -34,13 +35,20 @@ _VALUE = re.compile(
 """Of a column, and no name for one."""
 
 
-def read_csv(path: Path, below: Path, files: FilesParams) -> OpenedFile:
+def read_csv(path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None) -> OpenedFile:
     """Return what a CSV file holds.
+
+    Args:
+        path: the file.
+        below: its path below the folder of all files.
+        files: the params.
+        set_aside: takes rows that cannot be read, whose recordings then lack a step or a value and have to be left out;
+            none: the first of them is an error.
 
     Raises:
         InputError: it is empty or no UTF-8, or its columns do not fit the params.
     """
-    return _CsvFile(path, files).opened(below)
+    return _CsvFile(path, files, set_aside).opened(below)
 
 
 def delimiter_of(path: Path, files: FilesParams) -> str:
@@ -58,7 +66,7 @@ def head(path: Path, files: FilesParams, num_rows: int = 1) -> tuple[list[str], 
     rows: list[list[str]] = []
     try:
         with opens(path, "rt", encoding="utf-8-sig", newline="") as file:
-            lines = kept(file, files.skip, files.comment)
+            lines = kept(file, files.skip, files.comment, files.delimiter == BLANKS)
             for row in csv.reader(lines, delimiter=delimiter_of(path, files)):
                 rows += [row] if row else []
                 if len(rows) > num_rows:
@@ -84,7 +92,10 @@ def _checked(path: Path, rows: list[list[str]], skip: int) -> list[str]:
             f"{path}: line {skip + 1} looks like values, expected the names of the columns; generate.files.names gives them"
         )
     if repeated := [name for name, count in Counter(header).items() if count > 1 and name]:
-        raise InputError(f"{path}: line {skip + 1}: two columns are called {repeated[0]!r}")
+        raise InputError(
+            f"{path}: line {skip + 1}: two columns are called {repeated[0]!r}; rename one, or skip the line "
+            "(generate.files.skip) and give generate.files.names"
+        )
     return header
 
 
@@ -105,16 +116,17 @@ def looks_like_values(header: Sequence[str], following: Sequence[str] = ()) -> b
 def _kind(cell: str) -> pa.DataType:
     if cell.lstrip().startswith("["):
         return STEPS if cell.lstrip()[1:].lstrip().startswith("[") else NUMBERS
-    return pa.float64()
+    return pa.bool_() if cell.strip().lower() in ("true", "false") else pa.float64()
 
 
 class _CsvFile:
     """Reads one file and knows the line of each row."""
 
-    def __init__(self, path: Path, files: FilesParams) -> None:
+    def __init__(self, path: Path, files: FilesParams, set_aside: SetAside | None) -> None:
         self.path = path
         self.files = files
-        self.lines = LineFilter(path, files.skip, files.comment)
+        self.set_aside = set_aside
+        self.lines = LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS)
         header, rows = head(path, files)
         first_row = rows[0] if rows else []
         columns = files.columns
@@ -125,30 +137,41 @@ class _CsvFile:
             [(name, pa.string() if name in texts else _kind(cells.get(name, ""))) for name in header]
         )
         self.num_headings = 0 if files.names else 1
+        self.has_ids = columns.id in header
+        self.are_sequences = files.layout == "wide" or any(pa.types.is_list(kind) for kind in self.schema.types)
+        self.torn = TornRows(self.num_headings)
 
     def opened(self, below: Path) -> OpenedFile:
         location = SourceLocation(str(self.path), lambda row: f"line {self.line(row)}")
         return open_table(location, self.schema, below, self.files, None, self.batches)
 
     def line(self, row: int) -> int:
-        return self.lines.number(row + self.num_headings)
+        return self._line_of_any(row + self.torn.num_above(row))
 
     def batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
         num_rows = 0
         try:
             for batch in self._reader(names):
                 self._refuse_repeated_names(batch, num_rows)
-                columns = [self._converted(name, batch.column(name), num_rows) for name in names]
+                if self.has_ids:
+                    self.torn.look_at(batch.column(self.files.columns.id), num_rows)
+                columns = [self._converted(name, batch, num_rows) for name in names]
                 yield pa.RecordBatch.from_arrays(columns, names)
                 num_rows += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.path}: {self._explanation(str(error))}") from None
-        if self.lines.num_kept != num_rows + self.num_headings:
+        if self.lines.num_kept != num_rows + len(self.torn.rows) + self.num_headings:
             where = "below the first" if self.num_headings else "of values"
             raise InputError(
                 f"{self.path}: {self.lines.num_kept:,} lines, but {num_rows:,} rows {where}: a quotation mark is not "
                 "closed, or a cell holds a line break"
             )
+
+        if self.set_aside:
+            self.torn.set_aside(self.set_aside, self._line_of_any, self.are_sequences)
+
+    def _line_of_any(self, row: int) -> int:
+        return self.lines.number(row + self.num_headings)
 
     def _refuse_repeated_names(self, batch: pa.RecordBatch, first_row: int) -> None:
         """Two files that were joined hold the line of names twice; as a row it would be a recording of its own."""
@@ -169,7 +192,11 @@ class _CsvFile:
             read_options=arrow_csv.ReadOptions(
                 block_size=BLOCK_BYTES, use_threads=False, column_names=None if self.num_headings else self.schema.names
             ),
-            parse_options=arrow_csv.ParseOptions(delimiter=delimiter_of(self.path, files), newlines_in_values=True),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=delimiter_of(self.path, files),
+                newlines_in_values=True,
+                invalid_row_handler=self.torn.leave_out if self.set_aside and self.has_ids else None,
+            ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types={name: self._read_as(name) for name in names},
                 include_columns=names,
@@ -180,29 +207,44 @@ class _CsvFile:
 
     def _read_as(self, name: str) -> pa.DataType:
         kind = self.schema.field(name).type
-        return pa.string() if pa.types.is_list(kind) or self.files.thousands else kind
+        is_text = pa.types.is_list(kind) or (pa.types.is_floating(kind) and self._parses_numbers)
+        return pa.string() if is_text else kind
 
-    def _converted(self, name: str, cells: pa.Array, first_row: int) -> pa.Array:
-        kind = self.schema.field(name).type
+    @property
+    def _parses_numbers(self) -> bool:
+        """Whether numbers are read as text first: because of thousands, or to find those that are none."""
+        return self.files.thousands is not None or self.set_aside is not None
+
+    def _converted(self, name: str, batch: pa.RecordBatch, first_row: int) -> pa.Array:
+        kind, cells = self.schema.field(name).type, batch.column(name)
         if pa.types.is_list(kind):
             return self._lists(name, cells, kind, first_row)
-        if self.files.thousands and pa.types.is_floating(kind):
-            return self._grouped_numbers(name, cells, first_row)
+        if self._parses_numbers and pa.types.is_floating(kind):
+            return self._numbers(name, batch, first_row)
         return cells
 
-    def _grouped_numbers(self, name: str, cells: pa.Array, first_row: int) -> pa.Array:
-        """Return numbers such as `1.234,5` where thousands have a sign of their own."""
+    def _numbers(self, name: str, batch: pa.RecordBatch, first_row: int) -> pa.Array:
+        """Return numbers such as `1.234,5`; null where one is none and is set aside."""
+        cells = batch.column(name)
         thousands, decimal = re.escape(self.files.thousands or ""), re.escape(self.files.decimal)
         cells = pc.utf8_trim_whitespace(cells)
         is_null = pc.is_in(cells, pa.array([*NULLS, *self.files.missing]))
         cells = pc.if_else(is_null, pa.scalar(None, pa.string()), cells)
-        shape = rf"^[+-]?([1-9]\d{{0,2}}({thousands}\d{{3}})+|\d+)?({decimal}\d*)?([eE][+-]?\d+)?$"
-        is_number = pc.match_substring_regex(cells, shape).fill_null(True).to_numpy(zero_copy_only=False)
-        if not is_number.all():
-            bad = int((~is_number).argmax())
-            raise InputError(f"{self.path}: {self._no_number(self.line(first_row + bad), name, cells[bad].as_py())}")
+        grouped = rf"[1-9]\d{{0,2}}({thousands}\d{{3}})+|" if thousands else ""
+        shape = rf"^[+-]?(({grouped}\d+)({decimal}\d*)?|{decimal}\d+)([eE][+-]?\d+)?$"
+        is_number = pc.match_substring_regex(cells, shape).fill_null(True)
+        for row in np.flatnonzero(~is_number.to_numpy(zero_copy_only=False)):
+            self._refuse_cell(name, batch, int(row), first_row)
+        cells = pc.if_else(is_number, cells, pa.scalar(None, pa.string()))
         plain = pc.replace_substring_regex(cells, thousands, "")
         return pc.replace_substring(plain, self.files.decimal, ".").cast(pa.float64())
+
+    def _refuse_cell(self, name: str, batch: pa.RecordBatch, row: int, first_row: int) -> None:
+        line, text = self.line(first_row + row), batch.column(name)[row].as_py()
+        if self.set_aside is None or not (self.has_ids or self.are_sequences):
+            raise InputError(f"{self.path}: {self._no_number(line, name, text)}")
+        recording = str(batch.column(self.files.columns.id)[row]) if self.has_ids else f"#{first_row + row}"
+        self.set_aside(BadRow(recording, line, name, text, "expected a number"))
 
     def _lists(self, name: str, cells: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
         texts = cells.to_pylist()

@@ -103,6 +103,8 @@ class Windows:
     _seen: set[str] = field(default_factory=set)
     _begin: int = 0
     """Where the next window of the open recording begins, in microseconds."""
+    _has_windows: bool = False
+    """Whether the open recording has given a window in an earlier chunk."""
 
     def cut(self, chunk: RecordingChunk) -> tuple[pa.Table, RecordingChunk]:
         if not chunk.num_recordings:
@@ -119,9 +121,10 @@ class Windows:
         ended = chunk.num_recordings - chunk.is_open
         if not chunk.is_open:
             self._begin = 0
-        self.num_left_out += sum(
-            not count and not gone for count, gone in zip(counts[:ended], chunk.first_steps[:ended], strict=True)
-        )
+        has_windows = [bool(count) for count in counts]
+        has_windows[0] |= self._has_windows
+        self.num_left_out += has_windows[:ended].count(False)
+        self._has_windows = chunk.is_open and has_windows[-1]
         return table, chunk.from_recording(ended, self._num_done(chunk) if chunk.is_open else 0)
 
     def _refuse_repeated(self, chunk: RecordingChunk) -> None:

@@ -1,11 +1,13 @@
 """The user's own recordings: files of one format below `data/raw`, in whatever layout the params describe."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from rnnflow.generation.sources.arrays import read_arrays
+from rnnflow.generation.sources.bad_rows import SetAside
 from rnnflow.generation.sources.csv_files import read_csv
 from rnnflow.generation.sources.cutting import Cutter, Whole, Windows, sequences
 from rnnflow.generation.sources.opened_file import OpenedFile
@@ -23,10 +25,15 @@ FORMATS = {
     ".tsv": ("CSV", read_csv),
     ".csv.gz": ("CSV", read_csv),
     ".tsv.gz": ("CSV", read_csv),
+    ".txt": ("CSV", read_csv),
     ".npz": ("NumPy", read_arrays),
+    ".npy": ("NumPy", read_arrays),
     ".ts": ("ts", read_ts),
     ".arff": ("ARFF", read_ts),
 }
+_CLASSES = re.compile(r"(y|labels?|targets?)([_-].*)?", re.IGNORECASE)
+_LAST = ".txt"
+"""Of a folder, files with this ending are read where no others are: most of them are texts for people."""
 KNOWN = " ".join(sorted(FORMATS))
 
 
@@ -62,19 +69,20 @@ def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[t
         zone_is_known = zone_is_known if has_zone is None else has_zone
 
 
-def open_file(path: Path, below: Path, files: FilesParams) -> OpenedFile:
+def open_file(path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None) -> OpenedFile:
     """Return what a file holds.
 
     Args:
         path: the file.
         below: its path below the folder of all files, which may name its id or class.
         files: the params.
+        set_aside: takes rows that cannot be read, where the format has rows; none: the first is an error.
 
     Raises:
         InputError: it is damaged, of no known format, or does not fit the params.
     """
     _, opens = FORMATS[format_of(path)]
-    opened: OpenedFile = opens(path, below, files)
+    opened: OpenedFile = opens(path, below, files, set_aside) if opens is read_csv else opens(path, below, files)
     if files.resample:
         opened = replace(opened, chunks=resampled(opened.location, opened.chunks, files.resample))
     return opened
@@ -103,6 +111,7 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
         if not files:
             raise InputError(f"{raw / name}: no file that source 'files' reads ({KNOWN}); see {raw}/README.md")
         found.update(files)
+    found = set(one_a_folder(sorted(found)))
     by_format: dict[str, Path] = {}
     for path in sorted(found):
         by_format.setdefault(FORMATS[format_of(path)][0], path)
@@ -112,6 +121,23 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
             f"{second}: {other}, but {first} is {one}; name the files of one format in generate.files.paths"
         )
     return sorted(found)
+
+
+def one_a_folder(paths: Sequence[Path]) -> list[Path]:
+    """Return paths with one of the `.npy` files of each folder, the largest: whoever reads it reads those beside it.
+
+    Raises:
+        InputError: classes are in a `.txt` file of their own, which nothing reads.
+    """
+    arrays: dict[Path, Path] = {}
+    for path in paths:
+        if path.suffix == ".txt" and _CLASSES.fullmatch(path.stem):
+            raise InputError(
+                f"{path}: classes without the rows that they are of; data/raw/README.md has lines that bring them together"
+            )
+        if path.suffix == ".npy":
+            arrays[path.parent] = max(arrays.get(path.parent, path), path, key=lambda each: each.stat().st_size)
+    return [path for path in paths if path.suffix != ".npy" or path in arrays.values()]
 
 
 def files_of(match: Path, raw: Path, is_glob: bool = False) -> list[Path]:
@@ -125,6 +151,7 @@ def files_of(match: Path, raw: Path, is_glob: bool = False) -> list[Path]:
     if is_glob and _is_hidden(match.relative_to(raw)):
         return []
     found = [path for path in _walk(match) if _ending(path) in FORMATS and not _is_hidden(Path(path.name))]
+    found = [path for path in found if _ending(path) != _LAST] or found
     for path in sorted(found):
         _check_kind(path)
     return found
@@ -176,7 +203,8 @@ def format_of(path: Path) -> str:
     """
     if _ending(path) not in FORMATS:
         raise InputError(
-            f"{path}: the format {path.suffix or 'without an ending'!r} is not known, expected one of {KNOWN}"
+            f"{path}: the format {path.suffix or 'without an ending'!r} is not known, expected one of {KNOWN}; "
+            "data/raw/README.md has lines that convert others"
         )
     return _ending(path)
 

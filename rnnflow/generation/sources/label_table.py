@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
+from rnnflow.generation.sources.values import listed
 from rnnflow.params.generate import FilesParams, LabelTable
 from rnnflow.runtime.errors import InputError
 
@@ -31,17 +32,23 @@ def _read(path: Path, params: LabelTable, changed: int) -> dict[str, str]:
     table = rows(path)
     for name in (params.key, params.label):
         if name not in table.column_names:
-            raise InputError(f"{path}: column {name!r} is missing, there are {', '.join(table.column_names)}")
+            raise InputError(f"{path}: column {name!r} is missing, there are {listed(table.column_names)}")
     keys, labels = table[params.key].to_pylist(), table[params.label].to_pylist()
     found: dict[str, str] = {}
     for number, (key, label) in enumerate(zip(keys, labels, strict=True), 2):
         if not key or not label:
             empty = params.key if not key else params.label
             raise InputError(f"{path}: line {number}: column {empty!r} is empty")
+        key = plain_key(key)
         if key in found:
             raise InputError(f"{path}: line {number}: {key!r} came before in column {params.key!r}")
         found[key] = label
     return found
+
+
+def plain_key(key: str) -> str:
+    """Return a key as it is compared: pandas writes the number 7 as 7.0 where another one is missing."""
+    return key.strip().removesuffix(".0")
 
 
 def rows(path: Path) -> pa.Table:

@@ -1,5 +1,6 @@
 """Lines of a text file without those that hold no row: the first ones, comments and empty ones."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -7,14 +8,18 @@ import numpy as np
 import pyarrow as pa
 
 BOM = b"\xef\xbb\xbf"
+BLANKS = " "
+"""As `generate.files.delimiter`: any number of them, and tabs."""
 BREAK, RETURN = 10, 13
+_BLANKS = re.compile(rb"[ \t]+")
+_AROUND = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
 
 
-def kept(lines: Iterable[str], skip: int, comment: str | None) -> Iterator[str]:
-    """Yield lines without the first `skip` ones and those that begin with `comment`."""
+def kept(lines: Iterable[str], skip: int, comment: str | None, has_blanks: bool) -> Iterator[str]:
+    """Yield lines as a `LineFilter` does."""
     for index, line in enumerate(lines):
         if index >= skip and not (comment and line.startswith(comment)):
-            yield line
+            yield " ".join(line.split()) if has_blanks else line
 
 
 class LineFilter:
@@ -24,11 +29,13 @@ class LineFilter:
         path: the file; what ends in `.gz` is decompressed.
         skip: lines to leave out at the top.
         comment: lines that begin with it are left out.
+        has_blanks: blanks stand between columns, however many; they become one.
     """
 
     closed = False
 
-    def __init__(self, path: Path, skip: int, comment: str | None) -> None:
+    def __init__(self, path: Path, skip: int, comment: str | None, has_blanks: bool = False) -> None:
+        self._has_blanks = has_blanks
         self.num_kept = 0
         self._path = path
         self._skip = skip
@@ -72,7 +79,8 @@ class LineFilter:
             cut = block.rfind(b"\r", 0, len(block) - 1) + 1
         self._rest = block[cut:]
         if cut:
-            self._ready = self._filtered(block[:cut])
+            lines = self._filtered(block[:cut])
+            self._ready = _AROUND.sub(b"", _BLANKS.sub(b" ", lines)) if self._has_blanks else lines
         return not is_last
 
     def _filtered(self, block: bytes) -> bytes:

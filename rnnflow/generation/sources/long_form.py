@@ -17,6 +17,7 @@ from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 MAX_CLASSES = 10000
+NOT_SORTED = "; sort the rows of each recording by time; where a clock was set back, write times in UTC"
 NOT_READ = "; generate.files.columns.time: null reads no times"
 
 
@@ -105,7 +106,7 @@ class LongForm:
         gaps = self._gaps(times)
         same, back = "has the same time as the row above, in sequence", "goes back in time, in sequence"
         self._refuse((gaps == 0) & ~begins, f"column {name!r} {same}", ids, NOT_READ)
-        self._refuse((gaps < 0) & ~begins, f"column {name!r} {back}", ids, NOT_READ)
+        self._refuse((gaps < 0) & ~begins, f"column {name!r} {back}", ids, NOT_SORTED)
         return times
 
     def _gaps(self, times: Times) -> Int64[np.ndarray, " row"]:

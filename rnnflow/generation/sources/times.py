@@ -14,6 +14,8 @@ from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 _ZONE = r"\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?P<zone>[Zz]|[+-]\d\d(?::?\d\d)?)$"
+LATEST = 2.0**53
+"""The year 2255, in microseconds; what lies behind it has another unit. So far float64 knows each of them."""
 MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 
 
@@ -40,6 +42,9 @@ def read_times(location: SourceLocation, name: str, column: pa.Array, files: Fil
     if pa.types.is_timestamp(column.type):
         stamps = column.cast(pa.timestamp("us", column.type.tz), safe=False)
         return _in_utc(location, name, stamps, files)
+    if pa.types.is_duration(column.type) or pa.types.is_time(column.type):
+        to = pa.duration("us") if pa.types.is_duration(column.type) else pa.time64("us")
+        return Times(column.cast(to, safe=False).view(pa.int64()).to_numpy(), has_zone=False)
     if files.time_format is not None:
         return _stamps(location, name, column.cast(pa.string()), files, first_row)
     unit = files.time_unit
@@ -57,8 +62,11 @@ def read_times(location: SourceLocation, name: str, column: pa.Array, files: Fil
 def _microseconds(location: SourceLocation, name: str, column: pa.Array, unit: str, first_row: int) -> np.ndarray:
     known = column.to_numpy(zero_copy_only=False).astype(np.float64) * MICROSECONDS[unit]
     with np.errstate(invalid="ignore"):
-        is_odd = ~(np.abs(known) < 2.0**62)
-    refuse(location, first_row, is_odd, f"column {name!r} is no time in {unit} since 1970")
+        is_odd = ~(np.abs(known) < LATEST)
+    if is_odd.any():
+        text = column[int(is_odd.argmax())].as_py()
+        what = f"column {name!r} is no time in {unit} since 1970: {text!r}; generate.files.time_unit or time_format says it"
+        refuse(location, first_row, is_odd, what)
     if pa.types.is_integer(column.type) and MICROSECONDS[unit] >= 1:
         return column.cast(pa.int64()).to_numpy() * int(MICROSECONDS[unit])
     return np.rint(known).astype(np.int64)

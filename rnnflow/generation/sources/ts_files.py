@@ -1,5 +1,6 @@
 """`.ts` and `.arff` files of the UCR and UEA archives."""
 
+import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ def read_ts(path: Path, below: Path, files: FilesParams) -> OpenedFile:
     Raises:
         InputError: a line is none of the format, or sequences have no class labels.
     """
-    content = _load(path)
+    content = _load(path, needs_label="label" not in files.ignored)
     sizes = {sequence.shape[1] for sequence in content.sequences}
     if len(sizes) != 1:
         found = f"sequences of {min(sizes)} and of {max(sizes)} features" if sizes else "no sequences"
@@ -76,9 +77,8 @@ def read_ts(path: Path, below: Path, files: FilesParams) -> OpenedFile:
     return open_table(SourceLocation(str(path), lambda row: f"sequence {row}"), schema, below, files, known, batches)
 
 
-def _load(path: Path) -> _Content:
-    parse = _Arff if path.suffix.lower() == ".arff" else _Ts
-    parser = parse()
+def _load(path: Path, needs_label: bool) -> _Content:
+    parser = _Arff() if path.suffix.lower() == ".arff" else _Ts(needs_label)
     num_lines = 0
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -97,7 +97,8 @@ def _load(path: Path) -> _Content:
 class _Ts:
     """Reads `.ts`: dimensions between colons, the class after the last one, values with time stamps in brackets."""
 
-    def __init__(self) -> None:
+    def __init__(self, needs_label: bool) -> None:
+        self.needs_label = needs_label
         self.content = _Content()
         self.is_data = False
         self.header: dict[str, list[str]] = {}
@@ -117,7 +118,7 @@ class _Ts:
 
     def _begin_data(self) -> None:
         self.is_data = True
-        if not self._says("classlabel"):
+        if self.needs_label and not self._says("classlabel"):
             raise _RefusedLineError(
                 "the header has no '@classLabel true' with the classes, so there is nothing to learn"
             )
@@ -126,12 +127,13 @@ class _Ts:
         return self.header.get(tag, [""])[0].lower() == "true"
 
     def _take_case(self, line: str) -> None:
-        *dimensions, label = _COLON.split(line)
-        label = label.strip()
-        classes = self.header["classlabel"][1:]
-        if not dimensions or not label:
+        dimensions = _COLON.split(line)
+        is_labelled = self._says("classlabel") or self._says("targetlabel")
+        label = dimensions.pop().strip() if is_labelled else ""
+        classes = self.header.get("classlabel", [])[1:]
+        if not dimensions or (is_labelled and not label):
             raise _RefusedLineError("no class after the last ':'")
-        if classes and label not in classes:
+        if self.needs_label and classes and label not in classes:
             raise _RefusedLineError(f"class {label!r} is none of the header's, {', '.join(classes[:10])}")
         stamps: list[list[str]] = []
         if self._says("timestamps"):
@@ -191,7 +193,7 @@ class _Arff:
             label = matched["label"]
             series = [_numbers(row.split(",")) for row in matched["values"].split(r"\n")]
         else:
-            *cells, label = line.split(",")
+            *cells, label = _cells(line)
             if len(cells) + 1 != len(self.kinds):
                 raise _RefusedLineError(f"{len(cells) + 1} values, the header has {len(self.kinds)} attributes")
             series = [_numbers(cells)]
@@ -204,10 +206,15 @@ class _Arff:
         kind = self.kinds[-1] if self.kinds else ""
         if not kind.startswith("{"):
             raise _RefusedLineError(f"the last attribute is {kind or 'missing'!r}, expected the classes in braces")
-        classes = [_unquoted(name) for name in kind.strip("{} ").split(",")]
+        classes = [_unquoted(name) for name in _cells(kind.strip("{} "))]
         if _unquoted(label) not in classes:
             raise _RefusedLineError(f"class {_unquoted(label)!r} is none of the header's, {', '.join(classes[:10])}")
         return _unquoted(label)
+
+
+def _cells(line: str) -> list[str]:
+    """Return what stands between commas, of which a quoted name may hold some."""
+    return next(csv.reader([line], quotechar='"' if '"' in line else "'", skipinitialspace=True), [])
 
 
 def _unquoted(text: str) -> str:

@@ -1,12 +1,14 @@
 """What a column holds: numbers, text or lists; and where it holds what cannot be used."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.runtime.errors import InputError
+
+MOST_NAMES = 20
 
 
 def holds_numbers(kind: pa.DataType) -> bool:
@@ -41,11 +43,24 @@ def numbers(location: SourceLocation, name: str, column: pa.Array, first_row: in
     """
     if not holds_numbers(column.type) or is_list(column.type):
         raise InputError(f"{location.path}: column {name!r} is {column.type}, expected numbers")
-    if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
-        column = column.cast(pa.int8())
-    known = column.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+    known = as_float32(column).to_numpy(zero_copy_only=False)
     refuse(location, first_row, np.isinf(known), f"column {name!r} is infinite, or too large for float32")
     return known
+
+
+def as_float32(column: pa.Array) -> pa.Array:
+    """Return numbers as float32, rounded once: Arrow's own cast of decimals to float32 is off by a bit."""
+    if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
+        column = column.cast(pa.int8())
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.float64())
+    return column.cast(pa.float32(), safe=False)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names for a message, the first of them where there are many."""
+    known = list(names)
+    return ", ".join(known[:MOST_NAMES]) + (f" and {len(known) - MOST_NAMES:,} more" if len(known) > MOST_NAMES else "")
 
 
 def refuse(location: SourceLocation, first_row: int, is_bad: pa.Array | np.ndarray | Sequence[bool], what: str) -> None:

@@ -30,10 +30,10 @@ class Familiarity:
 
     def __init__(self, features: tuple[str, ...], known: Mapping[str, Any] | None) -> None:
         self.known = known
-        self.seen = drift.Profile(features)
+        self.features = features
 
-    def add(self, table: pa.Table, path: Path) -> None:
-        """Look at sequences in the contract's schema.
+    def look_at(self, table: pa.Table, path: Path, seen: drift.Profile) -> None:
+        """Take some of the sequences, in the contract's schema, into what was seen.
 
         Raises:
             InputError: their steps come at another rate than those of the train split.
@@ -43,24 +43,24 @@ class Familiarity:
         sample = table.select([name for name in table.column_names if name in ("sequence", "time", "end")]).slice(
             0, SAMPLE
         )
-        found = drift.Profile(self.seen.features)
+        found = drift.Profile(self.features)
         found.add(sample)
         self._check_rate(found, path)
-        self.seen.merge(found)
+        seen.merge(found)
 
-    def remarks(self) -> list[str]:
+    def remarks(self, seen: drift.Profile) -> list[str]:
         """Return in which ways the values are unlike those of the train split."""
         if not self.known:
             return []
-        lines = drift.differences(self.seen, {**self.known, "class_shares": {}}, DriftParams())
-        return lines + self._other_scales() if self.seen.num_sequences >= ENOUGH else lines
+        lines = drift.differences(seen, {**self.known, "class_shares": {}}, DriftParams())
+        return lines + self._other_scales(seen) if seen.num_sequences >= ENOUGH else lines
 
-    def _other_scales(self) -> list[str]:
+    def _other_scales(self, seen: drift.Profile) -> list[str]:
         """Return which features vary more or less than ever: another unit need not lie outside of the known range."""
-        now, before = (profile["features"] for profile in (self.seen.content(), self.known or {}))
+        now, before = (profile["features"] for profile in (seen.content(), self.known or {}))
         return [
             f"feature {name!r}: varies by {now[name]['std']:.4g}, was {before[name]['std']:.4g}: in another unit?"
-            for name in self.seen.features
+            for name in self.features
             if now[name]["std"] > 0
             and before[name]["std"] > 0
             and not 1 / SCALE_FACTOR <= now[name]["std"] / before[name]["std"] <= SCALE_FACTOR

@@ -22,6 +22,7 @@ from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.prediction import answers, rejects
 from rnnflow.serving.prediction.answers import Recordings, Summing
+from rnnflow.serving.prediction.notes import Notes
 from rnnflow.serving.prediction.reading import OF_RECORDINGS, Batch, Reader, Source, find
 from rnnflow.serving.prediction.rejects import Reject
 from rnnflow.serving.predictor import Predictor
@@ -66,8 +67,10 @@ def predict_files(
         raise InputError(f"{target}: expected a name ending in .parquet or .csv, or - for standard output")
     if target == STANDARD_OUTPUT and rejects_path:
         raise InputError("--rejects needs a file as OUTPUT: what was printed cannot be taken back")
-    sources = find(paths)
     reader = Reader(predictor)
+    sources = [source for source in find(paths) if not reader.holds_labels(source)]
+    if not sources:
+        raise InputError(f"{paths[0]}: the table of labels, which holds no recordings")
     of_recordings = _all_alike(reader, sources, rejects_path is not None)
     columns = answers.schema(predictor.classes, of_recordings)
     recordings = Recordings(predictor, summing) if summing else None
@@ -79,8 +82,8 @@ def predict_files(
         num_rows = sum(map(write, _summed(found, recordings, reader.cuts) if recordings else found))
         run.check(num_rows)
     if rejects_path:
-        rejects.write(rejects_path, run.rejects)
-    return Outcome(num_rows, len(run.rejects), run.remarks())
+        rejects.write(rejects_path, run.notes.rejects)
+    return Outcome(num_rows, len(run.notes.rejects), run.remarks())
 
 
 class _Run:
@@ -90,7 +93,8 @@ class _Run:
         self.reader = reader
         self.columns = columns
         self.collects = collects
-        self.rejects: list[Reject] = []
+        self.notes = reader.notes
+        """Of all files."""
 
     def through(self, sources: Sequence[Source]) -> Iterator[pa.Table]:
         for source in sources:
@@ -101,31 +105,29 @@ class _Run:
         names = [self._shard_name(source) for source in sources]
         with _progress(len(sources)) as advance:
             for source, name in zip(sources, names, strict=True):
-                if not _rejects_of(folder / name).exists():  # which is written last
+                if not _notes_of(folder / name).exists():  # which are written last
                     self._write_shard(source, folder / name)
-                else:
-                    self.rejects += rejects.read(_rejects_of(folder / name))
+                self.notes.merge(Notes.read(_notes_of(folder / name)))
                 advance()
         for name in names:
+            lost = rejects.ids(Notes.read(_notes_of(folder / name)).rejects)
             with pq.ParquetFile(folder / name) as shard:
-                yield from (pa.Table.from_batches([batch]) for batch in shard.iter_batches())
+                yield from (_without(pa.Table.from_batches([batch]), lost) for batch in shard.iter_batches())
 
     def check(self, num_rows: int) -> None:
-        if not num_rows and self.reader.num_too_short:
+        if not num_rows and self.notes.num_too_short:
             raise InputError("every recording is shorter than a window of the model, so there is nothing to predict")
 
     def remarks(self) -> list[str]:
-        lines = self.reader.remarks
-        lines += [
-            f"unlike the data that the model was trained on: {line}" for line in self.reader.familiarity.remarks()
-        ]
-        if self.reader.num_too_short:
-            lines.append(f"left out {self.reader.num_too_short:,} recordings shorter than a window")
+        unlike = self.reader.familiarity.remarks(self.notes.seen)
+        lines = self.notes.remarks + [f"unlike the data that the model was trained on: {line}" for line in unlike]
+        if self.notes.num_too_short:
+            lines.append(f"left out {self.notes.num_too_short:,} recordings shorter than a window")
         return lines
 
-    def _answered(self, source: Source) -> Iterator[pa.Table]:
+    def _answered(self, source: Source, sets_aside: bool = False) -> Iterator[pa.Table]:
         row = 0
-        for batch in _read_ahead(self.reader.read(source)):
+        for batch in _read_ahead(self.reader.read(source, sets_aside)):
             yield answers.answered(self.reader.predictor, self._accepted(source, batch, row), self.columns)
             row += len(batch.beside)
 
@@ -140,22 +142,27 @@ class _Run:
             raise InputError(f"{source.path}: row {row + index}: id {batch.beside['id'][index].as_py()!r} {what}")
         misses = np.logical_or.reduceat(np.isnan(batch.values).any(1), batch.offsets[:-1])
         ids = batch.beside["id"].filter(pa.array(misses)).to_pylist()
-        self.rejects += [
-            Reject(str(source.path), name, "misses a value; the model refuses missing values") for name in ids
-        ]
+        why = "misses a value; the model refuses missing values"
+        self.reader.notes.rejects += [Reject(str(source.path), name, None, "", "", why) for name in ids]
         return batch.filter(~misses)
 
     def _write_shard(self, source: Source, path: Path) -> None:
-        before = len(self.rejects)
-        try:
-            self._write_answers(path, self._answered(source))
-        except InputError as error:
-            if not self.collects:
-                raise
-            reason = str(error).removeprefix(f"{source.path}: ")
-            self.rejects[before:] = [Reject(str(source.path), "", reason)]
+        """Answer a file; where something cannot be read, once more without the recordings that it is in, or none at all."""
+        reason = ""
+        for sets_aside in (False, True) if self.collects else (False,):
+            self.reader.notes = self.reader.new_notes()
+            try:
+                self._write_answers(path, self._answered(source, sets_aside))
+                break
+            except InputError as error:
+                if not self.collects:
+                    raise
+                reason = str(error).removeprefix(f"{source.path}: ")
+        else:
+            self.reader.notes = self.reader.new_notes()
+            self.reader.notes.rejects = [Reject(str(source.path), "", None, "", "", reason)]
             self._write_answers(path, iter(()))
-        rejects.write(_rejects_of(path), self.rejects[before:])
+        self.reader.notes.write(_notes_of(path))
 
     def _write_answers(self, path: Path, tables: Iterator[pa.Table]) -> None:
         with atomic_write(path) as temporary, pq.ParquetWriter(temporary, self.columns) as writer:
@@ -185,8 +192,17 @@ def _read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
             yield batch
 
 
-def _rejects_of(shard: Path) -> Path:
-    return shard.with_suffix(".csv")
+def _without(answers: pa.Table, lost: pa.Array) -> pa.Table:
+    """Return answers without those to recordings that are lost, or to sequences without an id of their own."""
+    if not len(lost):
+        return answers
+    names = answers["recording" if "recording" in answers.column_names else "id"]
+    rows = pc.replace_substring_regex(names, r"^.*(#\d+)$", r"\1")
+    return answers.filter(pc.invert(pc.or_(pc.is_in(names, lost), pc.is_in(rows, lost))))
+
+
+def _notes_of(shard: Path) -> Path:
+    return shard.with_suffix(".json")
 
 
 def _all_alike(reader: Reader, sources: Sequence[Source], collects: bool) -> bool:

@@ -1,5 +1,6 @@
 """Files read as a model's recipe says: sequences as the model was trained on, and which steps of what they are."""
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,17 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32, Int64
 from pydantic import ValidationError
 
+from rnnflow.generation.drift import Profile
 from rnnflow.generation.sources.columns import TIME_SINCE_LAST_STEP
 from rnnflow.generation.sources.cutting import sequences
-from rnnflow.generation.sources.files import cutter_of, files_of, open_file
+from rnnflow.generation.sources.files import cutter_of, files_of, one_a_folder, open_file
 from rnnflow.params.generate import FilesParams, Recipe
 from rnnflow.params.section import in_one_line
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.parquet import TYPES, SequenceFile, is_contract, recipe_of
 from rnnflow.serving.prediction.familiarity import Familiarity
+from rnnflow.serving.prediction.notes import Notes
+from rnnflow.serving.prediction.rejects import Reject
 from rnnflow.serving.predictor import Predictor
 
 TIME = TYPES["time"]
@@ -72,7 +76,8 @@ def find(paths: Sequence[Path]) -> list[Source]:
         if not files:
             raise InputError(f"{path}: no file of a known format in this folder")
         found += [Source(file, file.relative_to(base)) for file in files]
-    return list({source.path: source for source in found}.values())
+    known = {source.path: source for source in found}
+    return [known[path] for path in one_a_folder(list(known))]
 
 
 class Reader:
@@ -88,12 +93,19 @@ class Reader:
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self.familiarity = Familiarity(predictor.features, predictor.metadata["profile"])
-        self.num_too_short = 0
-        """Recordings shorter than a window."""
-        self.remarks: list[str] = []
+        self.notes = self.new_notes()
+        """Of what was read; whoever wants them file by file gives new ones before each."""
         self._content = predictor.metadata["recipe"]
         self._recipe = recipe_of_model(predictor)
         self._files = _reading_params(self._recipe.files, predictor.features)
+
+    def new_notes(self) -> Notes:
+        return Notes(Profile(self.predictor.features))
+
+    def holds_labels(self, source: Source) -> bool:
+        """Whether the file is the table of labels that the model was trained with."""
+        labels = self._recipe.files.labels
+        return labels is not None and source.below.as_posix() == labels.path
 
     @property
     def cuts(self) -> bool:
@@ -115,32 +127,43 @@ class Reader:
             return bool(self._content is not None and not is_contract(schema))
         return recipe_of(_schema(source.path).metadata) is None
 
-    def read(self, source: Source) -> Iterator[Batch]:
+    def read(self, source: Source, sets_aside: bool = False) -> Iterator[Batch]:
         """Yield the sequences of a file in order.
+
+        Args:
+            source: the file.
+            sets_aside: go on behind rows that cannot be read; their recordings are among the rejects, and so have to be
+                taken out of what is yielded.
 
         Raises:
             InputError: it is damaged, or does not hold what the model needs.
         """
-        return self._recordings(source) if self.finds_recordings(source) else self._sequences(source)
+        try:
+            yield from (
+                self._recordings(source, sets_aside) if self.finds_recordings(source) else self._sequences(source)
+            )
+        except InputError as error:
+            raise InputError(_of_recipe(str(error))) from None
 
     def _sequences(self, source: Source) -> Iterator[Batch]:
         file = SequenceFile.open(source.path, self.predictor.features, needs_label=False)
         self._check_features(source, file.features)
         if not file.names_its_features:
-            self.remarks.append(f"{source.path} does not name its features, taken as {', '.join(file.features)}")
+            self.notes.remarks.append(f"{source.path} does not name its features, taken as {', '.join(file.features)}")
         for batch in file.batches(["id", "sequence"]):
             table = pa.Table.from_batches([batch])
-            self.familiarity.add(table, source.path)
+            self.familiarity.look_at(table, source.path, self.notes.seen)
             yield _batch(table, len(file.features), table.select(["id"]))
 
-    def _recordings(self, source: Source) -> Iterator[Batch]:
-        opened = open_file(source.path, source.below, self._files)
+    def _recordings(self, source: Source, sets_aside: bool) -> Iterator[Batch]:
+        take = lambda row: self.notes.rejects.append(Reject(str(source.path), *row))  # noqa: E731
+        opened = open_file(source.path, source.below, self._files, take if sets_aside else None)
         self._check_features(source, opened.features)
         cutter = cutter_of(opened, self._files, self._recipe.windows)
         for table in sequences(opened.chunks, cutter):
-            self.familiarity.add(table, source.path)
+            self.familiarity.look_at(table, source.path, self.notes.seen)
             yield _batch(table, len(opened.features), _described(table, len(opened.features)))
-        self.num_too_short += cutter.num_left_out
+        self.notes.num_too_short += cutter.num_left_out
 
     def _check_features(self, source: Source, features: tuple[str, ...]) -> None:
         if features != self.predictor.features:
@@ -153,6 +176,13 @@ _WITHOUT_RECIPE = (
     "the model does not say how files become sequences: its parts 'recipe' and 'profile' are missing, for it was exported "
     "by an earlier version; it takes Parquet files with the columns id and sequence, or export it again"
 )
+
+
+def _of_recipe(message: str) -> str:
+    """Return a message of a reader without advice on params: what a model reads is settled."""
+    advice = re.compile(r"(; [^;]*\bgenerate\.[^;]*)+$")
+    told = advice.sub("; write the file as those that the model was trained on", message)
+    return told.replace("generate.files", "the model's recipe")
 
 
 def recipe_of_model(predictor: Predictor) -> Recipe:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from rnnflow.runtime.atomic_writes import atomic_write
 
 
@@ -13,8 +15,17 @@ class Reject(NamedTuple):
 
     file: str
     id: str
-    """Empty for the whole file."""
+    """Of the recording; empty for the whole file."""
+    line: int | None
+    """Where the reader knows it, as `column` and `text`."""
+    column: str
+    text: str
     reason: str
+
+
+def ids(rejects: Sequence[Reject]) -> pa.StringArray:
+    """Return which recordings have no answer."""
+    return pa.array([entry.id for entry in rejects if entry.id], pa.string())
 
 
 def write(path: Path, rejects: Sequence[Reject]) -> None:
@@ -23,8 +34,3 @@ def write(path: Path, rejects: Sequence[Reject]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Reject._fields)
         writer.writerows(rejects)
-
-
-def read(path: Path) -> list[Reject]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [Reject(*row) for row in csv.reader(file)][1:]

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.awkward_files import known, write_steps
+from tests.logged_files import frame
 
 Inspected = Callable[..., str]
 Refused = Callable[..., tuple[str, str]]
@@ -72,3 +73,33 @@ def test_steps_without_values_at_the_end_are_said(raw: Path, inspected: Inspecte
     write_steps(raw / "a.csv", entries)
     (raw / "a.csv").write_text((raw / "a.csv").read_text().replace("nan", ""))
     assert "the last steps of 5 of 40 sequences have no values; if that is padding" in " ".join(inspected(raw).split())
+
+
+def test_times_of_two_units_are_refused(raw: Path, refused: Refused) -> None:
+    for name, begin, step in (("a", 1772359200, 1), ("b", 1773359200000, 1000)):
+        table = frame(known()).assign(timestamp=begin + step * np.arange(320))
+        table.assign(rec=name + table["rec"]).to_csv(raw / f"{name}.csv", index=False)
+    assert "b.csv: line 2: column 'timestamp' is no time in s since 1970: 1773359200000" in refused(raw)[1]
+
+
+def test_a_test_file_without_classes_is_named(raw: Path, refused: Refused) -> None:
+    table = frame(known())
+    table[table["rec"] < "r30"].to_csv(raw / "train.csv", index=False)
+    table[table["rec"] >= "r30"].drop(columns="activity").to_csv(raw / "test.csv", index=False)
+    assert "test.csv: column 'activity' is missing, there are rec, ax, ay" in refused(raw)[1]
+
+
+def test_classes_apart_from_their_rows_are_refused(raw: Path, refused: Refused) -> None:
+    np.savetxt(raw / "X_train.txt", np.zeros((9, 20)))
+    np.savetxt(raw / "y_train.txt", np.arange(9), fmt="%d")
+    assert "y_train.txt: classes without the rows that they are of; data/raw/README.md has lines" in refused(raw)[1]
+
+
+def test_values_that_may_be_none_are_said(raw: Path, inspected: Inspected) -> None:
+    table = frame(known())
+    table.loc[5, "ax"] = 1772359200.0
+    table["ay"] += 1e6
+    table.to_csv(raw / "a.csv", index=False)
+    output = " ".join(inspected(raw).split())
+    assert "the largest value of 'ax', 1772359168, looks like a time since 1970" in output
+    assert "'ay' varies by " in output

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -6,10 +7,12 @@ import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow.advice.tuning import cross_validation, folds, portfolio
+from rnnflow.advice.tuning import cross_validation, folds, minirocket, portfolio
 from rnnflow.cli import main
 from rnnflow.params import whole
+from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
+from rnnflow.sequences.dataset import SequenceDataset
 from tests import toys
 
 YAML_TEXT = """# a comment at the top
@@ -46,6 +49,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(portfolio, "NUM_STEPS", 20)
     monkeypatch.setattr(portfolio, "NUM_EPOCHS", 1)
+    monkeypatch.setattr(minirocket, "MOST_VALUES", 0)  # it is tested by itself, and takes seconds to import
     return tmp_path
 
 
@@ -123,16 +127,79 @@ def test_what_came_later_is_held_out() -> None:
     assert all(times[fold.train].max() < times[fold.held_out].min() for fold in parts)
 
 
-def test_rare_classes_lower_the_number_of_folds_and_one_sequence_of_a_class_is_refused() -> None:
-    assert len(folds.make(np.array([0] * 9 + [1] * 2), columns(), 3, is_by_time=False)) == 2
-    with pytest.raises(InputError, match="a class has one sequence"):
-        folds.make(np.array([0] * 9 + [1]), columns(), 3, is_by_time=False)
+@pytest.mark.parametrize("counts", [(9, 2, 1), (2,) * 52, (1, 1, 2), (5,) * 10, (40, 27)])
+def test_each_class_of_two_is_held_out_and_always_trained_on_and_a_single_sequence_is_only_trained_on(
+    counts: tuple[int, ...],
+) -> None:
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
+    parts = folds.make(labels, columns(), 3, is_by_time=False)
+    held_out = np.concatenate([fold.held_out for fold in parts])
+    assert sorted(held_out) == np.flatnonzero(np.array(counts)[labels] > 1).tolist()
+    assert all(set(labels[fold.train]) == set(labels) for fold in parts)
+    sizes = [len(fold.held_out) for fold in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_one_sequence_of_each_class_is_refused() -> None:
+    with pytest.raises(InputError, match="one sequence of each class"):
+        folds.make(np.arange(5), columns(), 3, is_by_time=False)
+
+
+def score(name: str, right: list[int], log_loss: float = 0.5) -> cross_validation.Score:
+    """Return the score of a model that is right on these of 50 sequences."""
+    candidate = portfolio.Candidate(name, {"cell": "gru"})
+    return cross_validation.Score(candidate, np.isin(np.arange(50), right), log_loss, 1, 1.0)
 
 
 def test_equal_accuracy_is_decided_by_log_loss() -> None:
-    candidate = portfolio.candidates(20)[0]
-    scores = [cross_validation.Score(candidate, *each, 10, 1, 1.0) for each in ((0.8, 0.1), (0.9, 0.9), (0.9, 0.5))]
+    scores = [
+        score("stem-40", [*range(40)], 0.1),
+        score("stem-100", [*range(45)], 0.9),
+        score("stem-7", [*range(45)], 0.5),
+    ]
     assert cross_validation.best(scores) is scores[2]
+
+
+def test_a_kind_that_comes_first_is_chosen_unless_it_is_worse_by_more_than_chance() -> None:
+    first, by_one, by_far = score("stem-40", [*range(40)]), score("lstm-30", [*range(41)]), score("gru", [*range(42)])
+    assert cross_validation.best([first, by_one]) is first
+    assert cross_validation.best([first, by_one, by_far]) is by_one
+    other_errors = score("lstm-30", [*range(5, 47)])
+    assert cross_validation.best([first, other_errors]) is first
+    assert cross_validation.most_accurate([first, other_errors]) is other_errors
+
+
+def test_a_candidate_that_cannot_win_any_more_is_given_up(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, columns_ = folds.load(project / "data/sequences/train", project / "data/sequences/validation")
+    recipe = TrainParams(engine="torch", epochs=1)
+    parts = folds.make(data.labels, columns_, 3, is_by_time=False)
+    said: list[str] = []
+    trial = cross_validation.CrossValidation(data, "key", parts, recipe, 1000.0, said.append)
+    candidate = portfolio.candidates(16)[-1]
+    accuracy = trial.score(candidate).accuracy
+    assert trial.score(candidate, accuracy).accuracy == accuracy
+    assert accuracy < 1
+    said.clear()
+    with pytest.raises(cross_validation.BeatenError):
+        trial.score(candidate, 1.0)
+    assert len(said) < len(parts)
+
+
+def test_series_of_one_length_keep_their_ends_and_miss_nothing() -> None:
+    values = np.array([[0], [np.nan], [2], [5], [7]], np.float32)
+    split = SequenceDataset(values, np.array([0, 3, 5]), np.array([0, 1], np.int32), ("x",), ("a", "b"))
+    assert minirocket.as_series(split, 3).tolist() == [[[0, 1, 2]], [[5, 6, 7]]]
+
+
+@pytest.mark.slow
+def test_minirocket_is_judged_on_the_same_folds(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    data, columns_ = folds.load(project / "data/sequences/train", project / "data/sequences/validation")
+    parts = folds.make(data.labels, columns_, 3, is_by_time=False)
+    found = minirocket.num_right(data, parts, print, math.inf)
+    assert found
+    assert found[0] > 0.8 * len(data)
+    assert minirocket.num_right(data, parts, print, -math.inf) is None
 
 
 def test_the_written_file_is_yaml_that_a_person_can_read(project: Path) -> None:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from flows.repository import pipeline
-from flows.repository.workspace import isolated, resolve, state_folder, without_password
+from flows.repository.workspace import isolated, resolve, state_folder
 from rnnflow.runtime.errors import InputError
 from tests.flows.repositories import Repository
 from tests.flows.repository.test_workspace import process_in, refused, runs
@@ -132,9 +132,6 @@ def test_a_token_in_the_address_is_not_told(repository: Repository, monkeypatch:
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", url)
     said = refused(lambda: enter_isolated(repository.folder, url, "v9"))
     assert said == "revision 'v9' is not in https://host.example/project.git"
-    assert without_password("ssh://git@host.example/x") == "ssh://git@host.example/x"
-    assert without_password("git@host.example:x") == "git@host.example:x"
-    assert without_password("https://host.example/a@b") == "https://host.example/a@b"
 
 
 @pytest.mark.parametrize("end", [None, RuntimeError, KeyboardInterrupt, SystemExit])

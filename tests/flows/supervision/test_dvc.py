@@ -1,6 +1,7 @@
 """Stages under the real DVC, ended in every way there is: nothing stays behind, and the next try succeeds."""
 
 import pickle
+import shutil
 import socket
 import sys
 import threading
@@ -107,6 +108,21 @@ def test_a_remote_that_falls_silent_is_given_up(
     assert dvc.reproduce("collect", print) is Outcome.UP_TO_DATE
 
 
+def test_a_stage_that_waits_for_a_silent_remote_is_given_up_and_one_that_computes_is_not(
+    repository: Repository, dvc: Dvc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dvc_module, "SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr(dvc_module, "LOOK_SECONDS", 0.25)
+    repository.replace("stages/collect.sh", "set -e", "set -e\nsleep 3")
+    assert dvc.reproduce("collect", print) is Outcome.RAN
+    shutil.rmtree(repository.folder / ".dvc/cache")
+    (repository.folder / "data/numbers.txt").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        repository.run("dvc", "remote", "modify", "store", "url", f"http://127.0.0.1:{server.getsockname()[1]}/store")
+        with pytest.raises(StageError, match=r"collect: nothing has moved for 1\.5 s"):
+            dvc.reproduce("collect", print, "--pull")
+
+
 def test_the_error_survives_a_pickle() -> None:
     error = pickle.loads(pickle.dumps(StageError("train", Failure.TRANSIENT, "killed")))
     assert (error.stage, error.failure, str(error)) == ("train", Failure.TRANSIENT, "killed")
@@ -156,3 +172,12 @@ def test_dvcs_own_error_of_the_system_is_known_by_its_number(
     with pytest.raises(StageError) as raised:
         dvc.run(["push"], print)
     assert raised.value.failure is failure
+
+
+def test_a_secret_in_a_remotes_address_is_in_no_line_and_no_error(repository: Repository, dvc: Dvc) -> None:
+    repository.run("dvc", "remote", "modify", "store", "url", "http://user:planted-secret@127.0.0.1:9/store")
+    lines: list[str] = []
+    with pytest.raises(StageError) as raised:
+        dvc.run(["push", "--verbose"], lines.append)
+    assert "127.0.0.1" in "\n".join([*lines, str(raised.value)])
+    assert "planted-secret" not in "\n".join([*lines, str(raised.value)])

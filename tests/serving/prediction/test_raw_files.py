@@ -128,6 +128,70 @@ def test_recordings_that_are_all_shorter_than_a_window_are_refused(windowed: Tra
         windowed.answers(changed(windowed, table().groupby("id").head(3)))
 
 
+def test_a_row_that_cannot_be_read_costs_its_recording_alone(windowed: Trained) -> None:
+    expected = windowed.answers().to_pandas()
+    first = sorted(windowed.raw.iterdir())[0]
+    lines = first.read_text().splitlines()
+    cells = lines[5].split(",")
+    lines[5] = ",".join([*cells[:3], "oops", *cells[4:]])
+    lines[-1] = lines[-1][: len(lines[-1]) // 2].rpartition(",")[0]  # where the power failed
+    lost = [lines[5].split(",")[0], lines[-1].split(",")[0]]
+    first.write_text("\n".join(lines) + "\n")
+    rejects = windowed.raw.parent / "rejects.csv"
+    found = windowed.answers(rejects_path=rejects).to_pandas()
+    kept = expected[~expected["recording"].isin(lost)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, kept)
+    cell, torn = pd.read_csv(rejects, keep_default_na=False).to_dict("records")
+    assert (cell["file"], cell["id"], cell["line"]) == (str(first), lost[0], 6)
+    assert (cell["column"], cell["text"], cell["reason"]) == ("a", "oops", "expected a number")
+    assert (torn["id"], torn["line"], torn["text"]) == (lost[1], len(lines), lines[-1])
+    assert torn["reason"] == f"{lines[-1].count(',') + 1} columns, expected 5"
+
+
+def test_a_torn_row_between_two_recordings_costs_both(windowed: Trained) -> None:
+    expected = windowed.answers().to_pandas()
+    first = sorted(windowed.raw.iterdir())[0]
+    lines = first.read_text().splitlines()
+    ids = [line.split(",")[0] for line in lines]
+    place = next(row for row in range(2, len(ids)) if ids[row] != ids[row - 1])
+    first.write_text("\n".join([*lines[:place], "r", *lines[place:]]) + "\n")
+    rejects = windowed.raw.parent / "rejects.csv"
+    found = windowed.answers(rejects_path=rejects).to_pandas()
+    around = ids[place - 1 : place + 1]
+    pd.testing.assert_frame_equal(found, expected[~expected["recording"].isin(around)].reset_index(drop=True))
+    assert [(row["id"], row["line"]) for row in pd.read_csv(rejects).to_dict("records")] == [
+        (name, place + 1) for name in around
+    ]
+
+
+def test_a_run_that_goes_on_says_what_the_first_one_saw(windowed: Trained) -> None:
+    frame = table()
+    few = frame.groupby("id").head(3)[lambda rows: rows["id"] < "r05"]
+    paths = [
+        changed(windowed, pd.concat([few, frame[frame["id"] >= "r05"]]).assign(b=981 * frame["b"]), "a.csv"),
+        changed(windowed, frame.assign(id="z" + frame["id"]), "b.csv"),
+    ]
+    target = str(windowed.raw.parent / "answers.parquet")
+    expected = predict_files(windowed.predictor, paths, target)
+    assert "left out 5 recordings shorter than a window" in expected.remarks
+    assert any("unlike the data that the model was trained on: feature 'b'" in line for line in expected.remarks)
+    content = paths[1].read_bytes()
+    paths[1].write_bytes(b"not yet")
+    with pytest.raises(InputError):
+        predict_files(windowed.predictor, paths, target)
+    paths[1].write_bytes(content)
+    assert predict_files(windowed.predictor, paths, target).remarks == expected.remarks
+
+
+def test_advice_is_none_on_params_which_a_model_brings_along(windowed: Trained) -> None:
+    path = changed(windowed, table().astype({"a": object}))
+    path.write_text(path.read_text().replace(",0.", ",x0.", 1))
+    with pytest.raises(
+        InputError, match=r"expected a number, got 'x0.*; write the file as those that the model was trained on$"
+    ):
+        windowed.answers(path)
+
+
 def test_what_was_finished_before_a_kill_is_not_computed_again(
     windowed: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +246,7 @@ def test_a_file_that_cannot_be_read_goes_to_the_rejects(windowed: Trained) -> No
     kept = expected[~expected["recording"].isin(lost)].reset_index(drop=True)
     pd.testing.assert_frame_equal(found, kept)
     (row,) = pd.read_csv(rejects, keep_default_na=False).to_dict("records")
-    assert (row["file"], row["id"]) == (str(first), "")
+    assert (row["file"], row["id"], row["line"]) == (str(first), "", "")
     assert row["reason"].startswith("column 'a' is missing")
 
 

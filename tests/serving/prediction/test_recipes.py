@@ -8,7 +8,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tests import layouts
+from rnnflow.runtime.errors import InputError
+from rnnflow.serving.prediction.predict_files import predict_files
+from tests import layouts, logged_files
+from tests.awkward_files import known, write_ts
 from tests.layouts import LAYOUTS
 from tests.serving.prediction.conftest import Maker
 
@@ -62,3 +65,26 @@ def test_raw_files_get_the_answers_of_the_data_set_made_of_them(name: str, train
     assert len(raw) == len(made) or name == "one stream"  # which has windows across the times that divide the splits
     assert "recording" in raw.column_names
     assert "recording" not in made.column_names
+
+
+def test_archives_need_no_classes(trained: Maker, tmp_path: Path) -> None:
+    model = trained(lambda folder: write_ts(folder, known()), {})
+    (tmp_path / "new").mkdir()
+    logged_files.unlabelled_ts(tmp_path / "new")
+    assert model.answers(tmp_path / "new").equals(model.answers())
+
+
+def test_the_table_of_labels_is_no_recording(trained: Maker) -> None:
+    labels = {"path": "labels.csv", "key": "id", "label": "class"}
+    model = trained(logged_files.numbers_of_files, {"columns": {"id": "path"}, "labels": labels})
+    assert len(model.answers()) == 40
+    with pytest.raises(InputError, match="the table of labels, which holds no recordings"):
+        model.answers(model.raw / "labels.csv")
+
+
+def test_the_order_of_features_is_none_of_their_names(trained: Maker, tmp_path: Path) -> None:
+    model = trained(
+        lambda folder: logged_files.frame(known()).to_csv(folder / "a.csv", index=False),
+        {"features": ["ay", "ax"], "columns": {"id": "rec", "label": "activity"}},
+    )
+    assert not predict_files(model.predictor, [model.raw], str(tmp_path / "answers.csv")).remarks

@@ -1,0 +1,133 @@
+"""Writes docs/results.md from docs/results.json, into which `benchmarks.results` and `benchmarks.published` write."""
+
+import json
+from collections.abc import Mapping
+from statistics import mean, stdev
+from typing import Any
+
+from benchmarks.contest import REPOSITORY
+from rnnflow.runtime.atomic_writes import write_json
+
+FIGURES = REPOSITORY / "docs/results.json"
+PAGE = REPOSITORY / "docs/results.md"
+OTHERS: Mapping[str, str] = {
+    "GunPoint": "HIVE-COTE 2 1.0, InceptionTime 1.0, WEASEL 2 1.0, FreshPRINCE .940 [4]; TWIESN .989 [3]",
+    "ItalyPowerDemand": "HIVE-COTE 2 .970, InceptionTime .966, WEASEL 2 .953, FreshPRINCE .898 [4]; TWIESN .871 [3]",
+    "ArrowHead": "HIVE-COTE 2 .869, InceptionTime .863, WEASEL 2 .863, FreshPRINCE .629 [4]",
+    "OSULeaf": "WEASEL 2 .975, HIVE-COTE 2 .967, InceptionTime .921, FreshPRINCE .868 [4]",
+    "ACSF1": "WEASEL 2 .93, HIVE-COTE 2 .91, InceptionTime .91, FreshPRINCE .89 [4]",
+    "PickupGestureWiimoteZ": "WEASEL 2 .80, on sequences brought to one length [4]",
+    "BasicMotions": "TapNet 1.0, ROCKET 1.0, InceptionTime 1.0 [5]",
+    "JapaneseVowels": "LSTM-FCN .99 [1], MiniRocket .984 [2], TWIESN .965 [3]",
+    "digits": "support vector machine .97, half of the data held out [6]",
+    "spoken_digits": "none on these features and this split",
+}
+SAME = {"gun_point": "GunPoint", "italy_power_demand": "ItalyPowerDemand", "basic_motions": "BasicMotions",
+        "japanese_vowels": "JapaneseVowels"}  # fmt: skip
+"""Sets of `examples/` that have another name among the files."""
+
+SOURCES = """\
+1. Karim, Majumdar, Darabi and Harford, *Multivariate LSTM-FCNs for time series classification*, 2019.
+2. Dempster, Schmidt and Webb, *MiniRocket*, 2021.
+3. Ismail Fawaz, Forestier, Weber, Idoumghar and Muller, *Deep learning for time series classification: a review*, 2019;
+   TWIESN is the echo state network among its nine models.
+4. Middlehurst, Schäfer and Bagnall, *Bake off redux*, 2024: first resample, which is the archive's own split; the files
+   come with the package aeon, `aeon/testing/example_results_files`.
+5. Ruiz, Flynn, Large, Middlehurst and Bagnall, *The great multivariate time series classification bake off*, 2021; TapNet:
+   Zhang, Gao, Lin and Lu, 2020.
+6. scikit-learn's example *Recognizing hand-written digits*.
+"""
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """Return the figures of both tables, by set."""
+    empty: dict[str, dict[str, Any]] = {"by_hand": {}, "tuned": {}}
+    return json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else empty
+
+
+def add(table: str, name: str, figures: Mapping[str, Any]) -> None:
+    """Keep the figures of a set, and write the page anew."""
+    found = read()
+    found[table][name] = dict(figures)
+    write_json(FIGURES, found)
+    PAGE.write_text(page(found), encoding="utf-8")
+
+
+def page(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return both tables as Markdown."""
+    tuned = [_tuned_row(name, found["tuned"][name]) for name in OTHERS if name in found["tuned"]]
+    by_hand = [_by_hand_row(name, figures) for name, figures in found["by_hand"].items()]
+    return f"""\
+# Real data sets
+
+## With nothing set by hand
+
+The files of a set were put below `data/raw`, and then came `rnnflow inspect data/raw --write`, stage generate and
+`rnnflow tune` with its default budget. What that chose, by cross-validation on the training part, was trained on all of the
+training part, once for each seed; the test part was predicted once for each fit, after all was chosen. One
+model a set, no ensembles. MiniRocket and MultiRocket-Hydra are aeon's with their defaults, fitted in the same run;
+sequences of unequal lengths were stretched to one for them.
+
+| set | sequences, train / test | chosen | ours (seeds) | must reach | MiniRocket | MultiRocket-Hydra | published | parameters | CPU s a fit | CPU s of `tune` | ONNX |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+{chr(10).join(tuned)}
+
+CPU seconds are on one thread of the machine that wrote the row, with other work beside it, which slows a thread down.
+HIVE-COTE 2 and InceptionTime are ensembles of many models. *Must reach* is what the project asked of itself before the
+measurement. Written by `python -m benchmarks.results`.
+
+## With settings of their own
+
+What a person gains by hand, starting from [one set of defaults](../examples/defaults.yaml). Choices were made by
+cross-validation on the training part (`python -m benchmarks.cross_validation`); accuracy on the test split is mean ±
+deviation over 5 seeds, trained for a fixed number of epochs on train and validation together. Written by
+`python -m benchmarks.published`.
+
+| set | accuracy | lowest | parameters | CPU s a fit | beyond the defaults |
+| --- | --- | --- | --- | --- | --- |
+{chr(10).join(by_hand)}
+
+JapaneseVowels, ItalyPowerDemand, GunPoint and BasicMotions use the archives' own splits. `digits` and `spoken_digits` have
+none: some of their sequences are held out by a hash of the id, and the recordings of `spoken_digits` do not name their
+speakers, so the same voice occurs in both parts.
+
+## Sources
+
+{SOURCES}"""
+
+
+def _tuned_row(name: str, figures: Mapping[str, Any]) -> str:
+    from benchmarks.results import TARGETS
+
+    accuracies = figures["accuracies"]
+    reached = "" if mean(accuracies) >= TARGETS[name] else ", missed"
+    peers = figures["peers"]
+    return _row(
+        name, f"{figures['train']} / {figures['test']}", f"`{figures['model']}`", f"{_spread(accuracies)} ({len(accuracies)})",
+        f"{TARGETS[name]:.3f}{reached}", *(_peer(peers, peer) for peer in ("MiniRocket", "MultiRocketHydra")), OTHERS[name],
+        f"{figures['parameters']:,}", f"{figures['cpu_seconds']:.0f}", f"{figures['tune_seconds']:.0f}",
+        f"{figures['onnx_bytes'] / 1000:.0f} kB",
+    )  # fmt: skip
+
+
+def _by_hand_row(name: str, figures: Mapping[str, Any]) -> str:
+    return _row(
+        f"[{SAME.get(name, name)}](../examples/{name}.yaml)", f"{figures['accuracy']:.4f} ± {figures['deviation']:.4f}",
+        f"{figures['lowest']:.4f}", f"{figures['parameters']:,}", f"{figures['cpu_seconds']:.1f}", figures["beyond"],
+    )  # fmt: skip
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _peer(peers: Mapping[str, Any], name: str) -> str:
+    return f"{peers[name]['accuracy']:.4f}" if name in peers else "not run"
+
+
+def _spread(accuracies: list[float]) -> str:
+    return f"{mean(accuracies):.4f} ± {stdev(accuracies):.4f}" if len(accuracies) > 1 else f"{accuracies[0]:.4f}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(read()), encoding="utf-8")

@@ -1,0 +1,217 @@
+"""The states of streams that are open, a row of one array for each, and which streams have ended."""
+
+import hashlib
+import json
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from rnnflow.runtime.atomic_writes import atomic_write
+from rnnflow.runtime.errors import InputError
+
+StreamId = str | int
+NUM_REMEMBERED = 10
+"""Names of closed streams, so many times the capacity: the latest ones."""
+SCANS = 10
+"""How often idle streams are looked for within `idle_seconds`."""
+FORMAT = 1
+_ARRAYS = ("states", "num_steps", "last_times", "names")
+
+
+class OpenStreams:
+    """Rows for streams.
+
+    Args:
+        state_size: numbers of a state.
+        capacity: most streams at once.
+        idle_seconds: after so long without steps a stream is closed; none: never.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self,
+        state_size: int,
+        capacity: int,
+        idle_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if capacity < 1 or (idle_seconds is not None and not idle_seconds > 0):
+            raise InputError(f"capacity {capacity} and idle_seconds {idle_seconds}: expected numbers above zero")
+        self._capacity, self._idle_seconds, self._clock = capacity, idle_seconds, clock
+        self._rows: dict[StreamId, int] = {}
+        self._closed: dict[StreamId, str] = {}
+        self._free: list[int] = []
+        self._next_scan = -np.inf
+        self._allocate(state_size, 0)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def row(self, stream: StreamId) -> int | None:
+        """Return the row of a stream that is open."""
+        self._close_idle()
+        return self._rows.get(stream)
+
+    def rows(
+        self, streams: Sequence[StreamId], lengths: Int64[np.ndarray, " stream"], at: Sequence[float] | None
+    ) -> Int64[np.ndarray, " stream"]:
+        """Return the row of each stream, new ones where they begin.
+
+        Raises:
+            InputError: a stream is named twice, has ended, begins without a step, goes back in time, or there is no room.
+        """
+        self._close_idle()
+        found = [self._rows.get(stream, -1) for stream in streams]
+        new = [stream for stream, row in zip(streams, found, strict=True) if row < 0]
+        if len({*streams}) < len(streams):
+            twice = next(stream for index, stream in enumerate(streams) if stream in streams[:index])
+            raise InputError(f"stream {twice!r}: twice among those pushed together; push its steps one after another")
+        for stream in new:
+            self._refuse_closed(stream)
+        rows = np.array(found, np.int64)
+        if at is not None:
+            self._refuse_backwards(streams, rows, np.asarray(at, np.float64))
+        if new:
+            begins = rows < 0
+            if not lengths[begins].all():
+                raise InputError(f"stream {new[int((lengths[begins] == 0).argmax())]!r}: begins without a step")
+            rows[begins] = self._open(new)
+        return rows
+
+    def add(self, rows: Any, lengths: Any, at: Sequence[float] | None) -> Any:
+        """Note that steps were read in one row or several, and return how many there are by now."""
+        self._num_steps[rows] += lengths
+        self._last_seen[rows] = self._clock()
+        if at is not None:
+            self._last_times[rows] = at
+        return self._num_steps[rows]
+
+    def close(self, stream: StreamId) -> None:
+        """Forget a stream, and remember that it has ended."""
+        if stream not in self._rows:
+            self._refuse_closed(stream)
+            raise InputError(f"stream {stream!r}: is not open")
+        self._close(stream, "has ended")
+
+    def save(self, path: Path, identity: str) -> None:
+        """Write the streams, with a checksum and what model they are of."""
+        rows = np.fromiter(self._rows.values(), np.int64, len(self._rows))
+        names = np.frombuffer(json.dumps([list(self._rows), list(self._closed.items())]).encode(), np.uint8)
+        arrays: dict[str, Any] = {
+            "states": self.states[rows],
+            "num_steps": self._num_steps[rows],
+            "last_times": self._last_times[rows],
+            "names": names,
+        }
+        about = json.dumps({"format": FORMAT, "model": identity, "sha256": _digest(arrays)})
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, about=np.frombuffer(about.encode(), np.uint8), **arrays)
+
+    def restore(self, path: Path, identity: str) -> None:
+        """Take over the streams that were written.
+
+        Raises:
+            InputError: the file is missing, damaged, of another model or version, has states of another size, or a state that
+                is not of finite numbers.
+        """
+        arrays = _read(path, identity)
+        states, size = arrays["states"], self.states.shape[1]
+        names, closed = json.loads(arrays["names"].tobytes())
+        if states.shape != (len(names), size) or states.dtype != np.float32:
+            raise InputError(f"{path}: states of shape {states.shape}, expected ({len(names)}, {size}) of float32")
+        if not np.isfinite(states).all():
+            stream = names[int((~np.isfinite(states)).any(1).argmax())]
+            raise InputError(
+                f"{path}: the state of stream {stream!r} holds NaN or an infinite number, which no state does"
+            )
+        if len(names) > self._capacity:
+            raise InputError(f"{path}: {len(names):,} streams, more than the capacity of {self._capacity:,}")
+        self._allocate(size, len(names))
+        self.states[:], self._num_steps[:] = states, arrays["num_steps"]
+        self._last_times[:], self._last_seen[:] = arrays["last_times"], self._clock()
+        self._rows, self._closed, self._free = {name: row for row, name in enumerate(names)}, dict(closed), []
+
+    def _allocate(self, state_size: int, num_rows: int) -> None:
+        self.states: Float32[np.ndarray, "row state"] = np.zeros((num_rows, state_size), np.float32)
+        self._num_steps = np.zeros(num_rows, np.int64)
+        self._last_seen = np.zeros(num_rows)
+        self._last_times = np.full(num_rows, -np.inf)
+
+    def _open(self, streams: Sequence[StreamId]) -> list[int]:
+        if len(self._rows) + len(streams) > self._capacity:
+            raise InputError(
+                f"stream {streams[-1]!r}: {len(self._rows):,} streams are open, and the capacity is {self._capacity:,}; end "
+                "some, set idle_seconds, or raise the capacity"
+            )
+        if len(streams) > len(self._free):
+            self._grow(len(streams) - len(self._free))
+        rows = [self._free.pop() for _ in streams]
+        self._rows.update(zip(streams, rows, strict=True))
+        self.states[rows], self._num_steps[rows], self._last_times[rows] = 0, 0, -np.inf
+        return rows
+
+    def _grow(self, num_rows: int) -> None:
+        """By as many again, so that a row is moved once on average."""
+        before, old = len(self.states), (self.states, self._num_steps, self._last_seen, self._last_times)
+        self._allocate(self.states.shape[1], min(self._capacity, max(2 * before, before + num_rows, 64)))
+        for new, values in zip((self.states, self._num_steps, self._last_seen, self._last_times), old, strict=True):
+            new[:before] = values
+        self._free += range(len(self.states) - 1, before - 1, -1)
+
+    def _close(self, stream: StreamId, why: str) -> None:
+        self._free.append(self._rows.pop(stream))
+        self._closed[stream] = why
+        if len(self._closed) > NUM_REMEMBERED * self._capacity:
+            del self._closed[next(iter(self._closed))]  # the one that was closed first
+
+    def _close_idle(self) -> None:
+        if self._idle_seconds is None or (now := self._clock()) < self._next_scan:
+            return
+        self._next_scan = now + self._idle_seconds / SCANS
+        idle = self._last_seen < now - self._idle_seconds
+        if idle.any():
+            for stream in [stream for stream, row in self._rows.items() if idle[row]]:
+                self._close(stream, f"was closed after {self._idle_seconds:g} s without steps")
+
+    def _refuse_closed(self, stream: StreamId) -> None:
+        if stream in self._closed:
+            raise InputError(f"stream {stream!r}: {self._closed[stream]}; steps that follow need another name")
+
+    def _refuse_backwards(
+        self, streams: Sequence[StreamId], rows: Int64[np.ndarray, " stream"], at: np.ndarray
+    ) -> None:
+        before = np.where(rows < 0, -np.inf, self._last_times[rows] if len(self.states) else -np.inf)
+        if not (at >= before).all():
+            index = int((~(at >= before)).argmax())
+            raise InputError(
+                f"stream {streams[index]!r}: time {at[index]:g} comes after {before[index]:g}, and goes backwards"
+            )
+
+
+def _read(path: Path, identity: str) -> dict[str, np.ndarray]:
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in _ARRAYS}
+            about = json.loads(file["about"].tobytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise InputError(f"{path}: not a file of streams that rnnflow wrote, or damaged") from None
+    if about["format"] != FORMAT or about["model"] != identity:
+        raise InputError(f"{path}: streams of another model or version; they go on with the file that they began with")
+    if about["sha256"] != _digest(arrays):
+        raise InputError(f"{path}: damaged, its content does not match the checksum that it carries")
+    return arrays
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in _ARRAYS:
+        digest.update(f"{name} {arrays[name].shape} {arrays[name].dtype};".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
