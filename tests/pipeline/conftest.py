@@ -20,7 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "train": {"epochs": 3},
 }
 MODELS = ("lstm", "gru")
-"""Those entries of `models:` that the pages name; each costs its stages."""
+"""Of the entries of `models:`; each costs its stages."""
 
 
 @dataclass(frozen=True)
