@@ -8,7 +8,6 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.flows.people import Person, copied
 from tests.flows.projects import Deployed, Project, make_project
@@ -84,11 +83,9 @@ def test_the_flow_is_also_called_by_the_name_of_its_module(trained: Person) -> N
 
 
 def test_a_run_in_place_is_what_dvc_repro_would_have_made(trained: Person) -> None:
-    yaml = YAML(typ="safe")
-    lock = yaml.load(trained.project.folder / "dvc.lock")["stages"]
-    reproduced = yaml.load(trained.project.reproduced(trained.project.git("rev-parse", "HEAD"), "train@rnn"))["stages"]
-    assert reproduced.keys() == {"generate", "train@rnn"}
-    assert reproduced.items() <= lock.items()
+    # The stages after the training would take most of the time.
+    reproduced = trained.project.reproduced(trained.project.git("rev-parse", "HEAD"), "train@rnn")
+    assert (trained.project.folder / "dvc.lock").read_text() == reproduced
 
 
 def test_only_the_stages_that_were_asked_for_are_looked_at(trained: Person) -> None:
