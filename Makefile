@@ -45,7 +45,7 @@ test: .venv/.installed  ## run the tests
 
 slow: .venv/.installed  ## run the long proofs, which `make test` leaves out
 	@rnnflow warmup
-	@pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder
+	@pytest -m "slow and not endurance" -n 2 --dist loadfile --no-loadscope-reorder
 
 endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
 	@pytest -m endurance -s

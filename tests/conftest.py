@@ -1,5 +1,8 @@
 import os
 import signal
+from pathlib import Path
+
+import pytest
 
 # Whoever started the tests in the background has interrupts ignored, and with them every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -7,3 +10,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # PyTorch's threads wait for each other in busy loops. Beside other processes, and the tests run two at a time, that takes
 # three to seven times the CPU time of a single thread. PyTorch reads this when it is loaded, and so do the stages.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_FIRST = (Path(__file__).parent / "pipeline", Path(__file__).parent / "flows")
+"""Of the files here some take minutes: at the end of a run, one process would wait for another's."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: [folder not in item.path.parents for folder in _FIRST])

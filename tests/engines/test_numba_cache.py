@@ -106,6 +106,7 @@ def test_each_version_of_the_compiler_keeps_its_own_code(monkeypatch: pytest.Mon
     assert keys[0] != keys[1]
 
 
+@pytest.mark.slow
 def test_code_that_was_just_compiled_and_code_from_disk_give_the_same_bits(tmp_path: Path) -> None:
     def run(**environment: str) -> str:
         program = [sys.executable, "-c", TRAIN]

@@ -53,6 +53,7 @@ def test_a_stage_whose_pool_has_no_worker_goes_to_the_default_pool(team: Team, g
     assert team.states(run.id) == ["Completed", "Cancelled", "Completed"]
 
 
+@pytest.mark.slow
 def test_two_workers_run_each_stage_once_side_by_side_and_make_the_lock_of_a_single_machine(
     team: Team, cpu_worker: Worker, gpu_worker: Worker
 ) -> None:
@@ -77,6 +78,7 @@ def test_two_workers_run_each_stage_once_side_by_side_and_make_the_lock_of_a_sin
     assert team.sent(team.run_called("again").id) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cpu_worker", "gpu_worker")
 def test_a_stage_that_fails_on_a_worker_says_why_and_stages_beside_it_go_on(team: Team) -> None:
     team.push("failure", a=1, b="wrong")
@@ -149,6 +151,7 @@ def test_the_run_after_a_killed_one_ends_what_that_has_left(team: Team) -> None:
     assert team.project.branches("work/") == {}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cpu_worker", "gpu_worker")
 def test_a_stage_that_nobody_takes_is_given_up_after_a_while(team: Team) -> None:
     team.push("nobody", a=1)
@@ -161,6 +164,7 @@ def test_a_stage_that_nobody_takes_is_given_up_after_a_while(team: Team) -> None
     assert team.states(team.run_called("nobody").id) == ["Cancelled"]
 
 
+@pytest.mark.slow
 def test_a_pool_without_a_deployment_is_refused(team: Team) -> None:
     team.push("nowhere", a=1)
     with team.project.changed(settings={"workers.train": "tpu-pool"}):
@@ -168,6 +172,7 @@ def test_a_pool_without_a_deployment_is_refused(team: Team) -> None:
     assert line == "error: deployment 'stage/rnnflow-tpu-pool' is not on the server; run `make deploy`"
 
 
+@pytest.mark.slow
 def test_a_remote_that_cannot_hold_a_run_cache_is_refused(team: Team) -> None:
     team.push("http", a=1)
     team.project.git("checkout", "--quiet", "-b", "http")

@@ -85,6 +85,7 @@ def test_a_cancelled_run_is_cancelled_and_gone(deployed: Deployed, worker: Worke
     assert not [line for line in log if "Crash" in line or "Running()" in line or "Traceback" in line]
 
 
+@pytest.mark.slow
 def test_a_timeout_fires_and_is_not_tried_again(deployed: Deployed, worker: Worker) -> None:
     with deployed.project.changed(settings={"timeout_seconds.train": TIMEOUT_SECONDS}):
         run = deployed.start(**TRAIN_ONLY, overrides=ENDLESS | {"train.seed": 3})

@@ -160,21 +160,27 @@ def test_what_is_gone_from_the_file_is_gone_from_the_server_and_what_is_changed_
     assert schedule.schedule.model_dump()["cron"] == "30 4 * * *"
 
 
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"work_pool": {"name": "tpu"}}, "references work pool 'tpu' which does not exist."),
+    ({"parameters": {"epochs": 3}}, "its runs would fail: the flow has no parameter 'epochs'; expected some of re"),
+    ({"schedules": [{"slug": "a", "cron": "99 * * * *"}]}, 'cron Value error, Invalid cron string: "99 * * * *"'),
+    ({"schedules": [{"slug": "a"}]}, "Invalid fields in deployments: • rnnflow-cpu: schedules"),
+]
+REFUSED_LIKEWISE: list[tuple[dict[str, Any], str]] = [
+    ({"work_pool": {}}, "A work pool is required to deploy this flow."),
+    ({"work_pool": {"name": "rnnflow-cpu-pool", "job_variables": {"stream_output": "maybe"}}}, "is not of type"),
+    ({"entrypoint": "flows/gone.py:retrain"}, "No such file or directory: 'flows/gone.py'"),
+    ({"entrypoint": "flows/retrain.py:gone"}, "Flow function with name 'gone' not found in 'flows/retrain.py'"),
+    ({"parameters": {"isolated": "maybe"}}, "'maybe' is not of type 'boolean'"),
+    ({"triggers": [{"expect": ["a"], "within": "often"}]}, "event.within Input should be a valid timedelta"),
+    ({"schedules": [{"cron": "0 3 * * *"}]}, "Please provide a slug for each schedule"),
+]
+"""Each takes two programs that load Prefect, one after the other."""
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [
-        ({"work_pool": {}}, "A work pool is required to deploy this flow."),
-        ({"work_pool": {"name": "tpu"}}, "references work pool 'tpu' which does not exist."),
-        ({"work_pool": {"name": "rnnflow-cpu-pool", "job_variables": {"stream_output": "maybe"}}}, "is not of type"),
-        ({"entrypoint": "flows/gone.py:retrain"}, "No such file or directory: 'flows/gone.py'"),
-        ({"entrypoint": "flows/retrain.py:gone"}, "Flow function with name 'gone' not found in 'flows/retrain.py'"),
-        ({"parameters": {"isolated": "maybe"}}, "'maybe' is not of type 'boolean'"),
-        ({"parameters": {"epochs": 3}}, "its runs would fail: the flow has no parameter 'epochs'; expected some of re"),
-        ({"triggers": [{"expect": ["a"], "within": "often"}]}, "event.within Input should be a valid timedelta"),
-        ({"schedules": [{"slug": "a", "cron": "99 * * * *"}]}, 'cron Value error, Invalid cron string: "99 * * * *"'),
-        ({"schedules": [{"slug": "a"}]}, "Invalid fields in deployments: • rnnflow-cpu: schedules"),
-        ({"schedules": [{"cron": "0 3 * * *"}]}, "Please provide a slug for each schedule"),
-    ],
+    [*REFUSED, *(pytest.param(*case, marks=pytest.mark.slow) for case in REFUSED_LIKEWISE)],
 )
 def test_what_prefect_or_its_server_refuses_is_one_line(
     deployed: StandIn, server: PrefectServer, values: dict[str, Any], expected: str
@@ -257,6 +263,7 @@ def test_help_needs_no_prefect(deployed: StandIn, server: PrefectServer) -> None
     assert server.run(sys.executable, "-c", script, folder=deployed.folder).endswith("False\n")
 
 
+@pytest.mark.slow
 def test_postgresql_carries_a_run_on_a_worker_from_deployment_to_completion(tmp_path: Path) -> None:
     stand_in = make_stand_in(tmp_path / "project")
     with PostgreSQL() as database, PrefectServer(tmp_path / "server", database.url) as server:

@@ -156,7 +156,11 @@ def test_what_cannot_be_done_is_one_line_and_nothing_half_done(
     assert state(project) == before
 
 
-@pytest.mark.parametrize("refusal", [refused_tags, refused_branch], ids=lambda refusal: refusal.__name__)
+@pytest.mark.parametrize(
+    "refusal",
+    [refused_tags, pytest.param(refused_branch, marks=pytest.mark.slow)],
+    ids=lambda refusal: refusal.__name__,
+)
 def test_once_the_remote_agrees_the_next_run_goes_through(
     project: Repository,
     refusal: Callable[[Repository], tuple[list[str], str]],
@@ -193,7 +197,7 @@ def killed(project: Repository) -> Callable[[Path], None]:
     return kill
 
 
-@pytest.mark.parametrize("where", ["commit", "push"])
+@pytest.mark.parametrize("where", [pytest.param("commit", marks=pytest.mark.slow), "push"])
 def test_the_next_run_finishes_what_a_killed_one_began(
     project: Repository, killed: Callable[[Path], None], where: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

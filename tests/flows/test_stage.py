@@ -57,7 +57,7 @@ def test_any_other_error_of_the_system_keeps_its_traceback() -> None:
         ending_in_one_line(raising(PermissionError(errno.EACCES, os.strerror(errno.EACCES), "runs")))()
 
 
-def test_of_runs_of_one_commit_at_once_one_makes_a_stage_and_the_others_take_its_result(repository: Repository) -> None:
+def test_of_runs_of_one_commit_at_once_one_makes_a_stage_and_the_other_takes_its_result(repository: Repository) -> None:
     (repository.folder / "dvc.lock").unlink()
     repository.replace("stages/collect.sh", "set -e\n", "set -e\nsleep 3\n")
     repository.write("data/raw/second.txt", "3\n")  # in Git
@@ -65,11 +65,9 @@ def test_of_runs_of_one_commit_at_once_one_makes_a_stage_and_the_others_take_its
     (repository.folder / "data/raw/first.txt.dvc").unlink()
     repository.commit("no data in DVC")
     command = [sys.executable, "-c", ISOLATED, str(repository.folder)]
-    running = [
-        subprocess.Popen([*command, name], cwd=ROOT, stdout=subprocess.PIPE, text=True) for name in ("a", "b", "c")
-    ]
+    running = [subprocess.Popen([*command, name], cwd=ROOT, stdout=subprocess.PIPE, text=True) for name in ("a", "b")]
     printed = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], printed
+    assert [process.returncode for process in running] == [0, 0], printed
     outcomes = sorted(line for text in printed for line in text.splitlines() if line.startswith("outcome: "))
-    assert outcomes == ["outcome: ran", *["outcome: restored from the run cache"] * 2], printed
+    assert outcomes == ["outcome: ran", "outcome: restored from the run cache"], printed
     assert any("another run is at work on the same collect; waiting" in text for text in printed)

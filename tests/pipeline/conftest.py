@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "generate": {"num_sequences": {"train": 200, "validation": 100, "test": 300}},
     "train": {"epochs": 3},
 }
+MODELS = ("lstm", "gru")
+"""Of the entries of `models:`; each costs its stages."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,20 @@ class Clone:
         return (self.folder / path).read_text()
 
     def change_params(self, section: str, **values: Any) -> None:
+        with self.changed_params() as params:
+            params[section].update(values)
+
+    @contextmanager
+    def changed_params(self) -> Iterator[Any]:
+        """Yield what `params.yaml` holds, and write it as the block leaves it."""
         yaml = YAML()
         content = yaml.load(self.folder / "params.yaml")
-        content[section].update(values)
+        yield content
         yaml.dump(content, self.folder / "params.yaml")
+
+    def copy(self, folder: Path) -> "Clone":
+        """Copy it with its cache and outputs."""
+        return Clone(Path(shutil.copytree(self.folder, folder, symlinks=True)))
 
     def clone(self, folder: Path) -> "Clone":
         self.run("git", "clone", "--quiet", ".", str(folder))
@@ -61,6 +74,8 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     origin = Clone(folder)
     for section, values in SMALL.items():
         origin.change_params(section, **values)
+    with origin.changed_params() as params:
+        params["models"] = {name: params["models"][name] for name in MODELS}
     origin.run("git", "init", "--quiet", "--initial-branch=main")
     origin.run("git", "config", "user.name", "test")
     origin.run("git", "config", "user.email", "test@example.com")
@@ -93,5 +108,4 @@ def finished(fresh_clone: Callable[[], Clone]) -> Clone:
 @pytest.fixture
 def copy_of_finished(finished: Clone, tmp_path: Path) -> Clone:
     """The finished clone with its cache and outputs, to be changed."""
-    shutil.copytree(finished.folder, tmp_path / "rnnflow", symlinks=True)
-    return Clone(tmp_path / "rnnflow")
+    return finished.copy(tmp_path / "rnnflow")

@@ -16,6 +16,7 @@ from rnnflow.training.log import TrainingLog
 from rnnflow.training.loop import Epoch
 from stages import compare, evaluate, export, report
 from tests import toys
+from tests.made_once import made_once
 
 SEQUENCES = toys.random_sequences([3, 1, 7, 5, 2, 9] * 50)
 
@@ -30,9 +31,12 @@ PROFILE: dict[str, Any] = {
 """Of a train split that has never been."""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
+    return made_once(tmp_path_factory, "report", make_reported)
+
+
+def make_reported(folder: Path) -> None:
     for seed, name in enumerate(("good", "poor")):
         classifier = toys.random_classifier(ModelParams(cell="gru", hidden_size=8), seed=seed)
         (folder / "models" / name).mkdir(parents=True)
@@ -61,16 +65,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "reports/data/drift.json").write_text(json.dumps({"differences": []}))
     (folder / "reference.json").write_text("{}")
     report.main(toys.report_arguments(folder))
-    return folder
 
 
 def exported(folder: Path, name: str, classifier: SequenceClassifier) -> Path:
-    """Return the ONNX file of a classifier that knows its name and the profile of its train split."""
+    """Return an ONNX file of a classifier, and let the checkpoint know its name and the profile of its train split."""
     file = toys.exported(folder, classifier)
     saved = folder / "checkpoint.safetensors"
     description = replace(toys.save_checkpoint(saved, classifier), name=name, profile=PROFILE)
     checkpoint.save(saved, toys.arrays(classifier), description)
-    export.main(toys.export_arguments(folder))
     return file
 
 
