@@ -89,7 +89,7 @@ def test_a_promotion_that_is_refused_leaves_the_published_result_and_the_next_ru
     line = final_line(person.retrain(*run, expected=1))
     assert line.startswith("Failed: promote: git push: ")
     assert "main is protected" in line
-    assert "; rnn keeps the limits, nothing is in production yet; published as auto/main" in line
+    assert "; the rest: rnn keeps the limits, nothing is in production yet; published as auto/main" in line
     assert project.branches("main") == {"main": before}
     assert project.git("ls-remote", "--tags", "origin") == ""
     refuses.unlink()
