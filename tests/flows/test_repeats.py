@@ -63,6 +63,7 @@ def test_a_run_whose_worker_is_stopped_says_so_and_goes_on_where_it_was_when_the
     assert "Traceback" not in worker.process.output
     assert not [*(worker.state / "runs").glob("*")]
     worker.start()
+    deployed.server.wait_for_run(run, State.is_running, "its second try", PATIENCE_SECONDS, worker.log)
     training.wait_for(1, deployed, run)
     ended = deployed.server.wait_for_end(run, PATIENCE_SECONDS, worker.log)
     assert ended.state
