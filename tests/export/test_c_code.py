@@ -25,9 +25,12 @@ GRID = [
 ]  # fmt: skip
 
 
-def onnx_file(folder: Path, params: ModelParams, name: str = "toy", classes: tuple[str, ...] = toys.CLASSES) -> Path:
+def onnx_file(
+    folder: Path, params: ModelParams, name: str = "toy", classes: tuple[str, ...] = toys.CLASSES,
+    calibration: dict[str, Any] | None = None,
+) -> Path:  # fmt: skip
     properties = PROPERTIES | {"model": json.dumps(params.model_dump()), "name": json.dumps(name)}
-    properties |= {"classes": json.dumps(classes), "rnnflow": "2"}
+    properties |= {"classes": json.dumps(classes), "calibration": json.dumps(calibration), "rnnflow": "2"}
     path = folder / "model.onnx"
     path.write_bytes(serialise(build(toys.random_classifier(params), properties)))
     return path
@@ -115,6 +118,15 @@ def test_names_of_models_and_classes_become_what_c_allows(tmp_path: Path) -> Non
     assert written
     found = [eval(f"b{text}").decode() for text in written[1].split(", ")]  # octal escapes are Python's too
     assert found == list(classes)
+
+
+@pytest.mark.parametrize(("threshold", "line"), [(0.75, "#define TOY_CLASSIFIER_THRESHOLD 0.75f"), (None, "")])
+def test_a_threshold_for_unknown_stands_in_the_header(tmp_path: Path, threshold: float | None, line: str) -> None:
+    path = onnx_file(tmp_path, ModelParams(cell="rnn", hidden_size=2), calibration={"threshold": threshold})
+    c_code.write(path, tmp_path)
+    header = (tmp_path / "toy_classifier.h").read_text(encoding="ascii")
+    assert "".join(re.findall(r"#define .*THRESHOLD.*", header)) == line
+    compiled(tmp_path)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 1e-45, 3.4028235e38, 0.1, 123456789.0, np.nan])

@@ -89,6 +89,7 @@ def _context(predictor: Predictor, params: ModelParams, weights: Weights) -> dic
         "num_prepared": num_features * (2 if params.missing == "mask" else 1),
         "num_classes": len(predictor.classes),
         "classes": predictor.classes,
+        "threshold": predictor.threshold,
         "cell": params.cell,
         "formula": FORMULAS[params.cell],
         "gates": GATES[params.cell],
