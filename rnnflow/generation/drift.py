@@ -1,6 +1,5 @@
 """The profile of a data set, and how far new data is from it."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rnnflow.params.generate import DriftParams
+from rnnflow.runtime import json_text
 from rnnflow.runtime.errors import InputError
 
 Reference = Mapping[str, Any]
@@ -126,10 +126,7 @@ def load_reference(path: Path) -> Reference:
     Raises:
         InputError: the file is no profile.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a profile in JSON, or {{}}: {error}") from None
+    content = json_text.read(path, "a profile in JSON, or {}")
     if content != {} and not _is_profile(content):
         raise InputError(f"{path}: expected a profile as stage generate writes it, or {{}} for none")
     return content

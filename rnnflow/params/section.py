@@ -1,17 +1,22 @@
 """What all sections of `params.yaml` share: names are checked, values are strict, and an error is one line."""
 
 import difflib
+import math
 import reprlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.errors import InputError, library
+
+MAX_NODES = 100_000
+"""Of a file of settings. Aliases of aliases can stand for billions of values in a few lines."""
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -20,6 +25,7 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 S = TypeVar("S", bound="Section")
+V = TypeVar("V")
 
 
 class Section(BaseModel):
@@ -54,18 +60,43 @@ def read(path: Path) -> object:
         InputError: the file is missing or is not YAML.
     """
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: {str(error.strerror).lower()}, expected a YAML file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, {error.reason} at byte {error.start}") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, place: str) -> Any:
+    """Return what YAML says; `place` begins the message of an error.
+
+    Raises:
+        InputError: it is none, nested too deeply, or its aliases multiply to more than params could hold.
+    """
+    yaml = YAML(typ="safe")
+    try:
+        with library(f"{place}: not valid YAML", MarkedYAMLError):
+            if "*" in text and _size(yaml.compose(text), {}) > MAX_NODES:
+                raise InputError(f"{place}: its aliases multiply to more than {MAX_NODES:,} values, or hold themselves")
+            return yaml.load(text)
     except MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
-        raise InputError(f"{path}:{line} not valid YAML: {error.problem}") from None
-    except (YAMLError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise InputError(f"{path}: nested too deeply") from None
+        raise InputError(f"{place}:{line} not valid YAML: {error.problem}") from None
+
+
+def _size(node: Any, known: dict[int, float]) -> float:
+    """Return how many values a node stands for, with its aliases written out; without end if it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # while it is being counted
+        inner = getattr(node, "value", ())
+        parts = (
+            []
+            if isinstance(inner, str)
+            else [part for entry in inner for part in (entry if isinstance(entry, tuple) else (entry,))]
+        )
+        known[id(node)] = 1.0 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 def load(path: Path, kind: type[S], *names: str) -> S:
@@ -91,6 +122,28 @@ def load(path: Path, kind: type[S], *names: str) -> S:
         return kind.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{path}: {in_one_line(error, names)}") from None
+
+
+def checked(kind: type[V], content: object, place: str) -> V:
+    """Return what a file says of itself, in the type that this program expects.
+
+    Args:
+        kind: the type.
+        content: what was read.
+        place: begins the message of an error.
+
+    Raises:
+        InputError: it is of another shape.
+    """
+    try:
+        return _adapter(kind).validate_python(content)
+    except ValidationError as error:
+        raise InputError(f"{place}: {in_one_line(error)}") from None
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    return TypeAdapter(kind)
 
 
 def in_one_line(error: ValidationError, within: Sequence[str] = ()) -> str:

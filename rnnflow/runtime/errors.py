@@ -31,6 +31,33 @@ class InputError(Exception):
 
 
 @contextmanager
+def library(place: str, *but: type[Exception]) -> Iterator[None]:
+    """Turn whatever a library raises at bad content into one line, which begins with `place`.
+
+    It stands around calls of libraries, never around this project's code: what parsers of foreign formats raise is not
+    written down anywhere, and fuzzing found a dozen kinds.
+
+    Args:
+        place: the file, and what was expected of it.
+        but: what is let through, since whoever calls can say more.
+    """
+    try:
+        yield
+    except (InputError, *but):
+        raise
+    except OSError as error:  # without a number it is the library's own, which says more
+        raise InputError(f"{place}: {error.strerror or _reason(error)}") from None
+    except RecursionError:
+        raise InputError(f"{place}: nested too deeply") from None
+    except Exception as error:
+        raise InputError(f"{place}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
 def exit_on_input_error() -> Iterator[None]:
     """End the program with one line on standard error, without a traceback.
 

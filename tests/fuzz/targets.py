@@ -1,0 +1,302 @@
+"""The readers of everything that comes from outside, each with valid inputs that are then damaged."""
+
+import gzip
+import io
+import json
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ruamel.yaml import YAML
+
+from flows import settings
+from flows.__main__ import parsed_override
+from rnnflow.classifier import model, safetensors_files
+from rnnflow.export.graph import build_streaming, serialise
+from rnnflow.generation import drift, threads
+from rnnflow.generation.sources.cutting import sequences
+from rnnflow.generation.sources.files import cutter_of, open_file
+from rnnflow.params import whole
+from rnnflow.params.generate import FilesParams
+from rnnflow.params.models import ModelParams
+from rnnflow.runtime import environment, expansion, processes
+from rnnflow.runtime.provenance import ROOT
+from rnnflow.sequences.parquet import SequenceFile
+from rnnflow.serving import checksum
+from rnnflow.serving.predictor import METADATA_NAMES, PROPERTIES, Predictor
+from rnnflow.serving.stream_lines import answer_lines
+from rnnflow.serving.streaming import StreamingPredictor
+from rnnflow.training import loop
+from tests import toys
+from tests.fuzz.mutations import WORDS, altered, damaged
+from tests.fuzz.trials import Target
+
+RECORDINGS = 6
+"""Of each file."""
+VARIABLES: Mapping[str, Callable[[], object]] = {
+    "RANK": processes.check,
+    "WORLD_SIZE": processes.check,
+    "LOCAL_RANK": processes.local_rank,
+    threads.THREADS: threads.number,
+    environment.DEVICE: environment.wanted_device,
+    expansion.MEMORY: expansion.memory_mb,
+}
+
+
+def all_targets(folder: Path) -> list[Target]:
+    """Return every reader; what the inputs are made from is written to `folder`."""
+    folder.mkdir(exist_ok=True)
+    return [*_settings(), *_models(folder), *_raw_files(folder), *_json_files(), _stream(folder), _environment()]
+
+
+def _bytes(name: str, seeds: Sequence[bytes], read: Callable[[Path], object], file: str = "") -> Target:
+    return Target(name, lambda rng: damaged(rng.choice(seeds), seeds, rng), read, file or name)
+
+
+def _settings() -> list[Target]:
+    files = [ROOT / "params.yaml", *sorted((ROOT / "examples").glob("*.yaml"))]
+    texts = [path.read_bytes() for path in files]
+    trees = [YAML(typ="safe").load(text.decode()) for text in texts]
+    short = [json.dumps({name: tree[name] for name in tree if name != "generate"}).encode() for tree in trees]
+    overrides = [
+        b"train.epochs=3",
+        b"models.lstm.hidden_size=[1, 2]",
+        b"generate.files={a: b, c: 'd'}",
+        b"a=&x [*x, *x]",
+    ]
+    return [
+        _bytes("params.yaml", texts, whole.load),
+        _bytes("params as JSON.yaml", short, whole.load),
+        Target("values of params.yaml", lambda rng: _json(altered(rng.choice(trees), rng)), whole.load, "params.yaml"),
+        _bytes("overrides", overrides, lambda path: parsed_override(path.read_text(errors="replace"))),
+        _bytes("flows/settings.yaml", [settings.FILE.read_bytes()], settings.load.__wrapped__, "settings.yaml"),
+    ]
+
+
+def _models(folder: Path) -> list[Target]:
+    params = ModelParams(cell="gru", hidden_size=4)
+    classifier = toys.random_classifier(params)
+    onnx_file = toys.exported(folder / "model", classifier).read_bytes()
+    checkpoint = folder / "model" / "checkpoint.safetensors"
+    arrays, description = safetensors_files.read(checkpoint)
+    properties = checksum.properties(onnx_file)
+    graph = _graph(onnx_file)
+
+    def redescribed(rng: random.Random) -> bytes:
+        """A checkpoint whose description is another, and whose checksum is right."""
+        path = folder / f"{os.getpid()}.safetensors"
+        safetensors_files.write(path, arrays, altered(description, rng))
+        return path.read_bytes()
+
+    def renamed(rng: random.Random) -> bytes:
+        """A model whose properties are others, and whose checksum is right."""
+        said = dict(properties)
+        name = rng.choice(METADATA_NAMES)
+        said[name] = (
+            _json(altered(json.loads(said[name]), rng)).decode()
+            if rng.random() < 0.8
+            else rng.choice(("", "[" * 9999, "{"))
+        )
+        content = graph + b"".join(_property(name, value) for name, value in said.items() if name != checksum.PROPERTY)
+        return content + _property(checksum.PROPERTY, checksum.compute(content, PROPERTIES))
+
+    def old(rng: random.Random) -> bytes:
+        """A model of before there were checksums, damaged in its properties or its graph."""
+        said = dict(properties) | {"rnnflow": "1"}
+        said.pop(checksum.PROPERTY)
+        return graph + damaged(b"".join(_property(name, value) for name, value in said.items()), [onnx_file], rng)
+
+    def answer(path: Path) -> None:
+        predictor = Predictor(path)
+        predictor.predict([np.zeros((3, len(predictor.features)), np.float32)])
+
+    state = folder / "state.safetensors"
+    safetensors_files.write(state, {"weights": np.arange(20, dtype=np.float32)}, {"history": [], "rng": {"state": 1}})
+    return [
+        _bytes("model.onnx", [onnx_file], answer),
+        Target("properties of model.onnx", renamed, answer, "model.onnx"),
+        Target("model.onnx without checksum", old, answer, "model.onnx"),
+        _bytes("checkpoint.safetensors", [checkpoint.read_bytes()], model.load),
+        Target("description of a checkpoint", redescribed, model.load, "checkpoint.safetensors"),
+        _bytes("state of a training", [state.read_bytes()], loop._read_state, "resume.safetensors"),
+    ]
+
+
+def _graph(onnx_file: bytes) -> bytes:
+    """A serialised model without its properties."""
+    import onnx
+
+    proto = onnx.load_from_string(onnx_file)
+    del proto.metadata_props[:]
+    return proto.SerializeToString()
+
+
+def _property(name: str, value: str) -> bytes:
+    import onnx
+
+    proto = onnx.ModelProto()
+    proto.metadata_props.add(key=name, value=value)
+    return proto.SerializeToString()
+
+
+def _raw_files(folder: Path) -> list[Target]:
+    found = {name: [part() for part in parts] for name, parts in _FILES.items()}
+    shard = toys.write_sequences(
+        folder / "part.parquet", toys.random_sequences([5] * RECORDINGS), ["a", "b"] * (RECORDINGS // 2)
+    )
+    return [
+        *(_bytes(f"raw.{name}", seeds, partial(_read_raw, layout=layout)) for (name, layout), seeds in found.items()),
+        _bytes("shard.parquet", [shard.read_bytes()], lambda path: list(SequenceFile.open(path).batches())),
+        _bytes("raw shard.parquet", [shard.read_bytes()], partial(_read_raw, layout=())),
+    ]
+
+
+def _read_raw(path: Path, layout: Sequence[tuple[str, Any]]) -> None:
+    files = FilesParams.model_validate({"max_length": 1000, **dict(layout)})
+    opened = open_file(path, Path(path.name), files)
+    for _ in sequences(opened.chunks, cutter_of(opened, files, None)):
+        pass
+
+
+def _long() -> dict[str, list[Any]]:
+    rows = [(recording, step) for recording in range(RECORDINGS) for step in range(4)]
+    return {
+        "id": [f"r{recording}" for recording, _ in rows],
+        "label": ["walk" if recording % 2 else "run" for recording, _ in rows],
+        "time": [f"2026-01-0{recording + 1} 00:00:0{step}" for recording, step in rows],
+        "x": [step + recording / 8 for recording, step in rows],
+        "y": [None if step == 2 else -step for _, step in rows],
+    }
+
+
+def _csv(sign: str = ",", lists: bool = False) -> bytes:
+    if lists:
+        return b"id,label,sequence\n" + b"".join(b'r%d,a,"[[1, 2], [3.5, null]]"\n' % row for row in range(RECORDINGS))
+    table = _long()
+    lines = [list(table), *zip(*table.values(), strict=True)]
+    return "".join(sign.join("" if cell is None else str(cell) for cell in line) + "\n" for line in lines).encode()
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    values = np.arange(RECORDINGS * 8, dtype=np.float32).reshape(RECORDINGS, 4, 2)
+    labels = np.array(["a", "b"] * (RECORDINGS // 2))
+    np.savez_compressed(file, sequence=values, label=labels, lengths=np.array([4, 3] * (RECORDINGS // 2)), **arrays)
+    return file.getvalue()
+
+
+def _parquet(lists: bool = False) -> bytes:
+    table = _long() | {"time": [np.datetime64(time) for time in _long()["time"]]}
+    if lists:
+        table = {"id": ["a", "b"], "label": ["x", "y"], "sequence": [[1.0, 2.0, 3.0], [4.0]]}
+    file = io.BytesIO()
+    pq.write_table(pa.table(table), file)
+    return file.getvalue()
+
+
+def _ts() -> bytes:
+    head = "@problemName toy\n@timeStamps false\n@univariate false\n@dimensions 2\n@classLabel true a b\n@data\n"
+    return (head + "1,2,?:3,4,5:a\n-1,2e3,.5:3,4,5:b\n" * 2).encode()
+
+
+def _stamped_ts() -> bytes:
+    head = "@timeStamps true\n@classLabel true a b\n@data\n"
+    return (head + "(2026-01-01 00:00:00,-1.5),(2026-01-01 00:00:01,2):a\n" * 3).encode()
+
+
+def _arff() -> bytes:
+    return b"@relation toy\n@attribute a1 numeric\n@attribute a2 numeric\n@attribute class {a,'b c'}\n@data\n1,2,a\n3,?,'b c'\n"
+
+
+_NAMED = (("features", ["x", "y"]),)
+_FEATURE = (("features", ["x"]),)
+_FILES: Mapping[tuple[str, tuple[tuple[str, Any], ...]], Sequence[Callable[[], bytes]]] = {
+    ("csv", _NAMED): [_csv],
+    (".csv", (*_FEATURE, ("thousands", "'"), ("skip", 1))): [_csv],
+    ("lists.csv", _NAMED): [partial(_csv, lists=True)],
+    ("tsv", _NAMED): [partial(_csv, "\t")],
+    ("csv.gz", _NAMED): [lambda: gzip.compress(_csv())],
+    ("npz", ()): [_npz, lambda: _npz(group=np.arange(RECORDINGS))],
+    ("parquet", _NAMED): [_parquet],
+    ("lists.parquet", _FEATURE): [partial(_parquet, lists=True)],
+    ("ts", ()): [_ts, _stamped_ts],
+    ("arff", ()): [_arff],
+}
+
+
+def _json_files() -> list[Target]:
+    feature = {"min": 0, "max": 1, "mean": 0.5, "std": 0.1, "missing_share": 0}
+    profile = {
+        "features": {"x": feature, "y": feature},
+        "class_shares": {"a": 0.5, "b": 0.5},
+        "files": {"a.csv": 3},
+        "lengths": {"shortest": 1, "median": 2, "longest": 3},
+        "num_sequences": 3,
+        "contents": {"a": "a.csv"},
+    }
+
+    def compare(path: Path) -> None:
+        reference = drift.load_reference(path)
+        drift.differences(drift.Profile(("x", "y")), reference, whole.load(ROOT / "params.yaml").generate.drift)
+
+    return [
+        _bytes("reference.json", [_json(profile), b"{}"], compare),
+        Target("values of reference.json", lambda rng: _json(altered(profile, rng)), compare, "reference.json"),
+    ]
+
+
+def _stream(folder: Path) -> Target:
+    classifier = toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
+    properties = checksum.properties((folder / "model" / "model.onnx").read_bytes())
+    path = folder / "model.stream.onnx"
+    path.write_bytes(serialise(build_streaming(classifier, properties)[0]))
+    predictor = StreamingPredictor(path, capacity=100)
+    steps = [{"stream": f"s{row % 3}", "x": row, "y": None, "time": row} for row in range(9)]
+    lines = [*steps, {"stream": 1, "steps": [[1, 2], [3, 4]]}, {"stream": 1, "end": True}]
+    table = "stream,x,y,time,end\n" + "a,1,2,3,\nb,,2,3,\na,1e3,2,4,true\n"
+    seeds = ["".join(json.dumps(line) + "\n" for line in lines).encode(), table.encode()]
+
+    def answer(path: Path) -> None:
+        content = path.read_bytes()
+        parts = iter([content[: len(content) // 2], content[len(content) // 2 :], b""])
+        answer_lines(predictor, partial(next, parts), lambda _: None)
+
+    return _bytes("standard input of rnnflow stream", seeds, answer, "lines")
+
+
+def _environment() -> Target:
+    texts = ["", "0", "1", "-1", "+2", " 3", "1_0", "²", "٣", "3.0", "9" * 30, "9" * 5000, "auto", "cuda:0", "\udcff"]
+
+    def draw(rng: random.Random) -> bytes:
+        texts_drawn = [
+            rng.choice(texts) if rng.random() < 0.5 else damaged(b"1", WORDS, rng).decode(errors="replace")
+            for _ in range(2)
+        ]
+        return "\n".join([rng.choice(list(VARIABLES)), *(text.replace("\n", "") for text in texts_drawn)]).encode(
+            errors="surrogateescape"
+        )
+
+    def read(path: Path) -> None:
+        name, text, other = (os.fsdecode(part) for part in path.read_bytes().split(b"\n"))
+        os.environ.update(
+            {name: text.replace("\0", ""), "WORLD_SIZE": other.replace("\0", "")}
+            if name == "RANK"
+            else {name: text.replace("\0", "")}
+        )
+        try:
+            VARIABLES[name]()
+        finally:
+            for each in (name, "WORLD_SIZE"):
+                os.environ.pop(each, None)
+
+    return Target("environment variables", draw, read, "variables")
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content).encode(errors="surrogatepass")
