@@ -3,7 +3,7 @@
 import difflib
 import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -12,13 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event
 
 from rnnflow.runtime.errors import InputError, library
 
-MAX_NODES = 100_000
+MAX_VALUES, MAX_DEPTH = 100_000, 50
 """Of a file of settings. Aliases of aliases can stand for billions of values in a few lines."""
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+Size = Annotated[int, Field(ge=1, le=2**16)]
+"""Of a part of a model, in numbers."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -77,26 +80,42 @@ def parse(text: str, place: str) -> Any:
     yaml = YAML(typ="safe")
     try:
         with library(f"{place}: not valid YAML", MarkedYAMLError):
-            if "*" in text and _size(yaml.compose(text), {}) > MAX_NODES:
-                raise InputError(f"{place}: its aliases multiply to more than {MAX_NODES:,} values, or hold themselves")
+            _check_bounds(yaml.parse(text), place)
             return yaml.load(text)
     except MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
         raise InputError(f"{place}:{line} not valid YAML: {error.problem}") from None
 
 
-def _size(node: Any, known: dict[int, float]) -> float:
-    """Return how many values a node stands for, with its aliases written out; without end if it holds itself."""
-    if id(node) not in known:
-        known[id(node)] = math.inf  # while it is being counted
-        inner = getattr(node, "value", ())
-        parts = (
-            []
-            if isinstance(inner, str)
-            else [part for entry in inner for part in (entry if isinstance(entry, tuple) else (entry,))]
-        )
-        known[id(node)] = 1.0 + sum(_size(part, known) for part in parts)
-    return known[id(node)]
+def _check_bounds(events: Iterable[Event], place: str) -> None:
+    """Refuse what would exhaust the parser: its stack by depth, its time and memory by aliases of aliases.
+
+    Args:
+        events: what the parser meets in the text, one after another.
+        place: begins the message of an error.
+
+    Raises:
+        InputError: it is nested too deeply, or too much once its aliases are written out.
+    """
+    sizes: dict[str, float] = {}  # of what has an anchor, with its aliases written out
+    within: list[tuple[str | None, float]] = []  # what is open, with its size before it began
+    size = 0.0
+    for event in events:
+        if isinstance(event, CollectionStartEvent):
+            within.append((event.anchor, size))
+            if event.anchor:
+                sizes[event.anchor] = math.inf  # while it is open: it would hold itself
+        elif isinstance(event, CollectionEndEvent):
+            anchor, before = within.pop()
+            if anchor:
+                sizes[anchor] = size - before
+        elif isinstance(event, AliasEvent):
+            size += sizes.get(event.anchor, 0)  # one that nobody knows is refused by the parser
+        size += 1
+        if len(within) > MAX_DEPTH:
+            raise InputError(f"{place}: nested too deeply")
+        if size > MAX_VALUES:
+            raise InputError(f"{place}: more than {MAX_VALUES:,} values, or aliases that multiply to so many")
 
 
 def load(path: Path, kind: type[S], *names: str) -> S:

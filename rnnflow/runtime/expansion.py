@@ -1,8 +1,8 @@
 """How large a file may become in memory: a few bytes can say that they are gigabytes of zeros."""
 
-import os
 from pathlib import Path
 
+from rnnflow.runtime import environment
 from rnnflow.runtime.errors import InputError
 
 MEMORY = "RNNFLOW_MEMORY_MB"
@@ -33,7 +33,4 @@ def memory_mb() -> int:
     Raises:
         InputError: the variable is no such number.
     """
-    text = os.environ.get(MEMORY, str(DEFAULT_MEMORY_MB))
-    if not text.isascii() or not text.isdecimal() or not int(text[:12]) > 0 or len(text) > 12:
-        raise InputError(f"environment variable {MEMORY}: expected a number of MiB, got {text!r}")
-    return int(text)
+    return environment.number(MEMORY, DEFAULT_MEMORY_MB, "a number of MiB", least=1)

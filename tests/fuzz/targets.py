@@ -63,7 +63,6 @@ def _settings() -> list[Target]:
     files = [ROOT / "params.yaml", *sorted((ROOT / "examples").glob("*.yaml"))]
     texts = [path.read_bytes() for path in files]
     trees = [YAML(typ="safe").load(text.decode()) for text in texts]
-    short = [json.dumps({name: tree[name] for name in tree if name != "generate"}).encode() for tree in trees]
     overrides = [
         b"train.epochs=3",
         b"models.lstm.hidden_size=[1, 2]",
@@ -72,7 +71,7 @@ def _settings() -> list[Target]:
     ]
     return [
         _bytes("params.yaml", texts, whole.load),
-        _bytes("params as JSON.yaml", short, whole.load),
+        _bytes("params as JSON.yaml", [_json(tree) for tree in trees], whole.load),
         Target("values of params.yaml", lambda rng: _json(altered(rng.choice(trees), rng)), whole.load, "params.yaml"),
         _bytes("overrides", overrides, lambda path: parsed_override(path.read_text(errors="replace"))),
         _bytes("flows/settings.yaml", [settings.FILE.read_bytes()], settings.load.__wrapped__, "settings.yaml"),
@@ -146,19 +145,28 @@ def _property(name: str, value: str) -> bytes:
 
 
 def _raw_files(folder: Path) -> list[Target]:
-    found = {name: [part() for part in parts] for name, parts in _FILES.items()}
     shard = toys.write_sequences(
         folder / "part.parquet", toys.random_sequences([5] * RECORDINGS), ["a", "b"] * (RECORDINGS // 2)
     )
+    compressed = Target(
+        "inside of raw.csv.gz",
+        lambda rng: gzip.compress(damaged(_csv(), [_csv("\t")], rng), 1),
+        partial(_read_raw, layout=_NAMED),
+        "raw.csv.gz",
+    )
     return [
-        *(_bytes(f"raw.{name}", seeds, partial(_read_raw, layout=layout)) for (name, layout), seeds in found.items()),
+        compressed,
+        *(
+            _bytes(name, [make() for make in makes], partial(_read_raw, layout=layout))
+            for name, layout, makes in _FILES
+        ),
         _bytes("shard.parquet", [shard.read_bytes()], lambda path: list(SequenceFile.open(path).batches())),
-        _bytes("raw shard.parquet", [shard.read_bytes()], partial(_read_raw, layout=())),
+        _bytes("raw shard.parquet", [shard.read_bytes()], partial(_read_raw, layout={})),
     ]
 
 
-def _read_raw(path: Path, layout: Sequence[tuple[str, Any]]) -> None:
-    files = FilesParams.model_validate({"max_length": 1000, **dict(layout)})
+def _read_raw(path: Path, layout: Mapping[str, Any]) -> None:
+    files = FilesParams.model_validate({"max_length": 1000, **layout})
     opened = open_file(path, Path(path.name), files)
     for _ in sequences(opened.chunks, cutter_of(opened, files, None)):
         pass
@@ -214,20 +222,20 @@ def _arff() -> bytes:
     return b"@relation toy\n@attribute a1 numeric\n@attribute a2 numeric\n@attribute class {a,'b c'}\n@data\n1,2,a\n3,?,'b c'\n"
 
 
-_NAMED = (("features", ["x", "y"]),)
-_FEATURE = (("features", ["x"]),)
-_FILES: Mapping[tuple[str, tuple[tuple[str, Any], ...]], Sequence[Callable[[], bytes]]] = {
-    ("csv", _NAMED): [_csv],
-    (".csv", (*_FEATURE, ("thousands", "'"), ("skip", 1))): [_csv],
-    ("lists.csv", _NAMED): [partial(_csv, lists=True)],
-    ("tsv", _NAMED): [partial(_csv, "\t")],
-    ("csv.gz", _NAMED): [lambda: gzip.compress(_csv())],
-    ("npz", ()): [_npz, lambda: _npz(group=np.arange(RECORDINGS))],
-    ("parquet", _NAMED): [_parquet],
-    ("lists.parquet", _FEATURE): [partial(_parquet, lists=True)],
-    ("ts", ()): [_ts, _stamped_ts],
-    ("arff", ()): [_arff],
-}
+_NAMED: dict[str, Any] = {"features": ["x", "y"]}
+_FEATURE: dict[str, Any] = {"features": ["x"]}
+_FILES: Sequence[tuple[str, dict[str, Any], Sequence[Callable[[], bytes]]]] = (
+    ("raw.csv", _NAMED, [_csv]),
+    ("raw numbers.csv", {**_FEATURE, "thousands": "'", "comment": "#"}, [_csv]),
+    ("raw lists.csv", _NAMED, [partial(_csv, lists=True)]),
+    ("raw.tsv", _NAMED, [partial(_csv, "\t")]),
+    ("raw.csv.gz", _NAMED, [lambda: gzip.compress(_csv())]),
+    ("raw.npz", {}, [_npz, lambda: _npz(group=np.arange(RECORDINGS))]),
+    ("raw.parquet", _NAMED, [_parquet]),
+    ("raw lists.parquet", _FEATURE, [partial(_parquet, lists=True)]),
+    ("raw.ts", {}, [_ts, _stamped_ts]),
+    ("raw.arff", {}, [_arff]),
+)
 
 
 def _json_files() -> list[Target]:
@@ -241,9 +249,12 @@ def _json_files() -> list[Target]:
         "contents": {"a": "a.csv"},
     }
 
+    new = drift.Profile(("x", "y"))
+    new.add(pa.table({"sequence": [[1.0, 2.0, 3.0, 4.0]], "label": ["a"]}))
+
     def compare(path: Path) -> None:
         reference = drift.load_reference(path)
-        drift.differences(drift.Profile(("x", "y")), reference, whole.load(ROOT / "params.yaml").generate.drift)
+        drift.differences(new, reference, whole.load(ROOT / "params.yaml").generate.drift)
 
     return [
         _bytes("reference.json", [_json(profile), b"{}"], compare),
