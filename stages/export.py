@@ -54,7 +54,7 @@ def export(arguments: argparse.Namespace) -> None:
     settings = load_section(arguments.params, ExportParams, "export")
     torch.set_num_threads(1)  # their number could change the last bits of the difference
     model, description = load(arguments.checkpoint)
-    calibration = _read(arguments.calibration, _Calibration, "calibration")
+    metrics, calibration = _read_evaluation(arguments.metrics, arguments.calibration)
     if calibration["temperature"] != 1:
         model.divide_logits(calibration["temperature"])
     if calibration["threshold"] is not None and UNKNOWN in description.classes:
@@ -71,7 +71,7 @@ def export(arguments: argparse.Namespace) -> None:
         "lengths": description.lengths,
         "num_parameters": description.num_parameters,
         "md5": {**description.md5, "weights": weights_md5},
-        "metrics": _read(arguments.metrics, dict[str, Any], "metrics"),
+        "metrics": metrics,
         "calibration": calibration,
         "recipe": description.recipe,
         "profile": description.profile,
@@ -151,6 +151,19 @@ V = TypeVar("V")
 class _Calibration(TypedDict):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     threshold: float | None
+
+
+def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], _Calibration]:
+    """Return metrics and calibration, if they are as stage evaluate wrote them."""
+    figures = _read(metrics, dict[str, Any], "metrics")
+    checksum = _read(calibration, dict[str, Any], "calibration").get("sha256")
+    chosen = _read(calibration, _Calibration, "calibration")
+    if checksum not in (None, json_text.checksum(figures, chosen)):
+        raise InputError(
+            f"{calibration}: damaged, or {metrics} is: they do not match the checksum that stage evaluate wrote; "
+            "bring them back with dvc checkout, or evaluate again"
+        )
+    return figures, chosen
 
 
 def _read(path: Path, kind: type[V], what: str) -> V:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rnnflow.runtime.errors import InputError
-from tests.fuzz.targets import all_targets
-from tests.fuzz.trials import Target, drawn, outcome
+from tests.faults.fuzz.targets import all_targets
+from tests.faults.fuzz.trials import Target, drawn, outcome
 
 KEPT = Path(__file__).parent / "regressions"
 NUM_TRIES = 20

@@ -1,18 +1,15 @@
 """The readers of everything that comes from outside, each with valid inputs that are then damaged."""
 
-import gzip
-import io
 import json
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
 from flows import settings
@@ -20,25 +17,29 @@ from flows.__main__ import parsed_override
 from rnnflow.classifier import model, safetensors_files
 from rnnflow.export.graph import build_streaming, serialise
 from rnnflow.generation import drift, threads
-from rnnflow.generation.sources.cutting import sequences
-from rnnflow.generation.sources.files import cutter_of, open_file
 from rnnflow.params import whole
-from rnnflow.params.generate import FilesParams
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime import environment, expansion, processes
 from rnnflow.runtime.provenance import ROOT
-from rnnflow.sequences.parquet import SequenceFile
 from rnnflow.serving import checksum
 from rnnflow.serving.predictor import METADATA_NAMES, PROPERTIES, Predictor
 from rnnflow.serving.stream_lines import answer_lines
 from rnnflow.serving.streaming import StreamingPredictor
 from rnnflow.training import loop
 from tests import toys
-from tests.fuzz.mutations import WORDS, altered, damaged
-from tests.fuzz.trials import Target
+from tests.faults.fuzz import raw_files
+from tests.faults.fuzz.mutations import WORDS, altered, damaged
+from tests.faults.fuzz.trials import Target, bytes_target
 
-RECORDINGS = 6
-"""Of each file."""
+FEATURE = {"min": 0, "max": 1, "mean": 0.5, "std": 0.1, "missing_share": 0}
+PROFILE = {
+    "features": {"x": FEATURE, "y": FEATURE},
+    "class_shares": {"a": 0.5, "b": 0.5},
+    "files": {"a.csv": 3},
+    "lengths": {"shortest": 1, "median": 2, "longest": 3},
+    "num_sequences": 3,
+    "contents": {"a": "a.csv"},
+}
 VARIABLES: Mapping[str, Callable[[], object]] = {
     "RANK": processes.check,
     "WORLD_SIZE": processes.check,
@@ -52,11 +53,7 @@ VARIABLES: Mapping[str, Callable[[], object]] = {
 def all_targets(folder: Path) -> list[Target]:
     """Return every reader; what the inputs are made from is written to `folder`."""
     folder.mkdir(exist_ok=True)
-    return [*_settings(), *_models(folder), *_raw_files(folder), *_json_files(), _stream(folder), _environment()]
-
-
-def _bytes(name: str, seeds: Sequence[bytes], read: Callable[[Path], object], file: str = "") -> Target:
-    return Target(name, lambda rng: damaged(rng.choice(seeds), seeds, rng), read, file or name)
+    return [*_settings(), *_models(folder), *raw_files.targets(folder), *_json_files(), _stream(folder), _environment()]
 
 
 def _settings() -> list[Target]:
@@ -70,11 +67,11 @@ def _settings() -> list[Target]:
         b"a=&x [*x, *x]",
     ]
     return [
-        _bytes("params.yaml", texts, whole.load),
-        _bytes("params as JSON.yaml", [_json(tree) for tree in trees], whole.load),
+        bytes_target("params.yaml", texts, whole.load),
+        bytes_target("params as JSON.yaml", [_json(tree) for tree in trees], whole.load),
         Target("values of params.yaml", lambda rng: _json(altered(rng.choice(trees), rng)), whole.load, "params.yaml"),
-        _bytes("overrides", overrides, lambda path: parsed_override(path.read_text(errors="replace"))),
-        _bytes("flows/settings.yaml", [settings.FILE.read_bytes()], settings.load.__wrapped__, "settings.yaml"),
+        bytes_target("overrides", overrides, lambda path: parsed_override(path.read_text(errors="replace"))),
+        bytes_target("flows/settings.yaml", [settings.FILE.read_bytes()], settings.load.__wrapped__, "settings.yaml"),
     ]
 
 
@@ -118,12 +115,12 @@ def _models(folder: Path) -> list[Target]:
     state = folder / "state.safetensors"
     safetensors_files.write(state, {"weights": np.arange(20, dtype=np.float32)}, {"history": [], "rng": {"state": 1}})
     return [
-        _bytes("model.onnx", [onnx_file], answer),
+        bytes_target("model.onnx", [onnx_file], answer),
         Target("properties of model.onnx", renamed, answer, "model.onnx"),
         Target("model.onnx without checksum", old, answer, "model.onnx"),
-        _bytes("checkpoint.safetensors", [checkpoint.read_bytes()], model.load),
+        bytes_target("checkpoint.safetensors", [checkpoint.read_bytes()], model.load),
         Target("description of a checkpoint", redescribed, model.load, "checkpoint.safetensors"),
-        _bytes("state of a training", [state.read_bytes()], loop._read_state, "resume.safetensors"),
+        bytes_target("state of a training", [state.read_bytes()], loop._read_state, "resume.safetensors"),
     ]
 
 
@@ -144,111 +141,7 @@ def _property(name: str, value: str) -> bytes:
     return proto.SerializeToString()
 
 
-def _raw_files(folder: Path) -> list[Target]:
-    shard = toys.write_sequences(
-        folder / "part.parquet", toys.random_sequences([5] * RECORDINGS), ["a", "b"] * (RECORDINGS // 2)
-    )
-    compressed = Target(
-        "inside of raw.csv.gz",
-        lambda rng: gzip.compress(damaged(_csv(), [_csv("\t")], rng), 1),
-        partial(_read_raw, layout=_NAMED),
-        "raw.csv.gz",
-    )
-    return [
-        compressed,
-        *(
-            _bytes(name, [make() for make in makes], partial(_read_raw, layout=layout))
-            for name, layout, makes in _FILES
-        ),
-        _bytes("shard.parquet", [shard.read_bytes()], lambda path: list(SequenceFile.open(path).batches())),
-        _bytes("raw shard.parquet", [shard.read_bytes()], partial(_read_raw, layout={})),
-    ]
-
-
-def _read_raw(path: Path, layout: Mapping[str, Any]) -> None:
-    files = FilesParams.model_validate({"max_length": 1000, **layout})
-    opened = open_file(path, Path(path.name), files)
-    for _ in sequences(opened.chunks, cutter_of(opened, files, None)):
-        pass
-
-
-def _long() -> dict[str, list[Any]]:
-    rows = [(recording, step) for recording in range(RECORDINGS) for step in range(4)]
-    return {
-        "id": [f"r{recording}" for recording, _ in rows],
-        "label": ["walk" if recording % 2 else "run" for recording, _ in rows],
-        "time": [f"2026-01-0{recording + 1} 00:00:0{step}" for recording, step in rows],
-        "x": [step + recording / 8 for recording, step in rows],
-        "y": [None if step == 2 else -step for _, step in rows],
-    }
-
-
-def _csv(sign: str = ",", lists: bool = False) -> bytes:
-    if lists:
-        return b"id,label,sequence\n" + b"".join(b'r%d,a,"[[1, 2], [3.5, null]]"\n' % row for row in range(RECORDINGS))
-    table = _long()
-    lines = [list(table), *zip(*table.values(), strict=True)]
-    return "".join(sign.join("" if cell is None else str(cell) for cell in line) + "\n" for line in lines).encode()
-
-
-def _npz(**arrays: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    values = np.arange(RECORDINGS * 8, dtype=np.float32).reshape(RECORDINGS, 4, 2)
-    labels = np.array(["a", "b"] * (RECORDINGS // 2))
-    np.savez_compressed(file, sequence=values, label=labels, lengths=np.array([4, 3] * (RECORDINGS // 2)), **arrays)
-    return file.getvalue()
-
-
-def _parquet(lists: bool = False) -> bytes:
-    table = _long() | {"time": [np.datetime64(time) for time in _long()["time"]]}
-    if lists:
-        table = {"id": ["a", "b"], "label": ["x", "y"], "sequence": [[1.0, 2.0, 3.0], [4.0]]}
-    file = io.BytesIO()
-    pq.write_table(pa.table(table), file)
-    return file.getvalue()
-
-
-def _ts() -> bytes:
-    head = "@problemName toy\n@timeStamps false\n@univariate false\n@dimensions 2\n@classLabel true a b\n@data\n"
-    return (head + "1,2,?:3,4,5:a\n-1,2e3,.5:3,4,5:b\n" * 2).encode()
-
-
-def _stamped_ts() -> bytes:
-    head = "@timeStamps true\n@classLabel true a b\n@data\n"
-    return (head + "(2026-01-01 00:00:00,-1.5),(2026-01-01 00:00:01,2):a\n" * 3).encode()
-
-
-def _arff() -> bytes:
-    return b"@relation toy\n@attribute a1 numeric\n@attribute a2 numeric\n@attribute class {a,'b c'}\n@data\n1,2,a\n3,?,'b c'\n"
-
-
-_NAMED: dict[str, Any] = {"features": ["x", "y"]}
-_FEATURE: dict[str, Any] = {"features": ["x"]}
-_FILES: Sequence[tuple[str, dict[str, Any], Sequence[Callable[[], bytes]]]] = (
-    ("raw.csv", _NAMED, [_csv]),
-    ("raw numbers.csv", {**_FEATURE, "thousands": "'", "comment": "#"}, [_csv]),
-    ("raw lists.csv", _NAMED, [partial(_csv, lists=True)]),
-    ("raw.tsv", _NAMED, [partial(_csv, "\t")]),
-    ("raw.csv.gz", _NAMED, [lambda: gzip.compress(_csv())]),
-    ("raw.npz", {}, [_npz, lambda: _npz(group=np.arange(RECORDINGS))]),
-    ("raw.parquet", _NAMED, [_parquet]),
-    ("raw lists.parquet", _FEATURE, [partial(_parquet, lists=True)]),
-    ("raw.ts", {}, [_ts, _stamped_ts]),
-    ("raw.arff", {}, [_arff]),
-)
-
-
 def _json_files() -> list[Target]:
-    feature = {"min": 0, "max": 1, "mean": 0.5, "std": 0.1, "missing_share": 0}
-    profile = {
-        "features": {"x": feature, "y": feature},
-        "class_shares": {"a": 0.5, "b": 0.5},
-        "files": {"a.csv": 3},
-        "lengths": {"shortest": 1, "median": 2, "longest": 3},
-        "num_sequences": 3,
-        "contents": {"a": "a.csv"},
-    }
-
     new = drift.Profile(("x", "y"))
     new.add(pa.table({"sequence": [[1.0, 2.0, 3.0, 4.0]], "label": ["a"]}))
 
@@ -257,8 +150,8 @@ def _json_files() -> list[Target]:
         drift.differences(new, reference, whole.load(ROOT / "params.yaml").generate.drift)
 
     return [
-        _bytes("reference.json", [_json(profile), b"{}"], compare),
-        Target("values of reference.json", lambda rng: _json(altered(profile, rng)), compare, "reference.json"),
+        bytes_target("reference.json", [_json(PROFILE), b"{}"], compare),
+        Target("values of reference.json", lambda rng: _json(altered(PROFILE, rng)), compare, "reference.json"),
     ]
 
 
@@ -278,7 +171,7 @@ def _stream(folder: Path) -> Target:
         parts = iter([content[: len(content) // 2], content[len(content) // 2 :], b""])
         answer_lines(predictor, partial(next, parts), lambda _: None)
 
-    return _bytes("standard input of rnnflow stream", seeds, answer, "lines")
+    return bytes_target("standard input of rnnflow stream", seeds, answer, "lines")
 
 
 def _environment() -> Target:

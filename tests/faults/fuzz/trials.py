@@ -9,11 +9,12 @@ import signal
 import struct
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.errors import EXIT_STATUS, REJECTS_STATUS, InputError
+from tests.faults.fuzz.mutations import damaged
 
 SECONDS = 20.0
 PEAK_BYTES = 1536 * 2**20
@@ -32,6 +33,10 @@ class Target:
     """Gets a file; only an `InputError` may end it."""
     file: str
     """Its name, whose ending may decide how it is read."""
+
+
+def bytes_target(name: str, seeds: Sequence[bytes], read: Callable[[Path], object], file: str = "") -> Target:
+    return Target(name, lambda rng: damaged(rng.choice(seeds), seeds, rng), read, file or name)
 
 
 @dataclass
@@ -72,6 +77,10 @@ def outcome(target: Target, content: bytes, folder: Path) -> str | None:
         target.read(path)
     except InputError:
         raise
+    except SystemExit as end:
+        if end.code in (EXIT_STATUS, REJECTS_STATUS):
+            raise InputError from None
+        return f"exit status {end.code}"
     except BaseException as error:  # a traceback, an exit without a word
         frames = traceback.extract_tb(error.__traceback__)
         own = next((frame for frame in reversed(frames) if "/rnnflow/" in frame.filename), frames[-1])
