@@ -1,9 +1,11 @@
 """The exception for mistakes in params, data or files, and the exit status of a program that fails."""
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NoReturn
 
 EXIT_STATUS = 2
@@ -63,6 +65,9 @@ def exit_on_input_error() -> Iterator[None]:
 
     The exit status is 2 for a person's mistake, 75 for a temporary failure, 1 for lack of memory.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: the next file that is opened would get what others print
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end
     try:
         yield
     except InputError as error:
