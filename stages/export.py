@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -145,9 +145,6 @@ class _Exporting:
             )
 
 
-V = TypeVar("V")
-
-
 class _Calibration(TypedDict):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     threshold: float | None
@@ -155,9 +152,9 @@ class _Calibration(TypedDict):
 
 def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], _Calibration]:
     """Return metrics and calibration, if they are as stage evaluate wrote them."""
-    figures = _read(metrics, dict[str, Any], "metrics")
-    checksum = _read(calibration, dict[str, Any], "calibration").get("sha256")
-    chosen = _read(calibration, _Calibration, "calibration")
+    figures, content = _read(metrics, "metrics"), _read(calibration, "calibration")
+    chosen = checked(_Calibration, content, f"{calibration}: expected the calibration that stage evaluate wrote")
+    checksum = content.get("sha256")
     if checksum not in (None, json_text.checksum(figures, chosen)):
         raise InputError(
             f"{calibration}: damaged, or {metrics} is: they do not match the checksum that stage evaluate wrote; "
@@ -166,9 +163,12 @@ def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], 
     return figures, chosen
 
 
-def _read(path: Path, kind: type[V], what: str) -> V:
+def _read(path: Path, what: str) -> dict[str, Any]:
     expected = f"the {what} that stage evaluate wrote"
-    return checked(kind, json_text.read(path, expected), f"{path}: expected {expected}")
+    content = json_text.read(path, expected)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected {expected}")
+    return content
 
 
 if __name__ == "__main__":

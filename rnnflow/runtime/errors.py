@@ -33,7 +33,7 @@ class InputError(Exception):
 
 
 @contextmanager
-def library(place: str, *but: type[Exception]) -> Iterator[None]:
+def library(place: str, but: type[Exception] = InputError) -> Iterator[None]:
     """Turn whatever a library raises at bad content into one line, which begins with `place`.
 
     It stands around calls of libraries, never around this project's code: what parsers of foreign formats raise is not
@@ -45,13 +45,13 @@ def library(place: str, *but: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (InputError, *but):
-        raise
     except OSError as error:  # without a number it is the library's own, which says more
         raise InputError(f"{place}: {error.strerror or _reason(error)}") from None
     except RecursionError:
         raise InputError(f"{place}: nested too deeply") from None
     except Exception as error:
+        if isinstance(error, InputError | but):
+            raise
         raise InputError(f"{place}: {_reason(error)}") from None
 
 

@@ -1,6 +1,6 @@
 """Prediction from an ONNX file with onnxruntime; imports no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,7 +63,7 @@ class ExportedModel:
 
     classes: tuple[str, ...]
     features: tuple[str, ...]
-    metadata: Mapping[str, Any]
+    metadata: dict[str, Any]
     """What the file says of itself, by `METADATA_NAMES` and `LATER_NAMES`; none where it says nothing."""
 
     def __init__(self, path: Path | str) -> None:
@@ -79,14 +79,11 @@ class ExportedModel:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         missing = dict.fromkeys(LATER_NAMES, "null")  # of the others, an empty text is no JSON
-        self.metadata = checked(
-            _Metadata,
-            {
-                name: json_text.parse(self.properties.get(name, missing.get(name, "")), f"{path}: property {name!r}")
-                for name in (*METADATA_NAMES, *LATER_NAMES)
-            },
-            f"{path}: its metadata",
-        )
+        said = {
+            name: json_text.parse(self.properties.get(name, missing.get(name, "")), f"{path}: property {name!r}")
+            for name in (*METADATA_NAMES, *LATER_NAMES)
+        }
+        self.metadata = {**checked(_Metadata, said, f"{path}: its metadata")}
         self.classes = tuple(self.metadata["classes"])
         self._names = np.array(self.classes, dtype=object)
         self.features = tuple(self.metadata["features"])

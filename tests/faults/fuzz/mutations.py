@@ -68,7 +68,7 @@ def _place(content: bytes, rng: random.Random) -> int:
 
 def _flip(content: bytes, _: Sequence[bytes], rng: random.Random) -> bytes:
     changed = bytearray(content)
-    for _ in range(rng.choice((1, 1, 8)) if content else 0):
+    for __ in range(rng.choice((1, 1, 8)) if content else 0):
         changed[min(_place(content, rng), len(content) - 1)] ^= 1 << rng.randrange(8)
     return bytes(changed)
 
@@ -110,7 +110,7 @@ def _insert(content: bytes, _: Sequence[bytes], rng: random.Random) -> bytes:
 def _replace_line(content: bytes, _: Sequence[bytes], rng: random.Random) -> bytes:
     lines = content.split(b"\n")
     index = rng.randrange(len(lines))
-    name, sign, _ = lines[index].partition(rng.choice((b":", b",", b"=")))
+    name, sign, __ = lines[index].partition(rng.choice((b":", b",", b"=")))
     lines[index] = name + sign + b" " + rng.choice(WORDS)
     return b"\n".join(lines)
 

@@ -70,7 +70,7 @@ def _csv(sign: str = ",", lists: bool = False) -> bytes:
     return "".join(sign.join("" if cell is None else str(cell) for cell in line) + "\n" for line in lines).encode()
 
 
-def _npz(**arrays: np.ndarray) -> bytes:
+def _npz(**arrays: Any) -> bytes:
     file = io.BytesIO()
     values = np.arange(RECORDINGS * 8, dtype=np.float32).reshape(RECORDINGS, 4, 2)
     labels = np.array(["a", "b"] * (RECORDINGS // 2))
