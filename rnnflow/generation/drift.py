@@ -199,14 +199,14 @@ def _of_feature(name: str, content: Mapping[str, Any], reference: Reference, bou
         yield f"feature {name!r}: mean {now['mean']:.4g}, was {before['mean']:.4g} ± {before['std']:.4g}"
 
 
-def _of_lengths(now: Mapping[str, int], before: Mapping[str, int], bounds: DriftParams) -> Iterator[str]:
+def _of_lengths(now: Mapping[str, Any], before: Mapping[str, Any], bounds: DriftParams) -> Iterator[str]:
     if now["longest"] > before["longest"] * bounds.length or now["shortest"] < before["shortest"] / bounds.length:
         yield (
             f"lengths: {now['shortest']} to {now['longest']} steps, were {before['shortest']} to {before['longest']}"
         )
 
 
-def _of_classes(now: Mapping[str, float], before: Mapping[str, float], bounds: DriftParams) -> Iterator[str]:
+def _of_classes(now: Mapping[str, Any], before: Mapping[str, Any], bounds: DriftParams) -> Iterator[str]:
     for name in sorted({*now, *before}):
         share, known = now.get(name, 0.0), before.get(name, 0.0)
         if name not in before:
@@ -215,5 +215,5 @@ def _of_classes(now: Mapping[str, float], before: Mapping[str, float], bounds: D
             yield f"class {name!r}: share {share:.3f}, was {known:.3f}"
 
 
-def _range(feature: Mapping[str, float]) -> str:
+def _range(feature: Mapping[str, Any]) -> str:
     return f"{feature['min']:.4g} to {feature['max']:.4g}"

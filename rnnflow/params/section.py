@@ -3,7 +3,7 @@
 import difflib
 import math
 import reprlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -155,13 +155,13 @@ def checked(kind: type[V], content: object, place: str) -> V:
         InputError: it is of another shape.
     """
     try:
-        return _adapter(cast(Hashable, kind)).validate_python(content)
+        return _adapter(cast(Any, kind)).validate_python(content)
     except ValidationError as error:
         raise InputError(f"{place}: {in_one_line(error)}") from None
 
 
 @cache
-def _adapter(kind: Hashable) -> Any:
+def _adapter(kind: Any) -> Any:
     return TypeAdapter(kind)
 
 
