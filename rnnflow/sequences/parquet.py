@@ -33,6 +33,7 @@ TYPES = {
     "time": pa.timestamp("us", tz="UTC"),
 }
 OPTIONAL_COLUMNS = ("group", "time")
+NO_METADATA = "the metadata key 'rnnflow' is not JSON with 'version' and 'features'"
 RESTORE = "bring it back with dvc checkout, or generate it again"
 ENCODED_TYPES = TYPES | {"label": pa.dictionary(pa.int32(), pa.string())}
 
@@ -281,11 +282,11 @@ def features_of(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> t
                 "write it, or name them in params.yaml as generate.files.features"
             )
         return tuple(given)
-    content = json_text.parse(metadata, f"{path}: the metadata key 'rnnflow'")
+    content = json_text.parse(metadata, f"{path}: {NO_METADATA}")
     try:
         version, features = content["version"], content["features"]
     except (KeyError, TypeError):
-        raise InputError(f"{path}: the metadata key 'rnnflow' is not JSON with 'version' and 'features'") from None
+        raise InputError(f"{path}: {NO_METADATA}") from None
     if version != VERSION:
         raise InputError(f"{path}: data contract version {version}, this program reads version {VERSION}")
     if not isinstance(features, list) or not all(features) or len(set(map(str, features))) < max(1, len(features)):
