@@ -18,7 +18,8 @@ from rnnflow.evaluation.scores.answers import Answers, groups_and_times
 from rnnflow.evaluation.scores.calibration import NEVER, Calibration, choose_threshold, fit_temperature
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime.atomic_writes import atomic_folders, write_json
+from rnnflow.runtime import json_text
+from rnnflow.runtime.atomic_writes import atomic_folders, rounded, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.sequences import dataset
 
@@ -60,8 +61,9 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
         # Validation comes first, since choices are made by it alone.
         figures: dict[str, object] = {"validation": on_validation} if on_validation else {}
         figures |= tables.figures(answers, calibration) | {"accuracy_low": low, "accuracy_high": high}
-        write_json(folder / "metrics.json", figures | {"baseline_accuracy": baseline}, is_sorted=False)
-        write_json(folder / "calibration.json", asdict(calibration))
+        figures, chosen = rounded(figures | {"baseline_accuracy": baseline}), rounded(asdict(calibration))
+        write_json(folder / "metrics.json", figures, is_sorted=False)
+        write_json(folder / "calibration.json", chosen | {"sha256": json_text.checksum(figures, chosen)})  # of both
     worst = tables.worst(slices)
     print(
         f"{description.name}: accuracy {accuracy:.4f} (95 %: {low:.4f} to {high:.4f}) on {len(answers):,} test sequences, "
