@@ -1,0 +1,142 @@
+"""A classifier as C99: a header, a source file and a test program, from its ONNX file."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from rnnflow.serving.c_code.weights import Weights, read
+from rnnflow.params.models import ModelParams
+from rnnflow.runtime.atomic_writes import atomic_write
+from rnnflow.runtime.errors import InputError
+from rnnflow.serving.predictor import Predictor
+
+FORMULAS = {
+    "rnn": "h = tanh(W x + b + U h + c)",
+    "gru": "h = (1 - update) * candidate + update * h, the candidate sees reset * (U h + c)",
+    "lstm": "c = forget * c + input * candidate, h = output * tanh(c)",
+}
+GATES = {
+    "rnn": ["state"],
+    "gru": ["update", "reset", "candidate"],
+    "lstm": ["input", "output", "forget", "candidate"],
+}
+FLOAT_BYTES = 4
+GOLDEN_LENGTHS = (1, 2, 7, 20)
+TOLERANCE = 1e-5
+
+
+def write(path: Path, folder: Path) -> dict[str, int]:
+    """Write `<name>_classifier.h`, `.c` and `_test.c` for an ONNX file of whole sequences.
+
+    Returns:
+        Bytes of constants (flash, without the code) and of the state of a stream (RAM), and multiply-adds of a step.
+
+    Raises:
+        InputError: the file cannot be read, or holds what C code is not written for.
+    """
+    predictor = Predictor(path)
+    params = ModelParams.model_validate(predictor.metadata["model"])
+    if obstacle := _obstacle(params):
+        raise InputError(f"{path}: no C code for this model: {obstacle}")
+    weights = read(path, params)
+    prefix = re.sub(r"\W", "_", predictor.metadata["name"], flags=re.ASCII) + "_classifier"
+    prefix = f"_{prefix}"[not prefix[0].isdigit() :]
+    context = _context(predictor, params, weights) | {"prefix": prefix}
+    environment = Environment(
+        loader=PackageLoader(__package__), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True, autoescape=False,  # noqa: S701 - C is no HTML
+    )  # fmt: skip
+    environment.filters |= {"c_float": c_float, "c_text": c_text}
+    for ending in (".h", ".c", "_test.c"):
+        content = environment.get_template(f"classifier{ending}.jinja").render(context)
+        with atomic_write(folder / f"{prefix}{ending}") as temporary:
+            temporary.write_text(content, encoding="ascii")
+    return {
+        "flash": FLOAT_BYTES * weights.num_numbers,
+        "ram": FLOAT_BYTES * _num_state_numbers(params, len(predictor.features)),
+        "multiply_adds": weights.num_multiplied,
+    }
+
+
+def _obstacle(params: ModelParams) -> str | None:
+    """Why a model cannot become C code; none if it can."""
+    if params.streaming_obstacle:
+        return params.streaming_obstacle
+    if params.cell not in GATES:
+        return f"cell: {params.cell}, expected one of {', '.join(GATES)}"
+    if len(params.scalings) > 1 or params.scalings[0] == "compressed":
+        return f"scaling: {', '.join(params.scalings)}, expected global or none"
+    for name, value, plain in (
+        ("downsampling", params.downsampling, 1),
+        ("differences", params.differences, False),
+        ("stem", params.stem and params.stem.kind, None),
+    ):
+        if value != plain:
+            return f"{name}: {value}, expected {'null' if plain is None else str(plain).lower()}"
+    return None
+
+
+def _context(predictor: Predictor, params: ModelParams, weights: Weights) -> dict[str, Any]:
+    num_features = len(predictor.features)
+    return {
+        "checksum": predictor.properties.get("sha256", "none"),
+        "description": f"{params.cell.upper()} classifier of {num_features} features into {len(predictor.classes)} classes",
+        "num_features": num_features,
+        "num_prepared": num_features * (2 if params.missing == "mask" else 1),
+        "num_classes": len(predictor.classes),
+        "classes": predictor.classes,
+        "threshold": predictor.threshold,
+        "cell": params.cell,
+        "formula": FORMULAS[params.cell],
+        "gates": GATES[params.cell],
+        "num_gates": len(GATES[params.cell]),
+        "hidden_size": params.hidden_size,
+        "pooled_size": params.pooled_size,
+        "missing": params.missing,
+        "has_mean": "mean" in params.pooling,
+        "has_max": "max" in params.pooling,
+        "offset": weights.offset.tolist(),
+        "factor": weights.factor.tolist(),
+        "layers": [
+            {name: array.ravel().tolist() for name, array in layer.items()} | {"num_inputs": layer["inputs"].shape[1]}
+            for layer in weights.layers
+        ],
+        "head": weights.head.ravel().tolist(),
+        "head_bias": weights.head_bias.tolist(),
+        "golden": [_golden(predictor, weights, length) for length in GOLDEN_LENGTHS],
+        "tolerance": TOLERANCE,
+    }
+
+
+def _golden(predictor: Predictor, weights: Weights, num_steps: int) -> Mapping[str, Any]:
+    """A sequence with the size of those of the train split, and what onnxruntime answers after each step."""
+    rng = np.random.default_rng(num_steps)
+    values = rng.standard_normal((num_steps, len(weights.offset)), dtype=np.float32) / weights.factor + weights.offset
+    values[rng.random(values.shape) < (0.1 if num_steps > 2 else 0.0)] = np.nan
+    expected = predictor.run(np.repeat(values[None], num_steps, axis=0), np.arange(1, num_steps + 1))
+    return {"numbers": values.ravel().tolist(), "expected": expected.ravel().tolist(), "num_steps": num_steps}
+
+
+def _num_state_numbers(params: ModelParams, num_features: int) -> int:
+    per_layer = params.hidden_size * (2 if params.cell == "lstm" else 1)
+    poolings = params.hidden_size * (2 * ("mean" in params.pooling) + ("max" in params.pooling))
+    filled = {"forward_fill": num_features, "refuse": 1}.get(params.missing, 0)
+    return params.num_layers * per_layer + poolings + filled + 1
+
+
+def c_float(value: float) -> str:
+    """Return a float32 as C writes it, with all its digits."""
+    if np.isnan(value):
+        return "NAN"
+    text = f"{np.float32(value):.9g}"
+    return f"{text}f" if any(sign in text for sign in ".e") else f"{text}.0f"
+
+
+def c_text(text: str) -> str:
+    """Return a text as C writes it, in ASCII: three octal digits for each byte of what is not a letter, digit or blank."""
+    plain = {ord(sign) for sign in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-."}
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
