@@ -54,7 +54,9 @@ class Nodes:
 
     def up_to(self, end: str) -> str:
         """Return the whole numbers from 0 to below `end`, int64 (1)."""
-        return self.add("Range", [self.add("Squeeze", [each]) for each in (self.constant([0]), end, self.constant([1]))])
+        return self.add(
+            "Range", [self.add("Squeeze", [each]) for each in (self.constant([0]), end, self.constant([1]))]
+        )
 
     def bounded_lengths(self, values: str, lengths: str) -> str:
         """Return `lengths`; one above the number of steps of `values` is out of bounds when the graph runs.

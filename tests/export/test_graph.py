@@ -62,7 +62,9 @@ STEM = MultiScaleStemParams(kind="multi_scale", kernel_sizes=[3], channels=2, ou
 
 
 @pytest.mark.parametrize("params", [ModelParams(cell="gru", downsampling=4), ModelParams(cell="gru", stem=STEM)])
-def test_a_length_that_ends_within_the_last_block_and_above_the_number_of_steps_is_rejected(params: ModelParams) -> None:
+def test_a_length_that_ends_within_the_last_block_and_above_the_number_of_steps_is_rejected(
+    params: ModelParams,
+) -> None:
     runtime, sequence = session(params), np.zeros((2, 6, 2), np.float32)
     runtime.run(None, {"sequence": sequence, "lengths": np.array([6, 5])})
     with pytest.raises((InvalidArgument, Fail), match="out of data bounds"):
