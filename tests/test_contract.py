@@ -43,7 +43,7 @@ LAYERS_WITHIN: dict[str, tuple[grimp.Layer | str, ...]] = {
     "evaluation": (grimp.Layer("comparison", "report"), "scores"),
     "serving": (
         "prediction",
-        grimp.Layer("benchmark", "describe", "stream_lines", "verify", independent=False),
+        grimp.Layer("benchmark", "c_code", "describe", "stream_lines", "verify", independent=False),
         "streaming",
         grimp.Layer("open_streams", "streaming_model"),
         grimp.Layer("origin", "predictor"),
