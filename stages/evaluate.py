@@ -11,7 +11,7 @@ import torch
 
 from rnnflow.classifier import model
 from rnnflow.classifier.checkpoint import Description
-from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.classifier.model import Classifier
 from rnnflow.classifier.predict_split import predict
 from rnnflow.evaluation.scores import tables
 from rnnflow.evaluation.scores.answers import Answers, groups_and_times
@@ -76,7 +76,7 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
 
 
 def _calibrated(
-    classifier: SequenceClassifier, answer: Callable[[Path], Answers], validation: Path, settings: EvaluateParams
+    classifier: Classifier, answer: Callable[[Path], Answers], validation: Path, settings: EvaluateParams
 ) -> tuple[Calibration, dict[str, object]]:
     """Return what the validation split decides, and the figures on it; the classifier has its temperature then."""
     answers = answer(validation)
@@ -88,9 +88,7 @@ def _calibrated(
     return calibration, tables.figures(answers, calibration)
 
 
-def _answers(
-    classifier: SequenceClassifier, description: Description, settings: EvaluateParams, folder: Path
-) -> Answers:
+def _answers(classifier: Classifier, description: Description, settings: EvaluateParams, folder: Path) -> Answers:
     """Return what the classifier makes of a split."""
     split = dataset.load(folder, description.classes, description.features, settings.memory_budget_mb)
     if description.model.missing == "refuse":

@@ -1,8 +1,10 @@
-"""The classifier: preparation, stem, recurrent layers, pooling, head. Padding never changes its output.
+"""The classifier: preparation, stem, recurrent layers, pooling, head; or the mean of several. Padding never changes its output.
 
 Shapes: B batch, T time, F feature, D directions (1 or 2), H hidden_size, C class.
 """
 
+from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,8 @@ from rnnflow.params.models import AnyStemParams, ModelParams
 from rnnflow.runtime.errors import InputError
 
 
-class SequenceClassifier(nn.Module):
-    """A recurrent classifier of sequences of any length.
+class Classifier(nn.Module):
+    """What answers about sequences of any length.
 
     Its parameters hold nothing yet: `restored` and `load` fill them.
 
@@ -33,19 +35,25 @@ class SequenceClassifier(nn.Module):
     def __init__(self, params: ModelParams, num_features: int, num_classes: int) -> None:
         super().__init__()
         self.params = params
+        self.num_classes = num_classes
         self.preparation = Preparation(params, num_features)
-        size = self.preparation.num_outputs
-        self.stem = Stem(params.stem, size) if params.stem else None
-        size = params.stem.output_size if params.stem else size
-        self.layers = nn.ModuleList()
-        for _ in range(params.num_layers):
-            self.layers.append(RecurrentLayer(params.cell, size, params.hidden_size, params.bidirectional))
-            size = params.output_size
-        self.head = nn.Linear(params.pooled_size, num_classes)
 
     @property
     def num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def classify(self, prepared: Float[Tensor, "batch time feature"], lengths: Valid) -> Float[Tensor, "batch class"]:
+        """Return the logits of prepared sequences."""
+
+    @abstractmethod
+    def divide_logits(self, temperature: float) -> None:
+        """Divide the logits from now on, which changes probabilities and never the most probable class."""
 
     def forward(
         self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
@@ -55,13 +63,37 @@ class SequenceClassifier(nn.Module):
         Where the model refuses missing values, a sequence with one has NaN for logits.
         """
         prepared, num_steps = self.preparation(sequences, lengths)
-        device = self.head.weight.device
-        valid = None if num_steps is None else torch.from_numpy(num_steps).to(device)
-        logits = self.classify(torch.from_numpy(prepared).to(device), valid)
+        valid = None if num_steps is None else torch.from_numpy(num_steps).to(self.device)
+        logits = self.classify(torch.from_numpy(prepared).to(self.device), valid)
         if self.params.missing == "refuse":
-            is_refused = torch.from_numpy(self.preparation.refused(sequences, lengths)).to(device)
+            is_refused = torch.from_numpy(self.preparation.refused(sequences, lengths)).to(self.device)
             logits = logits.masked_fill(is_refused, torch.nan)
         return logits
+
+    @torch.inference_mode()
+    def logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float32[np.ndarray, "batch class"]:
+        """Return the logits of prepared sequences."""
+        valid = None if lengths is None else torch.from_numpy(lengths).to(self.device)
+        answers: Float32[np.ndarray, "batch class"]
+        answers = self.classify(torch.from_numpy(prepared).to(self.device), valid).cpu().numpy()
+        return answers
+
+
+class SequenceClassifier(Classifier):
+    """A stem, if there is one, recurrent layers, pooling and a head."""
+
+    def __init__(self, params: ModelParams, num_features: int, num_classes: int) -> None:
+        super().__init__(params, num_features, num_classes)
+        size = self.preparation.num_outputs
+        self.stem = Stem(params.stem, size) if params.stem else None
+        size = params.stem.output_size if params.stem else size
+        self.layers = nn.ModuleList()
+        for _ in range(params.num_layers):
+            self.layers.append(RecurrentLayer(params.cell, size, params.hidden_size, params.bidirectional))
+            size = params.output_size
+        self.head = nn.Linear(params.pooled_size, num_classes)
 
     def classify(
         self,
@@ -96,30 +128,47 @@ class SequenceClassifier(nn.Module):
 
     @torch.no_grad()
     def divide_logits(self, temperature: float) -> None:
-        """Have the head divide its logits from now on, which changes probabilities and never the most probable class."""
+        """Have the head do it."""
         for parameter in self.head.parameters():
             parameter.div_(temperature)
 
-    @torch.inference_mode()
-    def logits(
-        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
-    ) -> Float32[np.ndarray, "batch class"]:
+
+class Ensemble(Classifier):
+    """The mean of the probabilities of several classifiers that differ by their seed (Lakshminarayanan et al., 2017).
+
+    They share the preparation. Its logits are the logarithms of the means, less a constant.
+    """
+
+    def __init__(self, params: ModelParams, num_features: int, num_classes: int) -> None:
+        super().__init__(params, num_features, num_classes)
+        one = params.model_copy(update={"members": 1})
+        self.members = nn.ModuleList(SequenceClassifier(one, num_features, num_classes) for _ in range(params.members))
+        self.temperature = 1.0
+
+    def __iter__(self) -> Iterator[SequenceClassifier]:
+        """Yield its members."""
+        for member in self.members:
+            assert isinstance(member, SequenceClassifier)
+            yield member
+
+    def classify(self, prepared: Float[Tensor, "batch time feature"], lengths: Valid) -> Float[Tensor, "batch class"]:
         """Return the logits of prepared sequences."""
-        device = self.head.weight.device
-        valid = None if lengths is None else torch.from_numpy(lengths).to(device)
-        answers: Float32[np.ndarray, "batch class"]
-        answers = self.classify(torch.from_numpy(prepared).to(device), valid).cpu().numpy()
-        return answers
+        of_members = [member.classify(prepared, lengths).log_softmax(1) for member in self]
+        return torch.stack(of_members).logsumexp(0) / self.temperature
+
+    def divide_logits(self, temperature: float) -> None:
+        """Divide after the mean: a temperature within each member would leave the mean too unsure (Rahaman and Thiery, 2021)."""
+        self.temperature *= temperature
 
 
-def restored(arrays: Arrays, params: ModelParams, num_features: int, num_classes: int) -> SequenceClassifier:
+def restored(arrays: Arrays, params: ModelParams, num_features: int, num_classes: int) -> Classifier:
     """Return a classifier, on the CPU and ready to predict, from its weights and scaling.
 
     Raises:
         ValueError: they are others than those of this architecture.
     """
     with torch.device("meta"):
-        model = SequenceClassifier(params, num_features, num_classes)
+        model = (Ensemble if params.members > 1 else SequenceClassifier)(params, num_features, num_classes)
     model.preparation.restore(arrays)
     scaling = model.preparation.arrays()
     weights = {name: torch.tensor(array) for name, array in arrays.items() if name not in scaling}
@@ -130,7 +179,7 @@ def restored(arrays: Arrays, params: ModelParams, num_features: int, num_classes
     return model.eval()
 
 
-def load(path: Path) -> tuple[SequenceClassifier, checkpoint.Description]:
+def load(path: Path) -> tuple[Classifier, checkpoint.Description]:
     """Return the classifier of a checkpoint, on the CPU and ready to predict, and its description.
 
     Raises:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.classifier.model import Classifier
 from rnnflow.classifier.preparation import SEQUENCE_VARIANCE_FLOOR
 from rnnflow.export import graph as onnx_graph
 from rnnflow.export.graph import build, serialise
@@ -29,7 +29,7 @@ BATCH_SIZES = (1, 3)
 LENGTHS = (6,)
 
 
-def predictor(model: SequenceClassifier, folder: Path) -> Predictor:
+def predictor(model: Classifier, folder: Path) -> Predictor:
     path = folder / "model.onnx"
     path.write_bytes(serialise(build(model, PROPERTIES)))
     return Predictor(path)
