@@ -51,7 +51,7 @@ def test_summaries_are_those_of_each_sequence_without_its_missing_values() -> No
     assert second.tolist() == [2, 2, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 1]
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_minirocket_learns_as_well_where_its_extra_is_installed(folders: dict[str, Path]) -> None:
     pytest.importorskip("aeon", reason="the extra `archives` is not installed")
     found = baselines.measure(["minirocket"], folders, ("down", "up"), FEATURES)

@@ -65,7 +65,7 @@ def verdicts(num_runs: int, *shape: float, seed: int = 0, **more: object) -> lis
 
 
 NUM_RUNS = pytest.mark.parametrize(
-    "num_runs", [200, pytest.param(2000, marks=pytest.mark.slow)], ids=["quick", "thorough"]
+    "num_runs", [200, pytest.param(2000, marks=pytest.mark.endurance)], ids=["quick", "thorough"]
 )
 
 

@@ -106,6 +106,7 @@ def test_a_timeout_fires_and_is_not_tried_again(deployed: Deployed, worker: Work
     wait_for_no_processes(run, END_SECONDS)
 
 
+@pytest.mark.slow
 def test_a_stage_that_refuses_gives_its_own_line_and_is_not_tried_again(deployed: Deployed, worker: Worker) -> None:
     with deployed.project.changed(params={"generate.length": "long"}):
         run = deployed.start()

@@ -46,6 +46,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_each_product_is_brought_up_to_date_and_published_by_itself(
     project: Project, server: PrefectServer, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_rollback_brings_the_exact_bytes_back_and_a_trace_stays(
     assert project.git("rev-parse", "HEAD") == project.git("rev-parse", "origin/main")
 
 
+@pytest.mark.slow
 @at("replaced")
 def test_show_lists_versions_with_their_accuracy_then_and_today(
     project: Repository, capsys: pytest.CaptureFixture[str]
@@ -125,6 +126,7 @@ def test_a_forced_promotion_keeps_the_reason(project: Repository) -> None:
     assert "Forced: the camera was replaced" in project.git("log", "-1", "--format=%b", "classifier@v2.0.0")
 
 
+@pytest.mark.slow
 @at("replaced")
 def test_not_worse_is_enough_where_one_says_so(project: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     again = toys.random_classifier(ModelParams(cell="gru", hidden_size=8), seed=1)

@@ -76,6 +76,7 @@ finally:
     assert ("Completed: up to date\n\n" in printed) if status == 0 else (printed.startswith("\nerror: ")), printed
 
 
+@pytest.mark.slow
 def test_the_flow_is_also_called_by_the_name_of_its_module(trained: Person) -> None:
     command = (sys.executable, "-m", "flows.retrain", "-S", "train.epochs=many")
     printed = trained.server.run(*command, folder=trained.project.folder, expected=2)
@@ -150,6 +151,7 @@ def test_a_server_that_does_not_answer_is_named(trained: Person) -> None:
     assert "error: http://127.0.0.1:9/api: no Prefect server answers" in printed
 
 
+@pytest.mark.slow
 def test_local_changes_are_refused_in_place_and_left_alone_by_an_isolated_run(person: Person) -> None:
     params = person.project.folder / "params.yaml"
     dirty = params.read_text().replace("epochs: 3", "epochs: 4")

@@ -57,6 +57,7 @@ def test_any_other_error_of_the_system_keeps_its_traceback() -> None:
         ending_in_one_line(raising(PermissionError(errno.EACCES, os.strerror(errno.EACCES), "runs")))()
 
 
+@pytest.mark.slow
 def test_of_runs_of_one_commit_at_once_one_makes_a_stage_and_the_other_takes_its_result(repository: Repository) -> None:
     (repository.folder / "dvc.lock").unlink()
     repository.replace("stages/collect.sh", "set -e\n", "set -e\nsleep 3\n")

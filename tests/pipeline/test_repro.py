@@ -140,6 +140,7 @@ def test_the_run_cache_restores_what_ran_elsewhere(copy_of_finished: Clone, tmp_
     assert "Running stage" not in printed
 
 
+@pytest.mark.slow
 def test_a_person_with_one_model_deletes_the_other_entries(copy_of_finished: Clone) -> None:
     with copy_of_finished.changed_params() as params:
         params["models"] = {"gru": params["models"]["gru"]}
@@ -148,6 +149,7 @@ def test_a_person_with_one_model_deletes_the_other_entries(copy_of_finished: Clo
     assert running(printed) == ["compare", "report"]
 
 
+@pytest.mark.slow
 def test_a_new_production_model_makes_comparison_and_report_stale_and_nothing_else(copy_of_finished: Clone) -> None:
     production = copy_of_finished.folder / "models/production/model.onnx"
 

@@ -121,6 +121,7 @@ def test_a_killed_process_ends_the_stage_and_a_retry_ends_with_the_same_bytes(
     assert file_md5(tmp_path / "killed" / name) == file_md5(whole[0] / name)
 
 
+@pytest.mark.slow
 def test_processes_whose_launcher_is_killed_end(folder: Path, tmp_path: Path) -> None:
     with start(options(folder, tmp_path / "orphans", epochs=100_000), tmp_path / "state") as process:
         members = wait_for_first_epoch(process, tmp_path / "state")
@@ -129,6 +130,7 @@ def test_processes_whose_launcher_is_killed_end(folder: Path, tmp_path: Path) ->
         wait_for_deaths(members)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_said_once(folder: Path, tmp_path: Path) -> None:
     status, _, said = run(options(folder, tmp_path / "output", learning_rate=1e37), tmp_path / "state")
     assert status == 2

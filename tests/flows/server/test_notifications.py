@@ -111,6 +111,7 @@ def test_a_block_that_is_not_there_or_tells_nothing_is_refused(server: PrefectSe
                 notifications.automations(client, PROJECT, [Notify(block=block, of=["failed"])], HOURS)
 
 
+@pytest.mark.slow
 def test_people_are_told_when_nothing_has_succeeded_and_nothing_new_has_come_for_long(
     server: PrefectServer, told: tuple[str, list[dict[str, str]]]
 ) -> None:
