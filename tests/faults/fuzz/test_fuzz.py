@@ -6,9 +6,8 @@ import pytest
 
 from rnnflow.runtime.errors import InputError
 from tests.faults.fuzz.targets import all_targets
-from tests.faults.fuzz.trials import Target, drawn, outcome
+from tests.faults.fuzz.trials import Target, drawn, kept, outcome
 
-KEPT = Path(__file__).parent / "regressions"
 NUM_TRIES = 20
 
 
@@ -35,10 +34,10 @@ def test_every_reader_takes_or_refuses_damaged_input_in_one_line(targets: list[T
 
 
 def test_what_once_went_wrong_does_not_again(targets: list[Target], tmp_path: Path) -> None:
-    known = {target.name.replace("/", " "): target for target in targets}
     found = [
-        (path.parent.name, path.name, what)
-        for path in sorted(KEPT.glob("*/*"))
-        if (what := lost(known[path.parent.name], path.read_bytes(), tmp_path))
+        (target.name, path.name, what)
+        for target in targets
+        for path in kept(target).glob("*")
+        if (what := lost(target, path.read_bytes(), tmp_path))
     ]
     assert found == []
