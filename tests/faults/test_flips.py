@@ -8,7 +8,7 @@ from rnnflow.runtime.errors import InputError
 from tests.faults import flips
 from tests.faults.fuzz.trials import Target, drawn, outcome
 
-NUM_TRIES = 3
+NUM_TRIES = 2
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from rnnflow.runtime.errors import InputError
 from tests.faults.fuzz.targets import all_targets
 from tests.faults.fuzz.trials import Target, drawn, kept, outcome
 
-NUM_TRIES = 20
+NUM_TRIES = 10
 
 
 @pytest.fixture(scope="module")

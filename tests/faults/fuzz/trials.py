@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 import random
+import re
 import resource
 import signal
 import struct
@@ -64,7 +65,7 @@ def drawn(target: Target, seed: int, index: int) -> bytes:
 
 def kept(target: Target) -> Path:
     """Return the folder of the inputs that a reader once failed at."""
-    return REGRESSIONS / target.name.replace("/", " ")
+    return REGRESSIONS / re.sub(r"[^\w.]+", "-", target.name)
 
 
 def trial(target: Target, seed: int, number: int, folder: Path) -> Tally:
