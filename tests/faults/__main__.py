@@ -1,6 +1,7 @@
 """`make faults`: damages inputs, flips bits, kills runs; counts what was lost, and writes docs/reliability.md."""
 
 import argparse
+import math
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -49,8 +50,9 @@ def _all(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Tal
 
 def _tried(readers: Sequence[Target], number: int, seed: int, folder: Path) -> Iterator[Tally]:
     """Share `number` tries among readers, and keep each input that was lost, for `tests/faults/fuzz/test_fuzz.py`."""
+    shares = sum(target.share for target in readers)
     for target in readers:
-        tally = trial(target, seed, -(-number // len(readers)), folder) if number else Tally(target.name)
+        tally = trial(target, seed, math.ceil(number * target.share / shares), folder)
         for index, _ in tally.losses:
             kept(target).mkdir(parents=True, exist_ok=True)
             (kept(target) / f"{seed}-{index}").write_bytes(drawn(target, seed, index))

@@ -93,6 +93,8 @@ def _of_parquet(path: Path) -> Sample:
             num_rows = LIST_ROWS if any(is_list(column.type) for column in schema) else SCALAR_ROWS
             at_once = max(1, min(num_rows, SAMPLE_VALUES // max(1, values_a_row)))
             batches = [written_out(path, batch, repeated) for batch in _first(parquet.iter_batches(at_once))]
+            for batch in batches:
+                batch.validate(full=True)  # a text may be none
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a complete Parquet file: {' '.join(str(error).split())}") from None
     if repeated := [name for index, name in enumerate(schema.names) if name in schema.names[:index]]:

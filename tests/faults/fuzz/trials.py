@@ -35,6 +35,8 @@ class Target:
     """Gets a file; only an `InputError` may end it."""
     file: str
     """Its name, whose ending may decide how it is read."""
+    share: float = 1.0
+    """Of the tries; a slow one gets fewer."""
 
 
 def bytes_target(name: str, seeds: Sequence[bytes], read: Callable[[Path], object], file: str = "") -> Target:
