@@ -24,7 +24,7 @@ SCALING_LISTS = ["global"], ["global", "compressed", "sequence"], ["sequence", "
 MISSING = get_args(Missing)
 FEATURES = ("x", "y")
 CLASSES = ("down", "level", "up")
-CALIBRATION = {"temperature": 1.0, "threshold": None}
+CALIBRATION = {"temperature": 1.0, "threshold": None, "early": None}
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "baseline_accuracy": 0.5, "log_loss": 0.25}
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rnnflow.classifier import cells, checkpoint, stems
 from rnnflow.classifier.cells.interface import Cell
-from rnnflow.classifier.masking import Valid, pool, reverse
+from rnnflow.classifier.masking import Valid, pool, reverse, running_pool
 from rnnflow.classifier.parameters import Arrays, is_statistic
 from rnnflow.classifier.preparation import Lengths, Preparation
 from rnnflow.params.models import AnyStemParams, ModelParams
@@ -110,6 +110,22 @@ class SequenceClassifier(nn.Module):
         answers: Float32[np.ndarray, "batch class"]
         answers = self.classify(torch.from_numpy(prepared).to(device), valid).cpu().numpy()
         return answers
+
+    @torch.inference_mode()
+    def step_logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"]
+    ) -> Float32[np.ndarray, "batch time class"]:
+        """Return the logits of what each sequence is up to each step, for a model that can answer step by step."""
+        assert self.params.streaming_obstacle is None
+        outputs = torch.from_numpy(prepared).to(self.head.weight.device)
+        if self.stem:
+            outputs, _, _ = self.stem(outputs, None, False)
+        for layer in self.layers:
+            outputs, _ = layer(outputs, None)
+        if self.params.pooling != "last":
+            outputs = running_pool(outputs, self.params.pooling)
+        logits: Float32[np.ndarray, "batch time class"] = self.head(outputs).cpu().numpy()
+        return logits
 
 
 def restored(arrays: Arrays, params: ModelParams, num_features: int, num_classes: int) -> SequenceClassifier:

@@ -84,7 +84,7 @@ def stream(arguments: argparse.Namespace) -> None:
 
 def export_c(arguments: argparse.Namespace) -> None:
     with _extra():
-        from rnnflow.export import c_code
+        from rnnflow.serving import c_code
 
     sizes = c_code.write(arguments.model, arguments.folder)
     print(
