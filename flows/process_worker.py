@@ -2,7 +2,8 @@
 
 Prefect's own worker kills its runs (SIGKILL) when it gets SIGTERM or Ctrl-C. Such a run leaves its clone and half of its
 log behind, and the server believes that it goes on until its heartbeats are missed. This one tells its runs to end and
-gives them time; and a run that has not begun is taken again. `python process_worker.py` takes the options of `prefect worker start`; it needs nothing but Prefect.
+gives them time, and lets a worker take those again that had not begun. `python process_worker.py` takes the options of
+`prefect worker start`; it needs nothing but Prefect.
 """
 
 import os
