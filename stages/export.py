@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import torch
@@ -148,6 +148,7 @@ class _Exporting:
 class _Calibration(TypedDict):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     threshold: float | None
+    early: NotRequired[dict[str, Any] | None]  # read by whoever answers streams
 
 
 def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], _Calibration]:

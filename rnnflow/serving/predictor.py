@@ -48,7 +48,7 @@ class _Metadata(TypedDict):
     metrics: dict[str, Any]
     recipe: dict[str, Any] | None
     profile: dict[str, Any] | None
-    calibration: dict[str, float | None] | None
+    calibration: dict[str, float | dict[str, Any] | None] | None
 
 
 class ExportedModel:
