@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any
+from typing import (
+    Annotated,
+    Any,
+    NotRequired,  # of typing, pydantic needs Python 3.12
+)
 
 import numpy as np
 import onnxruntime
 from jaxtyping import Float32, Int64
 from pydantic import Field
-from typing_extensions import TypedDict  # of typing, pydantic needs Python 3.12
+from typing_extensions import TypedDict
 
 from rnnflow.params.section import checked
 from rnnflow.runtime import json_text
@@ -35,6 +39,20 @@ CHUNK_SIZE = 256
 """Sequences in one call of onnxruntime: fewer cost more calls, more leave the processor's cache."""
 
 
+class _EarlyRule(TypedDict):
+    threshold: float
+    steps: list[int]
+    temperatures: list[float]
+
+
+class CalibrationContent(TypedDict):
+    """What stage evaluate chose on the validation split, as files say it."""
+
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    threshold: float | None
+    early: NotRequired[_EarlyRule | None]
+
+
 class _Metadata(TypedDict):
     """Of what shape the properties are that this program reads."""
 
@@ -48,7 +66,7 @@ class _Metadata(TypedDict):
     metrics: dict[str, Any]
     recipe: dict[str, Any] | None
     profile: dict[str, Any] | None
-    calibration: dict[str, float | dict[str, Any] | None] | None
+    calibration: CalibrationContent | None
 
 
 class ExportedModel:
