@@ -5,10 +5,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from rnnflow.classifier.checkpoint import Description
 from rnnflow.classifier.model import Classifier, load
@@ -18,8 +20,9 @@ from rnnflow.export.parity import batches, largest_difference
 from rnnflow.export.rounding import Batches, Runtime, largest_excess
 from rnnflow.export.streaming_parity import InPieces, prefixes
 from rnnflow.params.export import ExportParams
+from rnnflow.params.section import checked
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime import provenance
+from rnnflow.runtime import json_text, provenance
 from rnnflow.runtime.atomic_writes import atomic_folders, atomic_write, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.serving.predictor import METADATA_VERSION, UNKNOWN, Predictor
@@ -51,7 +54,7 @@ def export(arguments: argparse.Namespace) -> None:
     settings = load_section(arguments.params, ExportParams, "export")
     torch.set_num_threads(1)  # their number could change the last bits of the difference
     model, description = load(arguments.checkpoint)
-    calibration = _read(arguments.calibration, "calibration")
+    metrics, calibration = _read_evaluation(arguments.metrics, arguments.calibration)
     if calibration["temperature"] != 1:
         model.divide_logits(calibration["temperature"])
     if calibration["threshold"] is not None and UNKNOWN in description.classes:
@@ -68,7 +71,7 @@ def export(arguments: argparse.Namespace) -> None:
         "lengths": description.lengths,
         "num_parameters": description.num_parameters,
         "md5": {**description.md5, "weights": weights_md5},
-        "metrics": _read(arguments.metrics, "metrics"),
+        "metrics": metrics,
         "calibration": calibration,
         "recipe": description.recipe,
         "profile": description.profile,
@@ -142,11 +145,30 @@ class _Exporting:
             )
 
 
+class _Calibration(TypedDict):
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    threshold: float | None
+
+
+def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], _Calibration]:
+    """Return metrics and calibration, if they are as stage evaluate wrote them."""
+    figures, content = _read(metrics, "metrics"), _read(calibration, "calibration")
+    chosen = checked(_Calibration, content, f"{calibration}: expected the calibration that stage evaluate wrote")
+    checksum = content.get("sha256")
+    if checksum not in (None, json_text.checksum(figures, chosen)):
+        raise InputError(
+            f"{calibration}: damaged, or {metrics} is: they do not match the checksum that stage evaluate wrote; "
+            "bring them back with dvc checkout, or evaluate again"
+        )
+    return figures, chosen
+
+
 def _read(path: Path, what: str) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected the {what} that stage evaluate wrote: {error}") from None
+    expected = f"the {what} that stage evaluate wrote"
+    content = json_text.read(path, expected)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected {expected}")
+    return content
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Stage train: a classifier from the train split, checked on the validation split."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from rnnflow.classifier import cells, checkpoint, stems
 from rnnflow.params.models import ModelParams, load_model
 from rnnflow.params.section import load as load_section
 from rnnflow.params.train import TrainParams
-from rnnflow.runtime import environment, processes, provenance
+from rnnflow.runtime import environment, json_text, processes, provenance
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.sequences import dataset
 from rnnflow.training.fit import Fit, OnEpoch
@@ -97,10 +96,9 @@ def _profile(path: Path | None) -> dict[str, Any] | None:
     """Return the profile without the names of the files, which are nobody's business but the data set's."""
     if path is None:
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected the profile that stage generate wrote: {error}") from None
+    content = json_text.unsealed(json_text.read(path, "the profile that stage generate wrote"), str(path))
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected the profile that stage generate wrote")
     return {name: value for name, value in content.items() if name != "files"}
 
 

@@ -24,7 +24,7 @@ SCALING_LISTS = ["global"], ["global", "compressed", "sequence"], ["sequence", "
 MISSING = get_args(Missing)
 FEATURES = ("x", "y")
 CLASSES = ("down", "level", "up")
-CALIBRATION = {"temperature": 1.0, "threshold": None}
+CALIBRATION = {"temperature": 1.0, "threshold": None, "early": None}
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "baseline_accuracy": 0.5, "log_loss": 0.25}
 
 
@@ -91,12 +91,14 @@ def random_classifier(
     return classifier
 
 
-def random_ensemble(
-    params: ModelParams, num_features: int = len(FEATURES), num_classes: int = len(CLASSES)
+def random_model(
+    params: ModelParams, num_features: int = len(FEATURES), num_classes: int = len(CLASSES), seed: int = 0
 ) -> Classifier:
-    """Return `members` such classifiers with the scaling of the first."""
+    """Return a classifier of as many members as `params` say, with the scaling of the first."""
     one = params.model_copy(update={"members": 1})
-    members = [arrays(random_classifier(one, num_features, num_classes, seed)) for seed in range(params.members)]
+    members = [
+        arrays(random_classifier(one, num_features, num_classes, seed + index)) for index in range(params.members)
+    ]
     return restored(parameters.of_members(members), params, num_features, num_classes)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from rnnflow.classifier.model import Classifier, Ensemble, RecurrentLayer, SequenceClassifier
+from rnnflow.classifier.layers import RecurrentLayer
+from rnnflow.classifier.model import Classifier, Ensemble, SequenceClassifier
 from rnnflow.export.memory import NEW_STATE, STATE, Memory
 from rnnflow.export.nodes import Nodes
 from rnnflow.export.preparation_nodes import Steps, refused, scaled, whole_steps
