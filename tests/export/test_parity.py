@@ -20,10 +20,13 @@ from rnnflow.params.models import Cell, Missing, ModelParams, Pooling, Scaling, 
 from rnnflow.serving.predictor import METADATA_NAMES, Predictor
 from tests import toys
 
-PROPERTIES = dict.fromkeys(METADATA_NAMES, "null") | {
+PROPERTIES = dict.fromkeys(METADATA_NAMES, "{}") | {
     "rnnflow": "1",
+    "name": '"toy"',
     "features": json.dumps(toys.FEATURES),
     "classes": json.dumps(toys.CLASSES),
+    "lengths": "[1, 5, 9]",
+    "num_parameters": "1",
 }
 BATCH_SIZES = (1, 3)
 LENGTHS = (6,)
