@@ -81,7 +81,6 @@ def export(arguments: argparse.Namespace) -> None:
         report = exporting.write_whole(temporary, arguments.model)
         report |= exporting.write_streaming(folder, Predictor(temporary), arguments.streaming)
         write_json(arguments.report, report)
-    print(f"{description.name}: {report['onnx_bytes']:,} bytes, within {report['largest_difference']} of PyTorch")
     if "not_streaming" in report:
         print(f"{description.name}: no streaming file: {report['not_streaming']}")
 
@@ -103,7 +102,9 @@ class _Exporting:
         predictor = Predictor(temporary)
         difference = largest_difference(self.model, predictor, self.settings.batch_sizes, self._lengths)
         self._refuse(difference, self._excess(predictor, self._batches), path, "PyTorch's")
-        return {"onnx_bytes": len(content), "largest_difference": f"{difference:.1e}"}
+        # Said and not stored: the last bits of both runtimes are other ones on another kind of processor.
+        print(f"{self.description.name}: {len(content):,} bytes, within {difference:.1e} of PyTorch")
+        return {"onnx_bytes": len(content)}
 
     def write_streaming(self, folder: Path, whole: Predictor, place: Path) -> dict[str, object]:
         """Write the file that answers step by step, or why there is none."""
@@ -121,7 +122,8 @@ class _Exporting:
         difference = streaming_parity.largest_difference(whole, pieces, prefixes(self._batches))
         excess = self._excess(pieces, prefixes(self._batches))
         self._refuse(difference, excess, place / STREAMING_MODEL, "those of whole sequences")
-        return {"streaming_bytes": len(content), "largest_streaming_difference": f"{difference:.1e}"}
+        print(f"{self.description.name}: step by step within {difference:.1e} of whole sequences")
+        return {"streaming_bytes": len(content)}
 
     @property
     def _lengths(self) -> list[int]:

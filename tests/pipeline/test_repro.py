@@ -12,9 +12,23 @@ from ruamel.yaml import YAML
 from rnnflow.serving.predictor import Predictor
 from tests.pipeline.conftest import MODELS, Clone
 
+AVX2 = {
+    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+popcnt,+sse4.1,+sse4.2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+}
+"""Has NumPy, Numba and PyTorch take a processor with AVX-512 for one without."""
+
 
 @pytest.mark.slow
-def test_two_fresh_clones_give_the_same_lock(finished: Clone, fresh_clone: Callable[[], Clone]) -> None:
+def test_two_fresh_clones_give_the_same_lock_on_whatever_processor(
+    finished: Clone, fresh_clone: Callable[[], Clone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in AVX2.items():
+        monkeypatch.setenv(name, value)
     second = fresh_clone()
     second.run("dvc", "repro")
     assert second.read("dvc.lock") == finished.read("dvc.lock")
