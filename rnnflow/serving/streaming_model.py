@@ -74,25 +74,26 @@ class SingleSteps:
     """
 
     def __init__(self, session: InferenceSession, num_features: int, state_size: int, num_classes: int) -> None:
-        self._step = np.zeros((1, 1, num_features), np.float32)
-        self._state, self._new_state = np.zeros((2, 1, state_size), np.float32)
-        self._probabilities = np.zeros((1, num_classes), np.float32)
-        self._lengths = np.ones(1, np.int64)
+        step, lengths = np.zeros((1, 1, num_features), np.float32), np.ones(1, np.int64)
+        state, new_state = np.zeros((2, 1, state_size), np.float32)
+        probabilities = np.zeros((1, num_classes), np.float32)
         self._session, self._binding = session, session.io_binding()
-        given: list[np.ndarray] = [self._step, self._lengths, self._state]
+        given: list[np.ndarray] = [step, lengths, state]
         for name, array in zip(_INPUTS, given, strict=True):
             self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        for name, array in zip(_OUTPUTS, [self._probabilities, self._new_state], strict=True):
+        for name, array in zip(_OUTPUTS, (probabilities, new_state), strict=True):
             self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        self._step, self._state, self._new_state = step[0], state[0], new_state[0]
+        self._probabilities, self._lengths = probabilities[0], lengths  # all kept, or their memory would go
 
     def run(
         self, step: Float32[np.ndarray, "1 feature"], state: Float32[np.ndarray, " state"]
     ) -> Float32[np.ndarray, " class"]:
         """Return the probabilities after this step; `state` is changed into the new one."""
-        self._step[0], self._state[0] = step, state
+        self._step[:], self._state[:] = step, state
         self._session.run_with_iobinding(self._binding)
-        state[:] = self._new_state[0]
-        return self._probabilities[0].copy()
+        state[:] = self._new_state
+        return self._probabilities.copy()
 
 
 _INPUTS = ["steps", "lengths", "state"]
