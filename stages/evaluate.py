@@ -11,7 +11,7 @@ import torch
 
 from rnnflow.classifier import model
 from rnnflow.classifier.checkpoint import Description
-from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.classifier.model import Classifier
 from rnnflow.classifier.predict_split import StepProbabilities, predict, predict_steps
 from rnnflow.evaluation.scores import tables
 from rnnflow.evaluation.scores.answers import Answers, groups_and_times
@@ -19,7 +19,8 @@ from rnnflow.evaluation.scores.calibration import NEVER, Calibration, choose_thr
 from rnnflow.evaluation.scores.early import EarlyAnswers, early_answers, fit_early_rule
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime.atomic_writes import atomic_folders, write_json, write_rows
+from rnnflow.runtime import json_text
+from rnnflow.runtime.atomic_writes import atomic_folders, rounded, write_json, write_rows
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
@@ -64,8 +65,9 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
         # Validation comes first, since choices are made by it alone.
         figures: dict[str, object] = {"validation": on_validation} if on_validation else {}
         figures |= tables.figures(answers, calibration, early) | {"accuracy_low": low, "accuracy_high": high}
-        write_json(folder / "metrics.json", figures | {"baseline_accuracy": baseline}, is_sorted=False)
-        write_json(folder / "calibration.json", asdict(calibration))
+        figures, chosen = rounded(figures | {"baseline_accuracy": baseline}), rounded(asdict(calibration))
+        write_json(folder / "metrics.json", figures, is_sorted=False)
+        write_json(folder / "calibration.json", chosen | {"sha256": json_text.checksum(figures, chosen)})  # of both
         if early:
             write_rows(folder / "curves" / "early_answers.csv", early.curve())
     worst = tables.worst(slices)
@@ -82,7 +84,7 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
 
 
 def _calibrated(
-    classifier: SequenceClassifier, validation: "_Split", settings: EvaluateParams
+    classifier: Classifier, validation: "_Split", settings: EvaluateParams
 ) -> tuple[Calibration, dict[str, object]]:
     """Return what the validation split decides, and the figures on it; the classifier has its temperature then."""
     answers = validation.answers()
@@ -99,15 +101,13 @@ def _calibrated(
 class _Split:
     """A split, and what the classifier makes of it."""
 
-    classifier: SequenceClassifier
+    classifier: Classifier
     settings: EvaluateParams
     folder: Path
     sequences: SequenceDataset
 
     @classmethod
-    def read(
-        cls, classifier: SequenceClassifier, description: Description, settings: EvaluateParams, folder: Path
-    ) -> "_Split":
+    def read(cls, classifier: Classifier, description: Description, settings: EvaluateParams, folder: Path) -> "_Split":
         sequences = dataset.load(folder, description.classes, description.features, settings.memory_budget_mb)
         if description.model.missing == "refuse":
             dataset.refuse_missing(sequences, folder.name)

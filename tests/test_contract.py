@@ -159,6 +159,17 @@ def test_params_of_a_stage_exist(stage: str) -> None:
         assert entry in ("", KEY)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_params_of_an_example_have_what_dvc_yaml_reads(path: Path) -> None:
+    whole.load(path)
+    content = YAML(typ="safe").load(path.read_text())
+    for name in set(re.findall(r"\$\{([\w.]+)\}", (ROOT / "dvc.yaml").read_text())) - {"key", "item"}:
+        section = content
+        for part in name.split("."):
+            assert part in section, f"{name} is not in {path}"
+            section = section[part]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_path_of_a_command_is_a_dep_or_an_out(stage: str) -> None:
     declared = paths(stage, "deps", "outs", "metrics", "plots")

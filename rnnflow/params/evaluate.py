@@ -22,5 +22,5 @@ class EvaluateParams(Section):
     num_calibration_bins: Count = 10
     num_length_slices: Count = 4
     """By length, and by time where the sequences have one."""
-    num_resamples: Annotated[int, Field(ge=100)] = 1000
+    num_resamples: Annotated[int, Field(ge=100, le=10**6)] = 1000
     """Of the bootstrap that the intervals come from; fewer where there are very many sequences."""

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from rnnflow.runtime import npz_files
 from rnnflow.runtime.atomic_writes import atomic_write
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.errors import InputError, library
 
 StreamId = str | int
 NUM_REMEMBERED = 10
@@ -205,24 +205,15 @@ class OpenStreams:
 
 
 def _read(path: Path, identity: str) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _ARRAYS}
-            about = json.loads(file["about"].tobytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        RuntimeError,
-        zipfile.BadZipFile,
-    ):  # RuntimeError: it seems encrypted
-        raise InputError(f"{path}: not a file of streams that rnnflow wrote, or damaged") from None
-    if about["format"] != FORMAT or about["model"] != identity:
+    found = npz_files.read(path)
+    with library(f"{path}: not a file of streams that rnnflow wrote, or damaged"):
+        arrays = {name: found[name] for name in _ARRAYS}
+        about = json.loads(found["about"].tobytes())
+        is_of_this_model = about["format"] == FORMAT and about["model"] == identity
+        checksum = about["sha256"]
+    if not is_of_this_model:
         raise InputError(f"{path}: streams of another model or version; they go on with the file that they began with")
-    if about["sha256"] != _digest(arrays):
+    if checksum != _digest(arrays):
         raise InputError(f"{path}: damaged, its content does not match the checksum that it carries")
     return arrays
 

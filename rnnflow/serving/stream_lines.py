@@ -177,7 +177,7 @@ class _Reader:
         if self._is_json is None:
             self._is_json = text.startswith("{")
             if not self._is_json:
-                self.names = self._checked([name.strip() for name in next(csv.reader([text]))])
+                self.names = self._checked([name.strip() for name in self._cells(text)])
                 return None
         return self._message(self._object(text) if self._is_json else self._row(text))
 
@@ -228,7 +228,7 @@ class _Reader:
         return content
 
     def _row(self, text: str) -> dict[str, Any]:
-        cells = next(csv.reader([text]))
+        cells = self._cells(text)
         if len(cells) != len(self.names):
             raise self._refusal(f"{len(cells)} cells, expected {len(self.names)}")
         row: dict[str, Any] = {}
@@ -237,6 +237,12 @@ class _Reader:
         if row.get(END) and all(row[name] is None for name in self._features):
             row = {name: row[name] for name in (STREAM, END) if name in row}
         return row
+
+    def _cells(self, text: str) -> list[str]:
+        try:
+            return next(csv.reader([text]))
+        except csv.Error as error:
+            raise self._refusal(f"expected CSV: {error}") from None
 
     def _checked(self, names: list[str]) -> list[str]:
         expected = f"expected {', '.join([STREAM, *self._features])}, and {TIME} and {END} if there are any"

@@ -1,6 +1,6 @@
 """The sequences that a model gets most wrong, and what it answers after each of their steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from rnnflow.evaluation.scores.scoring import score
-from rnnflow.sequences.parquet import SequenceFile
+from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
 from rnnflow.serving.predictor import Predictor
 
 NUM_PREFIXES = 50
@@ -31,9 +31,6 @@ class WorstError:
     values: Float32[np.ndarray, "time feature"]
     steps: Int64[np.ndarray, " prefix"]
     probabilities: Float32[np.ndarray, "prefix class"]
-
-    def probability(self, name: str, classes: Sequence[str]) -> float:
-        return float(self.probabilities[-1, classes.index(name)])
 
 
 def worst_errors(predictor: Predictor, split: Path, num_errors: int) -> tuple[int, list[WorstError]]:
@@ -62,14 +59,14 @@ def worst_errors(predictor: Predictor, split: Path, num_errors: int) -> tuple[in
 def _rows(split: Path, indices: np.ndarray) -> Mapping[int, tuple[str, np.ndarray]]:
     """Return id and values of some rows of a split, by their place in it."""
     found, start = {}, 0
-    for path in sorted(split.glob("*.parquet")):
+    for path in shards(split):
         file = SequenceFile.open(path)
         if not np.any((indices >= start) & (indices < start + file.num_rows)):
             start += file.num_rows
             continue
         for batch in file.batches(["id", "sequence"]):
             for index in indices[(indices >= start) & (indices < start + len(batch))].tolist():
-                values = batch.column("sequence")[index - start].values.to_numpy()
+                values = as_numpy(batch.column("sequence")[index - start].values)
                 found[index] = batch.column("id")[index - start].as_py(), values.reshape(-1, len(file.features)).copy()
             start += len(batch)
     return found

@@ -10,7 +10,7 @@ import pyarrow as pa
 from jaxtyping import Float64, Int, Int64
 
 from rnnflow.classifier.predict_split import Labels, Probabilities
-from rnnflow.sequences.parquet import SequenceFile
+from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ def groups_and_times(folder: Path) -> tuple[np.ndarray | None, Sequence[str], np
     groups, times = _column(folder, "group"), _column(folder, "time")
     encoded = None if groups is None else groups.dictionary_encode()
     return (
-        None if encoded is None else encoded.indices.to_numpy().astype(np.int64),
+        None if encoded is None else as_numpy(encoded.indices).astype(np.int64),
         () if encoded is None else encoded.dictionary.to_pylist(),
-        None if times is None else times.cast(pa.int64()).to_numpy().view("datetime64[us]"),
+        None if times is None else as_numpy(times.cast(pa.int64())).view("datetime64[us]"),
     )
 
 
 def _column(folder: Path, name: str) -> pa.Array | None:
     """Return a column in the order of the rows; none where a file lacks it."""
-    files = [SequenceFile.open(path) for path in sorted(folder.glob("*.parquet"))]
+    files = [SequenceFile.open(path) for path in shards(folder)]
     if not all(name in file.columns for file in files):
         return None
     chunks = [batch.column(name) for file in files for batch in file.batches([name])]

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float32, Int32, Int64, UInt64
 
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet import SequenceFile
+from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
 from rnnflow.serving.predictor import Predictor
 
 Ids = UInt64[np.ndarray, " sequence"]
@@ -103,7 +103,7 @@ def score(folder: Path, predictors: Mapping[str, Predictor]) -> ScoredSplit:
     return ScoredSplit(
         np.concatenate(parts.labels),
         np.concatenate(parts.ids),
-        None if groups is None else groups.indices.to_numpy().astype(np.int64),
+        None if groups is None else as_numpy(groups.indices).astype(np.int64),
         first.classes,
         {name: _joined(chunks) for name, chunks in scores.items()},
     )
@@ -130,7 +130,7 @@ def ids_of(*folders: Path) -> Ids:
     found = [
         hashed(batch.column("id"))
         for folder in folders
-        for path in sorted(folder.glob("*.parquet"))
+        for path in shards(folder)
         for batch in SequenceFile.open(path).batches(["id"])
     ]
     return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))
@@ -161,7 +161,7 @@ def _order(predictor: Predictor, first: Predictor, name: str, first_name: str) -
 
 def _batches(folder: Path, features: tuple[str, ...]) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Yield the rows of a split, and where they are for messages."""
-    paths = sorted(folder.glob("*.parquet"))
+    paths = shards(folder)
     if not paths:
         raise InputError(f"{folder}: no Parquet file, expected part-00000.parquet and so on")
     for path in paths:
@@ -175,11 +175,9 @@ def _batches(folder: Path, features: tuple[str, ...]) -> Iterator[tuple[str, pa.
 
 def _labels(place: str, batch: pa.RecordBatch, classes: tuple[str, ...]) -> Int32[np.ndarray, " batch"]:
     places = {name: index for index, name in enumerate(classes)}
-    labels = batch.column(
-        "label"
-    ).dictionary_encode()  # `pc.index_in` needs an array of the classes, which imports pandas
+    labels = batch.column("label").dictionary_encode()  # `pc.index_in` takes a `pa.array`, and that imports pandas
     known = np.array([places.get(name, -1) for name in labels.dictionary.to_pylist()], np.int32)
-    found: Int32[np.ndarray, " batch"] = known[labels.indices.to_numpy()]
+    found: Int32[np.ndarray, " batch"] = known[as_numpy(labels.indices)]
     if (found < 0).any():
         row = int(np.argmax(found < 0))
         raise InputError(
@@ -191,9 +189,9 @@ def _labels(place: str, batch: pa.RecordBatch, classes: tuple[str, ...]) -> Int3
 
 def _values(batch: pa.RecordBatch, num_features: int) -> tuple[np.ndarray, np.ndarray]:
     column = batch.column("sequence")
-    lengths = pc.list_value_length(column).to_numpy() // num_features
+    lengths = as_numpy(pc.list_value_length(column)) // num_features
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-    return column.flatten().to_numpy().reshape(-1, num_features), offsets
+    return as_numpy(column.flatten()).reshape(-1, num_features), offsets
 
 
 def _probabilities(predictor: Predictor, values: np.ndarray, offsets: np.ndarray, place: str) -> np.ndarray:

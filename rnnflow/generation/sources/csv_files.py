@@ -15,15 +15,16 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows
-from rnnflow.generation.sources.lines import BLANKS, LineFilter, kept
+from rnnflow.generation.sources.lines import BLANKS, MAX_LINE, LineFilter, bounded, kept
 from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
-BLOCK_BYTES = 16 * 2**20
-MAX_CELL = BLOCK_BYTES
-"""Characters of a cell; a block has to hold at least one row."""
+BLOCK_BYTES = MAX_CELL = MAX_LINE
+"""In bytes and characters."""
+BAD_CELL = (ValueError, TypeError, OverflowError, RecursionError, pa.ArrowException)
+"""What a cell that is no list of numbers raises: 10^400 overflows, ten thousand brackets are nested too deeply."""
 NULLS = arrow_csv.ConvertOptions().null_values
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
@@ -66,7 +67,7 @@ def head(path: Path, files: FilesParams, num_rows: int = 1) -> tuple[list[str], 
     rows: list[list[str]] = []
     try:
         with opens(path, "rt", encoding="utf-8-sig", newline="") as file:
-            lines = kept(file, files.skip, files.comment, files.delimiter == BLANKS)
+            lines = kept(bounded(path, file), files.skip, files.comment, files.delimiter == BLANKS)
             for row in csv.reader(lines, delimiter=delimiter_of(path, files)):
                 rows += [row] if row else []
                 if len(rows) > num_rows:
@@ -250,7 +251,7 @@ class _CsvFile:
         texts = cells.to_pylist()
         try:
             return pa.array([_parsed(text) for text in texts], kind)
-        except (ValueError, TypeError, pa.ArrowException):
+        except BAD_CELL:
             bad = next(row for row, text in enumerate(texts) if not _is_list(text, kind))
             raise InputError(
                 f"{self.path}: line {self.line(first_row + bad)}: column {name!r}: expected a list of numbers such as "
@@ -287,6 +288,6 @@ def _parsed(text: str) -> object:
 def _is_list(text: str, kind: pa.DataType) -> bool:
     try:
         pa.array([_parsed(text)], kind)
-    except (ValueError, TypeError, pa.ArrowException):
+    except BAD_CELL:
         return False
     return True
