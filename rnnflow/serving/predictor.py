@@ -63,6 +63,7 @@ class _Metadata(TypedDict):
     recipe: dict[str, Any] | None
     profile: dict[str, Any] | None
     calibration: CalibrationContent | None
+    quantisation: dict[str, Any] | None
 
 
 class ExportedModel:

@@ -149,7 +149,9 @@ def test_names_of_models_and_classes_become_what_c_allows(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("threshold", "line"), [(0.75, "#define TOY_CLASSIFIER_THRESHOLD 0.75f"), (None, "")])
 def test_a_threshold_for_unknown_stands_in_the_header(tmp_path: Path, threshold: float | None, line: str) -> None:
-    path = onnx_file(tmp_path, ModelParams(cell="rnn", hidden_size=2), calibration={"threshold": threshold})
+    path = onnx_file(
+        tmp_path, ModelParams(cell="rnn", hidden_size=2), calibration={"temperature": 1.0, "threshold": threshold}
+    )
     c_code.write(path, tmp_path)
     header = (tmp_path / "toy_classifier.h").read_text(encoding="ascii")
     assert "".join(re.findall(r"#define .*THRESHOLD.*", header)) == line
