@@ -12,6 +12,7 @@ BENCHMARKS = {
     "training_step": "a training step against the loop that the project started from",
     "loading": "Parquet to tensor against pandas",
     "serving": "export to ONNX, and its answers against eager PyTorch",
+    "streaming": "a step of a live stream, beside PyTorch and C, and after a million steps",
     "prediction": "`rnnflow predict` as a whole command against scripts; takes many minutes, runs only if named",
     "performance": "all of that and more against peers in an environment of their own (make peers); takes many minutes",
     "flow": "the flow against a bare dvc repro; takes minutes",

@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.early", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", default=SETS)
     print("| set | 25 % | 50 % | 75 % | 100 % | by the rule | share seen | harmonic mean |")
+    print(f"| --- {'| ---: ' * 7}|")
     for name in parser.parse_args(argv).names:
         with tempfile.TemporaryDirectory() as folder:
             print(_row(name, *_measured(name, Path(folder))), flush=True)
@@ -40,10 +41,18 @@ def _measured(name: str, folder: Path) -> tuple[dict[str, Any], dict[float, floa
     (folder / "params.yaml").write_text(json.dumps(sections | {"models": {"gru": MODEL}}))
     splits = {split: folder / "sequences" / split for split in ("train", "validation", "test")}
     known = {"params": folder / "params.yaml", "checkpoint": folder / "gru.safetensors"}
-    fresh = {"raw": folder, "reference": folder / "none.json", "output": folder / "sequences", "report": folder}
+    (folder / "reference.json").write_text("{}")
+    fresh = {
+        "raw": folder,
+        "reference": folder / "reference.json",
+        "output": folder / "sequences",
+        "report": folder / "report",
+    }
     generate.main(_options(fresh | {"params": known["params"]}))
     of_train = {"train": splits["train"], "validation": splits["validation"]}
-    train.main(["gru", *_options(known | of_train | {"profile": folder / "profile.json", "log": folder / "log"})])
+    train.main(
+        ["gru", *_options(known | of_train | {"profile": folder / "report/profile.json", "log": folder / "log"})]
+    )
     output = folder / "evaluation"
     of_test = {"validation": splits["validation"], "test": splits["test"], "output": output}
     evaluate.main(_options(known | of_test))

@@ -43,7 +43,8 @@ LAYERS_WITHIN: dict[str, tuple[grimp.Layer | str, ...]] = {
     "evaluation": (grimp.Layer("comparison", "report"), "scores"),
     "serving": (
         "prediction",
-        grimp.Layer("benchmark", "c_code", "describe", "stream_lines", "verify", independent=False),
+        "c_code",
+        grimp.Layer("benchmark", "describe", "quantisation", "stream_lines", "verify", independent=False),
         "streaming",
         grimp.Layer("open_streams", "streaming_model"),
         grimp.Layer("origin", "predictor"),

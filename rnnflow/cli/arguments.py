@@ -142,11 +142,39 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
     command.add_argument("folder", type=Path, metavar="OUTDIR")
+    command.add_argument(
+        "--int8",
+        type=Path,
+        metavar="VALIDATION",
+        help="store the weights in 8 bits, if that does not cost too much on this split, such as data/sequences/validation",
+    )
+    _add_limits(command)
     command.set_defaults(run=run.export_c)
+
+    command = commands.add_parser(
+        "quantise",
+        help="write an LSTM with weights of 8 bits",
+        description="Write an ONNX file of an LSTM that onnxruntime computes with 8 bits, if that does not cost too much on the "
+        "validation split. It has no such operator for the other cells.",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL.onnx")
+    command.add_argument("output", type=Path, metavar="OUTPUT.onnx")
+    command.add_argument(
+        "validation", type=Path, metavar="VALIDATION", help="the split, such as data/sequences/validation"
+    )
+    _add_limits(command)
+    command.set_defaults(run=run.quantise)
 
     _add_tune(commands)
     _add_inspect(commands)
     return made
+
+
+def _add_limits(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--max-loss", type=float, default=0.01, help="of accuracy by 8 bits, at most (%(default)s)")
+    command.add_argument(
+        "--max-shift", type=float, default=0.2, help="of a probability by 8 bits, at most (%(default)s)"
+    )
 
 
 def _add_tune(commands: Any) -> None:

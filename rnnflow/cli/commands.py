@@ -85,12 +85,29 @@ def stream(arguments: argparse.Namespace) -> None:
 def export_c(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow.serving import c_code
+        from rnnflow.serving.quantisation import Limits, with_rounded_weights
 
-    sizes = c_code.write(arguments.model, arguments.folder)
+    if arguments.int8:
+        limits = Limits(arguments.max_loss, arguments.max_shift)
+        with with_rounded_weights(arguments.model, arguments.int8, limits) as (rounded, cost):
+            sizes = c_code.write(arguments.model, arguments.folder, rounded)
+        print(f"{arguments.model}: weights of 8 bits: {cost}")
+    else:
+        sizes = c_code.write(arguments.model, arguments.folder)
     print(
         f"{arguments.folder}: {sizes['flash']:,} bytes of constants in flash (the code comes on top), "
         f"{sizes['ram']:,} bytes of RAM for a stream, {sizes['multiply_adds']:,} multiply-adds a step with its answer"
     )
+
+
+def quantise(arguments: argparse.Namespace) -> None:
+    with _extra():
+        from rnnflow.serving import quantisation
+
+    limits = quantisation.Limits(arguments.max_loss, arguments.max_shift)
+    cost = quantisation.quantise(arguments.model, arguments.output, arguments.validation, limits)
+    before, after = arguments.model.stat().st_size, arguments.output.stat().st_size
+    print(f"{arguments.output}: {before:,} -> {after:,} bytes, {cost}")
 
 
 def describe(arguments: argparse.Namespace) -> None:

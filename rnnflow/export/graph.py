@@ -88,6 +88,7 @@ def _file(
     metadata: Mapping[str, str],
     model_version: int,
 ) -> onnx.ModelProto:
+    graph.drop_unused([output.name for output in outputs])
     proto = helper.make_model(
         helper.make_graph(graph.nodes, "rnnflow", inputs, outputs, graph.constants),
         producer_name="rnnflow",
@@ -104,11 +105,7 @@ def _file(
 
 def serialise(proto: onnx.ModelProto) -> bytes:
     """Return the bytes of a model with their checksum among its properties, the same for equal models."""
-    properties = {entry.key: entry.value for entry in proto.metadata_props if entry.key != checksum.PROPERTY}
-    digest = checksum.compute(proto.SerializeToString(deterministic=True), PROPERTIES)
-    helper.set_model_props(proto, {checksum.PROPERTY: digest, **properties})
-    content: bytes = proto.SerializeToString(deterministic=True)
-    return content
+    return checksum.signed(proto, PROPERTIES)
 
 
 def version_number(md5: str) -> int:

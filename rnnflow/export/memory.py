@@ -75,6 +75,10 @@ class Memory:
         """Take the state apart before the first node, and put the new one together behind the last."""
         assert self.sizes.keys() == self._written.keys()
         graph, names = self._graph, list(self.sizes)
+        if len(names) == 1:  # which onnxruntime then leaves out
+            graph.nodes.insert(0, helper.make_node("Identity", [STATE], [f"before.{names[0]}"]))
+            graph.add("Identity", [self._written[names[0]]], output=NEW_STATE)
+            return
         sizes = graph.constant(list(self.sizes.values()))
         graph.nodes.insert(0, helper.make_node("Split", [STATE, sizes], [f"before.{name}" for name in names], axis=1))
         graph.add("Concat", [self._written[name] for name in names], output=NEW_STATE, axis=1)

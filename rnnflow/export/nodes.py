@@ -44,6 +44,16 @@ class Nodes:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
+    def drop_unused(self, outputs: list[str]) -> None:
+        """Leave out what `outputs` do not depend on: onnxruntime would compute it at each call."""
+        needed, kept = set(outputs), []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                kept.append(node)
+                needed.update(node.input)
+        self.nodes = kept[::-1]
+        self.constants = [constant for constant in self.constants if constant.name in needed]
+
     def number(self, values: str) -> str:
         """Return `values`, flags or integers, as float32."""
         return self.add("Cast", [values], to=TensorProto.FLOAT)

@@ -9,6 +9,7 @@ Reading the protocol buffer's outermost fields is all that this takes (https://p
 
 import hashlib
 from collections.abc import Collection, Iterator
+from typing import Any
 
 PROPERTY = "sha256"
 _METADATA_PROPS = 14  # the number of this field of ModelProto, in onnx.proto
@@ -28,6 +29,17 @@ def compute(content: bytes, names: Collection[str]) -> str:
             digest.update(b"%d:%d:" % (number, len(field)))
             digest.update(field)
     return digest.hexdigest()
+
+
+def signed(proto: Any, names: Collection[str]) -> bytes:
+    """Return the bytes of an `onnx.ModelProto` with its checksum among its properties, the same for equal models."""
+    others = {entry.key: entry.value for entry in proto.metadata_props if entry.key != PROPERTY}
+    digest = compute(proto.SerializeToString(deterministic=True), names)
+    del proto.metadata_props[:]
+    for key, value in {PROPERTY: digest, **others}.items():
+        proto.metadata_props.add(key=key, value=value)
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
 
 
 def properties(content: bytes) -> dict[str, str]:

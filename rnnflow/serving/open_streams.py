@@ -205,6 +205,8 @@ class OpenStreams:
 
 
 def _read(path: Path, identity: str) -> dict[str, np.ndarray]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
     found = npz_files.read(path)
     with library(f"{path}: not a file of streams that rnnflow wrote, or damaged"):
         arrays = {name: found[name] for name in _ARRAYS}

@@ -23,8 +23,8 @@ METADATA_VERSION = "2"
 READABLE_VERSIONS = ("1", "2")
 """Files of version 1 have no checksum."""
 METADATA_NAMES = ("name", "model", "features", "classes", "lengths", "num_parameters", "md5", "metrics")
-LATER_NAMES = ("recipe", "profile", "calibration")
-"""Missing in the files of earlier versions."""
+LATER_NAMES = ("recipe", "profile", "calibration", "quantisation")
+"""Missing in the files of earlier versions; the last one in all with weights of 32 bits."""
 STATE_PROPERTY = "state"
 """Of streaming files alone: the layout of the state."""
 PROPERTIES = ("rnnflow", *METADATA_NAMES, *LATER_NAMES, STATE_PROPERTY)
@@ -63,6 +63,7 @@ class _Metadata(TypedDict):
     recipe: dict[str, Any] | None
     profile: dict[str, Any] | None
     calibration: CalibrationContent | None
+    quantisation: dict[str, Any] | None
 
 
 class ExportedModel:

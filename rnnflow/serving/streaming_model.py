@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64
+from onnxruntime import InferenceSession
 
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.early_rule import EarlyRule
@@ -53,8 +54,47 @@ class StreamingModel(ExportedModel):
         There is at least one sequence, and the axis time has at least one step: onnxruntime's kernels need both. Before a
         sequence's first step the probabilities mean nothing.
         """
-        probabilities, new_states = self._session.run(_OUTPUTS, {"steps": steps, "lengths": lengths, "state": states})
+        given = dict(zip(_INPUTS, (steps, lengths, states), strict=True))
+        probabilities, new_states = self._session.run(_OUTPUTS, given)
         return probabilities, new_states
 
+    def single_steps(self) -> "SingleSteps":
+        """Return what goes on by one step of one sequence, without the cost of passing arrays to onnxruntime."""
+        return SingleSteps(self._session, len(self.features), self.state_size, len(self.classes))
 
+
+class SingleSteps:
+    """A session whose inputs and outputs for one step of one sequence are bound to the same arrays once and for all.
+
+    Args:
+        session: of a streaming file.
+        num_features: of a step.
+        state_size: numbers of a state.
+        num_classes: of the model.
+    """
+
+    def __init__(self, session: InferenceSession, num_features: int, state_size: int, num_classes: int) -> None:
+        step, lengths = np.zeros((1, 1, num_features), np.float32), np.ones(1, np.int64)
+        state, new_state = np.zeros((2, 1, state_size), np.float32)
+        probabilities = np.zeros((1, num_classes), np.float32)
+        self._session, self._binding = session, session.io_binding()
+        given: list[np.ndarray] = [step, lengths, state]
+        for name, array in zip(_INPUTS, given, strict=True):
+            self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        for name, array in zip(_OUTPUTS, (probabilities, new_state), strict=True):
+            self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        self._step, self._state, self._new_state = step[0], state[0], new_state[0]
+        self._probabilities, self._lengths = probabilities[0], lengths  # all kept, or their memory would go
+
+    def run(
+        self, step: Float32[np.ndarray, "1 feature"], state: Float32[np.ndarray, " state"]
+    ) -> Float32[np.ndarray, " class"]:
+        """Return the probabilities after this step; `state` is changed into the new one."""
+        self._step[:], self._state[:] = step, state
+        self._session.run_with_iobinding(self._binding)
+        state[:] = self._new_state
+        return self._probabilities.copy()
+
+
+_INPUTS = ["steps", "lengths", "state"]
 _OUTPUTS = ["probabilities", "new_state"]

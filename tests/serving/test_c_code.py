@@ -15,6 +15,8 @@ from rnnflow.export.graph import build, serialise
 from rnnflow.params.models import ModelParams, StemParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving import c_code
+from rnnflow.serving.predictor import Predictor
+from rnnflow.serving.quantisation import Limits, with_rounded_weights
 from tests import toys
 from tests.export.test_parity import PROPERTIES
 
@@ -62,6 +64,26 @@ def test_c_code_answers_as_onnx_does_with_nothing_undefined(tmp_path: Path) -> N
         check(tmp_path, params, "-fsanitize=undefined", "-fno-sanitize-recover")
 
 
+@pytest.fixture(scope="module")
+def validation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("validation")
+    toys.write_sequences(
+        folder / "part-00000.parquet", toys.random_sequences([5, 9, 3], missing=0), ["up", "down", "up"]
+    )
+    return folder
+
+
+@pytest.mark.parametrize("params", GRID[5::30], ids=lambda params: f"{params.cell}-{params.pooling}-{params.missing}")
+def test_weights_of_8_bits_answer_as_onnx_does_with_the_same_weights(
+    tmp_path: Path, params: ModelParams, validation: Path
+) -> None:
+    path = onnx_file(tmp_path, params)
+    with with_rounded_weights(path, validation, Limits()) as (rounded, _):
+        c_code.write(path, tmp_path / "c", rounded)
+        assert Predictor(path).properties["sha256"] in (tmp_path / "c/toy_classifier.h").read_text()
+    subprocess.run([compiled(tmp_path / "c")], capture_output=True, check=True)
+
+
 @pytest.mark.slow
 def test_valgrind_finds_nothing(tmp_path: Path) -> None:
     check(tmp_path, ModelParams(cell="lstm", hidden_size=5, num_layers=2, pooling="mean_max", missing="mask"), "-g")
@@ -77,12 +99,17 @@ def test_a_wrong_weight_fails_the_test_program(tmp_path: Path) -> None:
     assert subprocess.run([compiled(tmp_path / "c")], capture_output=True, check=False).returncode == 1
 
 
-def test_a_gru_of_hidden_size_32_fits_into_25_kilobytes_of_flash_and_2_of_ram(tmp_path: Path) -> None:
-    sizes = c_code.write(onnx_file(tmp_path, ModelParams(cell="gru", hidden_size=32)), tmp_path)
+@pytest.mark.parametrize(("is_rounded", "flash"), [(False, 25_000), (True, 8_000)])
+def test_a_gru_of_hidden_size_32_fits_into_its_flash_and_2_kilobytes_of_ram(
+    tmp_path: Path, validation: Path, is_rounded: bool, flash: int
+) -> None:
+    path = onnx_file(tmp_path, ModelParams(cell="gru", hidden_size=32))
+    with with_rounded_weights(path, validation, Limits()) as (rounded, _):
+        sizes = c_code.write(path, tmp_path, rounded if is_rounded else None)
     subprocess.run(["gcc", "-std=c99", "-Os", "-c", "toy_classifier.c", "-o", "toy.o"], check=True, cwd=tmp_path)
     said = subprocess.run(["size", "toy.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     text, data, bss = map(int, said.splitlines()[1].split()[:3])
-    assert sizes["flash"] < text + data < 25_000
+    assert sizes["flash"] < text + data < flash
     assert sizes["ram"] < 2000
     assert bss == 0
     assert sizes["multiply_adds"] == 3 * 32 * (2 + 32) + 3 * 32
@@ -122,7 +149,9 @@ def test_names_of_models_and_classes_become_what_c_allows(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("threshold", "line"), [(0.75, "#define TOY_CLASSIFIER_THRESHOLD 0.75f"), (None, "")])
 def test_a_threshold_for_unknown_stands_in_the_header(tmp_path: Path, threshold: float | None, line: str) -> None:
-    path = onnx_file(tmp_path, ModelParams(cell="rnn", hidden_size=2), calibration={"threshold": threshold})
+    path = onnx_file(
+        tmp_path, ModelParams(cell="rnn", hidden_size=2), calibration={"temperature": 1.0, "threshold": threshold}
+    )
     c_code.write(path, tmp_path)
     header = (tmp_path / "toy_classifier.h").read_text(encoding="ascii")
     assert "".join(re.findall(r"#define .*THRESHOLD.*", header)) == line

@@ -181,22 +181,18 @@ def test_the_examples_run(path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_example_in_javascript_gives_the_same_probabilities(path: Path, tmp_path: Path) -> None:
-    install = [
-        "npm",
-        "install",
-        "--silent",
-        "--no-audit",
-        "--no-fund",
-        "--onnxruntime-node-install-cuda=skip",
-        "onnxruntime-node",
-    ]
+@pytest.mark.parametrize(
+    ("name", "package"), [("stream.mjs", "onnxruntime-node"), ("stream_web.mjs", "onnxruntime-web")]
+)
+def test_the_examples_in_javascript_give_the_same_probabilities(
+    path: Path, tmp_path: Path, name: str, package: str
+) -> None:
+    quiet = ["--silent", "--no-audit", "--no-fund", "--onnxruntime-node-install-cuda=skip"]
+    install = ["npm", "install", *quiet, package]
     if not shutil.which("npm") or subprocess.run(install, cwd=tmp_path, check=False, timeout=300).returncode:
-        pytest.skip("onnxruntime-node cannot be installed here")
-    shutil.copy(ROOT / "examples/serving/stream.mjs", tmp_path)
-    run = subprocess.run(
-        ["node", "stream.mjs", path, "2", "4"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+        pytest.skip(f"{package} cannot be installed here")
+    shutil.copy(ROOT / "examples/serving" / name, tmp_path)
+    run = subprocess.run(["node", name, path, "2", "4"], cwd=tmp_path, capture_output=True, text=True, check=True)
     predictor = StreamingPredictor(path)
     for time, line in enumerate(run.stdout.splitlines()):
         expected = predictor.push("a", np.full((1, 2), np.sin(time), np.float32)).probabilities

@@ -13,6 +13,7 @@ from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.c_code.weights import Weights, read
 from rnnflow.serving.predictor import Predictor
+from rnnflow.serving.quantisation import rounded as rounded_rows
 
 FORMULAS = {
     "rnn": "h = tanh(W x + b + U h + c)",
@@ -29,8 +30,13 @@ GOLDEN_LENGTHS = (1, 2, 7, 20)
 TOLERANCE = 1e-5
 
 
-def write(path: Path, folder: Path) -> dict[str, int]:
+def write(path: Path, folder: Path, rounded: Path | None = None) -> dict[str, int]:
     """Write `<name>_classifier.h`, `.c` and `_test.c` for an ONNX file of whole sequences.
+
+    Args:
+        path: the ONNX file.
+        folder: for the three.
+        rounded: the same with weights of 8 bits, if they are to be stored so, with a factor for each row.
 
     Returns:
         Bytes of constants (flash, without the code) and of the state of a stream (RAM), and multiply-adds of a step.
@@ -38,14 +44,17 @@ def write(path: Path, folder: Path) -> dict[str, int]:
     Raises:
         InputError: the file cannot be read, or holds what C code is not written for.
     """
-    predictor = Predictor(path)
+    predictor = Predictor(rounded or path)
     params = ModelParams.model_validate(predictor.metadata["model"])
     if obstacle := _obstacle(params):
         raise InputError(f"{path}: no C code for this model: {obstacle}")
-    weights = read(path, params)
+    weights, is_rounded = read(rounded or path, params), rounded is not None
     prefix = re.sub(r"\W", "_", predictor.metadata["name"], flags=re.ASCII) + "_classifier"
     prefix = f"_{prefix}"[not prefix[0].isdigit() :]
-    context = _context(predictor, params, weights) | {"prefix": prefix}
+    matrices, vectors = _stored(weights, is_rounded)
+    numbers = {"matrices": matrices, "vectors": vectors, "is_rounded": is_rounded}
+    source = {"checksum": Predictor(path).properties.get("sha256", "none"), "prefix": prefix}
+    context = _context(predictor, params, weights) | numbers | source
     environment = Environment(
         loader=PackageLoader(__package__), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True, autoescape=False,  # noqa: S701 - C is no HTML
@@ -56,7 +65,7 @@ def write(path: Path, folder: Path) -> dict[str, int]:
         with atomic_write(folder / f"{prefix}{ending}") as temporary:
             temporary.write_text(content, encoding="ascii")
     return {
-        "flash": FLOAT_BYTES * weights.num_numbers,
+        "flash": sum(array.nbytes for array in (*matrices.values(), *vectors.values())),
         "ram": FLOAT_BYTES * _num_state_numbers(params, len(predictor.features)),
         "multiply_adds": weights.num_multiplied,
     }
@@ -84,7 +93,6 @@ def _obstacle(params: ModelParams) -> str | None:
 def _context(predictor: Predictor, params: ModelParams, weights: Weights) -> dict[str, Any]:
     num_features = len(predictor.features)
     return {
-        "checksum": predictor.properties.get("sha256", "none"),
         "description": f"{params.cell.upper()} classifier of {num_features} features into {len(predictor.classes)} classes",
         "num_features": num_features,
         "num_prepared": num_features * (2 if params.missing == "mask" else 1),
@@ -100,17 +108,19 @@ def _context(predictor: Predictor, params: ModelParams, weights: Weights) -> dic
         "missing": params.missing,
         "has_mean": "mean" in params.pooling,
         "has_max": "max" in params.pooling,
-        "offset": weights.offset.tolist(),
-        "factor": weights.factor.tolist(),
-        "layers": [
-            {name: array.ravel().tolist() for name, array in layer.items()} | {"num_inputs": layer["inputs"].shape[1]}
-            for layer in weights.layers
-        ],
-        "head": weights.head.ravel().tolist(),
-        "head_bias": weights.head_bias.tolist(),
+        "layers": [{"num_inputs": layer["inputs"].shape[1]} for layer in weights.layers],
         "golden": [_golden(predictor, weights, length) for length in GOLDEN_LENGTHS],
         "tolerance": TOLERANCE,
     }
+
+
+def _stored(weights: Weights, is_rounded: bool) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return matrices and vectors as they lie in flash."""
+    if not is_rounded:
+        return weights.matrices, weights.vectors
+    pairs = {name: rounded_rows(matrix) for name, matrix in weights.matrices.items()}
+    factors = {f"{name}_factors": factors for name, (_, factors) in pairs.items()}
+    return {name: numbers for name, (numbers, _) in pairs.items()}, weights.vectors | factors
 
 
 def _golden(predictor: Predictor, weights: Weights, num_steps: int) -> Mapping[str, Any]:

@@ -23,15 +23,23 @@ class Weights:
     head_bias: Float32[np.ndarray, " class"]
 
     @property
-    def num_numbers(self) -> int:
-        """Numbers in all."""
-        of_layers = sum(array.size for layer in self.layers for array in layer.values())
-        return of_layers + sum(each.size for each in (self.offset, self.factor, self.head, self.head_bias))
+    def matrices(self) -> dict[str, np.ndarray]:
+        """The weights that values are multiplied by, a row for each output, by their names in C."""
+        of_layers = {
+            f"{side}_{index}": layer[side] for index, layer in enumerate(self.layers) for side in ("inputs", "states")
+        }
+        return of_layers | {"head": self.head}
+
+    @property
+    def vectors(self) -> dict[str, np.ndarray]:
+        """The other numbers."""
+        biases = {f"biases_{index}": layer["biases"] for index, layer in enumerate(self.layers)}
+        return {"offset": self.offset, "factor": self.factor, **biases, "head_bias": self.head_bias}
 
     @property
     def num_multiplied(self) -> int:
         """Multiply-adds of a step with its answer, by the products alone."""
-        return sum(layer["inputs"].size + layer["states"].size for layer in self.layers) + self.head.size
+        return sum(matrix.size for matrix in self.matrices.values())
 
 
 def read(path: Path, params: ModelParams) -> Weights:
