@@ -11,7 +11,7 @@ import torch
 
 from rnnflow.classifier import model
 from rnnflow.classifier.checkpoint import Description
-from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.classifier.model import Classifier
 from rnnflow.classifier.predict_split import StepProbabilities, predict, predict_steps
 from rnnflow.evaluation.scores import tables
 from rnnflow.evaluation.scores.answers import Answers, groups_and_times
@@ -84,7 +84,7 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
 
 
 def _calibrated(
-    classifier: SequenceClassifier, validation: "_Split", settings: EvaluateParams
+    classifier: Classifier, validation: "_Split", settings: EvaluateParams
 ) -> tuple[Calibration, dict[str, object]]:
     """Return what the validation split decides, and the figures on it; the classifier has its temperature then."""
     answers = validation.answers()
@@ -101,15 +101,13 @@ def _calibrated(
 class _Split:
     """A split, and what the classifier makes of it."""
 
-    classifier: SequenceClassifier
+    classifier: Classifier
     settings: EvaluateParams
     folder: Path
     sequences: SequenceDataset
 
     @classmethod
-    def read(
-        cls, classifier: SequenceClassifier, description: Description, settings: EvaluateParams, folder: Path
-    ) -> "_Split":
+    def read(cls, classifier: Classifier, description: Description, settings: EvaluateParams, folder: Path) -> "_Split":
         sequences = dataset.load(folder, description.classes, description.features, settings.memory_budget_mb)
         if description.model.missing == "refuse":
             dataset.refuse_missing(sequences, folder.name)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from rnnflow.classifier.checkpoint import Description
-from rnnflow.classifier.model import SequenceClassifier, load
+from rnnflow.classifier.model import Classifier, load
 from rnnflow.export import streaming_parity
 from rnnflow.export.graph import build, build_streaming, serialise, version_number
 from rnnflow.export.parity import batches, largest_difference
@@ -90,7 +90,7 @@ def export(arguments: argparse.Namespace) -> None:
 class _Exporting:
     """What both files are made of."""
 
-    model: SequenceClassifier
+    model: Classifier
     description: Description
     settings: ExportParams
     properties: dict[str, str]

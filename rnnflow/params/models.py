@@ -132,6 +132,8 @@ class ModelParams(Section):
     """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM, GRU and minGRU."""
     streaming: Literal["auto", "required"] = "auto"
     """Whether the model has to be one that answers step by step."""
+    members: Annotated[int, Field(ge=1, le=100)] = 1
+    """Classifiers, trained from different seeds, whose probabilities are averaged; all in one file."""
 
     @property
     def scalings(self) -> tuple[Scaling, ...]:

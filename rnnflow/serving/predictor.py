@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from jaxtyping import Float32, Int64
 from pydantic import Field
-from typing_extensions import TypedDict  # of typing, pydantic needs Python 3.12
+from typing_extensions import TypedDict
 
 from rnnflow.params.section import checked
 from rnnflow.runtime import json_text

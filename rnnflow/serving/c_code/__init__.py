@@ -73,6 +73,7 @@ def _obstacle(params: ModelParams) -> str | None:
     for name, value, plain in (
         ("downsampling", params.downsampling, 1),
         ("differences", params.differences, False),
+        ("members", params.members, 1),
         ("stem", params.stem and params.stem.kind, None),
     ):
         if value != plain:
