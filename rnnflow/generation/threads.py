@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache, partial
 from typing import Generic, TypeVar
 
-from rnnflow.runtime import environment
+from rnnflow.runtime import variables
 
 THREADS = "RNNFLOW_THREADS"
 MAX_VALUES = 2**25
@@ -24,7 +24,7 @@ def number() -> int:
         InputError: the variable is no such number.
     """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return environment.number(THREADS, available, "a number of threads", least=1)
+    return variables.number(THREADS, available, "a number of threads", least=1)
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], num_values: int) -> Iterator[R]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rnnflow.runtime import environment
+from rnnflow.runtime import variables
 from rnnflow.runtime.errors import InputError
 
 MEMORY = "RNNFLOW_MEMORY_MB"
@@ -33,4 +33,4 @@ def memory_mb() -> int:
     Raises:
         InputError: the variable is no such number.
     """
-    return environment.number(MEMORY, DEFAULT_MEMORY_MB, "a number of MiB", least=1)
+    return variables.number(MEMORY, DEFAULT_MEMORY_MB, "a number of MiB", least=1)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from rnnflow.runtime import environment
+from rnnflow.runtime import variables
 from rnnflow.runtime.errors import EXIT_STATUS, TEMPORARY_STATUS, InputError
 
 FAILED_STATUS = 1
@@ -58,7 +58,7 @@ def check() -> None:
 
 
 def _number(variable: str, default: int) -> int:
-    return environment.number(variable, default, "a number that torchrun sets")
+    return variables.number(variable, default, "a number that torchrun sets")
 
 
 def end_with_the_launcher() -> None:

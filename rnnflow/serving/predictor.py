@@ -103,10 +103,9 @@ class ExportedModel:
         self._names = np.array(self.classes, dtype=object)
         self.features = tuple(self.metadata["features"])
         sizes = [node.shape[-1] for node in (self._session.get_inputs()[0], self._session.get_outputs()[0])]
-        if sizes != [len(self.features), len(self.classes)]:
-            raise InputError(
-                f"{path}: names {len(self.features)} features and {len(self.classes)} classes, but its graph has {sizes}"
-            )
+        named = [len(self.features), len(self.classes)]
+        if any(isinstance(size, int) and size != number for size, number in zip(sizes, named, strict=True)):
+            raise InputError(f"{path}: names {named} features and classes, but its graph has {sizes}")
         self.threshold: float | None = (self.metadata["calibration"] or {}).get("threshold")
         self.refuses_missing = (self.metadata["model"] or {}).get("missing") == "refuse"
 
