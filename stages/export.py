@@ -5,12 +5,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
-from typing_extensions import TypedDict
 
 from rnnflow.classifier.checkpoint import Description
 from rnnflow.classifier.model import Classifier, load
@@ -25,7 +23,7 @@ from rnnflow.params.section import load as load_section
 from rnnflow.runtime import json_text, provenance
 from rnnflow.runtime.atomic_writes import atomic_folders, atomic_write, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
-from rnnflow.serving.predictor import METADATA_VERSION, UNKNOWN, Predictor
+from rnnflow.serving.predictor import METADATA_VERSION, UNKNOWN, CalibrationContent, Predictor
 from rnnflow.serving.streaming_model import StreamingModel
 
 SHORT_LENGTH = 4
@@ -145,17 +143,11 @@ class _Exporting:
             )
 
 
-class _Calibration(TypedDict):
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    threshold: float | None
-
-
-def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], _Calibration]:
+def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return metrics and calibration, if they are as stage evaluate wrote them."""
-    figures, content = _read(metrics, "metrics"), _read(calibration, "calibration")
-    chosen = checked(_Calibration, content, f"{calibration}: expected the calibration that stage evaluate wrote")
-    checksum = content.get("sha256")
-    if checksum not in (None, json_text.checksum(figures, chosen)):
+    figures, chosen = _read(metrics, "metrics"), _read(calibration, "calibration")
+    checked(CalibrationContent, chosen, f"{calibration}: expected the calibration that stage evaluate wrote")
+    if chosen.pop("sha256", None) not in (None, json_text.checksum(figures, chosen)):
         raise InputError(
             f"{calibration}: damaged, or {metrics} is: they do not match the checksum that stage evaluate wrote; "
             "bring them back with dvc checkout, or evaluate again"

@@ -91,14 +91,15 @@ def random_classifier(
     return classifier
 
 
-def random_model(
+def random_ensemble(
     params: ModelParams, num_features: int = len(FEATURES), num_classes: int = len(CLASSES), seed: int = 0
 ) -> Classifier:
-    """Return a classifier of as many members as `params` say, with the scaling of the first."""
+    """Return `members` such classifiers with the scaling of the first; one alone is no ensemble."""
+    if params.members == 1:
+        return random_classifier(params, num_features, num_classes, seed)
     one = params.model_copy(update={"members": 1})
-    members = [
-        arrays(random_classifier(one, num_features, num_classes, seed + index)) for index in range(params.members)
-    ]
+    seeds = range(seed, seed + params.members)
+    members = [arrays(random_classifier(one, num_features, num_classes, each)) for each in seeds]
     return restored(parameters.of_members(members), params, num_features, num_classes)
 
 

@@ -1,4 +1,4 @@
-"""The parameters of a stem and of recurrent layers as PyTorch's modules; what they compute is in `stems/` and `cells/`."""
+"""The layers of the classifier, which hold its parameters: a stem, recurrent layers, and in them a direction or two."""
 
 import torch
 from jaxtyping import Float

@@ -4,7 +4,7 @@ Shapes: B batch, T time, F feature, D directions (1 or 2), H hidden_size, C clas
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ class Classifier(nn.Module):
 
     @abstractmethod
     def classify_steps(self, prepared: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time class"]:
-        """Return those of what each sequence is up to each step."""
+        """Return the logits of what each sequence is up to each step, of a model that can answer step by step."""
 
     @abstractmethod
     def divide_logits(self, temperature: float) -> None:
@@ -88,7 +88,7 @@ class Classifier(nn.Module):
     def step_logits(
         self, prepared: Float32[np.ndarray, "batch time feature"]
     ) -> Float32[np.ndarray, "batch time class"]:
-        """Return the logits of what each sequence is up to each step, for a model that can answer step by step."""
+        """Return the logits of what each sequence is up to each step, of a model that can answer step by step."""
         assert self.params.streaming_obstacle is None
         answers: Float32[np.ndarray, "batch time class"]
         answers = self.classify_steps(torch.from_numpy(prepared).to(self.device)).cpu().numpy()
@@ -179,14 +179,15 @@ class Ensemble(Classifier):
 
     def classify(self, prepared: Float[Tensor, "batch time feature"], lengths: Valid) -> Float[Tensor, "batch class"]:
         """Return the logits of prepared sequences."""
-        return self._averaged([member.classify(prepared, lengths) for member in self])
+        return self._mean([member.classify(prepared, lengths) for member in self])
 
     def classify_steps(self, prepared: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time class"]:
         """Return the logits of what each sequence is up to each step."""
-        return self._averaged([member.classify_steps(prepared) for member in self])
+        return self._mean([member.classify_steps(prepared) for member in self])
 
-    def _averaged(self, logits: list[Tensor]) -> Tensor:
-        return torch.stack([each.log_softmax(-1) for each in logits]).logsumexp(0) / self.temperature
+    def _mean(self, of_members: Sequence[Float[Tensor, "*batch class"]]) -> Float[Tensor, "*batch class"]:
+        """Return the logits of the mean of the members' probabilities."""
+        return torch.stack([logits.log_softmax(-1) for logits in of_members]).logsumexp(0) / self.temperature
 
     def divide_logits(self, temperature: float) -> None:
         """Divide after the mean: a temperature within each member would leave the mean too unsure (Rahaman and Thiery, 2021)."""

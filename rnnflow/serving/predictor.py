@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import onnxruntime
 from jaxtyping import Float32, Int64
 from pydantic import Field
-from typing_extensions import TypedDict  # of typing, pydantic needs Python 3.12
+from typing_extensions import TypedDict
 
 from rnnflow.params.section import checked
 from rnnflow.runtime import json_text
@@ -35,6 +35,20 @@ CHUNK_SIZE = 256
 """Sequences in one call of onnxruntime: fewer cost more calls, more leave the processor's cache."""
 
 
+class _EarlyRule(TypedDict):
+    threshold: float
+    steps: list[int]
+    temperatures: list[float]
+
+
+class CalibrationContent(TypedDict):
+    """Of what shape the calibration is, in its own file and in a model."""
+
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    threshold: float | None
+    early: NotRequired[_EarlyRule | None]
+
+
 class _Metadata(TypedDict):
     """Of what shape the properties are that this program reads."""
 
@@ -48,7 +62,7 @@ class _Metadata(TypedDict):
     metrics: dict[str, Any]
     recipe: dict[str, Any] | None
     profile: dict[str, Any] | None
-    calibration: dict[str, float | None] | None
+    calibration: CalibrationContent | None
 
 
 class ExportedModel:
@@ -79,11 +93,11 @@ class ExportedModel:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         missing = dict.fromkeys(LATER_NAMES, "null")  # of the others, an empty text is no JSON
-        said = {
+        self.metadata = {
             name: json_text.parse(self.properties.get(name, missing.get(name, "")), f"{path}: property {name!r}")
             for name in (*METADATA_NAMES, *LATER_NAMES)
         }
-        self.metadata = {**checked(_Metadata, said, f"{path}: its metadata")}
+        checked(_Metadata, self.metadata, f"{path}: its metadata")
         self.classes = tuple(self.metadata["classes"])
         self._names = np.array(self.classes, dtype=object)
         self.features = tuple(self.metadata["features"])

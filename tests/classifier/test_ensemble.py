@@ -25,7 +25,7 @@ LABELS = ["up", "down", "level", "up", "down", "level"]
 
 
 def ensemble(**changes: Any) -> model.Ensemble:
-    found = toys.random_model(ModelParams.model_validate(LSTM | changes))
+    found = toys.random_ensemble(ModelParams.model_validate(LSTM | changes))
     assert isinstance(found, model.Ensemble)
     return found
 
@@ -91,8 +91,11 @@ def test_what_is_evaluated_is_what_the_files_answer(tmp_path: Path) -> None:
     for split in ("validation", "test"):
         toys.write_sequences(tmp_path / split / "part-00000.parquet", SEQUENCES, LABELS)
     evaluate.main(toys.evaluate_arguments(tmp_path))
-    (tmp_path / "evaluation/metrics.json").rename(tmp_path / "metrics.json")
-    (tmp_path / "calibration.json").write_text(json.dumps({"temperature": 2.5, "threshold": None}))
+    for name in ("metrics", "calibration"):
+        (tmp_path / "evaluation" / f"{name}.json").rename(tmp_path / f"{name}.json")
+    calibration = json.loads((tmp_path / "calibration.json").read_text()) | {"temperature": 2.5}
+    del calibration["sha256"]  # of what evaluate has chosen
+    (tmp_path / "calibration.json").write_text(json.dumps(calibration))
     export.main(toys.export_arguments(tmp_path))
     exported = Predictor(tmp_path / "model.onnx")
     expected = (probabilities(found).log() / 2.5).softmax(1)

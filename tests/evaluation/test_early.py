@@ -21,7 +21,7 @@ NUM_STEPS, NUM_SEQUENCES = 10, 400
 @settings(deadline=None, max_examples=15)
 @given(params=streaming_architectures(), seed=st.integers(0, 99))
 def test_logits_of_each_step_are_those_of_the_sequence_up_to_it(params: ModelParams, seed: int) -> None:
-    model = toys.random_model(params, seed=seed)
+    model = toys.random_ensemble(params, seed=seed)
     missing = 0.0 if params.missing == "refuse" else 0.2
     sequences = np.stack(toys.random_sequences([8, 8, 8], seed=seed, missing=missing))
     found = model.step_logits(model.preparation(sequences, None)[0])

@@ -17,17 +17,21 @@ from rnnflow.export import graph as onnx_graph
 from rnnflow.export.graph import build, serialise
 from rnnflow.export.parity import largest_difference
 from rnnflow.params.models import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
-from rnnflow.serving.predictor import METADATA_NAMES, Predictor
+from rnnflow.serving.predictor import Predictor
 from tests import toys
 
-PROPERTIES = dict.fromkeys(METADATA_NAMES, "{}") | {
-    "rnnflow": "1",
-    "name": '"toy"',
-    "features": json.dumps(toys.FEATURES),
-    "classes": json.dumps(toys.CLASSES),
-    "lengths": "[1, 5, 9]",
-    "num_parameters": "1",
+SAID: dict[str, object] = {
+    "rnnflow": 1,
+    "name": "toy",
+    "model": None,
+    "features": toys.FEATURES,
+    "classes": toys.CLASSES,
+    "lengths": [1, 3, 9],
+    "num_parameters": 1,
+    "md5": {},
+    "metrics": {},
 }
+PROPERTIES = {name: json.dumps(value) for name, value in SAID.items()}
 BATCH_SIZES = (1, 3)
 LENGTHS = (6,)
 

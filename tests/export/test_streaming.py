@@ -46,7 +46,7 @@ class Pair:
     """Both graphs of one model, without files and checks, so that many can be tried."""
 
     def __init__(self, params: ModelParams, seed: int = 0) -> None:
-        model = toys.random_model(params, seed=seed)
+        model = toys.random_ensemble(params, seed=seed)
         proto, self.layout = build_streaming(model, {})
         self.size = sum(self.layout.values())
         self._whole, self._streaming = (_session(each) for each in (build(model, {}), proto))
