@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows
+from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows, torn_row
 from rnnflow.generation.sources.lines import BLANKS, LineFilter, kept
 from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
@@ -28,11 +28,11 @@ NULLS = arrow_csv.ConvertOptions().null_values
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)", re.DOTALL)
-_BAD_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 _VALUE = re.compile(
     r"\s*[+-]?[\d.,' ]*\d[\d.,' ]*(e[+-]?\d+)?\s*|\[.*|\s*\d{4}-\d\d-\d\d\b.*|\?+|-+|nan|na|n/a|null", re.IGNORECASE
 )
 """Of a column, and no name for one."""
+_ENDED = re.compile(r"\s*[+-]?[\d.,]*\d(e[+-]?\d+)?;", re.IGNORECASE)
 
 
 def read_csv(path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None) -> OpenedFile:
@@ -85,6 +85,12 @@ def head(path: Path, files: FilesParams, num_rows: int = 1) -> tuple[list[str], 
     return names, rows[:num_rows]
 
 
+def lines_of(path: Path, files: FilesParams, rows: Sequence[Sequence[str]]) -> LineFilter:
+    """Return the lines for Arrow to read; `rows` are the cells of the first, which may end as in `0.5,1.2,-0.3;`."""
+    ends_in_semicolon = delimiter_of(path, files) != ";" and bool(rows) and _ENDED.fullmatch(rows[0][-1]) is not None
+    return LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS, ends_in_semicolon)
+
+
 def _checked(path: Path, rows: list[list[str]], skip: int) -> list[str]:
     header = rows[0]
     if looks_like_values(header, *rows[1:2]):
@@ -126,8 +132,8 @@ class _CsvFile:
         self.path = path
         self.files = files
         self.set_aside = set_aside
-        self.lines = LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS)
         header, rows = head(path, files)
+        self.lines = lines_of(path, files, rows)
         first_row = rows[0] if rows else []
         columns = files.columns
         texts = {columns.id, columns.label, columns.group, columns.time, columns.split} - set(files.features or ())
@@ -166,7 +172,6 @@ class _CsvFile:
                 f"{self.path}: {self.lines.num_kept:,} lines, but {num_rows:,} rows {where}: a quotation mark is not "
                 "closed, or a cell holds a line break"
             )
-
         if self.set_aside:
             self.torn.set_aside(self.set_aside, self._line_of_any, self.are_sequences)
 
@@ -271,10 +276,8 @@ class _CsvFile:
             if "UTF8" in what:
                 return f"line {line}: column {name!r} is not UTF-8 text; save the file in UTF-8"
             return self._no_number(line, name, what.removeprefix("invalid value ").strip("'"))
-        if bad := _BAD_ROW.search(message):
-            line = self.lines.number(int(bad[1]) - 1)
-            first = "the first line has" if self.num_headings else "expected"
-            return f"line {line}: {bad[3]} columns, {first} {bad[2]}"
+        if torn := torn_row(message, self.lines, self.num_headings > 0):
+            return torn
         if "invalid UTF8" in message:
             return "not UTF-8 text; save the file in UTF-8"
         return f"cannot be read as CSV: {' '.join(message.split())}"
