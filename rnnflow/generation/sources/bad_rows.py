@@ -18,7 +18,7 @@ class BadRow(NamedTuple):
     """A row, and with it its recording, which would lack a step otherwise."""
 
     id: str
-    """Of the recording; where each row is a sequence without an id, `#` and the row's number, from 0."""
+    """Of the recording."""
     line: int
     column: str
     """Empty where the whole row cannot be read."""

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows, torn_row
+from rnnflow.generation.sources.columns import text_of_path
 from rnnflow.generation.sources.lines import BLANKS, LineFilter, kept
 from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
@@ -48,7 +49,7 @@ def read_csv(path: Path, below: Path, files: FilesParams, set_aside: SetAside | 
     Raises:
         InputError: it is empty or no UTF-8, or its columns do not fit the params.
     """
-    return _CsvFile(path, files, set_aside).opened(below)
+    return _CsvFile(path, below, files, set_aside).opened()
 
 
 def delimiter_of(path: Path, files: FilesParams) -> str:
@@ -128,8 +129,9 @@ def _kind(cell: str) -> pa.DataType:
 class _CsvFile:
     """Reads one file and knows the line of each row."""
 
-    def __init__(self, path: Path, files: FilesParams, set_aside: SetAside | None) -> None:
+    def __init__(self, path: Path, below: Path, files: FilesParams, set_aside: SetAside | None) -> None:
         self.path = path
+        self.below = below
         self.files = files
         self.set_aside = set_aside
         header, rows = head(path, files)
@@ -144,12 +146,13 @@ class _CsvFile:
         )
         self.num_headings = 0 if files.names else 1
         self.has_ids = columns.id in header
+        self.stem = None if self.has_ids else text_of_path(below, columns.id)
         self.are_sequences = files.layout == "wide" or any(pa.types.is_list(kind) for kind in self.schema.types)
         self.torn = TornRows(self.num_headings)
 
-    def opened(self, below: Path) -> OpenedFile:
+    def opened(self) -> OpenedFile:
         location = SourceLocation(str(self.path), lambda row: f"line {self.line(row)}")
-        return open_table(location, self.schema, below, self.files, None, self.batches)
+        return open_table(location, self.schema, self.below, self.files, None, self.batches)
 
     def line(self, row: int) -> int:
         return self._line_of_any(row + self.torn.num_above(row))
@@ -248,7 +251,7 @@ class _CsvFile:
         line, text = self.line(first_row + row), batch.column(name)[row].as_py()
         if self.set_aside is None or not (self.has_ids or self.are_sequences):
             raise InputError(f"{self.path}: {self._no_number(line, name, text)}")
-        recording = str(batch.column(self.files.columns.id)[row]) if self.has_ids else f"#{first_row + row}"
+        recording = str(batch.column(self.files.columns.id)[row]) if self.has_ids else f"{self.stem}#{first_row + row}"
         self.set_aside(BadRow(recording, line, name, text, "expected a number"))
 
     def _lists(self, name: str, cells: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
