@@ -22,16 +22,17 @@ run: .venv/.installed  ## bring the whole pipeline up to date and show the resul
 
 example: .venv/.installed  ## run an example in a clone of its own: make example NAME=gun_point
 	@test -f "examples/$(NAME).yaml" || { echo "make example NAME=…, one of: $(EXAMPLES)" >&2; exit 2; }
-	@rm -rf .rnnflow/examples/$(NAME) && git clone --quiet . .rnnflow/examples/$(NAME)
-	@cp examples/$(NAME).yaml .rnnflow/examples/$(NAME)/params.yaml
-	@cd .rnnflow/examples/$(NAME) && dvc cache dir --quiet --local '$(CURDIR)/.dvc/cache' && rnnflow check \
-		&& python -m flows --allow-dirty && rnnflow summary models/*/model.onnx
-	@echo "everything it made is in .rnnflow/examples/$(NAME)"
+	@rm -rf .rnnflow/examples/$(NAME)
+	@# This folder may be a part of a larger repository.
+	@git clone --quiet "$$(git rev-parse --show-toplevel)" .rnnflow/examples/$(NAME)
+	@cd ".rnnflow/examples/$(NAME)/$$(git rev-parse --show-prefix)" && cp '$(CURDIR)/examples/$(NAME).yaml' params.yaml \
+		&& dvc cache dir --quiet --local '$(CURDIR)/.dvc/cache' && rnnflow check \
+		&& python -m flows --allow-dirty && rnnflow summary models/*/model.onnx && echo "everything it made is in $$PWD"
 
 server worker deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 
 server: .venv/.installed  ## start a Prefect server on this machine
-	@prefect server start
+	@python -m flows.server
 
 worker: .venv/.installed  ## start a worker: make worker POOL=cpu-pool
 	@python -m flows.worker $(POOL) $(if $(LIMIT),--limit $(LIMIT))

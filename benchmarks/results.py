@@ -13,11 +13,12 @@ from typing import Any
 from benchmarks import newcomer, results_page
 from rnnflow.advice.tuning.minirocket import FEWEST_STEPS, as_series
 from rnnflow.classifier.model import restored
-from rnnflow.classifier.predict_split import log_loss_and_accuracy
+from rnnflow.classifier.predict_split import log_loss_and_accuracy, predict
 from rnnflow.export.graph import build, serialise
 from rnnflow.params.whole import Params
 from rnnflow.sequences.dataset import SequenceDataset
-from rnnflow.training.loop import Training
+from rnnflow.training.fit import Fit
+from rnnflow.training.loop import VALIDATION_BATCH_SIZE
 
 NUM_SEEDS = 5
 PEERS = ("MiniRocket", "MultiRocketHydra")
@@ -59,15 +60,15 @@ def _fit(params: Params, seed: int, part: SequenceDataset, test: SequenceDataset
     """Train as the final fit of stage train does."""
     model = next(iter(params.models.values()))
     start = time.process_time()
-    training = Training(part, None, model, params.train.model_copy(update={"seed": seed}))
-    arrays = training.run()
+    fit = Fit(part, None, model, params.train.model_copy(update={"seed": seed}))
+    classifier = restored(fit.run(), model, len(part.features), len(part.classes))
     seconds = time.process_time() - start
-    loss, accuracy = log_loss_and_accuracy(test.labels, training.predict(test))
+    answers = predict(classifier.logits, classifier.preparation, test, VALIDATION_BATCH_SIZE)
+    loss, accuracy = log_loss_and_accuracy(test.labels, answers)
     print(f"  seed {seed}: {accuracy:.4f}, log loss {loss:.3f}, {seconds:.0f} CPU s", file=sys.stderr, flush=True)
-    classifier = restored(arrays, model, len(part.features), len(part.classes))
     size = len(serialise(build(classifier, {}, 1)))
     return {
-        "accuracy": accuracy, "log_loss": loss, "cpu_seconds": seconds, "parameters": len(training.weights), "onnx_bytes": size,
+        "accuracy": accuracy, "log_loss": loss, "cpu_seconds": seconds, "parameters": fit.num_parameters, "onnx_bytes": size,
     }  # fmt: skip
 
 

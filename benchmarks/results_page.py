@@ -66,9 +66,10 @@ def page(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 The files of a set were put below `data/raw`, and then came `rnnflow inspect data/raw --write`, stage generate and
 `rnnflow tune` with its default budget. What that chose, by cross-validation on the training part, was trained on all of the
-training part, once for each seed; the test part was predicted once for each fit, after all was chosen. One
-model a set, no ensembles. MiniRocket and MultiRocket-Hydra are aeon's with their defaults, fitted in the same run;
-sequences of unequal lengths were stretched to one for them.
+training part, once for each seed; the test part was predicted once for each fit, after all was chosen. A name that ends with
+`x3` is the mean of three models in one file; `tune` did not try that yet when GunPoint, ArrowHead, OSULeaf, ItalyPowerDemand,
+BasicMotions, JapaneseVowels and PickupGestureWiimoteZ were measured. MiniRocket and MultiRocket-Hydra are aeon's with their
+defaults, fitted in the same run; sequences of unequal lengths were stretched to one for them.
 
 | set | sequences, train / test | chosen | ours (seeds) | must reach | MiniRocket | MultiRocket-Hydra | published | parameters | CPU s a fit | CPU s of `tune` | ONNX |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from flows import settings
 from flows.repository import overrides, pipeline
 from flows.repository.workspace import in_place, require_no_password
 from flows.server.home import require_home
 from flows.supervision.repair import repair
 from flows.supervision.transcript import Outcome
+from rnnflow.params.section import parse
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 STAGE_FAILED_STATUS = 1
@@ -29,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_input_error():
         settings.load()
         require_no_password(arguments.repository)
-        arguments.overrides = dict(map(_override, vars(arguments).pop("set")))
+        arguments.overrides = dict(map(parsed_override, vars(arguments).pop("set")))
         if not (arguments.isolated or arguments.coordinated) and _is_up_to_date(arguments):
             print(f"Completed: {Outcome.UP_TO_DATE}")
             return
@@ -60,11 +59,16 @@ def _is_up_to_date(arguments: argparse.Namespace) -> bool:
     return True
 
 
-def _override(text: str) -> tuple[str, Any]:
+def parsed_override(text: str) -> tuple[str, Any]:
+    """Return name and value of `NAME=VALUE`.
+
+    Raises:
+        InputError: it is no such text, or the value is no YAML.
+    """
     name, is_set, value = text.partition("=")
     if not is_set:
         raise InputError(f"--set {text}: expected NAME=VALUE, such as models.lstm.hidden_size=64")
-    return name, YAML(typ="safe").load(value)
+    return name, parse(value, f"--set {name}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,7 +32,7 @@ def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
     from flows import settings
     from flows.redaction import redacted
     from flows.repository.project import project_name
-    from flows.repository.workspace import own_repository, require_no_password
+    from flows.repository.workspace import own_repository, require_no_password, resolve
     from flows.server import manifest, notifications, registration
     from flows.server.connection import connected
     from flows.server.dead_run_automations import automations
@@ -40,6 +40,11 @@ def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
 
     repository = arguments.repository or own_repository(folder)
     require_no_password(repository)
+    if (top := Path(resolve(folder, "."))) != folder.resolve():
+        raise InputError(
+            f"{folder}: expected the top of a Git repository, where runs look for flows/, not a part of {top}; "
+            "give the project a repository of its own (git subtree split does)"
+        )
     project = project_name(repository, arguments.folder)
     text = manifest.filled_in(folder, project, arguments.folder)
     deployments = manifest.read(text, project)

@@ -20,7 +20,15 @@ from flows.repository import overrides as params_overrides
 from flows.repository import pipeline, publishing, raw_data
 from flows.repository.project import project_name
 from flows.repository.retention import remove_old
-from flows.repository.workspace import Workspace, in_place, isolated, on_top_of, own_repository, state_folder
+from flows.repository.workspace import (
+    Workspace,
+    in_place,
+    isolated,
+    on_top_of,
+    own_repository,
+    product_of,
+    state_folder,
+)
 from flows.results import Results
 from flows.server.connection import connected
 from flows.server.heartbeat import alive
@@ -75,7 +83,7 @@ def retrain(
             bring the branch `revision` forward to it, if the verdict is what `flows/settings.yaml` asks for.
         allow_dirty: work in a folder with local changes.
         repository: where the revision comes from and the branch goes: a path, a URL or the name of a remote.
-        folder: in the repository, with `dvc.yaml`.
+        folder: with `dvc.yaml`, from the current one.
         why: for the run's name.
     """
     with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository, folder) as workspace:
@@ -158,9 +166,10 @@ def _made(
 def _workspace(
     revision: str, is_isolated: bool, allow_dirty: bool, repository: str, folder: str
 ) -> AbstractContextManager[Workspace]:
+    place = Path.cwd() / folder
     if is_isolated:
-        return isolated(Path.cwd(), repository, revision, str(flow_run.id), product=folder)
-    return in_place(Path.cwd() / folder, repository, allow_dirty=allow_dirty)
+        return isolated(Path.cwd(), repository, revision, str(flow_run.id), product=product_of(place))
+    return in_place(place, repository, allow_dirty=allow_dirty)
 
 
 def _require_remote(workspace: Workspace, is_needed: bool) -> None:
@@ -227,7 +236,8 @@ def run_here(arguments: Mapping[str, Any]) -> State[State[None]]:
         with connected():  # or Prefect would try for minutes
             pass
     try:
-        with tags(project_name(own_repository(Path.cwd()), arguments["folder"])):
+        product = product_of(Path.cwd() / arguments["folder"])
+        with tags(project_name(own_repository(Path.cwd()), product)):
             state = retrain(**arguments, return_state=True)
     except Abort:  # cancelled from Prefect's pages
         raise KeyboardInterrupt from None

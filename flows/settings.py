@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from rnnflow.params.section import Section, in_one_line
-from rnnflow.runtime.errors import InputError
+from rnnflow.params.section import Section, in_one_line, parse
+from rnnflow.runtime.errors import InputError, library
 
 FILE = Path(__file__).with_name("settings.yaml")
 DEFAULT = "default"
@@ -124,11 +122,9 @@ def load(path: Path = FILE) -> Settings:
     Raises:
         InputError: an entry is missing, unknown or of the wrong type.
     """
+    with library(path.name):
+        text = path.read_text(encoding="utf-8")
     try:
-        return Settings.model_validate(YAML(typ="safe").load(path.read_text()))
-    except YAMLError as error:
-        raise InputError(f"{path.name}: {' '.join(str(error).split())}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path.name}: cannot be read: {error}") from None
+        return Settings.model_validate(parse(text, path.name))
     except ValidationError as error:
         raise InputError(f"{path.name}: {in_one_line(error)}") from None

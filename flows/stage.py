@@ -31,10 +31,10 @@ Arguments = ParamSpec("Arguments")
 
 def ending_in_one_line(run: Callable[Arguments, str]) -> Callable[Arguments, State[None]]:
     """Let what `run` returns, or the one line of its failure, be the final state's message."""
+    run_log.keep_readable()  # before the flow begins: Prefect's first line has the server's address
 
     @functools.wraps(run)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> State[None]:
-        run_log.keep_readable()
         try:
             return Completed(message=run(*args, **kwargs))
         except InputError as error:

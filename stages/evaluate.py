@@ -1,8 +1,8 @@
 """Stage evaluate: calibrates a checkpoint on the validation split and says how well it does on the test split."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,16 +11,20 @@ import torch
 
 from rnnflow.classifier import model
 from rnnflow.classifier.checkpoint import Description
-from rnnflow.classifier.model import SequenceClassifier
-from rnnflow.classifier.predict_split import predict
+from rnnflow.classifier.model import Classifier
+from rnnflow.classifier.predict_split import StepProbabilities, predict, predict_steps
 from rnnflow.evaluation.scores import tables
 from rnnflow.evaluation.scores.answers import Answers, groups_and_times
 from rnnflow.evaluation.scores.calibration import NEVER, Calibration, choose_threshold, fit_temperature
+from rnnflow.evaluation.scores.early import EarlyAnswers, early_answers, fit_early_rule
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime.atomic_writes import atomic_folders, write_json
+from rnnflow.runtime import json_text
+from rnnflow.runtime.atomic_writes import atomic_folders, rounded, write_json, write_rows
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.sequences import dataset
+from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.serving.early_rule import EarlyRule
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,25 +47,29 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
     """
     torch.set_num_threads(1)  # their number could change the last bits of the metrics
     classifier, description = model.load(arguments.checkpoint)
-    answer = partial(_answers, classifier, description, settings)
+    read = partial(_Split.read, classifier, description, settings)
     calibration, on_validation = Calibration(), None
     if not description.final_fit:
-        calibration, on_validation = _calibrated(classifier, answer, arguments.validation, settings)
+        calibration, on_validation = _calibrated(classifier, read(arguments.validation), settings)
     elif settings.max_error_share is not None:
         raise InputError(
             "evaluate.max_error_share: the validation split is among what this model was trained on, so no threshold can "
             "be chosen by it; set train.final_fit to false, or max_error_share to null"
         )
-    answers = answer(arguments.test)
+    test = read(arguments.test)
+    answers, early = test.answers(), test.early_answers(calibration)
     baseline = float((answers.labels == np.argmax(description.class_counts)).mean())
     with atomic_folders(arguments.output) as (folder,):
         found, slices = tables.write(folder, answers, settings.num_resamples)
         accuracy, low, high = found["accuracy"][:, 0].tolist()
         # Validation comes first, since choices are made by it alone.
         figures: dict[str, object] = {"validation": on_validation} if on_validation else {}
-        figures |= tables.figures(answers, calibration) | {"accuracy_low": low, "accuracy_high": high}
-        write_json(folder / "metrics.json", figures | {"baseline_accuracy": baseline}, is_sorted=False)
-        write_json(folder / "calibration.json", asdict(calibration))
+        figures |= tables.figures(answers, calibration, early) | {"accuracy_low": low, "accuracy_high": high}
+        figures, chosen = rounded(figures | {"baseline_accuracy": baseline}), rounded(asdict(calibration))
+        write_json(folder / "metrics.json", figures, is_sorted=False)
+        write_json(folder / "calibration.json", chosen | {"sha256": json_text.checksum(figures, chosen)})  # of both
+        if early:
+            write_rows(folder / "curves" / "early_answers.csv", early.curve())
     worst = tables.worst(slices)
     print(
         f"{description.name}: accuracy {accuracy:.4f} (95 %: {low:.4f} to {high:.4f}) on {len(answers):,} test sequences, "
@@ -76,29 +84,68 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
 
 
 def _calibrated(
-    classifier: SequenceClassifier, answer: Callable[[Path], Answers], validation: Path, settings: EvaluateParams
+    classifier: Classifier, validation: "_Split", settings: EvaluateParams
 ) -> tuple[Calibration, dict[str, object]]:
     """Return what the validation split decides, and the figures on it; the classifier has its temperature then."""
-    answers = answer(validation)
+    answers = validation.answers()
     temperature = fit_temperature(answers) if settings.temperature else 1.0
     if temperature != 1:
         classifier.divide_logits(temperature)
-        answers = answer(validation)
-    calibration = Calibration(temperature, choose_threshold(answers, settings.max_error_share))
-    return calibration, tables.figures(answers, calibration)
+        answers = validation.answers()
+    threshold = choose_threshold(answers, settings.max_error_share)
+    calibration = Calibration(temperature, threshold, validation.early_rule(threshold))
+    return calibration, tables.figures(answers, calibration, validation.early_answers(calibration))
 
 
-def _answers(
-    classifier: SequenceClassifier, description: Description, settings: EvaluateParams, folder: Path
-) -> Answers:
-    """Return what the classifier makes of a split."""
-    split = dataset.load(folder, description.classes, description.features, settings.memory_budget_mb)
-    if description.model.missing == "refuse":
-        dataset.refuse_missing(split, folder.name)
-    probabilities = predict(classifier.logits, classifier.preparation, split, settings.batch_size)
-    groups, names, times = groups_and_times(folder)
-    known = split.labels, probabilities, split.classes, split.lengths, groups, names, times
-    return Answers(*known, settings.num_calibration_bins, settings.num_length_slices)
+@dataclass(frozen=True)
+class _Split:
+    """A split, and what the classifier makes of it."""
+
+    classifier: Classifier
+    settings: EvaluateParams
+    folder: Path
+    sequences: SequenceDataset
+
+    @classmethod
+    def read(cls, classifier: Classifier, description: Description, settings: EvaluateParams, folder: Path) -> "_Split":
+        sequences = dataset.load(folder, description.classes, description.features, settings.memory_budget_mb)
+        if description.model.missing == "refuse":
+            dataset.refuse_missing(sequences, folder.name)
+        return cls(classifier, settings, folder, sequences)
+
+    def answers(self) -> Answers:
+        split, settings, preparation = self.sequences, self.settings, self.classifier.preparation
+        probabilities = predict(self.classifier.logits, preparation, split, settings.batch_size)
+        groups, names, times = groups_and_times(self.folder)
+        known = split.labels, probabilities, split.classes, split.lengths, groups, names, times
+        return Answers(*known, settings.num_calibration_bins, settings.num_length_slices)
+
+    def early_rule(self, threshold: float | None) -> EarlyRule | None:
+        """Return when streams are decided before their end, with this threshold for `unknown`."""
+        max_loss = self.settings.max_early_loss
+        if max_loss is None or not self.can_stream:
+            return None
+        longest = int(self.classifier.preparation.num_steps(self.sequences.lengths).max())
+        return fit_early_rule(self._steps(), self.sequences.labels, longest, self.block_size, max_loss, threshold)
+
+    def early_answers(self, calibration: Calibration) -> EarlyAnswers | None:
+        """Return the answers before the end; none where the model cannot give any."""
+        if not self.can_stream:
+            return None
+        labels, (rule, threshold) = self.sequences.labels, (calibration.early, calibration.threshold)
+        return early_answers(self._steps(), labels, self.block_size, rule, threshold)
+
+    @property
+    def can_stream(self) -> bool:
+        return self.classifier.params.streaming_obstacle is None
+
+    @property
+    def block_size(self) -> int:
+        return self.classifier.params.downsampling
+
+    def _steps(self) -> Iterator[StepProbabilities]:
+        preparation, batch_size = self.classifier.preparation, self.settings.batch_size
+        return predict_steps(self.classifier.step_logits, preparation, self.sequences, batch_size)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,19 @@ import numpy as np
 import torch
 
 from rnnflow.classifier.checkpoint import Description
-from rnnflow.classifier.model import SequenceClassifier, load
+from rnnflow.classifier.model import Classifier, load
 from rnnflow.export import streaming_parity
 from rnnflow.export.graph import build, build_streaming, serialise, version_number
 from rnnflow.export.parity import batches, largest_difference
 from rnnflow.export.rounding import Batches, Runtime, largest_excess
 from rnnflow.export.streaming_parity import InPieces, prefixes
 from rnnflow.params.export import ExportParams
+from rnnflow.params.section import checked
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime import provenance
+from rnnflow.runtime import json_text, provenance
 from rnnflow.runtime.atomic_writes import atomic_folders, atomic_write, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
-from rnnflow.serving.predictor import METADATA_VERSION, UNKNOWN, Predictor
+from rnnflow.serving.predictor import METADATA_VERSION, UNKNOWN, CalibrationContent, Predictor
 from rnnflow.serving.streaming_model import StreamingModel
 
 SHORT_LENGTH = 4
@@ -51,7 +52,7 @@ def export(arguments: argparse.Namespace) -> None:
     settings = load_section(arguments.params, ExportParams, "export")
     torch.set_num_threads(1)  # their number could change the last bits of the difference
     model, description = load(arguments.checkpoint)
-    calibration = _read(arguments.calibration, "calibration")
+    metrics, calibration = _read_evaluation(arguments.metrics, arguments.calibration)
     if calibration["temperature"] != 1:
         model.divide_logits(calibration["temperature"])
     if calibration["threshold"] is not None and UNKNOWN in description.classes:
@@ -68,7 +69,7 @@ def export(arguments: argparse.Namespace) -> None:
         "lengths": description.lengths,
         "num_parameters": description.num_parameters,
         "md5": {**description.md5, "weights": weights_md5},
-        "metrics": _read(arguments.metrics, "metrics"),
+        "metrics": metrics,
         "calibration": calibration,
         "recipe": description.recipe,
         "profile": description.profile,
@@ -89,7 +90,7 @@ def export(arguments: argparse.Namespace) -> None:
 class _Exporting:
     """What both files are made of."""
 
-    model: SequenceClassifier
+    model: Classifier
     description: Description
     settings: ExportParams
     properties: dict[str, str]
@@ -142,11 +143,25 @@ class _Exporting:
             )
 
 
+def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], CalibrationContent]:
+    """Return metrics and calibration, if they are as stage evaluate wrote them."""
+    figures, content = _read(metrics, "metrics"), _read(calibration, "calibration")
+    chosen = checked(CalibrationContent, content, f"{calibration}: expected the calibration that stage evaluate wrote")
+    checksum = content.get("sha256")
+    if checksum not in (None, json_text.checksum(figures, chosen)):
+        raise InputError(
+            f"{calibration}: damaged, or {metrics} is: they do not match the checksum that stage evaluate wrote; "
+            "bring them back with dvc checkout, or evaluate again"
+        )
+    return figures, chosen
+
+
 def _read(path: Path, what: str) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected the {what} that stage evaluate wrote: {error}") from None
+    expected = f"the {what} that stage evaluate wrote"
+    content = json_text.read(path, expected)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected {expected}")
+    return content
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from rnnflow.generation.sources import SOURCES
 from rnnflow.generation.splitting import SPLITS
 from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime.atomic_writes import atomic_folders, write_json
+from rnnflow.runtime import json_text
+from rnnflow.runtime.atomic_writes import atomic_folders, rounded, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 
@@ -44,7 +45,7 @@ def generate(settings: GenerateParams, raw: Path, output: Path, reference: drift
             profile = builder.finish()
         for line in builder.remarks():
             print(line, file=sys.stderr)
-        write_json(report_folder / "profile.json", profile)
+        write_json(report_folder / "profile.json", json_text.sealed(rounded(profile)))
         write_json(report_folder / "drift.json", {"differences": _drift(builder, reference, settings.drift)})
     for index, split in enumerate(SPLITS):
         print(f"{split:<11} {builder.writer.num_rows[index]:>9,} sequences in {builder.writer.num_files[index]} files")

@@ -1,9 +1,8 @@
 """Stage train: a classifier from the train split, checked on the validation split."""
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,11 @@ from rnnflow.classifier import cells, checkpoint, stems
 from rnnflow.params.models import ModelParams, load_model
 from rnnflow.params.section import load as load_section
 from rnnflow.params.train import TrainParams
-from rnnflow.runtime import environment, processes, provenance
+from rnnflow.runtime import environment, json_text, processes, provenance
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 from rnnflow.sequences import dataset
+from rnnflow.training.fit import Fit, OnEpoch
 from rnnflow.training.log import TrainingLog
-from rnnflow.training.loop import Epoch, Training
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -63,40 +62,32 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
         ),
     }
     state_key = {**md5, **engines.versions(engine), "device": device, "processes": str(processes.num_processes())}
-    resume = environment.resume_file({**state_key, "fit": "chosen"})
-    final_resume = environment.resume_file({**state_key, "fit": "final"})
-    training = Training(train_split, validation, model_params, recipe, device)
-    if not recipe.final_fit:
-        train_split = train_split.without_values()  # the training has its own copy, prepared
-    with _alone(arguments.name, resume), _log(arguments, training.last_epoch, device) as on_epoch:
-        arrays = training.run(resume, lambda epoch: on_epoch(epoch, len(training.history)))
-        if recipe.final_fit:
-            unit = "epoch" if recipe.steps is None else "step"
-            last = training.chosen_epoch if unit == "epoch" else training.chosen_step
-            del training  # and its buffer, before there is another one
-            train_split = dataset.joined(train_split, validation, recipe.memory_budget_mb)
-            del validation
-            if processes.is_first():
-                print(f"{arguments.name}: final fit, {last} {unit}s on train and validation", flush=True)
-            training = Training(train_split, None, model_params, recipe, device, **{f"last_{unit}": last})
-            train_split = train_split.without_values()
-            arrays = training.run(final_resume)
+    resume_files: list[Path] = []
+
+    def resume(fit_name: str) -> Path:
+        resume_files.append(environment.resume_file({**state_key, "fit": fit_name}))
+        return resume_files[-1]
+
+    fit = Fit(train_split, validation, model_params, recipe, device, resume)
+    del train_split, validation  # the fit lets them go when it can
+    with _alone(arguments.name, environment.resume_file(state_key)), _log(arguments, fit, device) as on_epoch:
+        arrays = fit.run(on_epoch, partial(_say, arguments.name))
     description = checkpoint.Description(
         name=arguments.name,
         model=model_params,
-        features=train_split.features,
-        classes=train_split.classes,
-        class_counts=tuple(train_split.class_counts),
-        lengths=train_split.length_range,
-        num_parameters=len(training.weights),
+        features=fit.data.features,
+        classes=fit.data.classes,
+        class_counts=tuple(fit.data.class_counts),
+        lengths=fit.data.length_range,
+        num_parameters=fit.num_parameters,
         md5=md5,
         final_fit=recipe.final_fit,
-        recipe=train_split.recipe,
+        recipe=fit.data.recipe,
         profile=_profile(arguments.profile),
     )
     if processes.is_first():
         checkpoint.save(arguments.checkpoint, arrays, description)
-        for file in (resume, final_resume):
+        for file in resume_files:
             environment.end_resume(file)
     engines.leave()
 
@@ -105,11 +96,15 @@ def _profile(path: Path | None) -> dict[str, Any] | None:
     """Return the profile without the names of the files, which are nobody's business but the data set's."""
     if path is None:
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected the profile that stage generate wrote: {error}") from None
+    content = json_text.unsealed(json_text.read(path, "the profile that stage generate wrote"), str(path))
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected the profile that stage generate wrote")
     return {name: value for name, value in content.items() if name != "files"}
+
+
+def _say(name: str, line: str) -> None:
+    if processes.is_first():
+        print(f"{name}: {line}", flush=True)
 
 
 @contextmanager
@@ -126,12 +121,12 @@ def _alone(name: str, resume: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _log(arguments: argparse.Namespace, num_epochs: int, device: str) -> Iterator[Callable[[Epoch, int], None]]:
+def _log(arguments: argparse.Namespace, fit: Fit, device: str) -> Iterator[OnEpoch]:
     """Yield what is to be called after each epoch: of several processes, the first keeps the log."""
     if not processes.is_first():
         yield lambda *_: None
         return
-    with TrainingLog(arguments.name, arguments.log, num_epochs, device) as log:
+    with TrainingLog(arguments.name, arguments.log, fit.num_epochs, device) as log:
         yield log.add
 
 

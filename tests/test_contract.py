@@ -43,7 +43,7 @@ LAYERS_WITHIN: dict[str, tuple[grimp.Layer | str, ...]] = {
     "evaluation": (grimp.Layer("comparison", "report"), "scores"),
     "serving": (
         "prediction",
-        grimp.Layer("benchmark", "describe", "stream_lines", "verify", independent=False),
+        grimp.Layer("benchmark", "c_code", "describe", "stream_lines", "verify", independent=False),
         "streaming",
         grimp.Layer("open_streams", "streaming_model"),
         grimp.Layer("origin", "predictor"),
@@ -156,6 +156,17 @@ def test_params_of_a_stage_exist(stage: str) -> None:
         section, _, entry = name.partition(".")
         assert section in PARAMS
         assert entry in ("", KEY)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_params_of_an_example_have_what_dvc_yaml_reads(path: Path) -> None:
+    whole.load(path)
+    content = YAML(typ="safe").load(path.read_text())
+    for name in set(re.findall(r"\$\{([\w.]+)\}", (ROOT / "dvc.yaml").read_text())) - {"key", "item"}:
+        section = content
+        for part in name.split("."):
+            assert part in section, f"{name} is not in {path}"
+            section = section[part]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import strategies as st
 
 from rnnflow.classifier import checkpoint, parameters
-from rnnflow.classifier.model import SequenceClassifier, restored
+from rnnflow.classifier.model import Classifier, SequenceClassifier, restored
 from rnnflow.classifier.preparation import Preparation
 from rnnflow.params.models import Cell, Missing, ModelParams, MultiScaleStemParams, Pooling, Scaling, StemParams
 from rnnflow.sequences import parquet
@@ -24,7 +24,7 @@ SCALING_LISTS = ["global"], ["global", "compressed", "sequence"], ["sequence", "
 MISSING = get_args(Missing)
 FEATURES = ("x", "y")
 CLASSES = ("down", "level", "up")
-CALIBRATION = {"temperature": 1.0, "threshold": None}
+CALIBRATION = {"temperature": 1.0, "threshold": None, "early": None}
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "baseline_accuracy": 0.5, "log_loss": 0.25}
 
 
@@ -86,7 +86,21 @@ def random_classifier(
         if name.startswith("stem.norms."):
             positive = name.endswith(("weight", "running_var"))
             values[:] = rng.uniform(0.5, 2, values.shape) if positive else rng.standard_normal(values.shape)
-    return restored(preparation.arrays() | named, params, num_features, num_classes)
+    classifier = restored(preparation.arrays() | named, params, num_features, num_classes)
+    assert isinstance(classifier, SequenceClassifier)
+    return classifier
+
+
+def random_ensemble(
+    params: ModelParams, num_features: int = len(FEATURES), num_classes: int = len(CLASSES), seed: int = 0
+) -> Classifier:
+    """Return `members` such classifiers with the scaling of the first; one alone is no ensemble."""
+    if params.members == 1:
+        return random_classifier(params, num_features, num_classes, seed)
+    one = params.model_copy(update={"members": 1})
+    seeds = range(seed, seed + params.members)
+    members = [arrays(random_classifier(one, num_features, num_classes, each)) for each in seeds]
+    return restored(parameters.of_members(members), params, num_features, num_classes)
 
 
 def random_preparation(params: ModelParams, num_features: int, rng: np.random.Generator) -> Preparation:
@@ -103,7 +117,7 @@ def random_preparation(params: ModelParams, num_features: int, rng: np.random.Ge
     return preparation
 
 
-def arrays(model: SequenceClassifier) -> dict[str, np.ndarray]:
+def arrays(model: Classifier) -> dict[str, np.ndarray]:
     """Return the scaling and the weights of a classifier, by their names in a checkpoint."""
     return model.preparation.arrays() | {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
@@ -139,7 +153,7 @@ def padded(sequences: Sequence[np.ndarray], num_steps: int, garbage: float) -> t
     return array, np.array([len(sequence) for sequence in sequences])
 
 
-def alone(model: SequenceClassifier, sequences: Sequence[np.ndarray]) -> torch.Tensor:
+def alone(model: Classifier, sequences: Sequence[np.ndarray]) -> torch.Tensor:
     """Return the logits of sequences that are run one by one, without any padding."""
     return torch.cat([model(sequence[None], None) for sequence in sequences])
 
@@ -166,7 +180,7 @@ def write_sequences(
 
 def save_checkpoint(
     path: Path,
-    model: SequenceClassifier,
+    model: Classifier,
     classes: Sequence[str] = CLASSES,
     features: Sequence[str] = FEATURES,
     final_fit: bool = False,
@@ -232,7 +246,7 @@ def _options(folder: Path, files: dict[str, str]) -> list[str]:
 
 def exported(
     folder: Path,
-    model: SequenceClassifier,
+    model: Classifier,
     classes: Sequence[str] = CLASSES,
     features: Sequence[str] = FEATURES,
     **origin: Any,

@@ -13,5 +13,5 @@ predictor = StreamingPredictor(sys.argv[1], capacity=10_000, idle_seconds=600)
 num_features = len(predictor.model.features)
 for _ in range(5):
     steps = np.random.default_rng().standard_normal((2, 1, num_features), dtype=np.float32)  # stream, time, feature
-    predictions, probabilities, num_steps = predictor.push_many(["sensor 1", "sensor 2"], steps)
-    print(num_steps, predictions, probabilities.round(3).tolist())
+    found = predictor.push_many(["sensor 1", "sensor 2"], steps)
+    print(found.num_steps, found.predictions, found.probabilities.round(3).tolist(), found.decisions)

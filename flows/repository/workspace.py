@@ -65,7 +65,7 @@ def in_place(folder: Path, repository: str, *, allow_dirty: bool) -> Iterator[Wo
     with _held(top / ".dvc/tmp/retrain.lock", message), Dvc(top, _code(top)) as dvc:
         state = top / os.environ.get(STATE, ".rnnflow")
         base, url = git(top, "rev-parse", "HEAD"), resolve(folder, repository)
-        product = git(top, "rev-parse", "--show-prefix").rstrip("/") or "."
+        product = product_of(top)
         yield Workspace(top, base, url, dvc, state, project_name(own_repository(folder), product), product)
 
 
@@ -113,6 +113,15 @@ def on_top_of(workspace: Workspace, commit: str) -> Workspace:
     """Let a run's own clone start again from another commit; what it has made so far is in DVC's cache."""
     git(workspace.folder, "checkout", "--quiet", "--force", "--detach", commit)
     return replace(workspace, base=commit)
+
+
+def product_of(folder: Path) -> str:
+    """Return the place in its Git repository of the DVC repository that a folder is in.
+
+    Raises:
+        InputError: it is in none.
+    """
+    return git(_dvc_root(folder), "rev-parse", "--show-prefix").rstrip("/") or "."
 
 
 def state_folder() -> Path:

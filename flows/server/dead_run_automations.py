@@ -10,7 +10,10 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger
 SILENCE_SECONDS = 85
 """Longer than a server's absence of a minute and its start; shorter than the 90 in which a death is to be found."""
 START_SECONDS = 300
-"""Between a worker's taking a run and the flow's first line: Python's start, and the clone of the code."""
+"""Between a worker's taking a run and the flow's first line: Python's start, the clone of the code, an image's download.
+
+Nothing gives a sign of life meanwhile, and a run that is called dead too early is lost.
+"""
 REPEATED = "Repeated"
 REPEAT_SECONDS = 60
 """Between a death and the second try."""

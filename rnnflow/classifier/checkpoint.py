@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnflow.classifier import safetensors_files
 from rnnflow.params.models import ModelParams
+from rnnflow.params.section import checked
 from rnnflow.runtime.errors import InputError
 
 VERSION = 4
@@ -54,17 +55,4 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], Description]:
     version = content.get("version") if isinstance(content, dict) else None
     if not isinstance(content, dict) or version != VERSION:
         raise InputError(f"{path}: checkpoint version {version}, this program reads version {VERSION}")
-    description = Description(
-        name=content["name"],
-        model=ModelParams(**content["model"]),
-        features=tuple(content["features"]),
-        classes=tuple(content["classes"]),
-        class_counts=tuple(content["class_counts"]),
-        lengths=tuple(content["lengths"]),
-        num_parameters=content["num_parameters"],
-        md5=content["md5"],
-        recipe=content.get("recipe"),
-        final_fit=content.get("final_fit", False),
-        profile=content.get("profile"),
-    )
-    return arrays, description
+    return arrays, checked(Description, {name: content[name] for name in content if name != "version"}, str(path))

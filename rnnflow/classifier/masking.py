@@ -43,6 +43,17 @@ def pool(outputs: Float[Tensor, "batch time feature"], lengths: Valid, pooling: 
     return torch.cat(parts, dim=1)
 
 
+def running_pool(outputs: Float[Tensor, "batch time feature"], pooling: str) -> Float[Tensor, "batch time pooled"]:
+    """Return what `pool` gives for the steps up to each one."""
+    parts = []
+    if "mean" in pooling:
+        counts = torch.arange(1, outputs.shape[1] + 1, device=outputs.device)[:, None]
+        parts.append(outputs.cumsum(1) / counts)
+    if "max" in pooling:
+        parts.append(outputs.cummax(1).values)
+    return torch.cat(parts, dim=2)
+
+
 def block_means(
     inputs: Float[Tensor, "batch time feature"], lengths: Valid, size: int
 ) -> tuple[Float[Tensor, "batch block feature"], Valid]:

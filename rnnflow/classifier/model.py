@@ -1,8 +1,10 @@
-"""The classifier: preparation, stem, recurrent layers, pooling, head. Padding never changes its output.
+"""The classifier: preparation, stem, recurrent layers, pooling, head; or the mean of several. Padding never changes its output.
 
 Shapes: B batch, T time, F feature, D directions (1 or 2), H hidden_size, C class.
 """
 
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +12,17 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from rnnflow.classifier import cells, checkpoint, stems
-from rnnflow.classifier.cells.interface import Cell
-from rnnflow.classifier.masking import Valid, pool, reverse
-from rnnflow.classifier.parameters import Arrays, is_statistic
+from rnnflow.classifier import checkpoint
+from rnnflow.classifier.layers import RecurrentLayer, Stem
+from rnnflow.classifier.masking import Valid, pool, running_pool
+from rnnflow.classifier.parameters import Arrays
 from rnnflow.classifier.preparation import Lengths, Preparation
-from rnnflow.params.models import AnyStemParams, ModelParams
+from rnnflow.params.models import ModelParams
 from rnnflow.runtime.errors import InputError
 
 
-class SequenceClassifier(nn.Module):
-    """A recurrent classifier of sequences of any length.
+class Classifier(nn.Module):
+    """What answers about sequences of any length.
 
     Its parameters hold nothing yet: `restored` and `load` fill them.
 
@@ -33,19 +35,29 @@ class SequenceClassifier(nn.Module):
     def __init__(self, params: ModelParams, num_features: int, num_classes: int) -> None:
         super().__init__()
         self.params = params
+        self.num_classes = num_classes
         self.preparation = Preparation(params, num_features)
-        size = self.preparation.num_outputs
-        self.stem = Stem(params.stem, size) if params.stem else None
-        size = params.stem.output_size if params.stem else size
-        self.layers = nn.ModuleList()
-        for _ in range(params.num_layers):
-            self.layers.append(RecurrentLayer(params.cell, size, params.hidden_size, params.bidirectional))
-            size = params.output_size
-        self.head = nn.Linear(params.pooled_size, num_classes)
 
     @property
     def num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def classify(self, prepared: Float[Tensor, "batch time feature"], lengths: Valid) -> Float[Tensor, "batch class"]:
+        """Return the logits of prepared sequences."""
+
+    @abstractmethod
+    def classify_steps(self, prepared: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time class"]:
+        """Return the logits of what each sequence is up to each step, of a model that can answer step by step."""
+
+    @abstractmethod
+    def divide_logits(self, temperature: float) -> None:
+        """Divide the logits from now on, which changes probabilities and never the most probable class."""
 
     def forward(
         self, sequences: Float32[np.ndarray, "batch time feature"], lengths: Lengths
@@ -55,13 +67,47 @@ class SequenceClassifier(nn.Module):
         Where the model refuses missing values, a sequence with one has NaN for logits.
         """
         prepared, num_steps = self.preparation(sequences, lengths)
-        device = self.head.weight.device
-        valid = None if num_steps is None else torch.from_numpy(num_steps).to(device)
-        logits = self.classify(torch.from_numpy(prepared).to(device), valid)
+        valid = None if num_steps is None else torch.from_numpy(num_steps).to(self.device)
+        logits = self.classify(torch.from_numpy(prepared).to(self.device), valid)
         if self.params.missing == "refuse":
-            is_refused = torch.from_numpy(self.preparation.refused(sequences, lengths)).to(device)
+            is_refused = torch.from_numpy(self.preparation.refused(sequences, lengths)).to(self.device)
             logits = logits.masked_fill(is_refused, torch.nan)
         return logits
+
+    @torch.inference_mode()
+    def logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float32[np.ndarray, "batch class"]:
+        """Return the logits of prepared sequences."""
+        valid = None if lengths is None else torch.from_numpy(lengths).to(self.device)
+        answers: Float32[np.ndarray, "batch class"]
+        answers = self.classify(torch.from_numpy(prepared).to(self.device), valid).cpu().numpy()
+        return answers
+
+    @torch.inference_mode()
+    def step_logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"]
+    ) -> Float32[np.ndarray, "batch time class"]:
+        """Return the logits of what each sequence is up to each step, of a model that can answer step by step."""
+        assert self.params.streaming_obstacle is None
+        answers: Float32[np.ndarray, "batch time class"]
+        answers = self.classify_steps(torch.from_numpy(prepared).to(self.device)).cpu().numpy()
+        return answers
+
+
+class SequenceClassifier(Classifier):
+    """A stem, if there is one, recurrent layers, pooling and a head."""
+
+    def __init__(self, params: ModelParams, num_features: int, num_classes: int) -> None:
+        super().__init__(params, num_features, num_classes)
+        size = self.preparation.num_outputs
+        self.stem = Stem(params.stem, size) if params.stem else None
+        size = params.stem.output_size if params.stem else size
+        self.layers = nn.ModuleList()
+        for _ in range(params.num_layers):
+            self.layers.append(RecurrentLayer(params.cell, size, params.hidden_size, params.bidirectional))
+            size = params.output_size
+        self.head = nn.Linear(params.pooled_size, num_classes)
 
     def classify(
         self,
@@ -94,32 +140,68 @@ class SequenceClassifier(nn.Module):
         logits: Tensor = self.head(pooled if head_mask is None else pooled * head_mask)
         return logits
 
+    def classify_steps(self, prepared: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time class"]:
+        """Return the logits of what each sequence is up to each step."""
+        outputs = prepared
+        if self.stem:
+            outputs, _, _ = self.stem(outputs, None, False)
+        for layer in self.layers:
+            outputs, _ = layer(outputs, None)
+        if self.params.pooling != "last":
+            outputs = running_pool(outputs, self.params.pooling)
+        logits: Tensor = self.head(outputs)
+        return logits
+
     @torch.no_grad()
     def divide_logits(self, temperature: float) -> None:
-        """Have the head divide its logits from now on, which changes probabilities and never the most probable class."""
+        """Have the head do it."""
         for parameter in self.head.parameters():
             parameter.div_(temperature)
 
-    @torch.inference_mode()
-    def logits(
-        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
-    ) -> Float32[np.ndarray, "batch class"]:
+
+class Ensemble(Classifier):
+    """The mean of the probabilities of several classifiers that differ by their seed (Lakshminarayanan et al., 2017).
+
+    They share the preparation. Its logits are the logarithms of the means, less a constant.
+    """
+
+    def __init__(self, params: ModelParams, num_features: int, num_classes: int) -> None:
+        super().__init__(params, num_features, num_classes)
+        one = params.model_copy(update={"members": 1})
+        self.members = nn.ModuleList(SequenceClassifier(one, num_features, num_classes) for _ in range(params.members))
+        self.temperature = 1.0
+
+    def __iter__(self) -> Iterator[SequenceClassifier]:
+        """Yield its members."""
+        for member in self.members:
+            assert isinstance(member, SequenceClassifier)
+            yield member
+
+    def classify(self, prepared: Float[Tensor, "batch time feature"], lengths: Valid) -> Float[Tensor, "batch class"]:
         """Return the logits of prepared sequences."""
-        device = self.head.weight.device
-        valid = None if lengths is None else torch.from_numpy(lengths).to(device)
-        answers: Float32[np.ndarray, "batch class"]
-        answers = self.classify(torch.from_numpy(prepared).to(device), valid).cpu().numpy()
-        return answers
+        return self._mean([member.classify(prepared, lengths) for member in self])
+
+    def classify_steps(self, prepared: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time class"]:
+        """Return the logits of what each sequence is up to each step."""
+        return self._mean([member.classify_steps(prepared) for member in self])
+
+    def _mean(self, of_members: Sequence[Float[Tensor, "*batch class"]]) -> Float[Tensor, "*batch class"]:
+        """Return the logits of the mean of the members' probabilities."""
+        return torch.stack([logits.log_softmax(-1) for logits in of_members]).logsumexp(0) / self.temperature
+
+    def divide_logits(self, temperature: float) -> None:
+        """Divide after the mean: a temperature within each member would leave the mean too unsure (Rahaman and Thiery, 2021)."""
+        self.temperature *= temperature
 
 
-def restored(arrays: Arrays, params: ModelParams, num_features: int, num_classes: int) -> SequenceClassifier:
+def restored(arrays: Arrays, params: ModelParams, num_features: int, num_classes: int) -> Classifier:
     """Return a classifier, on the CPU and ready to predict, from its weights and scaling.
 
     Raises:
         ValueError: they are others than those of this architecture.
     """
     with torch.device("meta"):
-        model = SequenceClassifier(params, num_features, num_classes)
+        model = (Ensemble if params.members > 1 else SequenceClassifier)(params, num_features, num_classes)
     model.preparation.restore(arrays)
     scaling = model.preparation.arrays()
     weights = {name: torch.tensor(array) for name, array in arrays.items() if name not in scaling}
@@ -130,7 +212,7 @@ def restored(arrays: Arrays, params: ModelParams, num_features: int, num_classes
     return model.eval()
 
 
-def load(path: Path) -> tuple[SequenceClassifier, checkpoint.Description]:
+def load(path: Path) -> tuple[Classifier, checkpoint.Description]:
     """Return the classifier of a checkpoint, on the CPU and ready to predict, and its description.
 
     Raises:
@@ -142,87 +224,3 @@ def load(path: Path) -> tuple[SequenceClassifier, checkpoint.Description]:
     except ValueError as error:
         raise InputError(f"{path}: weights do not fit their description: {error}") from None
     return model, description
-
-
-class Stem(nn.Module):
-    """The parameters of a stem, by the names and in the order that its file gives them."""
-
-    def __init__(self, params: AnyStemParams, num_inputs: int) -> None:
-        super().__init__()
-        self.stem = stems.create(params, num_inputs)
-        for path, shape in self.stem.shapes().items():
-            *folders, name = path.split(".")
-            module: nn.Module = self
-            for folder in folders:
-                if folder not in module._modules:
-                    module.add_module(folder, nn.Module())
-                module = module.get_submodule(folder)
-            weight = nn.Parameter(torch.empty(shape), requires_grad=not is_statistic(path))
-            module.register_parameter(name, weight)
-
-    def forward(
-        self, prepared: Float[Tensor, "batch time feature"], lengths: Valid, is_training: bool
-    ) -> tuple[Float[Tensor, "batch step channel"], Valid, Float[Tensor, "batch skip"] | None]:
-        """Return what the layers read, its lengths, and what the head reads beside the layers, if anything."""
-        return self.stem.run(prepared, lengths, dict(self.named_parameters()), is_training)
-
-
-class RecurrentLayer(nn.Module):
-    """One layer of cells in one or two directions.
-
-    The backward cell runs forward over the reversed valid steps, so that it starts at each sequence's
-    own end, as packed sequences do, and keeps the fast kernels, which packing loses.
-    """
-
-    def __init__(self, cell: str, input_size: int, hidden_size: int, bidirectional: bool) -> None:
-        super().__init__()
-        self.cell = cells.load(cell)
-        self.forward_cell = Direction(self.cell, input_size, hidden_size)
-        self.backward_cell = Direction(self.cell, input_size, hidden_size) if bidirectional else None
-        self.output_size = hidden_size * (2 if bidirectional else 1)
-
-    def forward(
-        self, inputs: Float[Tensor, "batch time input"], lengths: Valid
-    ) -> tuple[Float[Tensor, "batch time output"], Float[Tensor, "batch output"]]:
-        """Return every step's output, and the state of each direction after its last valid step."""
-        outputs, final = self.forward_cell(inputs, lengths)
-        if self.backward_cell is None:
-            return outputs, final
-        reversed_outputs, reversed_final = self.backward_cell(reverse(inputs, lengths), lengths)
-        outputs = torch.cat([outputs, reverse(reversed_outputs, lengths)], dim=2)
-        return outputs, torch.cat([final, reversed_final], dim=1)
-
-
-class Direction(nn.Module):
-    """The parameters of one cell, by the names and in the order that its file gives them."""
-
-    def __init__(self, cell: Cell, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.cell = cell
-        for name, shape in cell.shapes(input_size, hidden_size).items():
-            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
-            nn.init.uniform_(self.get_parameter(name), -(hidden_size**-0.5), hidden_size**-0.5)
-
-    def forward(
-        self, inputs: Float[Tensor, "batch time input"], lengths: Valid = None
-    ) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden"]]:
-        """Return the state after every step, and the one after the last valid step."""
-        outputs, final = self._states(inputs)
-        if lengths is None:
-            return outputs, final
-        last = (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2])
-        return outputs, outputs.gather(1, last).squeeze(1)
-
-    def _states(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Under autocast, convert the weights here.
-
-        On a GPU it would compute recurrent layers in float16, whatever it is asked for (PyTorch's `AutocastRNN.cpp`).
-        """
-        device, weights = inputs.device.type, dict(self.named_parameters())
-        if not torch.is_autocast_enabled(device):
-            return self.cell.run(inputs, weights, self.training)
-        dtype = torch.get_autocast_dtype(device)
-        converted = {name: weight.to(dtype) for name, weight in weights.items()}
-        with torch.autocast(device, enabled=False):
-            outputs, final = self.cell.run(inputs.to(dtype), converted, self.training)
-        return outputs.float(), final.float()

@@ -4,7 +4,7 @@ All of them lie one after another in one flat vector. Engines, checkpoints and e
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -16,10 +16,12 @@ from rnnflow.params.models import ModelParams
 
 Shapes = dict[str, tuple[int, ...]]
 Arrays = Mapping[str, Float[np.ndarray, "..."]]
+SHARED = "preparation."
+"""Begins the names of what several members have in common."""
 
 
 def shapes(params: ModelParams, num_features: int, num_classes: int) -> Shapes:
-    """Return the shape of every parameter.
+    """Return the shape of every parameter, of one member where there are several.
 
     Args:
         params: the architecture.
@@ -41,6 +43,15 @@ def shapes(params: ModelParams, num_features: int, num_classes: int) -> Shapes:
     return found
 
 
+def of_members(members: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the arrays of all members under their names in a checkpoint; the preparation, which they share, comes once."""
+    if len(members) == 1:
+        return members[0]
+    shared = {name: array for name, array in members[0].items() if name.startswith(SHARED)}
+    own = [{name: array for name, array in each.items() if name not in shared} for each in members]
+    return shared | {f"members.{index}.{name}": array for index, each in enumerate(own) for name, array in each.items()}
+
+
 def count(found: Shapes) -> int:
     """Return how many numbers the flat vector has."""
     return sum(math.prod(shape) for shape in found.values())
@@ -59,7 +70,8 @@ def multiply_adds(params: ModelParams, num_features: int, num_classes: int, num_
         return params.num_layer_steps(prepared)
 
     found = shapes(params, num_features, num_classes)
-    return sum(math.prod(shape) * steps(name) for name, shape in found.items() if ".weight" in name)
+    of_one = sum(math.prod(shape) * steps(name) for name, shape in found.items() if ".weight" in name)
+    return params.members * of_one
 
 
 def views(flat: Float32[np.ndarray, " parameter"], found: Shapes) -> dict[str, Float32[np.ndarray, "..."]]:

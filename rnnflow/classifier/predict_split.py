@@ -1,12 +1,14 @@
 """From a classifier and a split to probabilities, their loss and their accuracy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int
 
 from rnnflow.classifier.preparation import Lengths, Preparation
-from rnnflow.sequences.bucketing import batches
+from rnnflow.sequences.bucketing import Lengths as NumSteps
+from rnnflow.sequences.bucketing import Rows, batches
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.sequences.padding import pad
 
@@ -25,17 +27,48 @@ def predict(logits: Logits, preparation: Preparation, dataset: SequenceDataset, 
         batch_size: sequences that are classified together.
     """
     probabilities = np.empty((len(dataset), len(dataset.classes)), dtype=np.float32)
-    for rows, lengths in batches(dataset.offsets, batch_size):
-        valid = lengths if lengths[0] != lengths[-1] else None
-        prepared, num_steps = preparation(pad(dataset.values, dataset.offsets, rows), valid)
+    for rows, prepared, num_steps in _prepared(preparation, dataset, batch_size):
         probabilities[rows] = softmax(logits(prepared, num_steps))
     return probabilities
 
 
-def softmax(logits: Float32[np.ndarray, "sequence class"]) -> Probabilities:
+class StepProbabilities(NamedTuple):
+    """Of a batch of sequences: what is answered after each step that the layers read."""
+
+    rows: Rows
+    num_steps: NumSteps
+    """Of each sequence; with down-sampling a step is a block, the last of which may be short."""
+    lengths: NumSteps
+    """Of the raw sequences."""
+    probabilities: Float32[np.ndarray, "batch step class"]
+
+
+def predict_steps(
+    step_logits: Callable[[Float32[np.ndarray, "batch time feature"]], Float32[np.ndarray, "batch time class"]],
+    preparation: Preparation,
+    dataset: SequenceDataset,
+    batch_size: int,
+) -> Iterator[StepProbabilities]:
+    """Yield the probabilities after each step, for each sequence once; arguments as those of `predict`."""
+    for rows, prepared, num_steps in _prepared(preparation, dataset, batch_size):
+        lengths = dataset.offsets[rows + 1] - dataset.offsets[rows]
+        every = preparation.num_steps(lengths) if num_steps is None else num_steps
+        yield StepProbabilities(rows, every, lengths, softmax(step_logits(prepared)))
+
+
+def _prepared(
+    preparation: Preparation, dataset: SequenceDataset, batch_size: int
+) -> Iterator[tuple[Rows, Float32[np.ndarray, "batch time feature"], Lengths]]:
+    for rows, lengths in batches(dataset.offsets, batch_size):
+        valid = lengths if lengths[0] != lengths[-1] else None
+        yield rows, *preparation(pad(dataset.values, dataset.offsets, rows), valid)
+
+
+def softmax(logits: Float32[np.ndarray, "*sequence class"]) -> Float32[np.ndarray, "*sequence class"]:
     """Return probabilities."""
-    shares = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+    shares = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    probabilities: Float32[np.ndarray, "*sequence class"] = shares / shares.sum(-1, keepdims=True)
+    return probabilities.astype(np.float32)
 
 
 def log_loss_and_accuracy(labels: Labels, probabilities: Probabilities) -> tuple[float, float]:

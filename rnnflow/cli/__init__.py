@@ -5,12 +5,15 @@ import sys
 from collections.abc import Sequence
 
 from rnnflow.cli.arguments import parser
-from rnnflow.runtime.errors import exit_on_input_error
+from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments = parser(__doc__).parse_args(argv)
+    is_closed = sys.stdout is None
     with exit_on_input_error():
+        if is_closed:
+            raise InputError("standard output is closed, where the answer would be; send it to a file, or to /dev/null")
+        arguments = parser(__doc__).parse_args(argv)
         try:
             arguments.run(arguments)
             sys.stdout.flush()

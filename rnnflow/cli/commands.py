@@ -84,7 +84,7 @@ def stream(arguments: argparse.Namespace) -> None:
 
 def export_c(arguments: argparse.Namespace) -> None:
     with _extra():
-        from rnnflow.export import c_code
+        from rnnflow.serving import c_code
 
     sizes = c_code.write(arguments.model, arguments.folder)
     print(
@@ -179,6 +179,12 @@ def _extra() -> Iterator[None]:
         raise InputError(f"{error.name} is not installed; pip install 'rnnflow[pipeline]'") from None
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let `main` end the command as it does for those that print by themselves."""
+        raise BrokenPipeError
+
+
 def _console() -> Console:
     """Return a console as wide as the terminal, or wide enough for a file. Brackets in names are not markup."""
-    return Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False)
+    return _Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False)

@@ -7,12 +7,14 @@ in the place of `sequence`, and `state (batch, state)` float32 in and `new_state
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from rnnflow.classifier.model import RecurrentLayer, SequenceClassifier
+from rnnflow.classifier.layers import RecurrentLayer
+from rnnflow.classifier.model import Classifier, Ensemble, SequenceClassifier
 from rnnflow.export.memory import NEW_STATE, STATE, Memory
 from rnnflow.export.nodes import Nodes
 from rnnflow.export.preparation_nodes import Steps, refused, scaled, whole_steps
@@ -29,7 +31,7 @@ LENGTHS = "number of time steps of each sequence; padding is not read"
 PROBABILITIES = "property `classes` names the last axis"
 
 
-def build(model: SequenceClassifier, metadata: Mapping[str, str], model_version: int = 0) -> onnx.ModelProto:
+def build(model: Classifier, metadata: Mapping[str, str], model_version: int = 0) -> onnx.ModelProto:
     """Return the graph of `model`, with `metadata` as its properties; `model_version` as `version_number` gives it."""
     graph = Nodes()
     steps = whole_steps(graph, model.preparation, "sequence", "lengths")
@@ -39,7 +41,7 @@ def build(model: SequenceClassifier, metadata: Mapping[str, str], model_version:
 
 
 def build_streaming(
-    model: SequenceClassifier, metadata: Mapping[str, str], model_version: int = 0
+    model: Classifier, metadata: Mapping[str, str], model_version: int = 0
 ) -> tuple[onnx.ModelProto, dict[str, int]]:
     """Return the graph that goes on from a state, and the layout of the state: the sizes of its parts, in order.
 
@@ -66,12 +68,12 @@ def build_streaming(
     return _file(graph, model, inputs, outputs, metadata, model_version), memory.sizes
 
 
-def _steps_input(name: str, model: SequenceClassifier, text: str) -> onnx.ValueInfoProto:
+def _steps_input(name: str, model: Classifier, text: str) -> onnx.ValueInfoProto:
     return _value(name, TensorProto.FLOAT, ["time", model.preparation.num_features], text)
 
 
-def _probabilities_output(model: SequenceClassifier) -> onnx.ValueInfoProto:
-    return _value("probabilities", TensorProto.FLOAT, [model.head.out_features], PROBABILITIES)
+def _probabilities_output(model: Classifier) -> onnx.ValueInfoProto:
+    return _value("probabilities", TensorProto.FLOAT, [model.num_classes], PROBABILITIES)
 
 
 def _value(name: str, kind: int, shape: list[str | int], text: str) -> onnx.ValueInfoProto:
@@ -80,7 +82,7 @@ def _value(name: str, kind: int, shape: list[str | int], text: str) -> onnx.Valu
 
 def _file(
     graph: Nodes,
-    model: SequenceClassifier,
+    model: Classifier,
     inputs: list[onnx.ValueInfoProto],
     outputs: list[onnx.ValueInfoProto],
     metadata: Mapping[str, str],
@@ -117,20 +119,42 @@ def version_number(md5: str) -> int:
     return int(md5[:15], 16)
 
 
-def _description(model: SequenceClassifier) -> str:
+def _description(model: Classifier) -> str:
     """What a viewer of ONNX files shows to somebody who knows nothing of rnnflow."""
     params = model.params
     direction = "bidirectional " if params.bidirectional else ""
+    members = f"mean of {params.members}, each " if params.members > 1 else ""
     return (
-        f"Sequence classifier: {direction}{params.cell.upper()}, layers: {params.num_layers}, "
+        f"Sequence classifier: {members}{direction}{params.cell.upper()}, layers: {params.num_layers}, "
         f"hidden size: {params.hidden_size}, features: {model.preparation.num_features}, "
-        f"classes: {model.head.out_features}"
+        f"classes: {model.num_classes}"
     )
 
 
-def _logits(graph: Nodes, model: SequenceClassifier, steps: Steps) -> str:
-    """What follows the down-sampling, from the scaling to the head."""
-    outputs, lengths, skip = scaled(graph, model.preparation, steps), steps.lengths, ""
+def _logits(graph: Nodes, model: Classifier, steps: Steps) -> str:
+    """What follows the down-sampling, from the scaling to the logits."""
+    prepared = scaled(graph, model.preparation, steps)
+    if isinstance(model, Ensemble):
+        return _mean_logits(graph, model, prepared, steps.lengths)
+    assert isinstance(model, SequenceClassifier)
+    return _logits_of_one(graph, model, prepared, steps.lengths)
+
+
+def _mean_logits(graph: Nodes, model: Ensemble, prepared: str, lengths: str) -> str:
+    """The logarithm of the sum of the members' probabilities; the softmax that follows makes it a mean."""
+    of_members = []
+    for index, member in enumerate(model):
+        with graph.memory.named(f"members.{index}.") if graph.memory else nullcontext():
+            logits = _logits_of_one(graph, member, prepared, lengths)
+        log_probabilities = graph.add("LogSoftmax", [logits], axis=1)
+        of_members.append(graph.add("Unsqueeze", [log_probabilities, graph.constant([0])]))
+    together = graph.add("ReduceLogSumExp", [graph.add("Concat", of_members, axis=0)], axes=[0], keepdims=0)
+    return graph.add("Div", [together, graph.constant(model.temperature)])
+
+
+def _logits_of_one(graph: Nodes, model: SequenceClassifier, prepared: str, lengths: str) -> str:
+    """From what the first layer reads to the head."""
+    outputs, skip = prepared, ""
     if model.stem:
         weights = {name: weight.detach().numpy() for name, weight in model.stem.named_parameters()}
         outputs, lengths, skip = model.stem.stem.add_to(graph, weights, outputs, lengths)
@@ -145,7 +169,7 @@ def _logits(graph: Nodes, model: SequenceClassifier, steps: Steps) -> str:
     return graph.add("Gemm", [pooled, graph.constant(model.head.weight), graph.constant(model.head.bias)], transB=1)
 
 
-def _probabilities(graph: Nodes, model: SequenceClassifier, logits: str, sequence: str) -> None:
+def _probabilities(graph: Nodes, model: Classifier, logits: str, sequence: str) -> None:
     if model.params.missing == "refuse":
         is_refused = refused(graph, sequence, "lengths")
         logits = graph.add("Where", [is_refused, graph.constant(np.nan), logits])

@@ -23,9 +23,18 @@ class Memory:
         self._graph = graph
         self._written: dict[str, str] = {}
         self._is_ahead = False
+        self._prefix = ""
+
+    @contextmanager
+    def named(self, prefix: str) -> Iterator[None]:
+        """Let the names of the parts begin so: what is like another's is kept apart from it."""
+        self._prefix = prefix
+        yield
+        self._prefix = ""
 
     def read(self, name: str, size: int) -> str:
         """Return a part, (batch, size), as the steps before left it."""
+        name = self._prefix + name
         if self._is_ahead and name in self._written:
             return self._written[name]
         self.sizes[name] = size
@@ -34,7 +43,7 @@ class Memory:
     def write(self, name: str, value: str) -> None:
         """Leave a part to the steps that follow."""
         if not self._is_ahead:
-            self._written[name] = value
+            self._written[self._prefix + name] = value
 
     def read_known(self, name: str, size: int) -> str:
         """Return values that `write_known` left, NaN where none is known, as before the first step."""

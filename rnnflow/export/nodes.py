@@ -52,12 +52,24 @@ class Nodes:
         """Return the length of the axis time of `values` (batch, time, feature): int64 (1)."""
         return self.add("Shape", [values], start=1, end=2)
 
+    def up_to(self, end: str) -> str:
+        """Return the whole numbers from 0 to below `end`, int64 (1)."""
+        return self.add(
+            "Range", [self.add("Squeeze", [each]) for each in (self.constant([0]), end, self.constant([1]))]
+        )
+
+    def bounded_lengths(self, values: str, lengths: str) -> str:
+        """Return `lengths`; one above the number of steps of `values` is out of bounds when the graph runs.
+
+        Recurrent nodes look at that themselves, but not where the mean of several steps is one step of theirs.
+        """
+        allowed = self.up_to(self.add("Add", [self.num_steps(values), self.constant([1])]))
+        return self.add("Gather", [allowed, lengths])
+
     def valid_steps(self, values: str, lengths: str) -> str:
         """Return where `values` (batch, time, feature) holds a step of its sequence: bool (batch, time, 1)."""
         if lengths not in self._valid_steps:
-            num_steps = self.add("Squeeze", [self.num_steps(values), self.constant([0])])
-            zero, one = (self.add("Squeeze", [self.constant([number]), self.constant([0])]) for number in (0, 1))
-            steps = self.add("Range", [zero, num_steps, one])
+            steps = self.up_to(self.num_steps(values))
             column = self.add("Unsqueeze", [lengths, self.constant([1])])
             self._valid_steps[lengths] = self.add("Unsqueeze", [self.add("Less", [steps, column]), self.constant([2])])
         return self._valid_steps[lengths]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.classifier.model import Classifier
 from rnnflow.export.rounding import Batches
 from rnnflow.serving.predictor import Predictor
 
@@ -20,7 +20,7 @@ LARGE = 1000.0
 
 @torch.inference_mode()
 def largest_difference(
-    model: SequenceClassifier, predictor: Predictor, batch_sizes: Sequence[int], lengths: Sequence[int]
+    model: Classifier, predictor: Predictor, batch_sizes: Sequence[int], lengths: Sequence[int]
 ) -> float:
     """Return the largest difference between their probabilities.
 
@@ -36,7 +36,7 @@ def largest_difference(
     return largest
 
 
-def batches(model: SequenceClassifier, batch_sizes: Sequence[int], lengths: Sequence[int]) -> Batches:
+def batches(model: Classifier, batch_sizes: Sequence[int], lengths: Sequence[int]) -> Batches:
     """Yield the sequences that both are asked about, and their lengths."""
     rng = np.random.default_rng(0)
     for batch_size in batch_sizes:
@@ -51,7 +51,7 @@ def batches(model: SequenceClassifier, batch_sizes: Sequence[int], lengths: Sequ
 
 
 def _sequences(
-    model: SequenceClassifier, rng: np.random.Generator, batch_size: int, num_steps: int
+    model: Classifier, rng: np.random.Generator, batch_size: int, num_steps: int
 ) -> Iterator[Float32[np.ndarray, "batch time feature"]]:
     """Yield sequences such as those of the train split, and others of all sizes where the scaling is made for them."""
     center, std = model.preparation.typical_values()
@@ -67,7 +67,7 @@ def _sequences(
 
 
 def _difference(
-    model: SequenceClassifier,
+    model: Classifier,
     predictor: Predictor,
     sequences: Float32[np.ndarray, "batch time feature"],
     lengths: Int64[np.ndarray, " batch"],

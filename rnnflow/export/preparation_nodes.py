@@ -29,8 +29,10 @@ def prepare(graph: Nodes, preparation: Preparation, sequence: str, lengths: str)
 
 def whole_steps(graph: Nodes, preparation: Preparation, sequence: str, lengths: str) -> Steps:
     """Add what comes before the scaling."""
+    downsampling, stem = preparation.params.downsampling, preparation.params.stem
+    if downsampling > 1 or (stem and stem.num_averaged > 1):
+        lengths = graph.bounded_lengths(sequence, lengths)
     values, sizes = centred(graph, preparation, sequence, lengths)
-    downsampling = preparation.params.downsampling
     if downsampling > 1:
         values = [_block_means(graph, each, lengths, downsampling, preparation.num_features) for each in values]
         rounded_up = graph.add("Add", [lengths, graph.constant([downsampling - 1])])

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64
 
-from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.classifier.model import Classifier
 from rnnflow.classifier.parameters import is_statistic
 
 Measured = tuple[
@@ -52,7 +52,7 @@ SMALLEST = 1e-30
 
 
 @torch.inference_mode()
-def largest_excess(model: SequenceClassifier, runtime: Runtime, batches: Batches, tolerance: float) -> float:
+def largest_excess(model: Classifier, runtime: Runtime, batches: Batches, tolerance: float) -> float:
     """Return the largest difference of log-probabilities from float64's, as a multiple of what is allowed.
 
     At most 1 is a correct export. Probabilities themselves would hide a wrong one where the model is sure of itself.
@@ -77,9 +77,9 @@ def largest_excess(model: SequenceClassifier, runtime: Runtime, batches: Batches
 
 
 def _measured(
-    model: SequenceClassifier,
-    exact: SequenceClassifier,
-    perturbed: list[SequenceClassifier],
+    model: Classifier,
+    exact: Classifier,
+    perturbed: list[Classifier],
     runtime: Runtime,
     sequences: Float32[np.ndarray, "batch time feature"],
     lengths: Int64[np.ndarray, " batch"],
@@ -104,18 +104,18 @@ def _measured(
 
 
 def _log_probabilities(
-    model: SequenceClassifier,
+    model: Classifier,
     sequences: Float32[np.ndarray, "batch time feature"],
     lengths: Int64[np.ndarray, " batch"],
 ) -> tuple[Float64[np.ndarray, "batch class"], Float64[np.ndarray, " batch"]]:
     """Return them, and the largest logit, as a model computes them in the precision of its weights."""
     prepared, num_steps = model.preparation(sequences, lengths)
     valid = None if num_steps is None else torch.from_numpy(num_steps)
-    logits = model.classify(torch.from_numpy(prepared).to(model.head.weight.dtype), valid).double()
+    logits = model.classify(torch.from_numpy(prepared).to(next(model.parameters()).dtype), valid).double()
     return np.maximum(logits.log_softmax(1).numpy(), np.log(SMALLEST)), logits.abs().amax(1).numpy()
 
 
-def _perturbed(exact: SequenceClassifier, rng: np.random.Generator) -> SequenceClassifier:
+def _perturbed(exact: Classifier, rng: np.random.Generator) -> Classifier:
     """Return a copy whose weights are off by what the sums over them lose, its biases by what a gate's curve does."""
     other = copy.deepcopy(exact)
     for name, weights in other.named_parameters():

@@ -38,13 +38,11 @@ class _Blocks:
     def __init__(self, graph: Nodes, steps: str, lengths: str, size: int) -> None:
         assert graph.memory
         self._graph, self._memory, self._lengths, self._size = graph, graph.memory, lengths, size
-        zero, one, by = (graph.constant([number]) for number in (0, 1, size))
+        one, by = graph.constant([1]), graph.constant([size])
         phase = graph.add("Squeeze", [graph.memory.read("blocks.phase", 1), one])
         phase = graph.add("Cast", [phase], to=_INT64)
         num_steps = graph.num_steps(steps)
-        scalars = [graph.add("Squeeze", [each, zero]) for each in (zero, graph.add("Add", [num_steps, one]), one)]
-        allowed = graph.add("Range", scalars)
-        total = graph.add("Add", [phase, graph.add("Gather", [allowed, lengths])])  # a length above is out of bounds
+        total = graph.add("Add", [phase, graph.bounded_lengths(steps, lengths)])
         self.num_complete = graph.add("Div", [total, by])
         rest = graph.add("Mod", [total, by])
         self.num_partial = graph.add("Min", [rest, one])
@@ -54,8 +52,7 @@ class _Blocks:
         num_blocks = graph.add(
             "Add", [graph.add("Div", [graph.add("Add", [num_steps, graph.constant([size - 1])]), by]), one]
         )
-        ends = graph.add("Squeeze", [graph.add("Mul", [num_blocks, by]), zero])
-        places = graph.add("Range", [scalars[0], ends, scalars[2]])
+        places = graph.up_to(graph.add("Mul", [num_blocks, by]))
         shift = graph.add("Unsqueeze", [graph.add("Sub", [by, phase]), one])
         self._places = graph.add("Unsqueeze", [graph.add("Add", [places, shift]), graph.constant([2])])
         self._later_blocks = graph.add("Sub", [num_blocks, one])

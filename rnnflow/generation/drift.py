@@ -1,23 +1,54 @@
 """The profile of a data set, and how far new data is from it."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from rnnflow.params.generate import DriftParams
-from rnnflow.runtime.errors import InputError
+from rnnflow.params.section import checked
+from rnnflow.runtime import json_text
 
 Reference = Mapping[str, Any]
 """A profile as JSON keeps it, or nothing."""
 
-_OF_FEATURE = ("min", "max", "mean", "std", "missing_share")
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Feature(TypedDict):
+    min: Number | None
+    max: Number | None
+    mean: Number
+    std: Number
+    missing_share: Number
+
+
+class _Lengths(TypedDict):
+    shortest: Annotated[int, Field(lt=2**63)]
+    longest: Annotated[int, Field(lt=2**63)]
+
+
+class _StepSeconds(TypedDict):
+    shortest: Number
+    longest: Number
+
+
+class _Content(TypedDict):
+    """What is read of a profile."""
+
+    features: dict[str, _Feature]
+    class_shares: dict[str, Number]
+    lengths: _Lengths
+    files: NotRequired[dict[str, int]]
+    contents: NotRequired[dict[str, str]]
+    step_seconds: NotRequired[_StepSeconds | None]
 
 
 @dataclass
@@ -126,23 +157,19 @@ def load_reference(path: Path) -> Reference:
     Raises:
         InputError: the file is no profile.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a profile in JSON, or {{}}: {error}") from None
-    if content != {} and not _is_profile(content):
-        raise InputError(f"{path}: expected a profile as stage generate writes it, or {{}} for none")
+    content = json_text.unsealed(json_text.read(path, "a profile in JSON, or {}"), str(path))
+    if content != {}:
+        check_profile(content, str(path))
     return content
 
 
-def _is_profile(content: Any) -> bool:
-    try:
-        features = [content["features"][name][key] for name in content["features"] for key in _OF_FEATURE]
-        shares = list(content["class_shares"].values())
-        counts = [content["lengths"]["shortest"], content["lengths"]["longest"], *content["files"].values()]
-    except (AttributeError, KeyError, TypeError):
-        return False
-    return all(isinstance(entry, int | float | None) for entry in [*features, *shares, *counts])
+def check_profile(content: object, place: str) -> None:
+    """Refuse what is no profile.
+
+    Raises:
+        InputError: a name is missing, or a value is no finite number.
+    """
+    checked(_Content, content, f"{place}: expected a profile as stage generate writes it")
 
 
 def differences(new: Profile, reference: Reference, bounds: DriftParams) -> list[str]:
@@ -163,7 +190,7 @@ def _of_feature(name: str, content: Mapping[str, Any], reference: Reference, bou
     now, before = content["features"][name], reference["features"][name]
     if abs(now["missing_share"] - before["missing_share"]) > bounds.missing_share:
         yield f"feature {name!r}: share of missing values {now['missing_share']:.3f}, was {before['missing_share']:.3f}"
-    if now["min"] is None or before["min"] is None:
+    if None in (now["min"], before["min"], before["max"]):
         return
     margin = bounds.range * (before["max"] - before["min"])
     if now["min"] < before["min"] - margin or now["max"] > before["max"] + margin:
@@ -172,14 +199,14 @@ def _of_feature(name: str, content: Mapping[str, Any], reference: Reference, bou
         yield f"feature {name!r}: mean {now['mean']:.4g}, was {before['mean']:.4g} ± {before['std']:.4g}"
 
 
-def _of_lengths(now: Mapping[str, int], before: Mapping[str, int], bounds: DriftParams) -> Iterator[str]:
+def _of_lengths(now: Mapping[str, Any], before: Mapping[str, Any], bounds: DriftParams) -> Iterator[str]:
     if now["longest"] > before["longest"] * bounds.length or now["shortest"] < before["shortest"] / bounds.length:
         yield (
             f"lengths: {now['shortest']} to {now['longest']} steps, were {before['shortest']} to {before['longest']}"
         )
 
 
-def _of_classes(now: Mapping[str, float], before: Mapping[str, float], bounds: DriftParams) -> Iterator[str]:
+def _of_classes(now: Mapping[str, Any], before: Mapping[str, Any], bounds: DriftParams) -> Iterator[str]:
     for name in sorted({*now, *before}):
         share, known = now.get(name, 0.0), before.get(name, 0.0)
         if name not in before:
@@ -188,5 +215,5 @@ def _of_classes(now: Mapping[str, float], before: Mapping[str, float], bounds: D
             yield f"class {name!r}: share {share:.3f}, was {known:.3f}"
 
 
-def _range(feature: Mapping[str, float]) -> str:
+def _range(feature: Mapping[str, Any]) -> str:
     return f"{feature['min']:.4g} to {feature['max']:.4g}"

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache, partial
 from typing import Generic, TypeVar
 
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime import environment
 
 THREADS = "RNNFLOW_THREADS"
 MAX_VALUES = 2**25
@@ -23,12 +23,8 @@ def number() -> int:
     Raises:
         InputError: the variable is no such number.
     """
-    wanted = os.environ.get(THREADS)
-    if wanted is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not wanted.isdecimal() or not int(wanted):
-        raise InputError(f"environment variable {THREADS}: expected a number of threads, got {wanted!r}")
-    return int(wanted)
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return environment.number(THREADS, available, "a number of threads", least=1)
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], num_values: int) -> Iterator[R]:

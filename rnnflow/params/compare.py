@@ -41,7 +41,7 @@ class CompareParams(Section):
     baselines: list[Baseline] = Field(["majority", "logistic"])
     """What a model has to beat: the most frequent class; logistic regression on the mean, deviation, extremes and ends of each
     feature; MiniRocket, if aeon is installed."""
-    num_resamples: Annotated[int, Field(ge=100)] = 1000
+    num_resamples: Annotated[int, Field(ge=100, le=10**6)] = 1000
     """Of the bootstrap."""
     seed: Seed = 0
     """Of the bootstrap."""

@@ -17,8 +17,10 @@ class EvaluateParams(Section):
     """Whether logits are divided by a temperature fitted on the validation split, where that lowers the log loss."""
     max_error_share: Probability | None = None
     """Of the answers: below the threshold that keeps it on the validation split, the model answers `unknown`."""
+    max_early_loss: Probability | None = 0.01
+    """Of accuracy on the validation split, by deciding live streams before their end; none: they are decided at their end."""
     num_calibration_bins: Count = 10
     num_length_slices: Count = 4
     """By length, and by time where the sequences have one."""
-    num_resamples: Annotated[int, Field(ge=100)] = 1000
+    num_resamples: Annotated[int, Field(ge=100, le=10**6)] = 1000
     """Of the bootstrap that the intervals come from; fewer where there are very many sequences."""

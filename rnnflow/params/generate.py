@@ -13,6 +13,8 @@ ArchiveName = Literal["japanese_vowels", "basic_motions", "italy_power_demand", 
 SourceName = Literal["sum_sign", "adding", "files", ArchiveName]
 
 MAX_SHARD_STEPS = 2**29
+MAX_STEPS = 2**36
+"""Of a synthetic data set: some hundred gigabytes."""
 Character = Annotated[str, Field(min_length=1, max_length=1)]
 
 
@@ -64,7 +66,7 @@ class LabelTable(Section):
 class ResampleParams(Section):
     """One step every so many seconds, counted from a recording's first step."""
 
-    seconds: Annotated[float, Field(ge=1e-6)]
+    seconds: Annotated[float, Field(ge=1e-6, le=1e9)]
     method: Literal["mean", "nearest"] = "mean"
     """`mean` of the steps from one time to the next, a missing value where there is none; or the step `nearest` in time."""
 
@@ -94,7 +96,7 @@ class FilesParams(Section):
     """Between the thousands of a number in CSV files."""
     missing: list[str] = Field([])
     """Texts in CSV files that stand for a missing number, besides the empty one, `NA`, `nan` and `null`."""
-    skip: Annotated[int, Field(ge=0)] = 0
+    skip: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Lines at the top of CSV files."""
     comment: Character | None = None
     """Lines of CSV files that begin with it are left out."""
@@ -152,8 +154,8 @@ class FilesParams(Section):
 class WindowParams(Section):
     """How long recordings are cut; each window keeps its recording as its group, unless it has one."""
 
-    length: Annotated[float, Field(gt=0)]
-    stride: Annotated[float, Field(gt=0)]
+    length: Annotated[float, Field(gt=0, lt=2**31)]
+    stride: Annotated[float, Field(gt=0, lt=2**31)]
     """From the start of one window to the start of the next."""
     unit: Literal["steps", "seconds"] = "steps"
     label: Literal["majority", "last"] = "majority"
@@ -278,6 +280,11 @@ class GenerateParams(Section):
             raise ValueError(f"min_length {self.min_length} is above length {self.length}")
         if self.source == "adding" and (self.min_length or self.length) < 2:
             raise ValueError("source 'adding' marks two steps, so every sequence needs at least 2")
+        num_sequences = sum(self.num_sequences.model_dump().values())
+        if self.source in ("sum_sign", "adding") and num_sequences * self.length > MAX_STEPS:
+            raise ValueError(
+                f"{num_sequences:,} sequences of {self.length:,} steps are more than {MAX_STEPS:,} steps in all"
+            )
         if self.source in ("sum_sign", "adding") and self.shard_rows * self.length > MAX_SHARD_STEPS:
             raise ValueError(
                 f"{self.shard_rows} sequences of {self.length} steps do not fit in one file, "

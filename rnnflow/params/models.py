@@ -7,13 +7,15 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from rnnflow.params.section import Count, Probability, Section, load
+from rnnflow.params.section import Count, Probability, Section, Size, load
 from rnnflow.runtime.errors import InputError
 
 Cell = Literal["rnn", "lstm", "gru", "mingru"]
 Pooling = Literal["last", "mean", "max", "mean_max"]
 Scaling = Literal["none", "global", "compressed", "sequence"]
 Missing = Literal["zero", "forward_fill", "mask", "refuse"]
+MAX_WEIGHTS = 2**31
+"""Of a model: eight gigabytes, and four times as much to train it."""
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
 """Of a model: it names a folder and a stage, and stands in a command."""
 
@@ -22,8 +24,8 @@ class StemParams(Section):
     """Convolutions over time before the recurrent layers; they keep the number of steps."""
 
     kind: Literal["convolutions"] = "convolutions"
-    channels: Count = 16
-    kernel_size: Count = 5
+    channels: Size = 16
+    kernel_size: Size = 5
     """Time steps, odd."""
     num_layers: Annotated[int, Field(ge=1, le=100)] = 1
 
@@ -58,13 +60,13 @@ class MultiScaleStemParams(Section):
     """Convolutions of several sizes side by side, two more, batch norm, and block means between them."""
 
     kind: Literal["multi_scale"]
-    kernel_sizes: list[Count] = Field(default=[9, 19, 39], min_length=1)
+    kernel_sizes: list[Size] = Field(default=[9, 19, 39], min_length=1, max_length=64)
     """Time steps, odd, of the convolutions that read the inputs."""
-    channels: Count = 8
+    channels: Size = 8
     """Of each of them."""
-    output_size: Count = 32
+    output_size: Size = 32
     """Channels of the two other convolutions, of 9 and 5 steps."""
-    block_sizes: list[Count] = Field(default=[2, 2, 2])
+    block_sizes: list[Size] = Field(default=[2, 2, 2])
     """Steps whose mean becomes one step, after each of the three."""
 
     @model_validator(mode="after")
@@ -108,7 +110,7 @@ class ModelParams(Section):
     """An entry of `models`: the architecture of one classifier."""
 
     cell: Cell
-    hidden_size: Annotated[int, Field(ge=1, le=65536)] = 32
+    hidden_size: Size = 32
     num_layers: Annotated[int, Field(ge=1, le=100)] = 1
     bidirectional: bool = False
     dropout: Probability = 0.0
@@ -126,10 +128,12 @@ class ModelParams(Section):
     differences: bool | list[Scaling] = False
     """Whether each feature's change since the last step is a feature too; or the kinds of scaling for which it is."""
     stem: AnyStemParams | None = None
-    max_dependency: Annotated[int, Field(ge=3)] | None = None
+    max_dependency: Annotated[int, Field(ge=3, lt=2**31)] | None = None
     """Chrono initialisation (Tallec and Ollivier, 2018) for dependencies up to so many steps; LSTM, GRU and minGRU."""
     streaming: Literal["auto", "required"] = "auto"
     """Whether the model has to be one that answers step by step."""
+    members: Annotated[int, Field(ge=1, le=100)] = 1
+    """Classifiers, trained from different seeds, whose probabilities are averaged; all in one file."""
 
     @property
     def scalings(self) -> tuple[Scaling, ...]:
@@ -201,6 +205,15 @@ class ModelParams(Section):
     def _can_stream_if_required(self) -> "ModelParams":
         if self.streaming == "required" and self.streaming_obstacle:
             raise ValueError(f"streaming: required, but the model cannot: {self.streaming_obstacle}")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_machine(self) -> "ModelParams":
+        num_layers = self.num_layers - (self.cell == "mingru")  # whose state meets no weights of its own
+        if num_layers * self.output_size * self.hidden_size > MAX_WEIGHTS:
+            raise ValueError(
+                f"{self.num_layers} layers of hidden_size {self.hidden_size} have more than {MAX_WEIGHTS:,} weights"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,25 +1,34 @@
 """What all sections of `params.yaml` share: names are checked, values are strict, and an error is one line."""
 
 import difflib
+import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event
 
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.errors import InputError, library
+
+MAX_VALUES, MAX_DEPTH = 100_000, 50
+"""Of a file of settings. Aliases of aliases can stand for billions of values in a few lines."""
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+Size = Annotated[int, Field(ge=1, le=2**16)]
+"""Of a part of a model, in numbers."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 S = TypeVar("S", bound="Section")
+V = TypeVar("V")
 
 
 class Section(BaseModel):
@@ -54,18 +63,59 @@ def read(path: Path) -> object:
         InputError: the file is missing or is not YAML.
     """
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: {str(error.strerror).lower()}, expected a YAML file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, {error.reason} at byte {error.start}") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, place: str) -> Any:
+    """Return what YAML says; `place` begins the message of an error.
+
+    Raises:
+        InputError: it is none, nested too deeply, or its aliases multiply to more than params could hold.
+    """
+    yaml = YAML(typ="safe")
+    try:
+        with library(f"{place}: not valid YAML", MarkedYAMLError):
+            _check_bounds(yaml.parse(text), place)
+            return yaml.load(text)
     except MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
-        raise InputError(f"{path}:{line} not valid YAML: {error.problem}") from None
-    except (YAMLError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise InputError(f"{path}: nested too deeply") from None
+        raise InputError(f"{place}:{line} not valid YAML: {error.problem}") from None
+
+
+def _check_bounds(events: Iterable[Event], place: str) -> None:
+    """Refuse what would exhaust the parser: its stack by depth, its time and memory by aliases of aliases.
+
+    Args:
+        events: what the parser meets in the text, one after another.
+        place: begins the message of an error.
+
+    Raises:
+        InputError: it is nested too deeply, or too much once its aliases are written out.
+    """
+    sizes: dict[str, float] = {}  # of what has an anchor, with its aliases written out
+    within: list[tuple[str | None, float]] = []  # what is open, with its size before it began
+    size = 0.0
+    for event in events:
+        if isinstance(event, CollectionStartEvent):
+            within.append((event.anchor, size))
+            if event.anchor:
+                sizes[event.anchor] = math.inf  # while it is open: it would hold itself
+        elif isinstance(event, CollectionEndEvent):
+            anchor, before = within.pop()
+            if anchor:
+                sizes[anchor] = size - before
+        elif isinstance(event, AliasEvent):
+            size += sizes.get(event.anchor, 0)  # one that nobody knows is refused by the parser
+        size += 1
+        if len(within) > MAX_DEPTH:
+            raise InputError(f"{place}: nested too deeply")
+        if size > MAX_VALUES:
+            raise InputError(f"{place}: more than {MAX_VALUES:,} values, or aliases that multiply to so many")
 
 
 def load(path: Path, kind: type[S], *names: str) -> S:
@@ -91,6 +141,28 @@ def load(path: Path, kind: type[S], *names: str) -> S:
         return kind.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{path}: {in_one_line(error, names)}") from None
+
+
+def checked(kind: type[V], content: object, place: str) -> V:
+    """Return what a file says of itself, in the type that this program expects.
+
+    Args:
+        kind: the type.
+        content: what was read.
+        place: begins the message of an error.
+
+    Raises:
+        InputError: it is of another shape.
+    """
+    try:
+        return _adapter(cast(Any, kind)).validate_python(content)
+    except ValidationError as error:
+        raise InputError(f"{place}: {in_one_line(error)}") from None
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    return TypeAdapter(kind)
 
 
 def in_one_line(error: ValidationError, within: Sequence[str] = ()) -> str:

@@ -23,7 +23,7 @@ class TrainParams(Section):
     """Whether, on a GPU, loss and gradient of each shape of batch are recorded once and replayed. Engine `torch` only."""
     num_processes: Annotated[int, Field(ge=1, le=1024)] = 1
     """That share each batch, started by `torchrun`."""
-    memory_budget_mb: Annotated[int, Field(ge=1)] = 1024
+    memory_budget_mb: Count = 1024
     """MiB of a split's values above which they are in a file on disk, mapped into memory."""
     seed: Seed = 0
     """Decides initial weights, order of the sequences, dropout and augmentation."""

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 NUM_DECIMALS = 6
 
@@ -46,7 +47,7 @@ def write_json(path: Path, content: Mapping[str, object], is_sorted: bool = True
     """Write `content` with floats of fixed precision, and sorted keys unless their order is meant for readers."""
     with atomic_write(path) as temporary:
         temporary.write_text(
-            json.dumps(_rounded(content), indent=2, sort_keys=is_sorted, allow_nan=False) + "\n", encoding="utf-8"
+            json.dumps(rounded(content), indent=2, sort_keys=is_sorted, allow_nan=False) + "\n", encoding="utf-8"
         )
 
 
@@ -55,14 +56,15 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _rounded(value) for name, value in row.items()} for row in rows)
+        writer.writerows({name: rounded(value) for name, value in row.items()} for row in rows)
 
 
-def _rounded(value: object) -> object:
+def rounded(value: object) -> Any:
+    """Return JSON with floats of the precision in which they are written."""
     if isinstance(value, float):
         return round(value, NUM_DECIMALS)
     if isinstance(value, Mapping):
-        return {key: _rounded(entry) for key, entry in value.items()}
+        return {key: rounded(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(entry) for entry in value]
+        return [rounded(entry) for entry in value]
     return value

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,6 +30,24 @@ def wanted_device() -> str:
     if wanted not in ("auto", "cpu", "cuda"):
         raise InputError(f"environment variable {DEVICE}: expected auto, cpu or cuda, got {wanted!r}")
     return wanted
+
+
+def number(variable: str, default: int, expected: str, least: int = 0) -> int:
+    """Return what a variable of the environment says, or `default` where there is none.
+
+    Args:
+        variable: its name.
+        default: without it.
+        expected: describes it in the message of an error.
+        least: the smallest number that it may say.
+
+    Raises:
+        InputError: it is no number, or one out of all bounds.
+    """
+    text = os.environ.get(variable, str(default))
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < least:
+        raise InputError(f"environment variable {variable}: expected {expected}, got {text!r}")
+    return int(text)
 
 
 def resume_file(state_key: Mapping[str, str]) -> Path:

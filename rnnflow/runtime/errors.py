@@ -1,9 +1,11 @@
 """The exception for mistakes in params, data or files, and the exit status of a program that fails."""
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NoReturn
 
 EXIT_STATUS = 2
@@ -31,11 +33,41 @@ class InputError(Exception):
 
 
 @contextmanager
+def library(place: str, but: type[Exception] = InputError) -> Iterator[None]:
+    """Turn whatever a library raises at bad content into one line, which begins with `place`.
+
+    It stands around calls of libraries, never around this project's code: what parsers of foreign formats raise is not
+    written down anywhere, and fuzzing found a dozen kinds.
+
+    Args:
+        place: the file, and what was expected of it.
+        but: what is let through, since whoever calls can say more.
+    """
+    try:
+        yield
+    except OSError as error:  # without a number it is the library's own, which says more
+        raise InputError(f"{place}: {error.strerror or _reason(error)}") from None
+    except RecursionError:
+        raise InputError(f"{place}: nested too deeply") from None
+    except Exception as error:
+        if isinstance(error, InputError | but):
+            raise
+        raise InputError(f"{place}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
 def exit_on_input_error() -> Iterator[None]:
     """End the program with one line on standard error, without a traceback.
 
     The exit status is 2 for a person's mistake, 75 for a temporary failure, 1 for lack of memory.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: the next file that is opened would get what others print
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end
     try:
         yield
     except InputError as error:

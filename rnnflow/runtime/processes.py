@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from rnnflow.runtime import environment
 from rnnflow.runtime.errors import EXIT_STATUS, TEMPORARY_STATUS, InputError
 
 FAILED_STATUS = 1
@@ -57,10 +58,7 @@ def check() -> None:
 
 
 def _number(variable: str, default: int) -> int:
-    text = os.environ.get(variable, str(default))
-    if not text.isdecimal():
-        raise InputError(f"environment variable {variable}: expected a number that torchrun sets, got {text!r}")
-    return int(text)
+    return environment.number(variable, default, "a number that torchrun sets")
 
 
 def end_with_the_launcher() -> None:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from rnnflow.runtime.folders import files_below
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("rnnflow", "stages", "flows")
 
@@ -22,7 +24,7 @@ def folder_md5(folder: Path) -> str:
 
     Source: DVC's own tree format, the JSON list of (md5, relpath) sorted by path.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in files_below(folder) if path.is_file())
     listing = [{"md5": file_md5(path), "relpath": path.relative_to(folder).as_posix()} for path in files]
     listing.sort(key=lambda entry: entry["relpath"])
     return _json_md5(listing) + ".dir"

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int, Int32, Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import buffers
 from rnnflow.sequences.missing_values import first_missing
-from rnnflow.sequences.parquet import SequenceFile, as_numpy
+from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
 
 NUM_THREADS = 4
 """Files read at a time; each takes some megabytes beside the buffer."""
@@ -75,7 +75,7 @@ def load(
         InputError: no files, no rows, files that disagree, a label that is not among `classes`; one file is above the
             budget, which is kept while it is read.
     """
-    files = [SequenceFile.open(path) for path in sorted(folder.glob("*.parquet"))]
+    files = [SequenceFile.open(path) for path in shards(folder)]
     if not files:
         raise InputError(f"{folder}: no Parquet file, expected part-00000.parquet and so on")
     expected = tuple(features or files[0].features)

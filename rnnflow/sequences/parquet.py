@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int64
 
+from rnnflow.runtime import expansion, json_text
 from rnnflow.runtime.atomic_writes import atomic_write
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.errors import InputError, library
 from rnnflow.sequences import footer_checksum
 
 VERSION = 1
@@ -21,6 +22,8 @@ METADATA_KEY = b"rnnflow"
 ROW_GROUP_BYTES = 8 * 2**20
 READ_ROWS = 16384
 READ_VALUES = 2**22
+VALUE_BYTES = 8
+"""Of a decoded value, at least in Arrow's lists and texts."""
 SEQUENCE_TYPE = pa.list_(pa.field("element", pa.float32(), nullable=False))
 TYPES = {
     "id": pa.string(),
@@ -30,6 +33,7 @@ TYPES = {
     "time": pa.timestamp("us", tz="UTC"),
 }
 OPTIONAL_COLUMNS = ("group", "time")
+NO_METADATA = "the metadata key 'rnnflow' is not JSON with 'version' and 'features'"
 RESTORE = "bring it back with dvc checkout, or generate it again"
 ENCODED_TYPES = TYPES | {"label": pa.dictionary(pa.int32(), pa.string())}
 
@@ -73,6 +77,34 @@ def write_table(path: Path, table: pa.Table) -> None:
         footer_checksum.add(temporary)
 
 
+def shards(folder: Path) -> list[Path]:
+    """Return the Parquet files of a split, in the order of their names; none where there is no such folder.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    return sorted(path for path in (folder.iterdir() if folder.is_dir() else ()) if path.suffix == ".parquet")
+
+
+def open_footer(path: Path) -> tuple[pq.FileMetaData, pa.Schema]:
+    """Return what the end of a Parquet file says of it.
+
+    Raises:
+        InputError: it is no such file, damaged, or says that a few bytes are gigabytes, as runs of one value can.
+    """
+    with library(f"{path}: not a complete Parquet file"):
+        metadata = pq.read_metadata(path)
+        schema = metadata.schema.to_arrow_schema()
+        expansion.check(path, VALUE_BYTES * num_values(metadata))
+    return metadata, schema
+
+
+def num_values(metadata: pq.FileMetaData) -> int:
+    """Return how many values all columns of a file hold, each element of a list counted."""
+    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+    return sum(group.column(index).num_values for group in groups for index in range(group.num_columns))
+
+
 @dataclass(frozen=True)
 class SequenceFile:
     """A Parquet file of sequences, checked and converted to the contract's types while it is read.
@@ -88,15 +120,13 @@ class SequenceFile:
     @classmethod
     def open(cls, path: Path, features: Sequence[str] | None = None, needs_label: bool = True) -> "SequenceFile":
         """Look at `path`; `features` names those of a file that carries no `rnnflow` metadata."""
-        try:
-            if footer_checksum.is_wrong(path):
-                raise InputError(f"{path}: damaged: its footer does not match the checksum before it; {RESTORE}")
-            metadata = pq.read_metadata(path)
-            schema = metadata.schema.to_arrow_schema()
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except (pa.ArrowException, ValueError, OSError) as error:
-            raise InputError(f"{path}: not a complete Parquet file: {_one_line(error)}") from None
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
+        with library(f"{path}: not a complete Parquet file"):
+            is_wrong = footer_checksum.is_wrong(path)
+        if is_wrong:
+            raise InputError(f"{path}: damaged: its footer does not match the checksum before it; {RESTORE}")
+        metadata, schema = open_footer(path)
         for name in TYPES if needs_label else ("id", "sequence"):
             _check_column(path, schema, name)
         return cls(path, metadata, features_of(path, schema, features))
@@ -252,11 +282,11 @@ def features_of(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> t
                 "write it, or name them in params.yaml as generate.files.features"
             )
         return tuple(given)
+    content = json_text.parse(metadata, f"{path}: {NO_METADATA}")
     try:
-        content = json.loads(metadata)
         version, features = content["version"], content["features"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: the metadata key 'rnnflow' is not JSON with 'version' and 'features'") from None
+    except (KeyError, TypeError):
+        raise InputError(f"{path}: {NO_METADATA}") from None
     if version != VERSION:
         raise InputError(f"{path}: data contract version {version}, this program reads version {VERSION}")
     if not isinstance(features, list) or not all(features) or len(set(map(str, features))) < max(1, len(features)):
@@ -268,7 +298,7 @@ def features_of(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> t
 
 def recipe_of(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any] | None:
     """Return the recipe in a file's metadata, whose features are known to be right; none where there is none."""
-    content = json.loads((metadata or {}).get(METADATA_KEY, b"{}"))
+    content = json_text.parse((metadata or {}).get(METADATA_KEY, b"{}"), "the metadata key 'rnnflow'")
     return content.get("recipe") if isinstance(content, dict) else None
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from rnnflow.runtime import npz_files
 from rnnflow.runtime.atomic_writes import atomic_write
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.errors import InputError, library
 
 StreamId = str | int
 NUM_REMEMBERED = 10
 """Names of closed streams, so many times the capacity: the latest ones."""
 SCANS = 10
 """How often idle streams are looked for within `idle_seconds`."""
-FORMAT = 1
-_ARRAYS = ("states", "num_steps", "last_times", "names")
+FORMAT = 2
+_ARRAYS = ("states", "num_steps", "decided_at", "decisions", "last_times", "names")
 
 
 class OpenStreams:
@@ -85,11 +85,11 @@ class OpenStreams:
 
     def add(self, rows: Any, lengths: Any, at: Sequence[float] | None) -> Any:
         """Note that steps were read in one row or several, and return how many there are by now."""
-        self._num_steps[rows] += lengths
+        self.num_steps[rows] += lengths
         self._last_seen[rows] = self._clock()
         if at is not None:
             self._last_times[rows] = at
-        return self._num_steps[rows]
+        return self.num_steps[rows]
 
     def close(self, stream: StreamId) -> None:
         """Forget a stream, and remember that it has ended."""
@@ -106,7 +106,9 @@ class OpenStreams:
         )
         arrays: dict[str, Any] = {
             "states": self.states[rows],
-            "num_steps": self._num_steps[rows],
+            "num_steps": self.num_steps[rows],
+            "decided_at": self.decided_at[rows],
+            "decisions": self.decisions[rows],
             "last_times": self._last_times[rows],
             "names": names,
         }
@@ -134,13 +136,16 @@ class OpenStreams:
         if len(names) > self._capacity:
             raise InputError(f"{path}: {len(names):,} streams, more than the capacity of {self._capacity:,}")
         self._allocate(size, len(names))
-        self.states[:], self._num_steps[:] = states, arrays["num_steps"]
+        self.states[:], self.num_steps[:] = states, arrays["num_steps"]
+        self.decided_at[:], self.decisions[:] = arrays["decided_at"], arrays["decisions"]
         self._last_times[:], self._last_seen[:] = arrays["last_times"], self._clock()
         self._rows, self._closed, self._free = {name: row for row, name in enumerate(names)}, dict(closed), []
 
     def _allocate(self, state_size: int, num_rows: int) -> None:
         self.states: Float32[np.ndarray, "row state"] = np.zeros((num_rows, state_size), np.float32)
-        self._num_steps = np.zeros(num_rows, np.int64)
+        self.num_steps = np.zeros(num_rows, np.int64)
+        self.decided_at, self.decisions = np.zeros(num_rows, np.int64), np.zeros(num_rows, np.int64)
+        """The number of steps after which a stream was decided, zero before, and the class."""
         self._last_seen = np.zeros(num_rows)
         self._last_times = np.full(num_rows, -np.inf)
 
@@ -154,16 +159,20 @@ class OpenStreams:
             self._grow(len(streams) - len(self._free))
         rows = [self._free.pop() for _ in streams]
         self._rows.update(zip(streams, rows, strict=True))
-        self.states[rows], self._num_steps[rows], self._last_times[rows] = 0, 0, -np.inf
+        self.states[rows], self.num_steps[rows], self.decided_at[rows], self._last_times[rows] = 0, 0, 0, -np.inf
         return rows
 
     def _grow(self, num_rows: int) -> None:
         """By as many again, so that a row is moved once on average."""
-        before, old = len(self.states), (self.states, self._num_steps, self._last_seen, self._last_times)
+        before, old = len(self.states), self._by_row
         self._allocate(self.states.shape[1], min(self._capacity, max(2 * before, before + num_rows, 64)))
-        for new, values in zip((self.states, self._num_steps, self._last_seen, self._last_times), old, strict=True):
+        for new, values in zip(self._by_row, old, strict=True):
             new[:before] = values
         self._free += range(len(self.states) - 1, before - 1, -1)
+
+    @property
+    def _by_row(self) -> tuple[np.ndarray, ...]:
+        return self.states, self.num_steps, self.decided_at, self.decisions, self._last_seen, self._last_times
 
     def _close(self, stream: StreamId, why: str) -> None:
         self._free.append(self._rows.pop(stream))
@@ -196,24 +205,15 @@ class OpenStreams:
 
 
 def _read(path: Path, identity: str) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _ARRAYS}
-            about = json.loads(file["about"].tobytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        RuntimeError,
-        zipfile.BadZipFile,
-    ):  # RuntimeError: it seems encrypted
-        raise InputError(f"{path}: not a file of streams that rnnflow wrote, or damaged") from None
-    if about["format"] != FORMAT or about["model"] != identity:
+    found = npz_files.read(path)
+    with library(f"{path}: not a file of streams that rnnflow wrote, or damaged"):
+        arrays = {name: found[name] for name in _ARRAYS}
+        about = json.loads(found["about"].tobytes())
+        is_of_this_model = about["format"] == FORMAT and about["model"] == identity
+        checksum = about["sha256"]
+    if not is_of_this_model:
         raise InputError(f"{path}: streams of another model or version; they go on with the file that they began with")
-    if about["sha256"] != _digest(arrays):
+    if checksum != _digest(arrays):
         raise InputError(f"{path}: damaged, its content does not match the checksum that it carries")
     return arrays
 

@@ -1,17 +1,23 @@
 """Prediction from an ONNX file with onnxruntime; imports no torch."""
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import (
+    Annotated,
+    Any,
+    NotRequired,  # of typing, pydantic needs Python 3.12
+)
 
 import numpy as np
 import onnxruntime
 from jaxtyping import Float32, Int64
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from rnnflow.runtime.errors import InputError
+from rnnflow.params.section import checked
+from rnnflow.runtime import json_text
+from rnnflow.runtime.errors import InputError, library
 from rnnflow.sequences.bucketing import Lengths, Rows, batches
 from rnnflow.sequences.missing_values import first_missing
 from rnnflow.sequences.padding import pad
@@ -31,13 +37,36 @@ UNKNOWN = "unknown"
 """The answer to a sequence that the model is not sure enough of, if it was given a threshold."""
 CHUNK_SIZE = 256
 """Sequences in one call of onnxruntime: fewer cost more calls, more leave the processor's cache."""
-_LOAD_ERRORS = (
-    runtime_errors.InvalidProtobuf,
-    runtime_errors.InvalidGraph,
-    runtime_errors.InvalidArgument,
-    runtime_errors.Fail,
-    runtime_errors.NotImplemented,
-)
+
+
+class _EarlyRule(TypedDict):
+    threshold: float
+    steps: list[int]
+    temperatures: list[float]
+
+
+class CalibrationContent(TypedDict):
+    """What stage evaluate chose on the validation split, as files say it."""
+
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    threshold: float | None
+    early: NotRequired[_EarlyRule | None]
+
+
+class _Metadata(TypedDict):
+    """Of what shape the properties are that this program reads."""
+
+    name: str
+    model: dict[str, Any] | None
+    features: Annotated[list[str], Field(min_length=1)]
+    classes: Annotated[list[str], Field(min_length=2)]
+    lengths: tuple[int, int, int]
+    num_parameters: int
+    md5: dict[str, str]
+    metrics: dict[str, Any]
+    recipe: dict[str, Any] | None
+    profile: dict[str, Any] | None
+    calibration: CalibrationContent | None
 
 
 class ExportedModel:
@@ -64,19 +93,23 @@ class ExportedModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        try:
+        with library(f"{path}: not an ONNX file that onnxruntime can run"):
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except _LOAD_ERRORS:
-            raise InputError(f"{path}: not an ONNX file that onnxruntime can run") from None
-        self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        try:
-            self.metadata = {name: json.loads(self.properties[name]) for name in METADATA_NAMES}
-            self.metadata |= {name: json.loads(self.properties.get(name, "null")) for name in LATER_NAMES}
-        except (KeyError, ValueError) as error:
-            raise InputError(f"{path}: a metadata property is missing or damaged: {error}") from None
+            self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        missing = dict.fromkeys(LATER_NAMES, "null")  # of the others, an empty text is no JSON
+        said = {
+            name: json_text.parse(self.properties.get(name, missing.get(name, "")), f"{path}: property {name!r}")
+            for name in (*METADATA_NAMES, *LATER_NAMES)
+        }
+        self.metadata = {**checked(_Metadata, said, f"{path}: its metadata")}
         self.classes = tuple(self.metadata["classes"])
         self._names = np.array(self.classes, dtype=object)
         self.features = tuple(self.metadata["features"])
+        sizes = [node.shape[-1] for node in (self._session.get_inputs()[0], self._session.get_outputs()[0])]
+        if sizes != [len(self.features), len(self.classes)]:
+            raise InputError(
+                f"{path}: names {len(self.features)} features and {len(self.classes)} classes, but its graph has {sizes}"
+            )
         self.threshold: float | None = (self.metadata["calibration"] or {}).get("threshold")
         self.refuses_missing = (self.metadata["model"] or {}).get("missing") == "refuse"
 

@@ -12,9 +12,11 @@ import numpy as np
 
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.open_streams import StreamId
-from rnnflow.serving.streaming import StreamingPredictor
+from rnnflow.serving.streaming import Answer, StreamingPredictor
 
 STREAM, STEPS, TIME, END = "stream", "steps", "time", "end"
+DECISION = "decision", "decided_at"
+"""In the answers of a model that decides before the end."""
 LONGEST_LINE = 1 << 24
 """In bytes."""
 LARGEST = 10**300
@@ -47,8 +49,8 @@ def answer_lines(predictor: StreamingPredictor, read: Callable[[], bytes], write
     Raises:
         InputError: a line cannot be read or its steps are refused; the lines before it are answered.
     """
-    reader, batch, classes = _Reader(predictor.model.features), _Batch(predictor), predictor.model.classes
-    is_begun = False
+    reader, batch, model = _Reader(predictor.model.features), _Batch(predictor), predictor.model
+    is_begun, decides = False, model.early_rule is not None
     with _interruptions(signal.SIG_BLOCK):
         for lines in _arrivals(read):
             try:
@@ -57,10 +59,12 @@ def answer_lines(predictor: StreamingPredictor, read: Callable[[], bytes], write
                         batch.add(message)
             finally:  # an error in a line leaves those before it their answers
                 if reader.names and not is_begun:
-                    write(_csv(["stream", "step", "prediction", *(f"probability_{name}" for name in classes)]))
+                    names = ["stream", "step", "prediction", *(f"probability_{name}" for name in model.classes)]
+                    write(_csv([*names, *DECISION] if decides else names))
                     is_begun = True
                 for message, answer in batch.answers():
-                    write(_csv_answer(message, *answer) if reader.names else _json_answer(classes, message, *answer))
+                    written = _csv_answer if reader.names else _json_answer
+                    write(written(model.classes, message, answer, decides))
 
 
 def _arrivals(read: Callable[[], bytes]) -> Iterator[list[bytes]]:
@@ -103,8 +107,8 @@ class _Batch:
     def add(self, message: _Message) -> None:
         self._messages.append(message)
 
-    def answers(self) -> Iterator[tuple[_Message, tuple[str, np.ndarray, int]]]:
-        """Yield each message that had steps, with prediction, probabilities and number of steps; it is taken out."""
+    def answers(self) -> Iterator[tuple[_Message, Answer]]:
+        """Yield each message that had steps, with its answer; it is taken out."""
         messages, self._messages = self._messages, []
         for together in _different(messages):
             yield from self._pushed(together)
@@ -112,22 +116,20 @@ class _Batch:
                 if message.is_end:
                     self._end(message)
 
-    def _pushed(self, together: list[_Message]) -> Iterator[tuple[_Message, tuple[str, np.ndarray, int]]]:
+    def _pushed(self, together: list[_Message]) -> Iterator[tuple[_Message, Answer]]:
         messages = [message for message in together if len(message.steps)]
         if not messages:
             return
         at = [message.at for message in messages if message.at is not None] or None
         try:
-            found, probabilities, num_steps = self._predictor.push_many(
-                [each.stream for each in messages], [each.steps for each in messages], at
-            )
+            found = self._predictor.push_many([each.stream for each in messages], [each.steps for each in messages], at)
         except InputError as error:
             if len(messages) == 1:
                 raise InputError(f"line {messages[0].line}: {error}") from None
             for message in messages:  # one of them is refused, and those before it are not
                 yield from self._pushed([message])
             raise
-        yield from zip(messages, zip(found, probabilities, num_steps.tolist(), strict=True), strict=True)
+        yield from zip(messages, map(Answer, *found), strict=True)
 
     def _end(self, message: _Message) -> None:
         try:
@@ -175,7 +177,7 @@ class _Reader:
         if self._is_json is None:
             self._is_json = text.startswith("{")
             if not self._is_json:
-                self.names = self._checked([name.strip() for name in next(csv.reader([text]))])
+                self.names = self._checked([name.strip() for name in self._cells(text)])
                 return None
         return self._message(self._object(text) if self._is_json else self._row(text))
 
@@ -226,7 +228,7 @@ class _Reader:
         return content
 
     def _row(self, text: str) -> dict[str, Any]:
-        cells = next(csv.reader([text]))
+        cells = self._cells(text)
         if len(cells) != len(self.names):
             raise self._refusal(f"{len(cells)} cells, expected {len(self.names)}")
         row: dict[str, Any] = {}
@@ -235,6 +237,12 @@ class _Reader:
         if row.get(END) and all(row[name] is None for name in self._features):
             row = {name: row[name] for name in (STREAM, END) if name in row}
         return row
+
+    def _cells(self, text: str) -> list[str]:
+        try:
+            return next(csv.reader([text]))
+        except csv.Error as error:
+            raise self._refusal(f"expected CSV: {error}") from None
 
     def _checked(self, names: list[str]) -> list[str]:
         expected = f"expected {', '.join([STREAM, *self._features])}, and {TIME} and {END} if there are any"
@@ -263,16 +271,18 @@ def _is_number(value: object) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST)
 
 
-def _json_answer(
-    classes: tuple[str, ...], message: _Message, prediction: str, probabilities: np.ndarray, num_steps: int
-) -> str:
-    by_class = dict(zip(classes, (round(float(each), 6) for each in probabilities), strict=True))
-    content = {"stream": message.stream, "step": num_steps, "prediction": prediction, "probabilities": by_class}
+def _json_answer(classes: tuple[str, ...], message: _Message, answer: Answer, decides: bool) -> str:
+    by_class = dict(zip(classes, (round(float(each), 6) for each in answer.probabilities), strict=True))
+    content: dict[str, Any] = {"stream": message.stream, "step": int(answer.num_steps), "prediction": answer.prediction}
+    content["probabilities"] = by_class
+    if decides:
+        content |= zip(DECISION, (answer.decision, int(answer.decided_at) or None), strict=True)
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
-def _csv_answer(message: _Message, prediction: str, probabilities: np.ndarray, num_steps: int) -> str:
-    return _csv([message.stream, num_steps, prediction, *(f"{float(each):.6f}" for each in probabilities)])
+def _csv_answer(classes: tuple[str, ...], message: _Message, answer: Answer, decides: bool) -> str:
+    cells = [message.stream, answer.num_steps, answer.prediction, *(f"{each:.6f}" for each in answer.probabilities)]
+    return _csv([*cells, answer.decision, answer.decided_at or ""] if decides else cells)
 
 
 def _csv(cells: list[Any]) -> str:

@@ -2,7 +2,9 @@
 
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,22 @@ class Answer(NamedTuple):
     probabilities: Float32[np.ndarray, " class"]
     num_steps: int
     """Since the stream began."""
+    decision: str | None
+    """The class that the file's early rule decided for, at this step or before; it stays."""
+    decided_at: int
+    """The number of steps at the decision, zero before."""
+
+
+class Answers(NamedTuple):
+    """The same of several streams."""
+
+    predictions: np.ndarray
+    probabilities: Float32[np.ndarray, "stream class"]
+    num_steps: Int64[np.ndarray, " stream"]
+    decisions: np.ndarray
+    """None where a stream is undecided."""
+    decided_at: Int64[np.ndarray, " stream"]
+    """Zero where it is."""
 
 
 class StreamingPredictor:
@@ -49,6 +67,9 @@ class StreamingPredictor:
     ) -> None:
         self.model = StreamingModel(path)
         self._streams = OpenStreams(self.model.state_size, capacity, idle_seconds, clock)
+        rule = self.model.early_rule
+        self._looks = rule.steps if rule else []
+        """Numbers of steps after which a stream may be decided."""
 
     def __len__(self) -> int:
         """Return how many streams are open."""
@@ -67,20 +88,18 @@ class StreamingPredictor:
                 goes backwards; the stream has ended; or as many as `capacity` are open. Nothing has changed then.
         """
         row = self._streams.row(stream)
-        if row is not None and at is None and self._is_plain(steps):
-            probabilities, states = self.model.run(
-                steps[None], np.array([len(steps)]), self._streams.states[row : row + 1]
-            )
-            self._streams.states[row] = states[0]
-            num_steps = self._streams.add(row, len(steps), None)
-        else:
-            _, probabilities, (num_steps,) = self.push_many([stream], [steps], None if at is None else [at])
-        return Answer(self.model.answer(probabilities[0]), probabilities[0], int(num_steps))
+        if row is not None and at is None and self._is_plain(steps) and not self._meets_look(row, len(steps)):
+            probabilities = self._advance(slice(row, row + 1), steps[None], np.array([len(steps)]))[0]
+            num_steps = int(self._streams.add(row, len(steps), None))
+            return Answer(self.model.answer(probabilities), probabilities, num_steps, *self._decision(row))
+        found = self.push_many([stream], [steps], None if at is None else [at])
+        prediction, probabilities, num_steps, decision, decided_at = (each[0] for each in found)
+        return Answer(prediction, probabilities, int(num_steps), decision, int(decided_at))
 
     def push_many(
         self, streams: Sequence[StreamId], steps: Sequence[Any] | np.ndarray, at: Sequence[float] | None = None
-    ) -> tuple[np.ndarray, Float32[np.ndarray, "stream class"], Int64[np.ndarray, " stream"]]:
-        """Return predictions, probabilities and numbers of steps of different streams, as `push` does for one.
+    ) -> Answers:
+        """Return the answers of different streams, as `push` does for one.
 
         Args:
             streams: their names, each once.
@@ -92,14 +111,57 @@ class StreamingPredictor:
         """
         batch, lengths = self._batch(streams, steps)
         rows = self._streams.rows(streams, lengths, at)
-        probabilities = np.empty((len(rows), len(self.model.classes)), np.float32)
-        for start in range(0, len(rows), CHUNK_SIZE):
+        for start, end in pairwise(self._cuts(rows, lengths, batch.shape[1])):
+            within = np.clip(lengths - start, 0, end - start)
+            probabilities = self._advance(rows, batch[:, start:end], within)
+            num_steps = self._streams.add(rows, within, at)
+            self._decide(rows, probabilities)
+        decided_at = self._streams.decided_at[rows]
+        decisions = np.array(self.model.classes, object)[self._streams.decisions[rows]]
+        decisions[decided_at == 0] = None
+        return Answers(self.model.answers(probabilities), probabilities, num_steps, decisions, decided_at)
+
+    def _meets_look(self, row: int, num_new: int) -> bool:
+        num_steps = int(self._streams.num_steps[row])
+        return bisect_right(self._looks, num_steps) < bisect_right(self._looks, num_steps + num_new)
+
+    def _cuts(self, rows: np.ndarray, lengths: np.ndarray, width: int) -> list[int]:
+        """Where a batch is cut for no look to be passed over, so that a decision does not depend on how steps arrive."""
+        if width == 1 or not self._looks:
+            return [0, width]
+        undecided = self._streams.decided_at[rows] == 0
+        ahead = np.array(self._looks) - self._streams.num_steps[rows, None]
+        inside = (ahead > 0) & (ahead < lengths[:, None]) & undecided[:, None]
+        return [0, *np.unique(ahead[inside]).tolist(), width]
+
+    def _advance(self, rows: Any, batch: np.ndarray, lengths: np.ndarray) -> Float32[np.ndarray, "stream class"]:
+        """Return the probabilities after these steps, and keep the new states."""
+        states = self._streams.states
+        probabilities = np.empty((len(batch), len(self.model.classes)), np.float32)
+        for start in range(0, len(batch), CHUNK_SIZE):
             part = slice(start, start + CHUNK_SIZE)
-            states = self._streams.states[rows[part]]
-            probabilities[part], states = self.model.run(batch[part], lengths[part], states)
-            self._streams.states[rows[part]] = states
-        num_steps = self._streams.add(rows, lengths, at)
-        return self.model.answers(probabilities), probabilities, num_steps
+            chunk = rows if isinstance(rows, slice) else rows[part]
+            probabilities[part], states[chunk] = self.model.run(batch[part], lengths[part], states[chunk])
+        return probabilities
+
+    def _decide(self, rows: np.ndarray, probabilities: Float32[np.ndarray, "stream class"]) -> None:
+        """Note the streams that are decided now: undecided before, at a look, and sure enough of a class."""
+        if (rule := self.model.early_rule) is None:
+            return
+        streams, looks = self._streams, np.array(self._looks)
+        num_steps = streams.num_steps[rows]
+        look = np.searchsorted(looks[:-1], num_steps)
+        asked = np.flatnonzero((looks[look] == num_steps) & (streams.decided_at[rows] == 0))
+        asked = asked[rule.confidence(probabilities[asked], look[asked]) >= rule.threshold]
+        asked = asked[probabilities[asked].max(1, initial=0) >= (self.model.threshold or 0)]
+        streams.decided_at[rows[asked]], streams.decisions[rows[asked]] = (
+            num_steps[asked],
+            probabilities[asked].argmax(1),
+        )
+
+    def _decision(self, row: int) -> tuple[str | None, int]:
+        decided_at = int(self._streams.decided_at[row])
+        return (self.model.classes[self._streams.decisions[row]], decided_at) if decided_at else (None, 0)
 
     def end(self, stream: StreamId) -> None:
         """Forget a stream; its name cannot be used again for a long while.

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from rnnflow.runtime.errors import InputError
+from rnnflow.serving.early_rule import EarlyRule
 from rnnflow.serving.predictor import STATE_PROPERTY, ExportedModel
 
 
@@ -22,6 +23,8 @@ class StreamingModel(ExportedModel):
 
     layout: dict[str, int]
     """The sizes of the parts of a state, in their order."""
+    early_rule: EarlyRule | None
+    """When a stream is decided before its end."""
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
@@ -32,6 +35,8 @@ class StreamingModel(ExportedModel):
             )
         self.layout = json.loads(self.properties[STATE_PROPERTY])
         self.state_size = sum(self.layout.values())
+        early = (self.metadata["calibration"] or {}).get("early")
+        self.early_rule = EarlyRule(**early) if early else None
 
     def new_states(self, batch_size: int) -> Float32[np.ndarray, "batch state"]:
         """Return the states of sequences before their first step."""

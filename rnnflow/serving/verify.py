@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.folders import check_is_file, files_below
 from rnnflow.sequences.parquet import SequenceFile
 from rnnflow.serving.predictor import ExportedModel
 
@@ -15,13 +16,14 @@ def verify(paths: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
         InputError: a path does not exist, is a file of another kind, or no such file is below it.
     """
     for path in paths:
-        files = sorted(file for file in path.rglob("*") if file.suffix in _READERS) if path.is_dir() else [path]
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
+        files = sorted(file for file in files_below(path) if file.suffix in _READERS) if path.is_dir() else [path]
         if not files or files[0].suffix not in _READERS:
             raise InputError(f"{path}: expected {', '.join(_READERS)} files, or a folder with such")
         for file in files:
             try:
+                check_is_file(file)
                 _READERS[file.suffix](file)
             except InputError as error:
                 yield file, str(error)

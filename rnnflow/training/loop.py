@@ -45,6 +45,7 @@ class Training:
         train_params: the recipe.
         device: `cpu` or `cuda`.
         last_epoch, last_step: stop after this epoch, or step, of the schedule; by default the last one.
+        member: of a classifier of several; each draws from a seed of its own.
 
     Raises:
         InputError: data, model and recipe do not go together (`refusals.py`); the engine is not there or lacks something.
@@ -59,12 +60,13 @@ class Training:
         device: str = "cpu",
         last_epoch: int | None = None,
         last_step: int | None = None,
+        member: int = 0,
     ) -> None:
         refusals.refuse(train, validation, model_params, train_params)
         self.params = train_params
         self.validation = validation
         self.patience = None if validation is None else train_params.early_stopping_patience
-        weights_seed, batches_seed = np.random.SeedSequence(train_params.seed).spawn(2)
+        weights_seed, batches_seed = np.random.SeedSequence(train_params.seed).spawn(2 * (member + 1))[-2:]
         size = len(train.features), len(train.classes)
         self.shapes = parameters.shapes(model_params, *size)
         self.best_weights = parameters.initial(model_params, *size, np.random.default_rng(weights_seed))
@@ -129,6 +131,13 @@ class Training:
     def chosen_step(self) -> int:
         """Steps that led to these weights."""
         return min(self.chosen_epoch * len(self.batches), self.last_step)
+
+    @property
+    def chosen_end(self) -> dict[str, int]:
+        """After how many epochs, or steps, these weights were there: another training, of more data, ends there."""
+        if self.params.steps is None:
+            return {"last_epoch": self.chosen_epoch}
+        return {"last_step": self.chosen_step}
 
     @property
     def best_epoch(self) -> int:

@@ -12,8 +12,9 @@ from jaxtyping import TypeCheckError
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnnflow.classifier.layers import Direction, RecurrentLayer
 from rnnflow.classifier.masking import pool, reverse
-from rnnflow.classifier.model import Direction, RecurrentLayer, SequenceClassifier, load, restored
+from rnnflow.classifier.model import SequenceClassifier, load, restored
 from rnnflow.classifier.parameters import is_statistic
 from rnnflow.params.models import Cell, ModelParams, Pooling, StemParams
 from rnnflow.runtime.errors import InputError

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnflow.classifier import parameters, stems
+from rnnflow.classifier.layers import Stem
 from rnnflow.classifier.masking import block_means
-from rnnflow.classifier.model import Stem
 from rnnflow.params.models import ModelParams, MultiScaleStemParams
 from tests import toys
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnflow.classifier import parameters
-from rnnflow.classifier.model import Direction, SequenceClassifier
+from rnnflow.classifier.layers import Direction
+from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.params.models import Cell, ModelParams, StemParams
 from tests import toys
 from tests.classifier.test_cells import FRESH

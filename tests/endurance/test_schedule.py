@@ -13,9 +13,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+)
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.client.schemas.sorting import FlowRunSort
 
 from tests.flows.projects import Deployed
 from tests.flows.servers import Worker
@@ -29,6 +35,8 @@ EVERY_SECONDS = 20
 LASTS_SECONDS = 300.0
 AWAY_SECONDS = 60.0
 AWAY_FROM_SECOND = 120.0
+PAGE = 200
+"""The most runs that a server gives at once."""
 COMMITS_AT_SECONDS = (30.0, 100.0, 150.0, 210.0)
 
 
@@ -47,12 +55,16 @@ def schedule(deployed: Deployed, seconds: float) -> Iterator[UUID]:
 
 
 def due_runs(deployed: Deployed, deployment: UUID) -> list[FlowRun]:
-    """Return the runs whose time has come."""
+    """Return the runs whose time has come, however many are planned."""
     chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+    due = FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now().astimezone()))
+    runs: list[FlowRun] = []
     with deployed.server.client() as client:
-        runs = client.read_flow_runs(deployment_filter=chosen, limit=200)
-    now = datetime.now().astimezone()
-    return [run for run in runs if run.expected_start_time and run.expected_start_time <= now]
+        while page := client.read_flow_runs(
+            flow_run_filter=due, deployment_filter=chosen, limit=PAGE, offset=len(runs), sort=FlowRunSort.START_TIME_ASC
+        ):
+            runs += page
+    return runs
 
 
 def working_times(deployed: Deployed, runs: list[FlowRun]) -> list[tuple[datetime, datetime]]:

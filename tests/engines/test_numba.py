@@ -62,6 +62,7 @@ def by_autograd(made: EngineConfig, given: Batch) -> tuple[float, np.ndarray]:
     arrays = parameters.views(weights(made), shapes)
     unscaled = SequenceClassifier(made.model, made.num_features, made.num_classes).preparation.arrays()
     model = restored({**unscaled, **arrays}, made.model, made.num_features, made.num_classes).double()
+    assert isinstance(model, SequenceClassifier)
     masks = [None if mask is None else torch.from_numpy(mask).double() for mask in (given.step_mask, given.head_mask)]
     inputs = torch.from_numpy(np.nan_to_num(given.inputs, nan=0.0)).double()
     lengths = None if given.lengths is None else torch.from_numpy(given.lengths)

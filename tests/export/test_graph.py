@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 
 from rnnflow.export.graph import build, serialise, version_number
 from rnnflow.export.version import VERSION
-from rnnflow.params.models import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
+from rnnflow.params.models import Cell, Missing, ModelParams, MultiScaleStemParams, Pooling, Scaling, StemParams
 from tests import toys
 
 LSTM = ModelParams(
@@ -56,6 +56,19 @@ def test_a_length_above_the_number_of_steps_is_rejected(cell: Cell, pooling: Poo
     inputs = {"sequence": np.zeros((2, 3, 2), np.float32), "lengths": np.array([3, 4])}
     with pytest.raises(InvalidArgument, match=r"sequence_lens|out of data bounds"):
         runtime.run(None, inputs)
+
+
+STEM = MultiScaleStemParams(kind="multi_scale", kernel_sizes=[3], channels=2, output_size=3)
+
+
+@pytest.mark.parametrize("params", [ModelParams(cell="gru", downsampling=4), ModelParams(cell="gru", stem=STEM)])
+def test_a_length_that_ends_within_the_last_block_and_above_the_number_of_steps_is_rejected(
+    params: ModelParams,
+) -> None:
+    runtime, sequence = session(params), np.zeros((2, 6, 2), np.float32)
+    runtime.run(None, {"sequence": sequence, "lengths": np.array([6, 5])})
+    with pytest.raises((InvalidArgument, Fail), match="out of data bounds"):
+        runtime.run(None, {"sequence": sequence, "lengths": np.array([6, 7])})
 
 
 @pytest.mark.parametrize("scaling", toys.SCALINGS)

@@ -11,25 +11,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.classifier.model import Classifier
 from rnnflow.classifier.preparation import SEQUENCE_VARIANCE_FLOOR
 from rnnflow.export import graph as onnx_graph
 from rnnflow.export.graph import build, serialise
 from rnnflow.export.parity import largest_difference
 from rnnflow.params.models import Cell, Missing, ModelParams, Pooling, Scaling, StemParams
-from rnnflow.serving.predictor import METADATA_NAMES, Predictor
+from rnnflow.serving.predictor import Predictor
 from tests import toys
 
-PROPERTIES = dict.fromkeys(METADATA_NAMES, "null") | {
-    "rnnflow": "1",
-    "features": json.dumps(toys.FEATURES),
-    "classes": json.dumps(toys.CLASSES),
+SAID: dict[str, object] = {
+    "rnnflow": 1,
+    "name": "toy",
+    "model": None,
+    "features": toys.FEATURES,
+    "classes": toys.CLASSES,
+    "lengths": [1, 3, 9],
+    "num_parameters": 1,
+    "md5": {},
+    "metrics": {},
 }
+PROPERTIES = {name: json.dumps(value) for name, value in SAID.items()}
 BATCH_SIZES = (1, 3)
 LENGTHS = (6,)
 
 
-def predictor(model: SequenceClassifier, folder: Path) -> Predictor:
+def predictor(model: Classifier, folder: Path) -> Predictor:
     path = folder / "model.onnx"
     path.write_bytes(serialise(build(model, PROPERTIES)))
     return Predictor(path)

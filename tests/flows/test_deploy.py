@@ -1,4 +1,6 @@
 import json
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -254,6 +256,16 @@ def test_a_bad_manifest_is_refused_before_the_server_is_asked(
     manifest["deployments"][0]["tags"] = []
     stand_in.write(manifest)
     assert refusal(stand_in, None).startswith("error: prefect.yaml: deployment 'project-cpu': no tag 'project'")
+
+
+def test_a_part_of_a_larger_repository_in_which_no_run_would_find_the_flow_is_refused(
+    stand_in: StandIn, tmp_path: Path, refusal: Callable[[StandIn, str | None], str]
+) -> None:
+    part = tmp_path / "larger/part"
+    shutil.copytree(stand_in.folder, part, ignore=shutil.ignore_patterns(".git"))
+    subprocess.run(["git", "init", "--quiet"], cwd=part.parent, check=True)
+    line = refusal(StandIn(part), None)
+    assert line.startswith(f"error: {part}: expected the top of a Git repository, where runs look for flows/")
 
 
 def test_help_needs_no_prefect(deployed: StandIn, server: PrefectServer) -> None:

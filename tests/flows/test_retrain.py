@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from prefect.client.schemas.sorting import FlowRunSort
 
 from tests.flows.people import Person, copied
 from tests.flows.projects import Deployed, Project, make_project
@@ -184,13 +185,14 @@ def test_an_isolated_run_publishes_once_and_says_when_there_is_nothing_new(
 
 @pytest.mark.slow
 def test_a_planted_secret_is_found_nowhere(person: Person) -> None:
-    """A worker's clone may have a token in the URL of its `origin`, from a credentials block of Prefect."""
+    """A worker's clone may have a token in the URL of its `origin`, its environment a password in that of the server."""
     url = f"https://user:{SECRET}@git.example.com/team/rnnflow.git"
     leads_here = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{person.project.origin}.insteadOf",
         "GIT_CONFIG_VALUE_0": url,
         "RNNFLOW_STATE": str(person.project.folder.with_name("state")),
+        "PREFECT_API_URL": person.server.api_url.replace("://", f"://user:{SECRET}@"),
     }
     command = (sys.executable, "-c", PUBLISHES, url)
     printed = person.server.run(*command, folder=person.project.folder, environment=leads_here)
@@ -213,6 +215,19 @@ def test_an_address_with_a_token_is_refused_and_the_token_not_told(trained: Pers
     printed = trained.retrain("--isolated", "--repository", url, expected=2)
     assert printed.startswith("error: https://git.example.com/team/rnnflow.git: the address was given with a user")
     assert SECRET not in printed
+
+
+@pytest.mark.slow
+def test_the_password_of_a_dvc_remote_is_found_nowhere(person: Person) -> None:
+    person.project.change("flows/settings.yaml", {"retries.max": 0})
+    for url in (f"ssh://user:{SECRET}@127.0.0.1:9/store", f"http://user:{SECRET}@127.0.0.1:9/store"):
+        person.project.run("dvc", "remote", "modify", "store", "url", url)
+        printed = person.retrain("--push", "--allow-dirty", "--why", url[:4], expected=1)
+        assert "push: " in printed
+        assert SECRET not in printed
+        with person.server.client() as client:
+            runs = client.read_flow_runs(limit=1, sort=FlowRunSort.START_TIME_DESC)
+        assert SECRET not in "\n".join(Deployed(person.project, person.server).log(runs[0].id))
 
 
 def shown(server: PrefectServer) -> dict[UUID | None, dict[str | None, str]]:

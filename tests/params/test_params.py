@@ -200,6 +200,8 @@ REQUIRED = {"cell": "gru", "streaming": "required"}
         ("generate", {"source": "adding", "min_length": 1}, "source 'adding' marks two steps"),
         ("generate", {"length": 100_000}, "10000 sequences of 100000 steps do not fit in one file, lower shard_rows to 5368"),
         ("generate.split", {"validation": 0.5, "test": 0.5}, "the shares must leave some sequences for training"),
+        ("generate", {"num_sequences": {"train": 2**31 - 1}, "length": 1000, "shard_rows": 1}, "2,147,494,647 sequences of 1,000 steps are more than"),
+        ("models.toy", {"cell": "gru", "hidden_size": 2**16}, "1 layers of hidden_size 65536 have more than 2,147,483,648 weights"),
         ("models.toy", {"cell": "rnn", "max_dependency": 10}, "max_dependency sets the biases of gates"),
         ("models.toy", REQUIRED | {"bidirectional": True}, "streaming: required, but the model cannot: bidirectional: the"),
         ("models.toy", REQUIRED | {"scaling": ["global", "sequence"]}, "streaming: required, but the model cannot: scaling: 's"),

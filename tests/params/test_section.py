@@ -8,6 +8,9 @@ from rnnflow.params import models, section, train, whole
 from rnnflow.runtime.errors import InputError
 from tests.params.test_params import A_CELL
 
+MULTIPLIED = "a0: &a0 [1, 2]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 40))
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -23,6 +26,10 @@ from tests.params.test_params import A_CELL
         ("a: !!python/object:os.system {}", "line 1: not valid YAML: could not determine a constructor"),
         ("a: \x07", " not valid YAML:"),
         ("seed: 2020-13-45", " not valid YAML: month must be in 1..12"),
+        ("a: &a [*a]", " more than 100,000 values, or aliases that multiply"),
+        (MULTIPLIED, " more than 100,000 values, or aliases that multiply to so many"),
+        (MERGED, " more than 100,000 values, or aliases that multiply to so many"),
+        ("[" * 10**6, " nested too deeply"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_yaml_of_params_is_refused(text: str, expected: str, tmp_path: Path) -> None:

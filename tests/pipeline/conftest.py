@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,22 +66,25 @@ class Clone:
         return Clone(folder)
 
 
-@pytest.fixture(scope="session")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """The project as it stands in the work tree, committed, without what DVC keeps."""
-    folder = tmp_path_factory.mktemp("origin")
+def small_project(folder: Path, models: Sequence[str]) -> Clone:
+    """Return the project as it stands in the work tree, committed, without what DVC keeps, with less data and fewer models."""
     work_tree.copy_to(folder)
     origin = Clone(folder)
     for section, values in SMALL.items():
         origin.change_params(section, **values)
     with origin.changed_params() as params:
-        params["models"] = {name: params["models"][name] for name in MODELS}
+        params["models"] = {name: params["models"][name] for name in models}
     origin.run("git", "init", "--quiet", "--initial-branch=main")
     origin.run("git", "config", "user.name", "test")
     origin.run("git", "config", "user.email", "test@example.com")
     origin.run("git", "add", "--all")
     origin.run("git", "commit", "--quiet", "--message=project")
     return origin
+
+
+@pytest.fixture(scope="session")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    return small_project(tmp_path_factory.mktemp("origin"), MODELS)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from rnnflow.classifier import safetensors_files
-from rnnflow.runtime.errors import InputError, exit_on_input_error, is_temporary
+from rnnflow.runtime.errors import InputError, exit_on_input_error, is_temporary, library
 
 
 def test_an_input_error_becomes_one_line_and_exit_status_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,3 +159,39 @@ def test_a_file_that_cannot_be_read_for_a_while_is_no_mistake_of_a_person(capsys
 def test_a_file_that_is_not_there_is_one(tmp_path: Path) -> None:
     assert ending_of(lambda: safetensors_files.read(tmp_path / "none")) == 2
     assert ending_of(lambda: safetensors_files.read(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("closed", "said"), [("stdout", "error: second\n"), ("stderr", "")])
+def test_closed_streams_are_no_traceback_and_get_nothing_into_other_files(
+    tmp_path: Path, closed: str, said: str
+) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from rnnflow.runtime.errors import *\n"
+        "with exit_on_input_error(), Path(sys.argv[1]).open('w') as file:\n"
+        "    print('first')\n"
+        "    print('first', file=sys.stderr) if sys.argv[2] == 'stderr' else None\n"
+        "    raise InputError('second')\n"
+    )
+    number = {"stdout": 1, "stderr": 2}[closed]
+    command = f'"{sys.executable}" -c "$0" "$1" {closed} {number}>&-'
+    done = subprocess.run(["bash", "-c", command, code, tmp_path / "a"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, said)
+    assert (tmp_path / "a").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        (KeyError("x"), "a.bin: 'x'"),
+        (OSError(13, "Permission denied", "a.bin"), "a.bin: Permission denied"),
+        (OSError("Corrupt\nfooter"), "a.bin: Corrupt footer"),
+        (RecursionError("maximum recursion depth exceeded"), "a.bin: nested too deeply"),
+        (MemoryError(), "a.bin: MemoryError"),
+    ],
+)
+def test_whatever_a_library_raises_becomes_one_line(raised: Exception, line: str) -> None:
+    with pytest.raises(InputError) as refused, library("a.bin"):
+        raise raised
+    assert str(refused.value) == line

@@ -74,7 +74,9 @@ def test_other_labels_of_the_test_split_change_nothing_that_is_chosen(folder: Pa
         toys.write_sequences(folder / "test" / "part-00000.parquet", SEQUENCES, labels)
         evaluate.main(toys.evaluate_arguments(folder))
         on_validation = json.loads((folder / "evaluation" / "metrics.json").read_text())["validation"]
-        chosen.append(((folder / "evaluation" / "calibration.json").read_text(), on_validation))
+        calibration = json.loads((folder / "evaluation" / "calibration.json").read_text())
+        del calibration["sha256"]  # of the metrics as well
+        chosen.append((calibration, on_validation))
     assert chosen[0] == chosen[1]
 
 
@@ -88,6 +90,24 @@ def test_figures_are_those_at_the_temperature(folder: Path) -> None:
     assert temperature > 1  # weights that are drawn know nothing
     assert found[True]["validation"]["log_loss"] < found[False]["validation"]["log_loss"]
     assert found[True]["accuracy"] == found[False]["accuracy"]
+
+
+def test_a_rule_for_deciding_early_comes_with_its_figures_or_not_at_all(folder: Path) -> None:
+    for max_loss in (0.9, None):
+        toys.write_params(folder, evaluate={"max_early_loss": max_loss, "num_resamples": 100})
+        evaluate.main(toys.evaluate_arguments(folder))
+        early = json.loads((folder / "evaluation" / "calibration.json").read_text())["early"]
+        metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
+        names = {f"early_{name}" for name in ("accuracy", "share_seen", "harmonic_mean")}
+        curve = rows(folder / "evaluation" / "curves" / "early_answers.csv")
+        assert float([row for row in curve if row["line"] == "accuracy"][-1]["share"]) == metrics["accuracy"]
+        if max_loss:
+            assert early["steps"] == [*range(1, 10)]  # the longest has nine
+            assert names <= set(metrics) & set(metrics["validation"])
+            assert metrics["early_share_seen"] < 1
+        else:
+            assert early is None
+            assert not names & set(metrics)
 
 
 def test_shards_change_no_figure(folder: Path) -> None:

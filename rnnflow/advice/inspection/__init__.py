@@ -26,6 +26,7 @@ from rnnflow.generation.sources.layout import PARTS
 from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.params.section import in_one_line
 from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.folders import files_below
 
 MAX_CHANGES = 4
 
@@ -143,7 +144,7 @@ def _unread_arrays(sample: Sample, guessed: Guess) -> list[str]:
 def _unread_files(location: Location, files: Sequence[Path]) -> list[str]:
     """Return a remark on files that a person named with their folder, and that no reader takes."""
     folders = [location.raw / name for name in location.names if (location.raw / name).is_dir()]
-    others = {path for folder in folders for path in folder.rglob("*") if path.is_file()} - set(files)
+    others = {path for folder in folders for path in files_below(folder) if path.is_file()} - set(files)
     beside = {path.parent for path in files if path.suffix == ".npy"}
     others = {path for path in others if path.suffix != ".npy" or path.parent not in beside}
     endings = Counter(path.suffix or path.name for path in others if not _is_known(path.relative_to(location.raw)))
@@ -193,7 +194,7 @@ def _found(console: Console, location: Location) -> list[Path]:
         endings: Counter[str] = Counter()
         for name in location.names:
             for match in [location.raw] if name == "." else location.raw.glob(name):
-                endings.update(path.suffix or path.name for path in (match.rglob("*") if match.is_dir() else [match]))
+                endings.update(path.suffix or path.name for path in (files_below(match) if match.is_dir() else [match]))
         report.show_files(console, dict(endings.most_common()))
         raise
 

@@ -30,11 +30,12 @@ from rnnflow.generation.sources.lines import LineFilter
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet import METADATA_KEY
+from rnnflow.sequences.parquet import METADATA_KEY, num_values, open_footer
 
 CSV_BYTES = 4 * 2**20
 SCALAR_ROWS = 100_000
 LIST_ROWS = 100
+SAMPLE_VALUES = 2**25
 FEW_FEATURES = 32
 """A file of arrays may hold (sequence, feature, time) where so few are followed by three times as many."""
 CATEGORIES = ("split", "label", "group", "id")
@@ -84,11 +85,13 @@ def read_sample(path: Path, delimiter: str | None, decimal: str | None = None) -
 
 
 def _of_parquet(path: Path) -> Sample:
+    metadata, schema = open_footer(path)
+    values_a_row = num_values(metadata) // max(1, metadata.num_rows)
     try:
         with pq.ParquetFile(path, memory_map=True) as parquet:
-            schema = parquet.schema_arrow
             num_rows = LIST_ROWS if any(is_list(column.type) for column in schema) else SCALAR_ROWS
-            batches = [*_first(parquet.iter_batches(num_rows))]
+            at_once = max(1, min(num_rows, SAMPLE_VALUES // max(1, values_a_row)))
+            batches = [*_first(parquet.iter_batches(at_once))]
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a complete Parquet file: {' '.join(str(error).split())}") from None
     if repeated := [name for index, name in enumerate(schema.names) if name in schema.names[:index]]:

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool
 
 from rnnflow import engines
 from rnnflow.advice.tuning.folds import Fold, subset
 from rnnflow.advice.tuning.portfolio import Candidate
 from rnnflow.classifier import cells, safetensors_files, stems
-from rnnflow.classifier.predict_split import log_loss_and_accuracy
+from rnnflow.classifier.model import restored
+from rnnflow.classifier.predict_split import log_loss_and_accuracy, predict
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import environment, provenance
 from rnnflow.sequences.dataset import SequenceDataset
-from rnnflow.training import loop
-from rnnflow.training.loop import Epoch, Training
+from rnnflow.training import fit as fit_module
+from rnnflow.training.fit import Fit
+from rnnflow.training.loop import VALIDATION_BATCH_SIZE
 
 
 class OutOfBudgetError(Exception):
@@ -64,6 +66,7 @@ class CrossValidation:
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.data, self.data_key, self.folds, self.recipe, self.say = data, data_key, folds, recipe, say
+        self.budget = budget
         self.end = time.process_time() + budget
 
     def score(self, candidate: Candidate, accuracy_to_reach: float = 0.0) -> Score:
@@ -101,23 +104,30 @@ class CrossValidation:
         """Train on a fold and keep the probabilities of what is held out."""
         begin = time.process_time()
 
-        def watch(_: Epoch) -> None:
+        def watch(*_: object) -> None:
             if time.process_time() > self.end:
                 raise OutOfBudgetError
 
-        training = Training(subset(self.data, fold.train), None, candidate.params, self.recipe)
-        training.run(kept.with_suffix(".resume"), watch)
-        held_out: Float32[np.ndarray, "sequence class"] = training.predict(subset(self.data, fold.held_out))
-        found = {"cpu_seconds": time.process_time() - begin, "num_parameters": len(training.weights)}
+        def resume(name: str) -> Path:
+            return kept.with_suffix(f".{name}.resume")
+
+        model = candidate.params
+        fit = Fit(subset(self.data, fold.train), None, model, self.recipe, resume=resume)
+        classifier = restored(fit.run(watch), model, len(self.data.features), len(self.data.classes))
+        held_out = predict(
+            classifier.logits, classifier.preparation, subset(self.data, fold.held_out), VALIDATION_BATCH_SIZE
+        )
+        found = {"cpu_seconds": time.process_time() - begin, "num_parameters": fit.num_parameters}
         safetensors_files.write(kept, {"probabilities": held_out}, found)
-        kept.with_suffix(".resume").unlink(missing_ok=True)
+        for file in kept.parent.glob(f"{kept.stem}.*.resume"):
+            file.unlink()
 
     def _kept(self, candidate: Candidate, fold: Fold) -> Path:
         """Return where the result of a fit is kept; all that decides it is in the name."""
         model = candidate.params
         entries = [engines.entry(self.recipe.engine), cells.entry(model.cell)]
         entries += [stems.entry(model.stem.kind)] if model.stem else []
-        code = provenance.code_md5(provenance.source_files(Path(loop.__file__), *entries))
+        code = provenance.code_md5(provenance.source_files(Path(fit_module.__file__), *entries))
         content = [self.data_key, code, model.model_dump(), self.recipe.model_dump(), fold.train.tolist()]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
         return environment.tuning_folder() / f"{digest}.safetensors"

@@ -12,6 +12,7 @@ from jaxtyping import Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.sequences.parquet import shards
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def load(train: Path, validation: Path) -> tuple[SequenceDataset, pa.Table]:
             raise InputError(f"{folder}: no such folder; run `dvc repro generate` first")
     first = dataset.load(train)
     both = dataset.joined(first, dataset.load(validation, first.classes, first.features))
-    files = [path for folder in (train, validation) for path in sorted(folder.glob("*.parquet"))]
+    files = [path for folder in (train, validation) for path in shards(folder)]
     columns = [name for name in ("group", "time") if all(name in pq.read_schema(path).names for path in files)]
     return both, pa.concat_tables([pq.read_table(path, columns=columns) for path in files])
 

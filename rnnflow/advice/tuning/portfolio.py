@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from rnnflow.classifier import parameters
 from rnnflow.params.models import ModelParams
 
 LAYERS: dict[str, Any] = {"cell": "lstm", "bidirectional": True, "pooling": "mean_max", "dropout": 0.2}
@@ -18,6 +19,9 @@ SHORTEST_FOR_STEM = 15
 """Median steps; below, the three kernels would be next to the same."""
 MANY_SEQUENCES = 800
 NUM_STEPS, NUM_EPOCHS = 1000, 10
+NUM_MEMBERS, MOST_PARAMETERS = 3, 60_000
+FEWEST_EIGHTHS = 4
+"""Of a model's units, that each member of an ensemble has."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,27 @@ def candidates(num_steps: int) -> list[Candidate]:
     plain = {"cell": "gru", "hidden_size": 32, "bidirectional": True, "pooling": "last"}
     found.append(Candidate("gru-plain", plain | _downsampled(num_steps, 30)))
     return [each for index, each in enumerate(found) if each.model not in [other.model for other in found[:index]]]
+
+
+def ensemble(candidate: Candidate, num_features: int, num_classes: int) -> Candidate | None:
+    """Return several of a model, smaller ones, that have at most `MOST_PARAMETERS` together; none where they would be tiny."""
+    for eighths in range(8, FEWEST_EIGHTHS - 1, -1):
+        model = _in_eighths(candidate.model, eighths) | {"members": NUM_MEMBERS}
+        one = parameters.shapes(ModelParams.model_validate(model), num_features, num_classes)
+        if NUM_MEMBERS * parameters.count(one) <= MOST_PARAMETERS:
+            return Candidate(f"{candidate.name}-x{NUM_MEMBERS}", model)
+    return None
+
+
+def _in_eighths(content: dict[str, Any], eighths: int) -> dict[str, Any]:
+    """Return a model, or its stem, with so many eighths of its units and channels."""
+    found = dict(content)
+    for name, value in content.items():
+        if name in ("hidden_size", "channels", "output_size"):
+            found[name] = value * eighths // 8
+        elif name == "stem":
+            found[name] = _in_eighths(value, eighths)
+    return found
 
 
 def recipe(num_sequences: int) -> dict[str, Any]:
@@ -91,6 +116,8 @@ def _with_stem(num_steps: int, num_left: int) -> dict[str, Any]:
     stem = {
         "kind": "multi_scale",
         "kernel_sizes": sorted({min(size, largest) for size in KERNEL_SIZES}),
+        "channels": 8,
+        "output_size": 32,
         "block_sizes": block_sizes(num_steps, num_left),
     }
     return LAYERS | {"hidden_size": 32} | INPUTS | {"stem": stem}

@@ -15,6 +15,7 @@ from rnnflow.advice.tuning.cross_validation import (
     best,
     most_accurate,
 )
+from rnnflow.advice.tuning.portfolio import Candidate
 from rnnflow.evaluation.scores.intervals import wilson
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams
@@ -49,16 +50,9 @@ def tune(console: Console, params: Path, train: Path, validation: Path, minutes:
     trial = CrossValidation(data, key, parts, recipe, 60 * minutes, partial(console.print, soft_wrap=True))
     scores: list[Score] = []
     for candidate in portfolio.candidates(data.length_range[1]):
-        try:
-            scores.append(trial.score(candidate, most_accurate(scores).accuracy if scores else 0.0))
-        except BeatenError:
-            console.print(
-                f"{candidate.name}: left out, it cannot reach {most_accurate(scores).candidate.name} any more"
-            )
-        except OutOfBudgetError:
-            console.print(f"{candidate.name}: left out, {minutes:g} minutes of CPU time are used up")
-        except InputError as error:
-            console.print(f"{candidate.name}: left out, {error}", soft_wrap=True)
+        _try(trial, candidate, scores)
+    if scores and (several := portfolio.ensemble(best(scores).candidate, len(data.features), len(data.classes))):
+        _try(trial, several, scores)
     if not scores:
         raise InputError(
             f"--minutes {minutes:g}: less than the {len(parts)} fits of one model take; "
@@ -74,6 +68,18 @@ def tune(console: Console, params: Path, train: Path, validation: Path, minutes:
         )
     params_file.write(params, winner, chosen)
     console.print(f"{params}: models and train are now those of {winner.name}; `dvc repro` trains it", soft_wrap=True)
+
+
+def _try(trial: CrossValidation, candidate: Candidate, scores: list[Score]) -> None:
+    """Add the score of a candidate, or say why there is none."""
+    try:
+        scores.append(trial.score(candidate, most_accurate(scores).accuracy if scores else 0.0))
+    except BeatenError:
+        trial.say(f"{candidate.name}: left out, it cannot reach {most_accurate(scores).candidate.name} any more")
+    except OutOfBudgetError:
+        trial.say(f"{candidate.name}: left out, {trial.budget / 60:g} minutes of CPU time are used up")
+    except InputError as error:
+        trial.say(f"{candidate.name}: left out, {error}")
 
 
 def _table(scores: list[Score], rocket: tuple[int, float] | None) -> Table:

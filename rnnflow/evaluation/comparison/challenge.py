@@ -1,6 +1,5 @@
 """Champion and challenger: which model challenges the one in production, on what they meet, and what comes of it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from rnnflow.evaluation.scores.intervals import wilson
 from rnnflow.evaluation.scores.scoring import Ids, ScoredSplit, Scores, score
 from rnnflow.params.compare import CompareParams
 from rnnflow.params.models import ModelParams
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime import json_text, npz_files
+from rnnflow.runtime.errors import InputError, library
 from rnnflow.runtime.provenance import file_md5, folder_md5
 from rnnflow.serving.predictor import Predictor
 
@@ -90,8 +90,10 @@ class Production:
                 raise InputError(f"{path}: tracked by {tracking} and not here; `dvc pull {tracking}` brings it")
         if not file.exists():
             return None
-        test_md5 = json.loads(promotion.read_text(encoding="utf-8"))["test_md5"] if promotion.exists() else None
-        return cls(Model(file), np.load(ids) if ids.exists() else None, test_md5)
+        kept = json_text.read(promotion, "what `flows.promote` wrote") if promotion.exists() else {}
+        with library(f"{promotion}: expected an object"):
+            test_md5 = kept.get("test_md5")
+        return cls(Model(file), npz_files.read(ids)[ids.stem] if ids.exists() else None, test_md5)
 
 
 def choose(candidates: Sequence[Model], validation: Path, by: str) -> tuple[Model, dict[str, dict[str, float]]]:

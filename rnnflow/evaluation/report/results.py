@@ -1,7 +1,6 @@
 """What the stages found out about each model, read from their files."""
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime import json_text
 from rnnflow.serving.predictor import Predictor
 
 Rows = Sequence[Mapping[str, Any]]
@@ -107,10 +106,7 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: it is not there or damaged.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected the JSON that a stage wrote; `dvc repro` writes it: {error}") from None
+    return json_text.read(path, "the JSON that a stage wrote (`dvc repro` writes it)")
 
 
 def _read_rows(path: Path) -> Rows:

@@ -22,6 +22,9 @@ TITLES = {
     "baseline_accuracy": "accuracy of the most frequent class",
     "brier": "Brier score",
     "calibration_error": "expected calibration error",
+    "early_accuracy": "accuracy of early decisions",
+    "early_harmonic_mean": "harmonic mean of accuracy and earliness",
+    "early_share_seen": "share of a sequence until its decision",
     "macro_f1": "macro F1",
     "onnx_bytes": "ONNX file in bytes",
     "num_parameters": "parameters",
@@ -32,7 +35,11 @@ CURVES = {
     "aurc": "Risk over coverage",
     "average_precision": "Precision over recall",
     "calibration_error": "Reliability",
+    "early_answers": "Answers before the end",
     "roc_auc": "ROC",
+}
+NOTES = {
+    "early_answers": "Above, the accuracy of the answers; below, the share of the sequences that are decided before their end."
 }
 
 DRAWN_AS_SLICES = {"accuracy_by_length"}
@@ -109,7 +116,7 @@ def curves(results: Results) -> Iterator[Figure]:
         rows, name = results.rows(table), table.partition("/")[2]
         if name in DRAWN_AS_SLICES:
             continue
-        lines, note = {row["line"] for row in rows}, ""
+        lines, note = {row["line"] for row in rows}, NOTES.get(name, "")
         if lines <= set(results.challenger.predictor.classes):
             shown = _worst_classes(results, name, lines)
             rows = [row for row in rows if row["line"] in shown]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from rnnflow.evaluation.scores.scoring import score
-from rnnflow.sequences.parquet import SequenceFile, as_numpy
+from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
 from rnnflow.serving.predictor import Predictor
 
 NUM_PREFIXES = 50
@@ -59,7 +59,7 @@ def worst_errors(predictor: Predictor, split: Path, num_errors: int) -> tuple[in
 def _rows(split: Path, indices: np.ndarray) -> Mapping[int, tuple[str, np.ndarray]]:
     """Return id and values of some rows of a split, by their place in it."""
     found, start = {}, 0
-    for path in sorted(split.glob("*.parquet")):
+    for path in shards(split):
         file = SequenceFile.open(path)
         if not np.any((indices >= start) & (indices < start + file.num_rows)):
             start += file.num_rows

@@ -10,7 +10,7 @@ import pyarrow as pa
 from jaxtyping import Float64, Int, Int64
 
 from rnnflow.classifier.predict_split import Labels, Probabilities
-from rnnflow.sequences.parquet import SequenceFile, as_numpy
+from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def groups_and_times(folder: Path) -> tuple[np.ndarray | None, Sequence[str], np
 
 def _column(folder: Path, name: str) -> pa.Array | None:
     """Return a column in the order of the rows; none where a file lacks it."""
-    files = [SequenceFile.open(path) for path in sorted(folder.glob("*.parquet"))]
+    files = [SequenceFile.open(path) for path in shards(folder)]
     if not all(name in file.columns for file in files):
         return None
     chunks = [batch.column(name) for file in files for batch in file.batches([name])]

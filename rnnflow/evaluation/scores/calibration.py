@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from rnnflow.evaluation.scores.answers import Answers
+from rnnflow.serving.early_rule import EarlyRule
 
 NEVER = 2.0
 """A threshold above every probability."""
@@ -21,10 +22,12 @@ class Calibration:
     Attributes:
         temperature: what the logits are divided by.
         threshold: the least probability with which the most probable class is answered; none: any.
+        early: when a live stream is decided before its end; none: never.
     """
 
     temperature: float = 1.0
     threshold: float | None = None
+    early: EarlyRule | None = None
 
 
 def fit_temperature(answers: Answers) -> float:
@@ -39,13 +42,15 @@ def fit_temperature(answers: Answers) -> float:
         return 1.0
     gain = 0.0
     for half in (is_even, ~is_even):
-        temperature = _lowest(logits[half], answers.labels[half])
+        temperature = lowest_temperature(logits[half], answers.labels[half])
         losses = [_losses(logits[~half], answers.labels[~half], each)[0].sum() for each in (1.0, temperature)]
         gain += losses[0] - losses[1]
-    return round(_lowest(logits, answers.labels), NUM_DECIMALS) if gain > 0 else 1.0
+    return round(lowest_temperature(logits, answers.labels), NUM_DECIMALS) if gain > 0 else 1.0
 
 
-def _lowest(logits: Float64[np.ndarray, "sequence class"], labels: np.ndarray) -> float:
+def lowest_temperature(
+    logits: Float64[np.ndarray, "sequence class"], labels: np.ndarray, within: tuple[float, float] = TEMPERATURES
+) -> float:
     """Return the temperature of the lowest log loss, as if one more sequence were of each class by equal shares.
 
     Without that (Platt, 1999), sequences that are all classified correctly would ask for a temperature of 0.
@@ -58,7 +63,7 @@ def _lowest(logits: Float64[np.ndarray, "sequence class"], labels: np.ndarray) -
         of_label, of_any = _losses(logits, labels, np.exp(log_temperature))
         return float(((1 - doubt) * of_label + doubt * of_any).mean())
 
-    low, high = np.log(TEMPERATURES).tolist()
+    low, high = np.log(within).tolist()
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5})
     return float(np.exp(found.x))
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float32, Int32, Int64, UInt64
 
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet import SequenceFile, as_numpy
+from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
 from rnnflow.serving.predictor import Predictor
 
 Ids = UInt64[np.ndarray, " sequence"]
@@ -130,7 +130,7 @@ def ids_of(*folders: Path) -> Ids:
     found = [
         hashed(batch.column("id"))
         for folder in folders
-        for path in sorted(folder.glob("*.parquet"))
+        for path in shards(folder)
         for batch in SequenceFile.open(path).batches(["id"])
     ]
     return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))
@@ -161,7 +161,7 @@ def _order(predictor: Predictor, first: Predictor, name: str, first_name: str) -
 
 def _batches(folder: Path, features: tuple[str, ...]) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Yield the rows of a split, and where they are for messages."""
-    paths = sorted(folder.glob("*.parquet"))
+    paths = shards(folder)
     if not paths:
         raise InputError(f"{folder}: no Parquet file, expected part-00000.parquet and so on")
     for path in paths:

@@ -8,6 +8,7 @@ import numpy as np
 from rnnflow.evaluation.scores import metrics
 from rnnflow.evaluation.scores.answers import Answers
 from rnnflow.evaluation.scores.calibration import Calibration, share_answered
+from rnnflow.evaluation.scores.early import EarlyAnswers
 from rnnflow.evaluation.scores.intervals import intervals
 from rnnflow.evaluation.scores.slices import slices
 from rnnflow.runtime.atomic_writes import write_rows
@@ -31,11 +32,12 @@ def write(folder: Path, answers: Answers, num_resamples: int) -> tuple[Found, li
     return found, cut
 
 
-def figures(answers: Answers, calibration: Calibration) -> dict[str, object]:
-    """Return each metric of all sequences, without intervals, and how many of them are answered."""
+def figures(answers: Answers, calibration: Calibration, early: EarlyAnswers | None = None) -> dict[str, object]:
+    """Return each metric of all sequences, without intervals, how many of them are answered, and how early."""
     known = ((name, metric.measure) for name, metric in metrics.load().items())
     estimates = {name: _number(measure(answers)(answers.each_once)[0, 0]) for name, measure in known if measure}
-    return {**estimates, **share_answered(answers, calibration.threshold), "num_sequences": len(answers)}
+    answered = share_answered(answers, calibration.threshold)
+    return {**estimates, **answered, **(early.figures() if early else {}), "num_sequences": len(answers)}
 
 
 def worst(rows: Sequence[Mapping[str, object]]) -> Mapping[str, object]:

@@ -1,8 +1,6 @@
 """NumPy's `.npz` files: an array of sequences, (sequence, time, feature) or (sequence, time), and arrays beside it."""
 
 import re
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.sources.values import listed
 from rnnflow.generation.splitting import GIVEN_NAMES
 from rnnflow.params.generate import FilesParams
+from rnnflow.runtime import npz_files
 from rnnflow.runtime.errors import InputError
 
 LENGTHS = "lengths"
@@ -142,17 +141,10 @@ def load_arrays(path: Path) -> Mapping[str, np.ndarray]:
     Raises:
         InputError: one is damaged, or holds objects.
     """
-    try:
-        if path.suffix == ".npy":
-            found = sorted(path.parent.glob("*.npy"))
-            return {other.stem: np.load(other, allow_pickle=False) for other in found if not other.name.startswith(".")}
-        with np.load(path, allow_pickle=False) as content:
-            return dict(content)
-    except (
-        *(OSError, ValueError, TypeError, EOFError, AttributeError, KeyError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
-        raise InputError(f"{path}: not an {path.suffix} file of plain arrays: {' '.join(str(error).split())}") from None
+    if path.suffix != ".npy":
+        return npz_files.read(path)
+    beside = sorted(other for other in path.parent.iterdir() if other.suffix == ".npy" and other.name[0] != ".")
+    return {name: array for other in beside for name, array in npz_files.read(other).items()}
 
 
 def _values(path: Path, name: str, array: np.ndarray, files: FilesParams) -> np.ndarray:

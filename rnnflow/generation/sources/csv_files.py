@@ -16,15 +16,14 @@ import pyarrow.csv as arrow_csv
 
 from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows, torn_row
 from rnnflow.generation.sources.columns import text_of_path
-from rnnflow.generation.sources.lines import BLANKS, LineFilter, kept
+from rnnflow.generation.sources.lines import BLANKS, MAX_LINE, LineFilter, bounded, kept
 from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
-BLOCK_BYTES = 16 * 2**20
-MAX_CELL = BLOCK_BYTES
-"""Characters of a cell; a block has to hold at least one row."""
+BLOCK_BYTES = MAX_CELL = MAX_LINE
+"""In bytes and characters."""
 NULLS = arrow_csv.ConvertOptions().null_values
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
@@ -67,7 +66,7 @@ def head(path: Path, files: FilesParams, num_rows: int = 1) -> tuple[list[str], 
     rows: list[list[str]] = []
     try:
         with opens(path, "rt", encoding="utf-8-sig", newline="") as file:
-            lines = kept(file, files.skip, files.comment, files.delimiter == BLANKS)
+            lines = kept(bounded(path, file), files.skip, files.comment, files.delimiter == BLANKS)
             for row in csv.reader(lines, delimiter=delimiter_of(path, files)):
                 rows += [row] if row else []
                 if len(rows) > num_rows:

@@ -1,5 +1,6 @@
 """The user's own recordings: files of one format below `data/raw`, in whatever layout the params describe."""
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.generation.sources.ts_files import read_ts
 from rnnflow.params.generate import FilesParams, GenerateParams, WindowParams
 from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.folders import check_is_file, files_below
 
 FORMATS = {
     ".parquet": ("Parquet", read_parquet),
@@ -103,8 +105,8 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
     for name in paths:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"generate.files.paths: {name!r} leads out of {raw}, below which all files must be")
-        is_glob = any(sign in name for sign in "*?[")
-        matches = sorted(raw.glob(name)) if is_glob else [raw / name]
+        is_glob = _is_pattern(name)
+        matches = _globbed(name, raw) if is_glob else [raw / name]
         files = [
             path for match in matches if match.exists() for path in files_of(match, raw, is_glob) if path != labels
         ]
@@ -121,6 +123,24 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
             f"{second}: {other}, but {first} is {one}; name the files of one format in generate.files.paths"
         )
     return sorted(found)
+
+
+def _globbed(name: str, raw: Path) -> list[Path]:
+    """Return what a pattern matches.
+
+    Raises:
+        OSError: a folder cannot be read, which pathlib would pass over in silence.
+    """
+    parts = Path(name).parts
+    fixed = raw.joinpath(*itertools.takewhile(lambda part: not _is_pattern(part), parts))
+    if len(parts) > len(fixed.relative_to(raw).parts) + 1 and fixed.is_dir():
+        for _ in files_below(fixed, _is_shown):
+            pass
+    return sorted(raw.glob(name))
+
+
+def _is_pattern(name: str) -> bool:
+    return any(sign in name for sign in "*?[")
 
 
 def one_a_folder(paths: Sequence[Path]) -> list[Path]:
@@ -146,49 +166,23 @@ def files_of(match: Path, raw: Path, is_glob: bool = False) -> list[Path]:
         if is_glob and (_ending(match) not in FORMATS or _is_hidden(match.relative_to(raw))):
             return []
         format_of(match)
-        _check_kind(match)
+        check_is_file(match)
         return [match]
     if is_glob and _is_hidden(match.relative_to(raw)):
         return []
-    found = [path for path in _walk(match) if _ending(path) in FORMATS and not _is_hidden(Path(path.name))]
+    found = [path for path in files_below(match, _is_shown) if _ending(path) in FORMATS and _is_shown(path)]
     found = [path for path in found if _ending(path) != _LAST] or found
     for path in sorted(found):
-        _check_kind(path)
+        check_is_file(path)
     return found
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield what is in a folder and in those below that are not hidden, each once, whatever links lead back to it.
-
-    Raises:
-        OSError: a folder cannot be read; to leave it out would lose its recordings in silence.
-    """
-    waiting, seen = [folder], set()
-    while waiting:
-        folder = waiting.pop()
-        identity = folder.stat()
-        if (identity.st_dev, identity.st_ino) in seen:
-            continue
-        seen.add((identity.st_dev, identity.st_ino))
-        for path in folder.iterdir():
-            if not path.is_dir():
-                yield path
-            elif not _is_hidden(Path(path.name)):
-                waiting.append(path)
-
-
-def _check_kind(path: Path) -> None:
-    """Refuse what is no file, of which a pipe would hold the run for ever and a device has no end."""
-    if not str(path).isprintable():
-        raise InputError(f"{str(path)!a}: the name is not printable UTF-8 text; rename it")
-    if not path.exists():
-        raise InputError(f"{path}: a link to a file that is not there; `dvc checkout` brings tracked ones back")
-    if not path.is_file():
-        raise InputError(f"{path}: not a file but a pipe, a socket or a device")
 
 
 def _is_hidden(below: Path) -> bool:
     return any(part.startswith(("_", ".")) for part in below.parts)
+
+
+def _is_shown(path: Path) -> bool:
+    return not _is_hidden(Path(path.name))
 
 
 def _ending(path: Path) -> str:

@@ -2,18 +2,42 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from rnnflow.runtime import expansion
+from rnnflow.runtime.errors import InputError
+
 BOM = b"\xef\xbb\xbf"
 BLANKS = " "
 """As `generate.files.delimiter`: any number of them, and tabs."""
 BREAK, RETURN = 10, 13
+MAX_LINE = 16 * 2**20
+"""Characters; a block of that size has to hold at least one row."""
 _BLANKS = re.compile(rb"[ \t]+")
 _AROUND = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
 _SEMICOLON = re.compile(rb";(?=\r?$)", re.MULTILINE)
+
+
+def bounded(path: Path, file: TextIOWrapper) -> Iterator[str]:
+    """Yield the lines of a file that is open, of which none fills the memory.
+
+    Raises:
+        InputError: one is longer than any row can be.
+    """
+    number = 1
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise _too_long(path, number)
+        yield line
+        number += 1
+
+
+def _too_long(path: Path, number: int) -> InputError:
+    return InputError(f"{path}: line {number}: longer than {MAX_LINE:,} characters, expected rows with line ends")
 
 
 def kept(lines: Iterable[str], skip: int, comment: str | None, has_blanks: bool) -> Iterator[str]:
@@ -25,6 +49,8 @@ def kept(lines: Iterable[str], skip: int, comment: str | None, has_blanks: bool)
 
 class LineFilter:
     """A file for Arrow to read that leaves lines out and knows where the others stand.
+
+    Raises, while it is read, an `InputError` if a line is too long or the file expands out of proportion.
 
     Args:
         path: the file; what ends in `.gz` is decompressed.
@@ -46,7 +72,7 @@ class LineFilter:
         self._skip = skip
         self._comment = comment.encode() if comment else b""
         self._stream: pa.NativeFile | None = None
-        self._num_lines = 0
+        self._num_lines = self._num_bytes = 0
         self._rest = b""
         self._ready = b""
         self._gaps: list[np.ndarray] = []
@@ -76,6 +102,8 @@ class LineFilter:
         assert self._stream is not None
         content = self._stream.read(size)
         is_last = not content
+        self._num_bytes += len(content)
+        expansion.check(self._path, self._num_bytes)
         if not self._num_lines and not self._rest:
             content = content.removeprefix(BOM)
         block = self._rest + content
@@ -83,6 +111,8 @@ class LineFilter:
         if not is_last and not cut and b"\r" in block:  # the old Macintosh's line breaks; a pair is not cut in two
             cut = block.rfind(b"\r", 0, len(block) - 1) + 1
         self._rest = block[cut:]
+        if len(self._rest) > MAX_LINE:
+            raise _too_long(self._path, self._num_lines + block.count(b"\n", 0, cut) + 1)
         if cut:
             lines = self._filtered(block[:cut])
             lines = _SEMICOLON.sub(b"", lines) if self.has_semicolons else lines

@@ -12,7 +12,7 @@ from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet import METADATA_KEY, features_of
+from rnnflow.sequences.parquet import METADATA_KEY, VALUE_BYTES, features_of, num_values, open_footer
 
 BATCH_BYTES = 32 * 2**20
 MAX_BATCH_ROWS = 2**17
@@ -24,11 +24,7 @@ def read_parquet(path: Path, below: Path, files: FilesParams) -> OpenedFile:
     Raises:
         InputError: it is damaged, or its columns do not fit the params.
     """
-    try:
-        schema = pq.read_schema(path)
-        metadata = pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a complete Parquet file: {' '.join(str(error).split())}") from None
+    metadata, schema = open_footer(path)
     if repeated := [name for name, count in Counter(schema.names).items() if count > 1]:
         raise InputError(f"{path}: two columns are called {repeated[0]!r}")
     named = features_of(path, schema, files.features) if METADATA_KEY in (schema.metadata or {}) else None
@@ -37,7 +33,8 @@ def read_parquet(path: Path, below: Path, files: FilesParams) -> OpenedFile:
             f"{path}: its metadata name the features {', '.join(named)}, generate.files.features {', '.join(files.features)}"
         )
     location = SourceLocation(str(path), lambda row: f"row {row}")
-    num_bytes = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    stored = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    num_bytes = max(stored, VALUE_BYTES * num_values(metadata))  # runs of one value are stored as one
     batch_rows = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES * metadata.num_rows // max(1, num_bytes)))
     return open_table(location, schema, below, files, named, partial(_batches, path, batch_rows))
 

@@ -109,7 +109,7 @@ class _Ts:
         if self.is_data:
             self._take_case(line)
         elif line.startswith("@"):
-            tag, *values = line[1:].split()
+            tag, *values = line[1:].split() or [""]
             self.header[tag.lower()] = values
             if tag.lower() == "data":
                 self._begin_data()
@@ -123,8 +123,12 @@ class _Ts:
                 "the header has no '@classLabel true' with the classes, so there is nothing to learn"
             )
 
+    def _said(self, tag: str) -> str:
+        """Return the first word after a tag of the header."""
+        return next(iter(self.header.get(tag, [])), "")
+
     def _says(self, tag: str) -> bool:
-        return self.header.get(tag, [""])[0].lower() == "true"
+        return self._said(tag).lower() == "true"
 
     def _take_case(self, line: str) -> None:
         dimensions = _COLON.split(line)
@@ -153,13 +157,11 @@ class _Ts:
             raise _RefusedLineError(f"dimensions of {min(lengths)} and of {max(lengths)} steps in one sequence")
         if any(times != stamps[0] for times in stamps[1:]):
             raise _RefusedLineError("its dimensions have time stamps of their own")
-        declared = (
-            "1" if self._says("univariate") else self.header.get("dimensions", self.header.get("dimension", [""]))[0]
-        )
-        if declared.isdigit() and int(declared) not in (0, len(series)):
+        declared = "1" if self._says("univariate") else self._said("dimensions") or self._said("dimension")
+        if declared.isdecimal() and int(declared) not in (0, len(series)):
             raise _RefusedLineError(f"{len(series)} dimensions, the header says {declared}")
-        length = self.header.get("serieslength", ["0"])[0]
-        if self._says("equallength") and length.isdigit() and int(length) not in (0, lengths[0]):
+        length = self._said("serieslength")
+        if self._says("equallength") and length.isdecimal() and int(length) not in (0, lengths[0]):
             raise _RefusedLineError(f"{lengths[0]} steps, the header says {length}")
 
 
@@ -193,7 +195,7 @@ class _Arff:
             label = matched["label"]
             series = [_numbers(row.split(",")) for row in matched["values"].split(r"\n")]
         else:
-            *cells, label = _cells(line)
+            *cells, label = _cells(line) or [""]
             if len(cells) + 1 != len(self.kinds):
                 raise _RefusedLineError(f"{len(cells) + 1} values, the header has {len(self.kinds)} attributes")
             series = [_numbers(cells)]
@@ -214,7 +216,10 @@ class _Arff:
 
 def _cells(line: str) -> list[str]:
     """Return what stands between commas, of which a quoted name may hold some."""
-    return next(csv.reader([line], quotechar='"' if '"' in line else "'", skipinitialspace=True), [])
+    try:
+        return next(csv.reader([line], quotechar='"' if '"' in line else "'", skipinitialspace=True), [])
+    except csv.Error as error:
+        raise _RefusedLineError(str(error)) from None
 
 
 def _unquoted(text: str) -> str:

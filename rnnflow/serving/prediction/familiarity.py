@@ -26,9 +26,14 @@ class Familiarity:
     Args:
         features: of the model.
         known: the profile; none in models of earlier versions, for which all is well.
+
+    Raises:
+        InputError: it is no profile.
     """
 
     def __init__(self, features: tuple[str, ...], known: Mapping[str, Any] | None) -> None:
+        if known:
+            drift.check_profile(known, "the model's profile")
         self.known = known
         self.features = features
 

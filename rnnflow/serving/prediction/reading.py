@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32, Int64
 from pydantic import ValidationError
 
@@ -20,7 +19,7 @@ from rnnflow.generation.sources.files import cutter_of, files_of, one_a_folder, 
 from rnnflow.params.generate import FilesParams, Recipe
 from rnnflow.params.section import in_one_line
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet import TYPES, SequenceFile, is_contract, recipe_of
+from rnnflow.sequences.parquet import TYPES, SequenceFile, is_contract, open_footer, recipe_of
 from rnnflow.serving.prediction.familiarity import Familiarity
 from rnnflow.serving.prediction.notes import Notes
 from rnnflow.serving.prediction.rejects import Reject
@@ -123,9 +122,9 @@ class Reader:
                 raise InputError(f"{source.path}: {_WITHOUT_RECIPE}")
             return True
         if not self._content:  # what the defaults read from a table of the contract is the table itself
-            schema = _schema(source.path)
+            _, schema = open_footer(source.path)
             return bool(self._content is not None and not is_contract(schema))
-        return recipe_of(_schema(source.path).metadata) is None
+        return recipe_of(open_footer(source.path)[1].metadata) is None
 
     def read(self, source: Source, sets_aside: bool = False) -> Iterator[Batch]:
         """Yield the sequences of a file in order.
@@ -207,13 +206,6 @@ def _reading_params(files: FilesParams, features: tuple[str, ...]) -> FilesParam
             name for name in features if not (files.time_since_last_step and name == TIME_SINCE_LAST_STEP)
         ]
     return _UnlabelledFiles.model_validate(content)
-
-
-def _schema(path: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a complete Parquet file: {' '.join(str(error).split())}") from None
 
 
 def _batch(table: pa.Table, num_features: int, beside: pa.Table) -> Batch:

@@ -9,6 +9,9 @@ import pyarrow as pa
 
 from rnnflow.runtime.atomic_writes import atomic_write
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What a formula begins with."""
+
 
 class Reject(NamedTuple):
     """A file, or a recording of it, that has no answer."""
@@ -33,4 +36,9 @@ def write(path: Path, rejects: Sequence[Reject]) -> None:
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Reject._fields)
-        writer.writerows(rejects)
+        writer.writerows([_unable_to_compute(cell) for cell in entry] for entry in rejects)
+
+
+def _unable_to_compute(cell: object) -> object:
+    """Return a cell that a spreadsheet shows: a person opens this file, and `=…` from a stranger's data would be run."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell

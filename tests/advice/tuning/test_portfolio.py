@@ -3,6 +3,7 @@ import math
 import pytest
 
 from rnnflow.advice.tuning import portfolio
+from rnnflow.classifier import parameters
 from rnnflow.params.models import MultiScaleStemParams
 from rnnflow.params.train import TrainParams
 
@@ -16,6 +17,21 @@ def test_every_candidate_is_one_that_params_allow_and_no_two_are_the_same(num_st
         if isinstance(each.stem, MultiScaleStemParams):
             assert max(each.stem.kernel_sizes) <= 2 * num_steps - 1
             assert each.stem.num_averaged <= num_steps
+
+
+@pytest.mark.parametrize(("num_steps", "num_features"), [(15, 12), (150, 1), (1460, 1), (100, 60)])
+def test_members_of_an_ensemble_are_as_large_as_the_parameters_allow(num_steps: int, num_features: int) -> None:
+    for each in portfolio.candidates(num_steps):
+        several = portfolio.ensemble(each, num_features, 3)
+        if several is None:
+            assert num_features == 60
+            continue
+        assert several.kind == each.kind
+        assert several.params.members == 3
+        of_one = parameters.count(parameters.shapes(several.params, num_features, 3))
+        assert portfolio.MOST_PARAMETERS / 3 / 2 < of_one <= portfolio.MOST_PARAMETERS / 3 or several.model == (
+            each.model | {"members": 3}
+        )
 
 
 @pytest.mark.parametrize("num_left", [40, 100])

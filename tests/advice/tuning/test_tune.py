@@ -69,7 +69,10 @@ def test_the_best_model_and_its_recipe_are_written_and_the_rest_is_kept(
     params = whole.load(project / "params.yaml")
     (name,) = params.models
     assert f"models and train are now those of {name}" in printed
-    assert params.models[name] == next(each.params for each in portfolio.candidates(16) if each.name == name)
+    tried = portfolio.candidates(16)
+    tried += [several for each in tried if (several := portfolio.ensemble(each, 1, 3))]
+    assert params.models[name] == next(each.params for each in tried if each.name == name)
+    assert any(line.startswith(tuple(f"{each.name}-x3: " for each in tried)) for line in printed.splitlines())
     assert (params.train.engine, params.train.seed, params.train.steps, params.train.epochs) == ("torch", 3, 20, None)
     text = (project / "params.yaml").read_text()
     assert text.startswith("# a comment at the top\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.repository.workspace import in_place, state_folder
+from flows.repository.workspace import in_place, product_of, state_folder
 from rnnflow.runtime.errors import InputError
 from tests.flows.repositories import Repository
 from tests.flows.services import running
@@ -59,6 +59,14 @@ def test_the_work_tree_is_the_workspace_wherever_in_it_one_stands(repository: Re
         assert workspace.repository == str(repository.origin)
         assert not workspace.is_clone
         assert workspace.dvc.environment == {}
+
+
+def test_a_part_of_a_larger_repository_is_known_by_its_place_in_it(repository: Repository) -> None:
+    assert product_of(repository.folder / "data/raw") == "."
+    part = repository.folder / "products/a part"
+    (part / ".dvc").mkdir(parents=True)
+    (part / "data").mkdir()
+    assert product_of(part) == product_of(part / "data") == "products/a part"
 
 
 def test_the_base_is_the_commit_that_is_checked_out_not_that_of_origin(repository: Repository) -> None:

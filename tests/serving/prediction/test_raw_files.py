@@ -133,7 +133,7 @@ def test_a_row_that_cannot_be_read_costs_its_recording_alone(windowed: Trained) 
     first = sorted(windowed.raw.iterdir())[0]
     lines = first.read_text().splitlines()
     cells = lines[5].split(",")
-    lines[5] = ",".join([*cells[:3], "oops", *cells[4:]])
+    lines[5] = ",".join([*cells[:3], "=1+1", *cells[4:]])
     lines[-1] = lines[-1][: len(lines[-1]) // 2].rpartition(",")[0]  # where the power failed
     lost = [lines[5].split(",")[0], lines[-1].split(",")[0]]
     first.write_text("\n".join(lines) + "\n")
@@ -143,7 +143,11 @@ def test_a_row_that_cannot_be_read_costs_its_recording_alone(windowed: Trained) 
     pd.testing.assert_frame_equal(found, kept)
     cell, torn = pd.read_csv(rejects, keep_default_na=False).to_dict("records")
     assert (cell["file"], cell["id"], cell["line"]) == (str(first), lost[0], 6)
-    assert (cell["column"], cell["text"], cell["reason"]) == ("a", "oops", "expected a number")
+    assert (cell["column"], cell["text"], cell["reason"]) == (
+        "a",
+        "'=1+1",
+        "expected a number",
+    )  # no formula for a spreadsheet
     assert (torn["id"], torn["line"], torn["text"]) == (lost[1], len(lines), lines[-1])
     assert torn["reason"] == f"{lines[-1].count(',') + 1} columns, expected 5"
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from rnnflow.cli import main
-from rnnflow.export import c_code
 from rnnflow.export.graph import build, serialise
 from rnnflow.params.models import ModelParams, StemParams
 from rnnflow.runtime.errors import InputError
+from rnnflow.serving import c_code
 from tests import toys
 from tests.export.test_parity import PROPERTIES
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rnnflow.export.c_code.weights import Weights, read
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
+from rnnflow.serving.c_code.weights import Weights, read
 from rnnflow.serving.predictor import Predictor
 
 FORMULAS = {
@@ -73,6 +73,7 @@ def _obstacle(params: ModelParams) -> str | None:
     for name, value, plain in (
         ("downsampling", params.downsampling, 1),
         ("differences", params.differences, False),
+        ("members", params.members, 1),
         ("stem", params.stem and params.stem.kind, None),
     ):
         if value != plain:

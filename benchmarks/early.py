@@ -1,0 +1,66 @@
+"""Deciding before the end on published sets: a row of the table in docs/streaming.md for each; takes minutes.
+
+python -m benchmarks.early gun_point basic_motions japanese_vowels
+"""
+
+import argparse
+import csv
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import examples
+from stages import evaluate, generate, train
+
+SETS = ("gun_point", "basic_motions", "japanese_vowels")
+MODEL = {"cell": "gru", "hidden_size": 64, "pooling": "mean_max", "differences": True}
+"""That of the examples as far as it can answer step by step: in one direction, without down-sampling."""
+VALIDATION = 0.3
+"""Of the sequences for training, which are few: a rule that was chosen on six of them means nothing."""
+PARTS = (0.25, 0.5, 0.75, 1.0)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.early", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", default=SETS)
+    print("| set | 25 % | 50 % | 75 % | 100 % | by the rule | share seen | harmonic mean |")
+    for name in parser.parse_args(argv).names:
+        with tempfile.TemporaryDirectory() as folder:
+            print(_row(name, *_measured(name, Path(folder))), flush=True)
+
+
+def _measured(name: str, folder: Path) -> tuple[dict[str, Any], dict[float, float]]:
+    """Return the metrics on the test split, and the accuracy after each share of the sequences."""
+    found = examples.params(name)
+    sections: dict[str, Any] = {stage: {} for stage in ("evaluate", "export", "compare", "report")}
+    sections["generate"] = {"source": name, "split": {"validation": VALIDATION}}
+    sections["train"] = found.train.model_dump() | {"final_fit": False}
+    (folder / "params.yaml").write_text(json.dumps(sections | {"models": {"gru": MODEL}}))
+    splits = {split: folder / "sequences" / split for split in ("train", "validation", "test")}
+    known = {"params": folder / "params.yaml", "checkpoint": folder / "gru.safetensors"}
+    fresh = {"raw": folder, "reference": folder / "none.json", "output": folder / "sequences", "report": folder}
+    generate.main(_options(fresh | {"params": known["params"]}))
+    of_train = {"train": splits["train"], "validation": splits["validation"]}
+    train.main(["gru", *_options(known | of_train | {"profile": folder / "profile.json", "log": folder / "log"})])
+    output = folder / "evaluation"
+    of_test = {"validation": splits["validation"], "test": splits["test"], "output": output}
+    evaluate.main(_options(known | of_test))
+    with (output / "curves/early_answers.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["line"] == "accuracy"]
+    return json.loads((output / "metrics.json").read_text()), {float(row["x"]): float(row["share"]) for row in rows}
+
+
+def _options(paths: dict[str, Path]) -> list[str]:
+    return [part for name, path in paths.items() for part in (f"--{name}", str(path))]
+
+
+def _row(name: str, metrics: dict[str, Any], by_part: dict[float, float]) -> str:
+    decided = [metrics.get(f"early_{figure}") for figure in ("accuracy", "share_seen", "harmonic_mean")]
+    values = [*(by_part[part] for part in PARTS), *decided]
+    return f"| {name} | {' | '.join('none' if value is None else f'{value:.3f}' for value in values)} |"
+
+
+if __name__ == "__main__":
+    main()

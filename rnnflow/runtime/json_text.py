@@ -1,0 +1,60 @@
+"""JSON from outside: whatever is wrong with it becomes one line."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rnnflow.runtime.errors import InputError, library
+
+CHECKSUM = "sha256"
+
+
+def parse(text: str | bytes, place: str) -> Any:
+    """Return what JSON says.
+
+    Args:
+        text: the JSON.
+        place: begins the message of an error.
+
+    Raises:
+        InputError: it is none, or nested too deeply.
+    """
+    with library(place):
+        return json.loads(text)
+
+
+def checksum(*contents: object) -> str:
+    """Return what files of JSON can carry to tell that they are as they were written, whatever their layout."""
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `content` with a checksum of it, as `unsealed` expects it."""
+    return {**content, CHECKSUM: checksum(content)}
+
+
+def unsealed(content: Any, place: str) -> Any:
+    """Return what was sealed, without its checksum; what carries none is taken as it is.
+
+    Raises:
+        InputError: it is not what was sealed.
+    """
+    if not isinstance(content, dict) or CHECKSUM not in content:
+        return content
+    rest = {name: value for name, value in content.items() if name != CHECKSUM}
+    if content[CHECKSUM] != checksum(rest):
+        raise InputError(f"{place}: changed or damaged since it was written: its checksum is another one")
+    return rest
+
+
+def read(path: Path, expected: str) -> Any:
+    """Return what a file of JSON says; `expected` describes it in the message of an error.
+
+    Raises:
+        InputError: it cannot be read, is no JSON, or nested too deeply.
+    """
+    place = f"{path}: expected {expected}"
+    with library(place):
+        return parse(path.read_text(encoding="utf-8"), place)

@@ -1,0 +1,45 @@
+"""A run that ends between being taken by a worker and its first line."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from prefect.client.schemas.objects import FlowRun, State
+
+from tests.flows.projects import processes
+from tests.flows.servers import PrefectServer, Worker
+from tests.flows.services import wait_until
+from tests.flows.stand_ins import make_stand_in
+from tests.flows.strikes import wait_for_no_processes
+
+SECONDS = 60.0
+"""Of patience; as long as a worker waits before a second try."""
+
+
+def said_of(run: FlowRun) -> str:
+    assert run.state
+    assert run.state.is_scheduled(), run.state
+    return run.state.message or ""
+
+
+@pytest.mark.slow
+def test_a_run_that_ends_before_it_has_begun_waits_for_a_worker_again(server: PrefectServer, tmp_path: Path) -> None:
+    stand_in = make_stand_in(tmp_path / "project")
+    stand_in.deploy_own(server)
+    with Worker(server, "cpu-pool", tmp_path / "worker") as worker, server.client() as client:
+        deployment = client.read_deployment_by_name("retrain/rnnflow-cpu")
+        run = client.create_flow_run_from_deployment(deployment.id).id
+        wait_until(lambda: processes(run), "its process", SECONDS, worker.log)
+        worker.process.send(signal.SIGTERM)
+        wait_until(lambda: not worker.process.is_running, "the end of the worker", SECONDS, worker.log)
+        wait_for_no_processes(run, SECONDS)
+        assert said_of(client.read_flow_run(run)) == "Its worker was stopped before it began."
+        worker.start()
+        for process in wait_until(lambda: processes(run), "its process", SECONDS, worker.log):
+            process.kill()
+        put_back = server.wait_for_run(run, State.is_scheduled, "its return", SECONDS, worker.log)
+        assert said_of(put_back) == "Its process ended before it began."
+        ended = server.wait_for_end(run, 3 * SECONDS, worker.log)
+    assert ended.state
+    assert ended.state.is_completed(), ended.state
+    assert ended.run_count == 1
