@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE  # or every stage would compile its modules aga
 
 EXAMPLES = $(filter-out defaults,$(basename $(notdir $(wildcard examples/*.yaml))))
 
-.PHONY: help run example server worker deploy test slow endurance check format bench peers lock
+.PHONY: help run example server worker deploy test slow endurance faults check format bench peers lock
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -50,6 +50,10 @@ slow: .venv/.installed  ## run the long proofs, which `make test` leaves out
 
 endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
 	@pytest -m endurance -s
+
+faults: .venv/.installed  ## damage, flip and kill by a seed, and write docs/reliability.md
+	@rnnflow warmup
+	@python -m tests.faults --endurance --write docs/reliability.md
 
 check: .venv/.installed  ## check format, lint, types, and the contract between dvc.yaml, stages and params
 	@ruff format --check .

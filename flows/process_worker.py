@@ -2,7 +2,8 @@
 
 Prefect's own worker kills its runs (SIGKILL) when it gets SIGTERM or Ctrl-C. Such a run leaves its clone and half of its
 log behind, and the server believes that it goes on until its heartbeats are missed. This one tells its runs to end and
-gives them time. `python process_worker.py` takes the options of `prefect worker start`; it needs nothing but Prefect.
+gives them time, and lets a worker take those again that had not begun. `python process_worker.py` takes the options of
+`prefect worker start`; it needs nothing but Prefect.
 """
 
 import os
@@ -86,10 +87,14 @@ class EndingProcessWorker(ProcessWorker):
         return result
 
     async def _put_back(self, run: UUID, why: str, delay_seconds: float = 0.0) -> bool:
-        """Let a worker take a run that has not begun after a while, and return whether it is one."""
+        """Let a worker take a run that has not begun after a while, and return whether it is one.
+
+        A run that another one has sent, as a stage of a coordinated run, is sent again by that one.
+        """
         try:
             found = await self.client.read_flow_run(run)
-            if found.run_count or not found.state or not (found.state.is_pending() or found.state.is_crashed()):
+            is_lost = found.state is not None and (found.state.is_pending() or found.state.is_crashed())
+            if found.run_count or found.parent_task_run_id or not is_lost:
                 return False
             due = datetime.now(UTC) + timedelta(seconds=delay_seconds)
             await self.client.set_flow_run_state(run, Scheduled(scheduled_time=due, message=why))

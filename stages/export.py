@@ -143,12 +143,11 @@ class _Exporting:
             )
 
 
-def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], CalibrationContent]:
+def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return metrics and calibration, if they are as stage evaluate wrote them."""
-    figures, content = _read(metrics, "metrics"), _read(calibration, "calibration")
-    chosen = checked(CalibrationContent, content, f"{calibration}: expected the calibration that stage evaluate wrote")
-    checksum = content.get("sha256")
-    if checksum not in (None, json_text.checksum(figures, chosen)):
+    figures, chosen = _read(metrics, "metrics"), _read(calibration, "calibration")
+    checked(CalibrationContent, chosen, f"{calibration}: expected the calibration that stage evaluate wrote")
+    if chosen.pop("sha256", None) not in (None, json_text.checksum(figures, chosen)):
         raise InputError(
             f"{calibration}: damaged, or {metrics} is: they do not match the checksum that stage evaluate wrote; "
             "bring them back with dvc checkout, or evaluate again"

@@ -12,18 +12,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int64
 
-from rnnflow.runtime import expansion, json_text
+from rnnflow.runtime import json_text
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError, library
 from rnnflow.sequences import footer_checksum
+from rnnflow.sequences.parquet_bounds import open_footer, repeated_texts, written_out
 
 VERSION = 1
 METADATA_KEY = b"rnnflow"
 ROW_GROUP_BYTES = 8 * 2**20
 READ_ROWS = 16384
 READ_VALUES = 2**22
-VALUE_BYTES = 8
-"""Of a decoded value, at least in Arrow's lists and texts."""
 SEQUENCE_TYPE = pa.list_(pa.field("element", pa.float32(), nullable=False))
 TYPES = {
     "id": pa.string(),
@@ -84,25 +83,6 @@ def shards(folder: Path) -> list[Path]:
         OSError: the folder cannot be read.
     """
     return sorted(path for path in (folder.iterdir() if folder.is_dir() else ()) if path.suffix == ".parquet")
-
-
-def open_footer(path: Path) -> tuple[pq.FileMetaData, pa.Schema]:
-    """Return what the end of a Parquet file says of it.
-
-    Raises:
-        InputError: it is no such file, damaged, or says that a few bytes are gigabytes, as runs of one value can.
-    """
-    with library(f"{path}: not a complete Parquet file"):
-        metadata = pq.read_metadata(path)
-        schema = metadata.schema.to_arrow_schema()
-        expansion.check(path, VALUE_BYTES * num_values(metadata))
-    return metadata, schema
-
-
-def num_values(metadata: pq.FileMetaData) -> int:
-    """Return how many values all columns of a file hold, each element of a list counted."""
-    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
-    return sum(group.column(index).num_values for group in groups for index in range(group.num_columns))
 
 
 @dataclass(frozen=True)
@@ -169,15 +149,18 @@ class SequenceFile:
             encodes_labels: yield labels as a dictionary, in which many rows cost a third less time.
         """
         types = ENCODED_TYPES if encodes_labels else TYPES
-        dictionaries = ["label"] if encodes_labels else None
+        repeated = repeated_texts(self.metadata, self._rows_at_once)
         first_row = 0
         try:
             with pq.ParquetFile(
-                self.path, memory_map=True, read_dictionary=dictionaries, page_checksum_verification=True
+                self.path,
+                memory_map=True,
+                read_dictionary=[*repeated, *(["label"] if encodes_labels else [])],
+                page_checksum_verification=True,
             ) as parquet:
                 for stored in parquet.iter_batches(self._rows_at_once, columns=list(columns or self.columns)):
                     stored.validate(full=True)
-                    batch = _converted(stored, types)
+                    batch = _converted(written_out(self.path, stored, repeated), types)
                     self._check(batch, first_row)
                     first_row += batch.num_rows
                     yield batch

@@ -3,11 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    NotRequired,  # of typing, pydantic needs Python 3.12
-)
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import onnxruntime
@@ -46,7 +42,7 @@ class _EarlyRule(TypedDict):
 
 
 class CalibrationContent(TypedDict):
-    """What stage evaluate chose on the validation split, as files say it."""
+    """Of what shape the calibration is, in its own file and in a model."""
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     threshold: float | None
@@ -97,11 +93,11 @@ class ExportedModel:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.properties: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         missing = dict.fromkeys(LATER_NAMES, "null")  # of the others, an empty text is no JSON
-        said = {
+        self.metadata = {
             name: json_text.parse(self.properties.get(name, missing.get(name, "")), f"{path}: property {name!r}")
             for name in (*METADATA_NAMES, *LATER_NAMES)
         }
-        self.metadata = {**checked(_Metadata, said, f"{path}: its metadata")}
+        checked(_Metadata, self.metadata, f"{path}: its metadata")
         self.classes = tuple(self.metadata["classes"])
         self._names = np.array(self.classes, dtype=object)
         self.features = tuple(self.metadata["features"])

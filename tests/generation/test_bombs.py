@@ -46,20 +46,27 @@ def run_of_one_value(folder: Path) -> Path:
     return path
 
 
+def text_repeated(folder: Path) -> Path:
+    path = folder / "a.parquet"
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(3000, np.int8)), pa.array(["x" * 2**10 * 512]))
+    pq.write_table(pa.table({"id": texts, "label": ["b"] * 3000, "x": np.arange(3000.0)}), path)
+    return path
+
+
 def read(path: Path) -> None:
     for _ in open_file(path, Path(path.name), FilesParams(features=["x"])).chunks:
         pass
 
 
-@pytest.mark.parametrize("make", [lines_of_one_kind, array_of_zeros, run_of_one_value])
+@pytest.mark.parametrize("make", [lines_of_one_kind, array_of_zeros, run_of_one_value, text_repeated])
 def test_a_small_file_that_would_become_large_is_refused(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     with pytest.raises(
-        InputError, match=r"bytes would become [2-9].* MiB, .* set the environment variable RNNFLOW_MEMORY_MB"
+        InputError, match=r"bytes would become [1-9].* MiB, .* set the environment variable RNNFLOW_MEMORY_MB"
     ):
         read(make(tmp_path))
 
 
-@pytest.mark.parametrize("make", [array_of_zeros, run_of_one_value])
+@pytest.mark.parametrize("make", [array_of_zeros, run_of_one_value, text_repeated])
 def test_inspect_refuses_it_as_well(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     with pytest.raises(InputError, match="would become"):
         read_sample(make(tmp_path), None)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import torch
 
 from rnnflow.classifier import cells
 from rnnflow.classifier.cells import builtin
+from rnnflow.evaluation.scores.calibration import Calibration
 from rnnflow.params.models import Cell, Missing, ModelParams
-from rnnflow.runtime import provenance
+from rnnflow.runtime import json_text, provenance
 from rnnflow.runtime.errors import InputError
+from rnnflow.serving.early_rule import EarlyRule
 from rnnflow.serving.predictor import Predictor
 from rnnflow.serving.streaming_model import StreamingModel
 from stages import export
@@ -103,6 +106,14 @@ def test_the_file_carries_the_threshold_below_which_it_answers_unknown(folder: P
     ]
     assert Predictor(folder / "model.onnx").predict(sequences) == expected
     assert expected.count("unknown") == 2
+
+
+def test_the_file_carries_the_whole_calibration_that_stage_evaluate_seals(folder: Path) -> None:
+    chosen = asdict(Calibration(temperature=1.5, threshold=0.4, early=EarlyRule(0.9, [2], [1.2])))
+    sealed = chosen | {"sha256": json_text.checksum(toys.METRICS, chosen)}
+    (folder / "calibration.json").write_text(json.dumps(sealed))
+    export.main(toys.export_arguments(folder))
+    assert Predictor(folder / "model.onnx").metadata["calibration"] == chosen
 
 
 def test_a_class_that_is_called_unknown_and_a_threshold_do_not_go_together(

@@ -24,13 +24,14 @@ from rnnflow.advice.inspection.dialect import (
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
 from rnnflow.generation.sources.arrays import AXES, LENGTHS, by_split, load_arrays
 from rnnflow.generation.sources.bad_rows import torn_row
-from rnnflow.generation.sources.csv_files import head, lines_of
+from rnnflow.generation.sources.csv_files import BAD_CELL, head, lines_of
 from rnnflow.generation.sources.files import FORMATS, format_of
 from rnnflow.generation.sources.lines import LineFilter
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet import METADATA_KEY, num_values, open_footer
+from rnnflow.sequences.parquet import METADATA_KEY
+from rnnflow.sequences.parquet_bounds import num_values, open_footer, repeated_texts, written_out
 
 CSV_BYTES = 4 * 2**20
 SCALAR_ROWS = 100_000
@@ -88,10 +89,13 @@ def _of_parquet(path: Path) -> Sample:
     metadata, schema = open_footer(path)
     values_a_row = num_values(metadata) // max(1, metadata.num_rows)
     try:
-        with pq.ParquetFile(path, memory_map=True) as parquet:
+        repeated = repeated_texts(metadata, SCALAR_ROWS)
+        with pq.ParquetFile(path, memory_map=True, read_dictionary=repeated) as parquet:
             num_rows = LIST_ROWS if any(is_list(column.type) for column in schema) else SCALAR_ROWS
             at_once = max(1, min(num_rows, SAMPLE_VALUES // max(1, values_a_row)))
-            batches = [*_first(parquet.iter_batches(at_once))]
+            batches = [written_out(path, batch, repeated) for batch in _first(parquet.iter_batches(at_once))]
+            for batch in batches:
+                batch.validate(full=True)  # a text may be none
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a complete Parquet file: {' '.join(str(error).split())}") from None
     if repeated := [name for index, name in enumerate(schema.names) if name in schema.names[:index]]:
@@ -177,7 +181,7 @@ def _with_lists(table: pa.Table) -> pa.Table:
     for name in listed:
         try:
             cells = pa.array([json.loads(cell) if cell else None for cell in table[name].to_pylist()])
-        except (ValueError, TypeError, pa.ArrowException):
+        except BAD_CELL:
             continue
         table = table.set_column(table.schema.get_field_index(name), name, cells)
     return table

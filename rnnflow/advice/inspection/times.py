@@ -105,7 +105,8 @@ def format_of(name: str, table: pa.Table) -> str | None:
     texts = pc.utf8_trim_whitespace(table[name].combine_chunks().drop_null())
     if not len(texts) or _are_iso(texts) or _are(texts, pa.float64()):
         return None
-    likely = [known for known in _FORMATS if re.fullmatch(pattern(known), texts[0].as_py())]
+    first = texts[0].as_py()
+    likely = [known for known in _FORMATS if _has_signs(first, known) and re.fullmatch(pattern(known), first)]
     fitting = [known for known in likely if (iso := in_iso(texts, known)).null_count == 0 and _are_iso(iso)]
     if len(fitting) > 1:
         raise InputError(
@@ -113,6 +114,11 @@ def format_of(name: str, table: pa.Table) -> str | None:
             f"--time-format '{fitting[1]}' says it"
         )
     return fitting[0] if fitting else None
+
+
+def _has_signs(text: str, time_format: str) -> bool:
+    """Return whether what stands between the parts of a time is in a text: to compile all patterns takes seconds."""
+    return all(sign in text for sign in re.split("%.", time_format))
 
 
 def _format_of_digits(column: pa.ChunkedArray) -> str | None:

@@ -24,6 +24,8 @@ from rnnflow.runtime.errors import InputError
 
 BLOCK_BYTES = MAX_CELL = MAX_LINE
 """In bytes and characters."""
+BAD_CELL = (ValueError, TypeError, OverflowError, RecursionError, pa.ArrowException)
+"""What a cell that is no list of numbers raises: 10^400 overflows, ten thousand brackets are nested too deeply."""
 NULLS = arrow_csv.ConvertOptions().null_values
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
@@ -257,7 +259,7 @@ class _CsvFile:
         texts = cells.to_pylist()
         try:
             return pa.array([_parsed(text) for text in texts], kind)
-        except (ValueError, TypeError, pa.ArrowException):
+        except BAD_CELL:
             bad = next(row for row, text in enumerate(texts) if not _is_list(text, kind))
             raise InputError(
                 f"{self.path}: line {self.line(first_row + bad)}: column {name!r}: expected a list of numbers such as "
@@ -292,6 +294,6 @@ def _parsed(text: str) -> object:
 def _is_list(text: str, kind: pa.DataType) -> bool:
     try:
         pa.array([_parsed(text)], kind)
-    except (ValueError, TypeError, pa.ArrowException):
+    except BAD_CELL:
         return False
     return True

@@ -12,7 +12,8 @@ from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet import METADATA_KEY, VALUE_BYTES, features_of, num_values, open_footer
+from rnnflow.sequences.parquet import METADATA_KEY, features_of
+from rnnflow.sequences.parquet_bounds import VALUE_BYTES, num_values, open_footer, repeated_texts, written_out
 
 BATCH_BYTES = 32 * 2**20
 MAX_BATCH_ROWS = 2**17
@@ -42,14 +43,15 @@ def read_parquet(path: Path, below: Path, files: FilesParams) -> OpenedFile:
 def _batches(path: Path, batch_rows: int, names: list[str]) -> Iterator[pa.RecordBatch]:
     group = num_rows = 0
     try:
-        with pq.ParquetFile(
-            path, pre_buffer=False, page_checksum_verification=True
-        ) as parquet:  # buffers would stay to the end
+        repeated = repeated_texts(pq.read_metadata(path), batch_rows)
+        with pq.ParquetFile(  # buffers would stay to the end
+            path, pre_buffer=False, page_checksum_verification=True, read_dictionary=repeated
+        ) as parquet:
             for group in range(parquet.num_row_groups):
                 for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=names):
                     batch.validate(full=True)
                     num_rows += batch.num_rows
-                    yield batch
+                    yield written_out(path, batch, repeated)
             if num_rows != parquet.metadata.num_rows:
                 raise pa.ArrowInvalid(f"expected {parquet.metadata.num_rows} rows")
     except (pa.ArrowException, OSError) as error:

@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.console import Console
 
+from rnnflow.advice.inspection import inspect
+from rnnflow.advice.inspection.guess import UserHints
 from rnnflow.generation.sources.cutting import sequences
 from rnnflow.generation.sources.files import cutter_of, open_file
 from rnnflow.params.generate import FilesParams
@@ -33,15 +38,22 @@ def targets(folder: Path) -> list[Target]:
         partial(_read_raw, layout=_NAMED),
         "raw.csv.gz",
     )
+    raw = [
+        bytes_target(name, [make() for make in makes], partial(_read_raw, layout=layout))
+        for name, layout, makes in _FILES
+    ]
     return [
         compressed,
-        *(
-            bytes_target(name, [make() for make in makes], partial(_read_raw, layout=layout))
-            for name, layout, makes in _FILES
-        ),
+        *raw,
+        *(replace(each, name=f"inspect {each.name}", read=_inspect, share=0.1) for each in raw),
         bytes_target("shard.parquet", [shard.read_bytes()], lambda path: list(SequenceFile.open(path).batches())),
         bytes_target("raw shard.parquet", [shard.read_bytes()], partial(_read_raw, layout={})),
     ]
+
+
+def _inspect(path: Path) -> None:
+    with Path(os.devnull).open("w") as nowhere:
+        inspect(Console(file=nowhere), [str(path)], UserHints())
 
 
 def _read_raw(path: Path, layout: Mapping[str, Any]) -> None:

@@ -106,7 +106,10 @@ def _models(folder: Path) -> list[Target]:
         """A model of before there were checksums, damaged in its properties or its graph."""
         said = dict(properties) | {"rnnflow": "1"}
         said.pop(checksum.PROPERTY)
-        return graph + damaged(b"".join(_property(name, value) for name, value in said.items()), [onnx_file], rng)
+        parts = [graph, b"".join(_property(name, value) for name, value in said.items())]
+        place = rng.randrange(2)
+        parts[place] = damaged(parts[place], [onnx_file], rng)
+        return b"".join(parts)
 
     def answer(path: Path) -> None:
         predictor = Predictor(path)

@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 import random
+import re
 import resource
 import signal
 import struct
@@ -20,6 +21,7 @@ SECONDS = 20.0
 PEAK_BYTES = 1536 * 2**20
 ADDRESS_BYTES = 6 * 2**30
 BATCH = 500
+REGRESSIONS = Path(__file__).parent / "regressions"
 POLL_SECONDS = 0.05
 
 
@@ -33,6 +35,8 @@ class Target:
     """Gets a file; only an `InputError` may end it."""
     file: str
     """Its name, whose ending may decide how it is read."""
+    share: float = 1.0
+    """Of the tries; a slow one gets fewer."""
 
 
 def bytes_target(name: str, seeds: Sequence[bytes], read: Callable[[Path], object], file: str = "") -> Target:
@@ -50,6 +54,7 @@ class Tally:
     """Number of the input, and what happened: the kind and the last line of a traceback."""
 
     def add(self, other: "Tally") -> None:
+        """Take in what another share of the same trials came to."""
         self.tries += other.tries
         self.refused += other.refused
         self.losses += other.losses
@@ -58,6 +63,11 @@ class Tally:
 def drawn(target: Target, seed: int, index: int) -> bytes:
     """Return an input by its number."""
     return target.draw(random.Random(f"{target.name} {seed} {index}"))
+
+
+def kept(target: Target) -> Path:
+    """Return the folder of the inputs that a reader once failed at."""
+    return REGRESSIONS / re.sub(r"[^\w.]+", "-", target.name)
 
 
 def trial(target: Target, seed: int, number: int, folder: Path) -> Tally:

@@ -1,0 +1,75 @@
+"""docs/reliability.md, from what `make faults` has counted."""
+
+from collections.abc import Mapping, Sequence
+
+from tests.faults.fuzz.trials import Tally
+
+PROMISES = {
+    "inputs": (
+        "Bad input is one line that says what is wrong: no traceback, no crash, no wait, no full memory",
+        "damaged files, params, overrides, variables and lines, each in a process with 20 s and 1.5 GB",
+    ),
+    "flips": (
+        "A file with a wrong bit is refused, or gives what it gave before",
+        "one random bit flipped in each kind of file that the pipeline writes, for each consumer",
+    ),
+    "kills": (
+        "A run that is killed is made good by `make run`, without a hand: `dvc.lock` is the same to the byte",
+        "`kill -9` of a bare `dvc repro` and all its processes at a random moment",
+    ),
+    "endurance": (
+        "A scheduled run whose processes die, or that is cancelled or too slow, ends, leaves no process, and goes on",
+        "real servers, workers and runs; the number counts tests, each with one strike or more",
+    ),
+}
+NOT_RUN = "not run for this page"
+TEXT = """# What was tried to break it
+
+`make faults` writes this page: it breaks things by a seed, and counts. A loss is whatever the promise rules out. A share
+with a fixed seed runs in `make test`, the whole each week ([`weekly.yml`](../.github/workflows/weekly.yml)).
+
+| promise | trial | count | losses |
+| --- | --- | --- | --- |
+{promises}
+
+This page is of seed {seed}. An input that was lost stays in `tests/faults/fuzz/regressions/` and is tried in every
+`make test`.
+
+## Each reader and each file
+
+"Refused" is one line and exit status 2; the others were read, since the damage left them valid.
+
+| what | count | refused | losses |
+| --- | --- | --- | --- |
+{details}
+
+## What is left to a person
+
+- **Your own raw files have no checksum.** A wrong bit in a number of a CSV file is another number. DVC keeps the files' md5:
+  `dvc status` tells a change if the time stamp changed with it. The drift check tells only what is far from the reference.
+- **DVC trusts its cache and its remote.** A file that rots there comes back as it is; what carries a checksum is then refused
+  by whoever reads it, `rnnflow verify models data/sequences` reads all of it, and `dvc pull` of a good remote brings it back.
+- **DVC does not write `dvc.lock` by renaming.** Killed at that moment, it leaves an empty or cut file, and a bare `dvc` command
+  fails. `make run` and the flow bring it back ([troubleshooting](troubleshooting.md)); a bare `dvc repro` needs
+  `git checkout -- dvc.lock` first. DVC could cure it by writing a file beside and renaming it.
+- **A forged file is not a damaged one.** Checksums tell rot, not intent: whoever can write a model can write its checksum.
+  [SECURITY.md](../SECURITY.md) says what is trusted.
+"""
+
+
+def text(found: Mapping[str, Sequence[Tally]], seed: int) -> str:
+    """Return the page.
+
+    Args:
+        found: what was counted, by the names of `PROMISES`.
+        seed: that decided the trials.
+    """
+    promises = [f"| {promise} | {how} | {_counts(found.get(part, []))} |" for part, (promise, how) in PROMISES.items()]
+    tallies = [tally for part in ("inputs", "flips") for tally in found.get(part, [])]
+    details = [f"| {each.target} | {each.tries:,} | {each.refused:,} | {len(each.losses)} |" for each in tallies]
+    return TEXT.format(promises="\n".join(promises), details="\n".join(details), seed=seed)
+
+
+def _counts(tallies: Sequence[Tally]) -> str:
+    number = sum(tally.tries for tally in tallies)
+    return f"{number:,} | {sum(len(tally.losses) for tally in tallies)}" if number else f"{NOT_RUN} |"
