@@ -39,6 +39,8 @@ SHOWN_METRICS = (
     "roc_auc",
 )
 """The columns of the history, in this order, as far as the pipeline has them."""
+HIDDEN_METRICS = {"learning_rate", "step"}
+"""Of the last epoch, where they say nothing of the model."""
 Metrics = Mapping[str, Mapping[str, float]]
 """Of each stage, by their names."""
 _EPOCH = re.compile(r"epoch (\d+)/([1-9]\d*)")
@@ -79,7 +81,7 @@ class Progress:
 def show_results(project: str, stages: Sequence[Stage], outcomes: Outcomes, metrics: Metrics, results: Results) -> None:
     """Create the artifact `PROJECT-results`: the verdict, the metrics of the models, and what became of each stage."""
     tables = [_verdict(results)] if results.verdict else []
-    tables += [_metrics_table(name, models) for name, models in _grouped(metrics).items()]
+    tables += [metrics_table(name, models) for name, models in _grouped(metrics).items()]
     lines = ["| stage | after | outcome |", "| --- | --- | --- |"]
     lines += [f"| {stage.name} | {', '.join(sorted(stage.upstream))} | {outcomes[stage.name]} |" for stage in stages]
     text = "\n\n".join([*tables, "## Stages", f"```\n{_drawn(stages)}\n```", "\n".join(lines)])
@@ -136,8 +138,10 @@ def _model(stage: str) -> str:
     return stage.partition("@")[2] or stage
 
 
-def _metrics_table(name: str, models: Metrics) -> str:
-    metrics = list(dict.fromkeys(metric for numbers in models.values() for metric in numbers))
+def metrics_table(name: str, models: Metrics) -> str:
+    """Return the metrics of the models, those on the validation split first."""
+    known = dict.fromkeys(metric for numbers in models.values() for metric in numbers if metric not in HIDDEN_METRICS)
+    metrics = sorted(known, key=lambda metric: not metric.startswith("validation"))  # which alone decides
     lines = [f"## {name}", f"| | {' | '.join(models)} |", f"| --- |{' ---: |' * len(models)}"]
     lines += [f"| {row} | {' | '.join(_number(numbers.get(row)) for numbers in models.values())} |" for row in metrics]
     return "\n".join(lines)

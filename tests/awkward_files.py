@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 Known = list[tuple[str, np.ndarray]]
 """Label and values of shape (time, feature), of each sequence."""
@@ -220,6 +222,23 @@ def spellings(folder: Path) -> Known:
     return entries
 
 
+def ended_lines(folder: Path) -> Known:
+    """Write lines such as `r00,run,0.112,-1.05;`, as WISDM has them."""
+    entries = known()
+    write_steps(folder / "a.csv", entries)
+    rows = [line.split(",") for line in (folder / "a.csv").read_text().splitlines()]
+    lines = [",".join([name, label, x, y + ";"]) for name, x, y, label in rows[1:]]
+    (folder / "a.csv").write_text("\r\n".join(["rec,activity,ax,ay", *lines, ""]), newline="")
+    return entries
+
+
+def lists_of_features(folder: Path) -> Known:
+    entries = [(label, values[: 20 + row % 3]) for row, (label, values) in enumerate(known(num_steps=24))]
+    columns = {"label": [label for label, _ in entries], "sequence": [values.T.tolist() for _, values in entries]}
+    pq.write_table(pa.table(columns), folder / "a.parquet")
+    return entries
+
+
 READ: Mapping[str, tuple[Callable[[Path], Known], str]] = {
     "decimal comma": (decimal_comma, "is read as"),
     "no header": (no_header, "line 1 looks like values"),
@@ -240,6 +259,8 @@ READ: Mapping[str, tuple[Callable[[Path], Known], str]] = {
     "whole seconds": (whole_seconds, "the same time in column 'time', so it is not read"),
     "stamped ts": (stamped_ts, ""),
     "ts of case": (ts_of_case, "classes 'A', 'a' differ only in case"),
+    "ended lines": (ended_lines, "each line ends in ';', which is left out"),
+    "lists of features": (lists_of_features, "is taken as a list of all steps for each of 2 features"),
     "spellings": (spellings, "classes 'Walk', 'walk', 'walk ' differ only in case, blanks"),
 }
 """What writes a file and returns what is in it, and what is to be said of it."""

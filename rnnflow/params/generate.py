@@ -85,7 +85,7 @@ class FilesParams(Section):
     layout: Literal["auto", "wide", "melted"] = "auto"
     """`melted`: a row for each feature of a step. `wide`: a row a sequence, a column a step, in one feature; or in those of `features`: `x_0`, `x_1` … are `x`."""
     axes: Literal["sequence-time-feature", "sequence-feature-time", "time-sequence-feature"] = "sequence-time-feature"
-    """Their order in arrays of `.npz` files."""
+    """Their order in arrays of NumPy files and in lists of lists."""
     names: Annotated[list[str], Field(min_length=1)] | Literal["numbered"] | None = None
     """Of the columns, in CSV files without a line of names; `numbered` calls them `column_0`, `column_1` …"""
     delimiter: Character = ","

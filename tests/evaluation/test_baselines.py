@@ -2,8 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import linear_model
+from sklearn.preprocessing import StandardScaler
 
 from rnnflow.evaluation.comparison import baselines
+from rnnflow.evaluation.comparison.logistic_regression import LogisticRegression
 from tests import toys
 
 FEATURES = ("x", "y")
@@ -31,6 +34,17 @@ def test_the_majority_is_right_as_often_as_it_is_there_and_logistic_regression_l
     assert logistic["accuracy"] > 0.95
     assert logistic["accuracy_low"] < logistic["accuracy"] <= logistic["accuracy_high"]
     assert found == baselines.measure(["majority", "logistic"], folders, ("down", "up"), FEATURES)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_logistic_regression_is_that_of_scikit_learn(num_classes: int) -> None:
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(2, 3, (200, 4)), rng.integers(0, num_classes, 200)
+    rows[:, 0] += 2 * labels
+    scaled = StandardScaler().fit_transform(rows)
+    expected = linear_model.LogisticRegression(max_iter=1000, tol=1e-6).fit(scaled, labels).predict_proba(scaled)
+    found = LogisticRegression().fit(rows, labels).predict_proba(rows)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
 def test_a_model_that_loses_to_a_baseline_is_told_so(folders: dict[str, Path]) -> None:

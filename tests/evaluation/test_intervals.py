@@ -74,3 +74,14 @@ def test_they_are_the_same_each_time() -> None:
     first, second = (intervals.intervals(random_answers(100, 0), KNOWN, 100) for _ in range(2))
     for name, found in first.items():
         np.testing.assert_array_equal(found, second[name])
+
+
+def test_of_very_many_sequences_some_tell_how_wide_an_interval_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, known = random_answers(4000, 0), {name: KNOWN[name] for name in NAMES}
+    of_all = intervals.intervals(found, known, 300)
+    monkeypatch.setattr(intervals, "MAX_SEQUENCES", 1000)
+    of_some = intervals.intervals(found, known, 300)
+    for name in NAMES:
+        (estimate, low, high), (same, low_of_some, high_of_some) = of_all[name][:, 0], of_some[name][:, 0]
+        assert estimate == same
+        assert high_of_some - low_of_some == pytest.approx(high - low, rel=0.25), name

@@ -72,3 +72,8 @@ def test_a_line_that_only_looks_like_an_epoch_is_logged_and_no_more() -> None:
     lines: list[str] = []
     report.Progress("rnnflow", "train@rnn", lines.append)("epoch 0/0")
     assert lines == ["epoch 0/0"]
+
+
+def test_validation_comes_before_test_in_the_table_of_a_run() -> None:
+    table = report.metrics_table("evaluate", {"rnn": {"accuracy": 0.5, "step": 79, "validation.accuracy": 0.625}})
+    assert table.splitlines()[-2:] == ["| validation.accuracy | 0.625 |", "| accuracy | 0.5 |"]

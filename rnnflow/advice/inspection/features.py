@@ -8,7 +8,9 @@ import pyarrow as pa
 from rnnflow.advice.inspection.column_kinds import codes, first_text, has_decimal_commas, is_integer
 from rnnflow.advice.inspection.guess import Guess
 from rnnflow.advice.inspection.names import INDEX_NAMES, is_strong
-from rnnflow.advice.inspection.sample import Sample
+from rnnflow.advice.inspection.sample import Sample, is_features_first
+from rnnflow.generation.sources.list_form import FEATURES_FIRST
+from rnnflow.generation.sources.opened_file import generic_names
 from rnnflow.generation.sources.values import holds_numbers, is_list, is_text
 
 MAX_LIKELY_CLASSES = 50
@@ -58,10 +60,24 @@ def _names_of_sequence(sample: Sample, found: Guess, name: str) -> list[str] | N
     if not is_list(kind.value_type):
         found.remarks.append(f"column {name!r} is taken as one feature; --features names them if it has more")
         return ["value"]
-    if pa.types.is_fixed_size_list(kind.value_type):
+    rows = [row for row in sample.table[name].to_pylist() if row and all(row)] or [[[0.0]]]
+    if is_by_feature := _hold_features(rows):
+        sample.settings["axes"] = FEATURES_FIRST
+        found.remarks.append(
+            f"column {name!r} is taken as a list of all steps for each of {len(rows[0])} features; generate.files.axes says "
+            "another order"
+        )
+    elif pa.types.is_fixed_size_list(kind.value_type):
         return None
-    row = next((row for row in sample.table[name].to_pylist() if row), [[0.0]])
-    return [f"feature_{index}" for index in range(len(row[0]))]
+    return list(generic_names(len(rows[0] if is_by_feature else rows[0][0])))
+
+
+def _hold_features(rows: Sequence[Sequence[Sequence[float]]]) -> bool:
+    """Return whether the lists of each row seem to be features with all their steps, and not steps with all features."""
+    num_lists, widths = {len(row) for row in rows}, [{len(entry) for entry in row} for row in rows]
+    if len(num_lists) > 1 or any(len(own) > 1 for own in widths):
+        return False
+    return len(set.union(*widths)) > 1 or is_features_first(len(rows[0]), len(rows[0][0]))
 
 
 def _why_no_feature(sample: Sample, found: Guess, name: str) -> str | None:

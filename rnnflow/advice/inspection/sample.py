@@ -23,9 +23,10 @@ from rnnflow.advice.inspection.dialect import (
 )
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
 from rnnflow.generation.sources.arrays import AXES, LENGTHS, by_split, load_arrays
-from rnnflow.generation.sources.csv_files import BAD_CELL, head
+from rnnflow.generation.sources.bad_rows import torn_row
+from rnnflow.generation.sources.csv_files import BAD_CELL, head, lines_of
 from rnnflow.generation.sources.files import FORMATS, format_of
-from rnnflow.generation.sources.lines import BLANKS, LineFilter
+from rnnflow.generation.sources.lines import LineFilter
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
@@ -111,8 +112,10 @@ def _first(batches: Any) -> list[pa.RecordBatch]:
 def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
     dialect = guess_dialect(_first_lines(path), "\t" if ".tsv" in path.suffixes else delimiter)
     files = FilesParams.model_validate({"delimiter": dialect.delimiter} | dialect.settings())
-    header, _ = head(path, files)
-    lines = LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS)
+    header, rows = head(path, files)
+    lines = lines_of(path, files, rows)
+    if lines.has_semicolons:
+        dialect.remarks.append("each line ends in ';', which is left out")
     try:
         content = _whole_lines(lines)
         table = _parsed(content, header, files, [])
@@ -122,7 +125,10 @@ def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
             if are_only_groups(texts[name], "."):
                 table = table.set_column(table.schema.get_field_index(name), name, texts[name])
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read as CSV: {' '.join(str(error).split())}") from None
+        what = (
+            torn_row(str(error), lines, files.names is None) or f"cannot be read as CSV: {' '.join(str(error).split())}"
+        )
+        raise InputError(f"{path}: {what}") from None
     # Only empty names can come twice; what is said of the first of them holds for all.
     names = table.column_names
     table = table.select([index for index, name in enumerate(names) if name not in names[:index]])
@@ -141,7 +147,8 @@ def _parsed(content: bytes, header: list[str], files: FilesParams, texts: list[s
     """Return rows in the types that their cells suggest, but `texts` as text."""
     return arrow_csv.read_csv(
         io.BytesIO(content),
-        read_options=arrow_csv.ReadOptions(column_names=header if files.names else None),
+        # With one thread, messages know the line.
+        read_options=arrow_csv.ReadOptions(column_names=header if files.names else None, use_threads=False),
         parse_options=arrow_csv.ParseOptions(delimiter=files.delimiter, newlines_in_values=True),
         convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string())),
     )
@@ -268,6 +275,11 @@ def _of_arrays(path: Path) -> Sample:
     return Sample("NumPy", pa.table(columns), settings, remarks=remarks, shapes=shapes)
 
 
+def is_features_first(first: int, second: int) -> bool:
+    """Return whether two axes are more likely (feature, time) than (time, feature)."""
+    return first <= FEW_FEATURES and 3 * first <= second
+
+
 def _is_of_split(name: str) -> bool:
     return bool(by_split([name]))
 
@@ -279,5 +291,5 @@ def _axes(deepest: np.ndarray, others: list[np.ndarray], arrays: Any) -> str:
     if first not in counts and second in counts:
         return "time-sequence-feature"
     longest = int(np.max(arrays[LENGTHS], initial=0)) if LENGTHS in arrays else None
-    is_swapped = longest > second if longest is not None else second <= FEW_FEATURES and 3 * second <= third
+    is_swapped = longest > second if longest is not None else is_features_first(second, third)
     return "sequence-feature-time" if is_swapped else "sequence-time-feature"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
+from rnnflow.evaluation.comparison.logistic_regression import LogisticRegression
 from rnnflow.evaluation.comparison.paired_bootstrap import macro_f1
 from rnnflow.evaluation.scores.intervals import wilson
 from rnnflow.evaluation.scores.scoring import Scores, labelled_batches
@@ -68,27 +69,46 @@ def lost(accuracy: float, baselines: Mapping[str, Mapping[str, Any]]) -> list[st
     ]
 
 
-def _classifier(kind: Baseline, num_features: int) -> Any:
-    from sklearn.dummy import DummyClassifier  # these load in a second
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+class _Majority:
+    def fit(self, rows: np.ndarray, labels: np.ndarray) -> "_Majority":
+        self.classes_, counts = np.unique(labels, return_counts=True)
+        self.shares = counts / len(rows)
+        return self
 
-    if kind == "majority":
-        return DummyClassifier(strategy="prior")
-    logistic = LogisticRegression(max_iter=1000)
-    if kind == "logistic":
-        return make_pipeline(
-            StandardScaler(), FunctionTransformer(np.nan_to_num), logistic
-        )  # what is missing is the mean
-    try:
-        from aeon.transformations.collection.convolution_based import MiniRocket
-    except ImportError:
-        raise InputError(
-            "compare.baselines: minirocket needs aeon: pip install 'rnnflow[archives]', or leave it out"
-        ) from None
-    as_series = FunctionTransformer(lambda rows: rows.reshape(len(rows), num_features, ROCKET_LENGTH))
-    return make_pipeline(as_series, MiniRocket(random_state=0), StandardScaler(), logistic)
+    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
+        return np.tile(self.shares, (len(rows), 1))
+
+
+class _Rocket:
+    """MiniRocket (Dempster et al., 2021) with logistic regression behind it."""
+
+    def __init__(self, num_features: int) -> None:
+        try:
+            from aeon.transformations.collection.convolution_based import MiniRocket
+        except ImportError:
+            raise InputError(
+                "compare.baselines: minirocket needs aeon: pip install 'rnnflow[archives]', or leave it out"
+            ) from None
+        self.num_features = num_features
+        self.kernels: Any = MiniRocket(random_state=0)
+        self.logistic = LogisticRegression()
+
+    def fit(self, rows: np.ndarray, labels: np.ndarray) -> "_Rocket":
+        self.logistic.fit(np.asarray(self.kernels.fit_transform(self._series(rows), labels)), labels)
+        self.classes_ = self.logistic.classes_
+        return self
+
+    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
+        return self.logistic.predict_proba(np.asarray(self.kernels.transform(self._series(rows))))
+
+    def _series(self, rows: np.ndarray) -> np.ndarray:
+        return rows.reshape(len(rows), self.num_features, ROCKET_LENGTH)
+
+
+def _classifier(kind: Baseline, num_features: int) -> Any:
+    if kind == "minirocket":
+        return _Rocket(num_features)
+    return _Majority() if kind == "majority" else LogisticRegression()
 
 
 def _figures(classifier: Any, split: _Split, num_classes: int) -> dict[str, float]:

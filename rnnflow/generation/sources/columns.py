@@ -103,8 +103,8 @@ def _part(location: SourceLocation, schema: pa.Schema, files: FilesParams, below
         return None
     if name in schema.names:
         return Part(column=name)
-    if matched := _PATH.fullmatch(name):
-        return Part(text=_of_path(below, matched.group(1)))
+    if (of_path := text_of_path(below, name)) is not None:
+        return Part(text=of_path)
     if part in OPTIONAL and (files.ignored or name == ColumnNames.model_fields[part].default):
         return None
     raise InputError(
@@ -131,6 +131,12 @@ def _of_label_table(location: SourceLocation, schema: pa.Schema, files: FilesPar
         if key in table:
             return Part(text=table[key])
     raise InputError(f"{path}: no {below.as_posix()!r} in column {files.labels.key!r}, and so no class for the file")
+
+
+def text_of_path(below: Path, name: str) -> str | None:
+    """Return what a file's path says, if `name` is a piece of it such as `path[-1]` and not a column."""
+    matched = _PATH.fullmatch(name)
+    return _of_path(below, matched[1]) if matched else None
 
 
 def _of_path(below: Path, index: str | None) -> str:

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows
+from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows, torn_row
+from rnnflow.generation.sources.columns import text_of_path
 from rnnflow.generation.sources.lines import BLANKS, MAX_LINE, LineFilter, bounded, kept
 from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
@@ -29,11 +30,11 @@ NULLS = arrow_csv.ConvertOptions().null_values
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)", re.DOTALL)
-_BAD_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 _VALUE = re.compile(
     r"\s*[+-]?[\d.,' ]*\d[\d.,' ]*(e[+-]?\d+)?\s*|\[.*|\s*\d{4}-\d\d-\d\d\b.*|\?+|-+|nan|na|n/a|null", re.IGNORECASE
 )
 """Of a column, and no name for one."""
+_ENDED = re.compile(r"\s*[+-]?[\d.,]*\d(e[+-]?\d+)?;", re.IGNORECASE)
 
 
 def read_csv(path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None) -> OpenedFile:
@@ -49,7 +50,7 @@ def read_csv(path: Path, below: Path, files: FilesParams, set_aside: SetAside | 
     Raises:
         InputError: it is empty or no UTF-8, or its columns do not fit the params.
     """
-    return _CsvFile(path, files, set_aside).opened(below)
+    return _CsvFile(path, below, files, set_aside).opened()
 
 
 def delimiter_of(path: Path, files: FilesParams) -> str:
@@ -84,6 +85,12 @@ def head(path: Path, files: FilesParams, num_rows: int = 1) -> tuple[list[str], 
     if len(names) != len(rows[0]):
         raise InputError(f"{path}: line {files.skip + 1}: {len(rows[0])} cells, generate.files.names has {len(names)}")
     return names, rows[:num_rows]
+
+
+def lines_of(path: Path, files: FilesParams, rows: Sequence[Sequence[str]]) -> LineFilter:
+    """Return the lines for Arrow to read; `rows` are the cells of the first, which may end as in `0.5,1.2,-0.3;`."""
+    ends_in_semicolon = delimiter_of(path, files) != ";" and bool(rows) and _ENDED.fullmatch(rows[0][-1]) is not None
+    return LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS, ends_in_semicolon)
 
 
 def _checked(path: Path, rows: list[list[str]], skip: int) -> list[str]:
@@ -123,12 +130,13 @@ def _kind(cell: str) -> pa.DataType:
 class _CsvFile:
     """Reads one file and knows the line of each row."""
 
-    def __init__(self, path: Path, files: FilesParams, set_aside: SetAside | None) -> None:
+    def __init__(self, path: Path, below: Path, files: FilesParams, set_aside: SetAside | None) -> None:
         self.path = path
+        self.below = below
         self.files = files
         self.set_aside = set_aside
-        self.lines = LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS)
         header, rows = head(path, files)
+        self.lines = lines_of(path, files, rows)
         first_row = rows[0] if rows else []
         columns = files.columns
         texts = {columns.id, columns.label, columns.group, columns.time, columns.split} - set(files.features or ())
@@ -139,12 +147,13 @@ class _CsvFile:
         )
         self.num_headings = 0 if files.names else 1
         self.has_ids = columns.id in header
+        self.stem = None if self.has_ids else text_of_path(below, columns.id)
         self.are_sequences = files.layout == "wide" or any(pa.types.is_list(kind) for kind in self.schema.types)
         self.torn = TornRows(self.num_headings)
 
-    def opened(self, below: Path) -> OpenedFile:
+    def opened(self) -> OpenedFile:
         location = SourceLocation(str(self.path), lambda row: f"line {self.line(row)}")
-        return open_table(location, self.schema, below, self.files, None, self.batches)
+        return open_table(location, self.schema, self.below, self.files, None, self.batches)
 
     def line(self, row: int) -> int:
         return self._line_of_any(row + self.torn.num_above(row))
@@ -167,7 +176,6 @@ class _CsvFile:
                 f"{self.path}: {self.lines.num_kept:,} lines, but {num_rows:,} rows {where}: a quotation mark is not "
                 "closed, or a cell holds a line break"
             )
-
         if self.set_aside:
             self.torn.set_aside(self.set_aside, self._line_of_any, self.are_sequences)
 
@@ -244,7 +252,7 @@ class _CsvFile:
         line, text = self.line(first_row + row), batch.column(name)[row].as_py()
         if self.set_aside is None or not (self.has_ids or self.are_sequences):
             raise InputError(f"{self.path}: {self._no_number(line, name, text)}")
-        recording = str(batch.column(self.files.columns.id)[row]) if self.has_ids else f"#{first_row + row}"
+        recording = str(batch.column(self.files.columns.id)[row]) if self.has_ids else f"{self.stem}#{first_row + row}"
         self.set_aside(BadRow(recording, line, name, text, "expected a number"))
 
     def _lists(self, name: str, cells: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
@@ -272,10 +280,8 @@ class _CsvFile:
             if "UTF8" in what:
                 return f"line {line}: column {name!r} is not UTF-8 text; save the file in UTF-8"
             return self._no_number(line, name, what.removeprefix("invalid value ").strip("'"))
-        if bad := _BAD_ROW.search(message):
-            line = self.lines.number(int(bad[1]) - 1)
-            first = "the first line has" if self.num_headings else "expected"
-            return f"line {line}: {bad[3]} columns, {first} {bad[2]}"
+        if torn := torn_row(message, self.lines, self.num_headings > 0):
+            return torn
         if "invalid UTF8" in message:
             return "not UTF-8 text; save the file in UTF-8"
         return f"cannot be read as CSV: {' '.join(message.split())}"

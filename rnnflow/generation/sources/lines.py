@@ -19,6 +19,7 @@ MAX_LINE = 16 * 2**20
 """Characters; a block of that size has to hold at least one row."""
 _BLANKS = re.compile(rb"[ \t]+")
 _AROUND = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
+_SEMICOLON = re.compile(rb";(?=\r?$)", re.MULTILINE)
 
 
 def bounded(path: Path, file: TextIOWrapper) -> Iterator[str]:
@@ -56,12 +57,16 @@ class LineFilter:
         skip: lines to leave out at the top.
         comment: lines that begin with it are left out.
         has_blanks: blanks stand between columns, however many; they become one.
+        has_semicolons: one stands at the end of each line, and is left out.
     """
 
     closed = False
 
-    def __init__(self, path: Path, skip: int, comment: str | None, has_blanks: bool = False) -> None:
+    def __init__(
+        self, path: Path, skip: int, comment: str | None, has_blanks: bool = False, has_semicolons: bool = False
+    ) -> None:
         self._has_blanks = has_blanks
+        self.has_semicolons = has_semicolons
         self.num_kept = 0
         self._path = path
         self._skip = skip
@@ -110,6 +115,7 @@ class LineFilter:
             raise _too_long(self._path, self._num_lines + block.count(b"\n", 0, cut) + 1)
         if cut:
             lines = self._filtered(block[:cut])
+            lines = _SEMICOLON.sub(b"", lines) if self.has_semicolons else lines
             self._ready = _AROUND.sub(b"", _BLANKS.sub(b" ", lines)) if self._has_blanks else lines
         return not is_last
 

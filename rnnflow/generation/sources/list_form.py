@@ -18,6 +18,9 @@ from rnnflow.generation.sources.values import is_list, numbers, refuse
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
+STEPS_FIRST, FEATURES_FIRST = "sequence-time-feature", "sequence-feature-time"
+"""As `generate.files.axes`."""
+
 
 class Lists(NamedTuple):
     """A list column: values one after another, and how many each row has."""
@@ -150,12 +153,30 @@ class ListForm:
         """Return the number of features of lists of lists, their values, and the number of values of each row."""
         widths = _lengths(inner)
         named = self.num_features if self.layout.form == "sequence" else None
+        if self.files.axes == FEATURES_FIRST and self.layout.form == "sequence":
+            return self._by_feature(name, inner, lengths, named or int(lengths[0]))
         width = named or (int(widths[0]) if len(widths) else 1)
         self._refuse(
             _any_in(widths != width, lengths),
-            f"column {name!r} has a step without exactly {width} features, as the others have",
+            f"column {name!r} has a step without exactly {width} features, as the others have; if each list holds all steps "
+            f"of a feature, set generate.files.axes: {FEATURES_FIRST}",
         )
         return width, inner.flatten(), lengths * width
+
+    def _by_feature(
+        self, name: str, inner: pa.Array, lengths: Int64[np.ndarray, " row"], width: int
+    ) -> tuple[int, pa.Array, Int64[np.ndarray, " row"]]:
+        """Return the same of lists that hold a list of all steps for each feature."""
+        self._refuse(lengths != width, f"column {name!r} has not exactly {width} lists, one for each feature")
+        num_steps = _lengths(inner).reshape(-1, width)
+        unlike = (num_steps != num_steps[:, :1]).any(1)
+        self._refuse(unlike, f"column {name!r} has features of different numbers of steps")
+        steps = num_steps[:, 0]
+        ends = np.cumsum(steps)
+        step = np.arange(ends[-1]) - np.repeat(ends - steps, steps)
+        first = np.repeat((ends - steps) * width, steps) + step  # where the step's first feature stands
+        places = first[:, None] + np.repeat(steps, steps)[:, None] * np.arange(width)  # (step, feature)
+        return width, inner.flatten().take(pa.array(places.reshape(-1))), steps * width
 
     def _times(
         self, batch: pa.RecordBatch, lengths: Int64[np.ndarray, " row"]

@@ -9,7 +9,7 @@ import pyarrow as pa
 from rnnflow.generation.sources import columns, melted, wide
 from rnnflow.generation.sources.columns import TIME_SINCE_LAST_STEP
 from rnnflow.generation.sources.cross_check import CrossCheck
-from rnnflow.generation.sources.list_form import ListForm
+from rnnflow.generation.sources.list_form import FEATURES_FIRST, STEPS_FIRST, ListForm
 from rnnflow.generation.sources.long_form import LongForm
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.generation.sources.values import is_list
@@ -62,7 +62,9 @@ def open_table(
     elif layout.form == "melted":
         features, read_as, rows, location = melted.spread(location, layout, rows, files)
     elif layout.form == "sequence":
-        features = known or _names_of(location, schema, layout.columns[0])
+        if named is None and files.axes != STEPS_FIRST:
+            _require_lists_of_lists(location, schema, layout.columns[0], files.axes)
+        features = known or _names_of(location, schema, layout.columns[0], files.axes)
     else:
         features = layout.columns
     reads = (
@@ -78,13 +80,24 @@ def open_table(
     return OpenedFile(location, layout.form, features, tuple(layout.parts), chunks, lambda: reads.zone_is_known)
 
 
-def _names_of(location: SourceLocation, schema: pa.Schema, sequence: str) -> tuple[str, ...]:
+def _require_lists_of_lists(location: SourceLocation, schema: pa.Schema, sequence: str, axes: str) -> None:
+    """Refuse another order than (time, feature) where nothing can have it, instead of leaving it aside."""
+    kind = schema.field(sequence).type
+    if axes != FEATURES_FIRST or not (is_list(kind) and is_list(kind.value_type)):
+        raise InputError(
+            f"{location.path}: column {sequence!r} is {kind}; generate.files.axes: {axes} is of NumPy arrays"
+            f"{' and of lists of lists' if axes == FEATURES_FIRST else ''}, leave it out"
+        )
+
+
+def _names_of(location: SourceLocation, schema: pa.Schema, sequence: str, axes: str) -> tuple[str, ...]:
     """Return names for the features of a column of sequences, where its type says how many there are."""
     kind = schema.field(sequence).type
     if isinstance(kind, pa.FixedShapeTensorType) and len(kind.shape) == 2:
         return generic_names(kind.shape[1])
-    if is_list(kind) and pa.types.is_fixed_size_list(kind.value_type):
-        return generic_names(kind.value_type.list_size)
+    inner = kind if axes == FEATURES_FIRST else kind.value_type if is_list(kind) else None
+    if inner is not None and pa.types.is_fixed_size_list(inner):
+        return generic_names(inner.list_size)
     raise InputError(
         f"{location.path}: nothing names the features of column {sequence!r}; name them in generate.files.features"
     )

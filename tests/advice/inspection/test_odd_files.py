@@ -121,3 +121,8 @@ def test_values_that_may_be_none_are_said(raw: Path, inspected: Inspected) -> No
     output = " ".join(inspected(raw).split())
     assert "the largest value of 'ax', 1772359168, looks like a time since 1970" in output
     assert "'ay' varies by " in output
+
+
+def test_a_torn_row_among_the_first_is_refused_with_its_line(raw: Path, refused: Refused) -> None:
+    changed(raw, lambda lines: [*lines[:9], lines[9] + lines[10], *lines[11:]])
+    assert "a.csv: line 10: 7 columns, the first line has 4" in refused(raw)[1]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rnnflow.runtime.errors import InputError
@@ -28,6 +29,13 @@ def wide(folder: Path) -> None:
     table.assign(id=range(40), label=["cat", "dog"] * 20).to_csv(folder / "a.csv", index=False)
 
 
+def features_first(folder: Path) -> None:
+    content = layouts.sequences()
+    table = {"id": content["recording"], "label": content["activity"]}
+    table["sequence"] = [[a, b] for a, b in zip(content["a"], content["b"], strict=True)]
+    pq.write_table(pa.table(table), folder / "a.parquet")
+
+
 def with_gaps(folder: Path) -> None:
     table = layouts.recordings(recording="id", activity="label", stamp="time")
     table.loc[table.index % 7 == 3, "a"] = np.nan
@@ -41,6 +49,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
         for name, split in NEEDS_WINDOWS.items()
     },
     "wide": (wide, {"layout": "wide", "features": ["a", "b"]}, {}),
+    "features first": (features_first, {"axes": "sequence-feature-time", "features": ["a", "b"]}, {}),
     "gaps": (with_gaps, {}, {}),
     "gaps and time since the last step": (with_gaps, {"time_since_last_step": True}, {}),
     "resampled": (with_gaps, {"resample": {"seconds": 1.0}}, {}),
