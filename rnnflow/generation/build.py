@@ -27,7 +27,7 @@ from rnnflow.generation.splitting import (
 from rnnflow.generation.unusual import Unusual
 from rnnflow.params.generate import GenerateParams, Recipe
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences import parquet
+from rnnflow.sequences import parquet, parquet_metadata
 
 
 class DatasetBuilder:
@@ -140,11 +140,11 @@ class DatasetBuilder:
     def _content(self, file: SourceFile, table: pa.Table) -> pa.Table:
         """Return the columns of the contract, with the recipe among the metadata."""
         content = table.select([name for name in parquet.TYPES if name in table.schema.names])
-        features = parquet.features_of(Path(file.name), table.schema, None)
-        return content.replace_schema_metadata(parquet.metadata(features, self.recipe))
+        features = parquet_metadata.features_of(Path(file.name), table.schema, None)
+        return content.replace_schema_metadata(parquet_metadata.metadata(features, self.recipe))
 
     def _profile(self, file: SourceFile, table: pa.Table, splits: SplitIndices) -> None:
-        features = parquet.features_of(Path(file.name), table.schema, None)
+        features = parquet_metadata.features_of(Path(file.name), table.schema, None)
         for split in (TRAIN, UNASSIGNED):
             if (splits == split).any():
                 rows = table if (splits == split).all() else table.filter(pa.array(splits == split))

@@ -1,6 +1,5 @@
 """The Parquet contract: how sequences are stored, and read back checked."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int64
 
-from rnnflow.runtime import json_text
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError, library
 from rnnflow.sequences import footer_checksum
 from rnnflow.sequences.parquet_bounds import open_footer, repeated_texts, written_out
+from rnnflow.sequences.parquet_metadata import KEY, features_of, metadata, recipe_of
 
-VERSION = 1
-METADATA_KEY = b"rnnflow"
 ROW_GROUP_BYTES = 8 * 2**20
 READ_ROWS = 16384
 READ_VALUES = 2**22
@@ -32,7 +29,6 @@ TYPES = {
     "time": pa.timestamp("us", tz="UTC"),
 }
 OPTIONAL_COLUMNS = ("group", "time")
-NO_METADATA = "the metadata key 'rnnflow' is not JSON with 'version' and 'features'"
 RESTORE = "bring it back with dvc checkout, or generate it again"
 ENCODED_TYPES = TYPES | {"label": pa.dictionary(pa.int32(), pa.string())}
 
@@ -42,14 +38,6 @@ def schema(features: Sequence[str], optional: Collection[str] = ()) -> pa.Schema
     names = [name for name in TYPES if name not in OPTIONAL_COLUMNS or name in optional]
     fields = [pa.field(name, TYPES[name], nullable=False) for name in names]
     return pa.schema(fields, metadata=metadata(features))
-
-
-def metadata(features: Sequence[str], recipe: Mapping[str, Any] | None = None) -> dict[bytes, bytes]:
-    """Return what a file says of itself: its features, and in a data set the recipe by which files became sequences."""
-    content: dict[str, Any] = {"version": VERSION, "features": list(features)}
-    if recipe is not None:
-        content["recipe"] = recipe
-    return {METADATA_KEY: json.dumps(content, sort_keys=True).encode()}
 
 
 def sequence_column(
@@ -117,7 +105,7 @@ class SequenceFile:
 
     @property
     def names_its_features(self) -> bool:
-        return METADATA_KEY in (self.metadata.metadata or {})
+        return KEY in (self.metadata.metadata or {})
 
     @property
     def recipe(self) -> Mapping[str, Any] | None:
@@ -249,40 +237,6 @@ def _converted(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.Re
     names = batch.schema.names
     columns = [column.cast(types[name], safe=False) for name, column in zip(names, batch.columns, strict=True)]
     return pa.RecordBatch.from_arrays(columns, names)
-
-
-def features_of(path: Path, schema: pa.Schema, given: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names of the features that the schema's metadata say, or else the ones that were given.
-
-    Raises:
-        InputError: neither says them, or the metadata are not this program's.
-    """
-    metadata = (schema.metadata or {}).get(METADATA_KEY)
-    if metadata is None:
-        if given is None:
-            raise InputError(
-                f"{path}: the metadata key 'rnnflow' is missing, which names the features; "
-                "write it, or name them in params.yaml as generate.files.features"
-            )
-        return tuple(given)
-    content = json_text.parse(metadata, f"{path}: {NO_METADATA}")
-    try:
-        version, features = content["version"], content["features"]
-    except (KeyError, TypeError):
-        raise InputError(f"{path}: {NO_METADATA}") from None
-    if version != VERSION:
-        raise InputError(f"{path}: data contract version {version}, this program reads version {VERSION}")
-    if not isinstance(features, list) or not all(features) or len(set(map(str, features))) < max(1, len(features)):
-        raise InputError(
-            f"{path}: the metadata key 'rnnflow' has features {features!r}, expected a list of unlike names"
-        )
-    return tuple(map(str, features))
-
-
-def recipe_of(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any] | None:
-    """Return the recipe in a file's metadata, whose features are known to be right; none where there is none."""
-    content = json_text.parse((metadata or {}).get(METADATA_KEY, b"{}"), "the metadata key 'rnnflow'")
-    return content.get("recipe") if isinstance(content, dict) else None
 
 
 def _one_line(error: Exception) -> str:

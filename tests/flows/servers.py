@@ -89,7 +89,7 @@ class PrefectServer(Service):
 
     def _launched(self) -> Background:
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [sys.executable, "-m", "flows.server", "--host", "127.0.0.1", "--port", str(self.port)]
         return Background(command, self.log, self._own, ROOT)  # where prefect.toml is
 
     def _is_ready(self, output: str) -> bool:

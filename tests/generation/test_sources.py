@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from rnnflow.generation.splitting import SPLITS
 from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences import parquet
+from rnnflow.sequences import parquet, parquet_metadata
 from stages.generate import generate
 from tests.deliveries import columns, deliver
 
@@ -39,7 +39,9 @@ def shards(wanted: GenerateParams, raw: Path = Path("nowhere")) -> dict[str, lis
             optional = [name for name in parquet.OPTIONAL_COLUMNS if name in table.schema.names]
             said = json.loads(table.schema.metadata[b"rnnflow"])
             features = ["x", "y"] if wanted.source == "files" else said["features"]
-            expected = parquet.schema(features, optional).with_metadata(parquet.metadata(features, said["recipe"]))
+            expected = parquet.schema(features, optional).with_metadata(
+                parquet_metadata.metadata(features, said["recipe"])
+            )
             assert table.schema.equals(expected, check_metadata=True)
             assert 0 < len(table) <= wanted.shard_rows
             found[path.parent.name].append(table)

@@ -30,8 +30,8 @@ from rnnflow.generation.sources.lines import LineFilter
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet import METADATA_KEY
 from rnnflow.sequences.parquet_bounds import num_values, open_footer, repeated_texts, written_out
+from rnnflow.sequences.parquet_metadata import KEY
 
 CSV_BYTES = 4 * 2**20
 SCALAR_ROWS = 100_000
@@ -101,7 +101,7 @@ def _of_parquet(path: Path) -> Sample:
     if repeated := [name for index, name in enumerate(schema.names) if name in schema.names[:index]]:
         raise InputError(f"{path}: two columns are called {repeated[0]!r}; rename one")
     table = pa.Table.from_batches(batches, None if batches else schema)
-    return Sample("Parquet", table, names_features=METADATA_KEY in (schema.metadata or {}))
+    return Sample("Parquet", table, names_features=KEY in (schema.metadata or {}))
 
 
 def _first(batches: Any) -> list[pa.RecordBatch]:

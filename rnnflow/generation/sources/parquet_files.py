@@ -12,8 +12,8 @@ from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet import METADATA_KEY, features_of
 from rnnflow.sequences.parquet_bounds import VALUE_BYTES, num_values, open_footer, repeated_texts, written_out
+from rnnflow.sequences.parquet_metadata import KEY, features_of
 
 BATCH_BYTES = 32 * 2**20
 MAX_BATCH_ROWS = 2**17
@@ -28,7 +28,7 @@ def read_parquet(path: Path, below: Path, files: FilesParams) -> OpenedFile:
     metadata, schema = open_footer(path)
     if repeated := [name for name, count in Counter(schema.names).items() if count > 1]:
         raise InputError(f"{path}: two columns are called {repeated[0]!r}")
-    named = features_of(path, schema, files.features) if METADATA_KEY in (schema.metadata or {}) else None
+    named = features_of(path, schema, files.features) if KEY in (schema.metadata or {}) else None
     if named and files.features and named != tuple(files.features):
         raise InputError(
             f"{path}: its metadata name the features {', '.join(named)}, generate.files.features {', '.join(files.features)}"

@@ -19,8 +19,9 @@ from rnnflow.generation.sources.files import cutter_of, files_of, one_a_folder, 
 from rnnflow.params.generate import FilesParams, Recipe
 from rnnflow.params.section import in_one_line
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet import TYPES, SequenceFile, is_contract, recipe_of
+from rnnflow.sequences.parquet import TYPES, SequenceFile, is_contract
 from rnnflow.sequences.parquet_bounds import open_footer
+from rnnflow.sequences.parquet_metadata import recipe_of
 from rnnflow.serving.prediction.familiarity import Familiarity
 from rnnflow.serving.prediction.notes import Notes
 from rnnflow.serving.prediction.rejects import Reject
