@@ -1,6 +1,6 @@
 """Which columns are features, and why others are none."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import numpy as np
 import pyarrow as pa
@@ -72,7 +72,7 @@ def _names_of_sequence(sample: Sample, found: Guess, name: str) -> list[str] | N
     return list(generic_names(len(rows[0] if is_by_feature else rows[0][0])))
 
 
-def _hold_features(rows: Sequence[Sequence[Sequence[float]]]) -> bool:
+def _hold_features(rows: Sequence[Sequence[Sized]]) -> bool:
     """Return whether the lists of each row seem to be features with all their steps, and not steps with all features."""
     num_lists, widths = {len(row) for row in rows}, [{len(entry) for entry in row} for row in rows]
     if len(num_lists) > 1 or any(len(own) > 1 for own in widths):

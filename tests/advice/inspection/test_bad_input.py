@@ -81,6 +81,7 @@ def test_hints_that_cannot_be_met_are_refused(
     ),
 )
 @example(header=["", ""], rows=[])
+@example(header=["label", "x"], rows=[["a", "[[1],[2]]"]])
 def test_no_text_in_columns_brings_a_traceback(tmp_path: Path, header: list[str], rows: list[list[str]]) -> None:
     shutil.rmtree(tmp_path / "raw", ignore_errors=True)
     (tmp_path / "raw").mkdir()

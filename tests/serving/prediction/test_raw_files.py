@@ -235,7 +235,9 @@ def test_answers_of_before_are_not_those_of_the_same_weights_with_another_thresh
     last.write_bytes(content)
     origin = {name: windowed.predictor.metadata[name] for name in ("recipe", "profile")}
     unsure = tmp_path / "unsure.onnx"
-    unsure.write_bytes(onnx_file(windowed.predictor.features, calibration={"threshold": 1.0}, **origin))
+    unsure.write_bytes(
+        onnx_file(windowed.predictor.features, calibration={"temperature": 1.0, "threshold": 1.0}, **origin)
+    )
     answers = windowed._replace(predictor=Predictor(unsure)).answers()
     assert answers["prediction"].unique().to_pylist() == ["unknown"]
 
