@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.deploy import main
 from tests.flows.postgresql import PostgreSQL
-from tests.flows.servers import PrefectServer, Worker
+from tests.flows.servers import PROJECT, PrefectServer, Worker
 from tests.flows.services import free_port, wait_until
 from tests.flows.stand_ins import StandIn, make_stand_in
 
@@ -26,7 +26,7 @@ NAMES = (*FLOWS, "stage/rnnflow-cpu-pool", "stage/rnnflow-gpu-pool")
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> StandIn:
-    return make_stand_in(tmp_path_factory.mktemp("deploy") / "project")
+    return make_stand_in(tmp_path_factory.mktemp("deploy") / PROJECT)  # by its name as well
 
 
 @pytest.fixture(scope="module")
