@@ -175,6 +175,7 @@ def _as_text(location: SourceLocation, name: str, column: pa.Array) -> pa.String
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     is_known = is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     if pa.types.is_floating(kind):  # as pandas keeps whole numbers of which one is missing
+        column = column.cast(pa.float64())  # Arrow cannot round float16
         is_known = bool(pc.all(pc.equal(pc.round(column), column)).as_py())
         column = column.cast(pa.int64()) if is_known else column
     if not is_known:

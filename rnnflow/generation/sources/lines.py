@@ -15,11 +15,48 @@ BOM = b"\xef\xbb\xbf"
 BLANKS = " "
 """As `generate.files.delimiter`: any number of them, and tabs."""
 BREAK, RETURN = 10, 13
+QUOTE = b'"'
 MAX_LINE = 16 * 2**20
 """Characters; a block of that size has to hold at least one row."""
 _BLANKS = re.compile(rb"[ \t]+")
 _AROUND = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
-_SEMICOLON = re.compile(rb";(?=\r?$)", re.MULTILINE)
+_GZIP = b"\x1f\x8b"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_COMPRESSED = "compressed; unpack it"
+_NO_TEXT = {
+    _GZIP: "compressed by gzip; let its name end in .gz",
+    b"BZh": _COMPRESSED,
+    b"\xfd7zXZ": _COMPRESSED,
+    b"\x28\xb5\x2f\xfd": _COMPRESSED,
+    b"PK\x03\x04": "a zip archive, as .xlsx and .npz files are; unpack it, or save the table as CSV",
+    b"PAR1": "Parquet; let its name end in .parquet",
+    b"\x89HDF": "HDF5; data/raw/README.md has lines that convert it",
+    b"<!DOCTYPE": "a web page; did a download go wrong?",
+    b"<html": "a web page; did a download go wrong?",
+    b"version https://git-lfs": "a pointer of Git LFS; `git lfs pull` brings the file",
+}
+"""What is said of a file that begins so and is called like a text."""
+
+
+def open_text(path: Path) -> pa.NativeFile:
+    """Return the text of a file in UTF-8; decompressed if its name ends in `.gz`, converted if a mark says UTF-16.
+
+    Raises:
+        InputError: its first bytes are those of another format.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        first = file.read(512)
+    is_compressed = path.suffix.lower() == ".gz"
+    for sign, what in _NO_TEXT.items():
+        if first.startswith(sign) and not (is_compressed and sign == _GZIP):
+            raise InputError(f"{path}: {what}")
+    stream = pa.input_stream(str(path), compression="gzip" if is_compressed else None)
+    if first.startswith(_UTF16):
+        return pa.transcoding_input_stream(stream, "utf-16", "utf-8")
+    if 4 * first.count(0) > len(first) and not is_compressed:
+        raise InputError(f"{path}: every other byte or so is zero, as in UTF-16 or in no text; save the file in UTF-8")
+    return stream
 
 
 def bounded(path: Path, file: TextIOWrapper) -> Iterator[str]:
@@ -57,17 +94,20 @@ class LineFilter:
         skip: lines to leave out at the top.
         comment: lines that begin with it are left out.
         has_blanks: blanks stand between columns, however many; they become one.
-        has_semicolons: one stands at the end of each line, and is left out.
+        ending: a sign that stands at the end of lines, and is left out.
     """
 
     closed = False
 
     def __init__(
-        self, path: Path, skip: int, comment: str | None, has_blanks: bool = False, has_semicolons: bool = False
+        self, path: Path, skip: int, comment: str | None = None, has_blanks: bool = False, ending: str = ""
     ) -> None:
         self._has_blanks = has_blanks
-        self.has_semicolons = has_semicolons
+        self.ending = ending
+        self._ending = re.compile(re.escape(ending.encode()) + rb"(?=\r?$)", re.MULTILINE) if ending else None
         self.num_kept = 0
+        self.open_quote: int | None = None
+        """The first line with a quotation mark that it does not close."""
         self._path = path
         self._skip = skip
         self._comment = comment.encode() if comment else b""
@@ -85,12 +125,20 @@ class LineFilter:
 
     def read(self, size: int = -1) -> bytes:
         if self._stream is None:
-            self._stream = pa.input_stream(str(self._path), compression="detect")
+            self._stream = open_text(self._path)
         while not self._ready and self._fill(size if size >= 0 else None):
             pass
         stop = len(self._ready) if size < 0 else size
         content, self._ready = self._ready[:stop], self._ready[stop:]
         return content
+
+    def head(self, size: int) -> bytes:
+        """Return the first lines, whole ones, of about as many bytes."""
+        content = self.read(size)
+        if not (following := self.read(size)):
+            return content
+        cut = content.rfind(b"\n") + 1
+        return content[:cut] if cut else content + following
 
     def close(self) -> None:
         self.closed = True
@@ -115,7 +163,7 @@ class LineFilter:
             raise _too_long(self._path, self._num_lines + block.count(b"\n", 0, cut) + 1)
         if cut:
             lines = self._filtered(block[:cut])
-            lines = _SEMICOLON.sub(b"", lines) if self.has_semicolons else lines
+            lines = self._ending.sub(b"", lines) if self._ending else lines
             self._ready = _AROUND.sub(b"", _BLANKS.sub(b" ", lines)) if self._has_blanks else lines
         return not is_last
 
@@ -131,6 +179,10 @@ class LineFilter:
         if self._comment:
             is_out |= np.fromiter((block.startswith(self._comment, start) for start in starts), bool, len(starts))
         is_out[: max(0, self._skip - self._num_lines)] = True
+        if self.open_quote is None and QUOTE in block:
+            is_odd = np.add.reduceat(characters == ord(QUOTE), starts, dtype=np.int32) % 2 == 1
+            is_odd &= ~is_out
+            self.open_quote = self._num_lines + 1 + int(is_odd.argmax()) if is_odd.any() else None
         self._num_lines += len(starts)
         above = self.num_kept + np.cumsum(~is_out)
         self.num_kept += int((~is_out).sum())
