@@ -130,6 +130,8 @@ def _of_label_table(location: SourceLocation, schema: pa.Schema, files: FilesPar
     for key in names_of(below):
         if key in table:
             return Part(text=table[key])
+    if files.labels.key in names_of(below):
+        raise InputError(f"{path}: line 1 names a file, expected the names of the columns; write such a line above it")
     raise InputError(f"{path}: no {below.as_posix()!r} in column {files.labels.key!r}, and so no class for the file")
 
 

@@ -13,7 +13,7 @@ import pyarrow.csv as arrow_csv
 from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows, torn_row
 from rnnflow.generation.sources.columns import text_of_path
 from rnnflow.generation.sources.csv_header import delimiter_of, head, lines_of, thousands_pattern
-from rnnflow.generation.sources.lines import MAX_LINE
+from rnnflow.generation.sources.lines import MAX_LINE, open_quote
 from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
@@ -100,7 +100,8 @@ class _CsvFile:
         except (pa.ArrowException, OSError, UnicodeError) as error:
             raise InputError(f"{self.path}: {self._explanation(str(error))}") from None
         if self.lines.num_kept != num_rows + len(self.torn.rows) + self.num_headings:
-            place = f"line {self.lines.open_quote}: " if self.lines.open_quote else ""
+            line = open_quote(self.path)
+            place = f"line {line}: " if line else ""
             raise InputError(
                 f"{self.path}: {place}a quotation mark is not closed, or a cell holds a line break: {self.lines.num_kept:,} "
                 f"lines are {num_rows + self.num_headings:,} rows; close it, or leave the break out"

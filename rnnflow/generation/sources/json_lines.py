@@ -79,7 +79,7 @@ def _read_as(kind: pa.DataType, keeps_whole: bool) -> pa.DataType:
 def _bad_line(path: Path, schema: pa.Schema | None = None) -> str | None:
     """Return which line is the first that is no object, or has a value of another type than those before."""
     kinds: dict[str, type] = {}
-    with io.TextIOWrapper(io.BufferedReader(open_text(path)), encoding="utf-8-sig", errors="replace") as file:  # type: ignore[arg-type]
+    with io.TextIOWrapper(io.BufferedReader(open_text(path)), encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(bounded(path, file), 1):
             if not line.strip():
                 continue

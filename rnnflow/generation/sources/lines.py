@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from io import TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ BOM = b"\xef\xbb\xbf"
 BLANKS = " "
 """As `generate.files.delimiter`: any number of them, and tabs."""
 BREAK, RETURN = 10, 13
-QUOTE = b'"'
 MAX_LINE = 16 * 2**20
 """Characters; a block of that size has to hold at least one row."""
 _BLANKS = re.compile(rb"[ \t]+")
@@ -73,6 +72,13 @@ def bounded(path: Path, file: TextIOWrapper) -> Iterator[str]:
         number += 1
 
 
+def open_quote(path: Path) -> int | None:
+    """Return the first line with a quotation mark that it does not close."""
+    with TextIOWrapper(BufferedReader(open_text(path)), encoding="utf-8-sig", errors="replace") as file:
+        lines = enumerate(bounded(path, file), 1)
+        return next((number for number, line in lines if line.count('"') % 2), None)
+
+
 def _too_long(path: Path, number: int) -> InputError:
     return InputError(f"{path}: line {number}: longer than {MAX_LINE:,} characters, expected rows with line ends")
 
@@ -106,8 +112,6 @@ class LineFilter:
         self.ending = ending
         self._ending = re.compile(re.escape(ending.encode()) + rb"(?=\r?$)", re.MULTILINE) if ending else None
         self.num_kept = 0
-        self.open_quote: int | None = None
-        """The first line with a quotation mark that it does not close."""
         self._path = path
         self._skip = skip
         self._comment = comment.encode() if comment else b""
@@ -168,6 +172,12 @@ class LineFilter:
         return not is_last
 
     def _filtered(self, block: bytes) -> bytes:
+        is_whole = not self._comment and self._num_lines >= self._skip and b"\n" in block
+        if is_whole and block[0] not in (BREAK, RETURN) and b"\n\n" not in block and b"\n\r" not in block:
+            num_lines = block.count(b"\n") + (not block.endswith(b"\n"))
+            self._num_lines += num_lines
+            self.num_kept += num_lines
+            return block
         characters = np.frombuffer(block, np.uint8)
         sign = BREAK if BREAK in characters else RETURN
         ends = np.flatnonzero(characters == sign) + 1
@@ -179,10 +189,6 @@ class LineFilter:
         if self._comment:
             is_out |= np.fromiter((block.startswith(self._comment, start) for start in starts), bool, len(starts))
         is_out[: max(0, self._skip - self._num_lines)] = True
-        if self.open_quote is None and QUOTE in block:
-            is_odd = np.add.reduceat(characters == ord(QUOTE), starts, dtype=np.int32) % 2 == 1
-            is_odd &= ~is_out
-            self.open_quote = self._num_lines + 1 + int(is_odd.argmax()) if is_odd.any() else None
         self._num_lines += len(starts)
         above = self.num_kept + np.cumsum(~is_out)
         self.num_kept += int((~is_out).sum())

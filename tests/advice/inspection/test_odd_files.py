@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from rnnflow.generation.sources import json_lines
-from tests.awkward_files import known, write_steps
+from tests.awkward_files import known, labels_of_files, write_steps
 from tests.logged_files import frame
 
 Inspected = Callable[..., str]
@@ -77,6 +77,14 @@ def test_a_key_that_comes_late_is_refused(raw: Path, refused: Refused, monkeypat
 def test_arrays_that_may_be_lengths_are_said(raw: Path, inspected: Inspected) -> None:
     np.savez(raw / "a.npz", X=np.random.default_rng(0).normal(size=(40, 9, 2)), y=np.arange(40) % 2, seq_len=[9] * 40)
     assert "if it says where the padding of each sequence begins, call it 'lengths'" in inspected(raw)
+
+
+def test_a_table_of_labels_without_names_is_refused(raw: Path, refused: Refused) -> None:
+    labels_of_files(raw)
+    (raw / "labels.csv").write_text("\n".join((raw / "labels.csv").read_text().splitlines()[1:]))
+    assert (
+        "labels.csv: line 1 names a file, expected the names of the columns; write such a line above" in refused(raw)[1]
+    )
 
 
 def test_a_text_that_is_no_number_is_shown(raw: Path, inspected: Inspected) -> None:
