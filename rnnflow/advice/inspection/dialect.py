@@ -247,7 +247,10 @@ def number_format(columns: Sequence[Sequence[str]], delimiter: str, decimal: str
         return None
     most = max(fitting.values())
     best = [known for known in FORMATS if fitting.get(known) == most]
-    if (delimiter != ";" or are_groups) and {known.decimal for known in best} == {",", "."}:
+    are_two = {known.decimal for known in best} == {",", "."}
+    if are_two and len({known.plain(example) for known in best}) == 1:
+        return next(known for known in best if (known.decimal == ",") == (delimiter == ";"))
+    if (delimiter != ";" or are_groups) and are_two:
         raise AmbiguousNumbersError(example)
     return best[0]
 

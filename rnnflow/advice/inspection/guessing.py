@@ -48,6 +48,7 @@ def guess(
         series.describe(found, sample, steps)
     elif of_rows:
         melted.describe(found, whole, of_rows)
+    found.remarks += melted.doubt(found, whole)
     return found
 
 

@@ -43,6 +43,18 @@ def parts_of_rows(sample: Sample) -> dict[str, str | None]:
     return {"step": _first("step", steps), "dimension": dimension, "value": value}
 
 
+def doubt(found: Guess, sample: Sample) -> list[str]:
+    """Return a remark where a feature is called as if it said which feature a row holds."""
+    numbered = [c.name for c in sample.table.schema if pa.types.is_integer(c.type)]
+    dimension, value = _first("dimension", numbered), _first("value", sample.table.column_names)
+    if not {dimension, value} <= set(found.features or sample.table.column_names) or found.layout != "auto":
+        return []
+    return [
+        f"column {dimension!r} is taken as a feature beside {value!r}; if it says which feature a row holds, add the steps' "
+        "numbers or times and set generate.files.layout: melted"
+    ]
+
+
 def _recurs(table: pa.Table, number: str, value: str | None) -> bool:
     """Return whether rows that are alike but for a number and the value have each number once."""
     others = [c.name for c in table.schema if c.name not in (number, value) and not pa.types.is_floating(c.type)]

@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -230,14 +230,7 @@ def _with_numbers(sample: Sample, files: FilesParams, lines: LineFilter, decimal
                 f"first other: {text[:40]!r} in line {line}; generate.files.missing takes such texts as missing"
             )
             sample.placeholders[name] = list(numbers.others) if numbers.are_placeholders else []
-    return Sample(
-        "CSV",
-        table,
-        sample.settings,
-        remarks=sample.remarks,
-        impure=sample.impure,
-        placeholders=sample.placeholders,
-    )
+    return replace(sample, table=table)
 
 
 def _first_odd(cells: list[str]) -> int | None:

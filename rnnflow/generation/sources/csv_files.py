@@ -30,8 +30,9 @@ _CURES = {
     '"': "blanks before a quotation mark make it part of the cell; remove them",
     "'": "only double quotation marks are left out around a cell; replace them",
     "\u2212": "the sign before it is U+2212; replace it by a hyphen",
+    r"(\d[ ;,|]+[+-]?(?=\d)[\d.]*?){4}": "a list of numbers is written as [1.5, 2]",
 }
-"""Of texts that hold a sign and are no numbers."""
+"""By what texts hold that are no numbers."""
 
 
 def read_csv(path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None) -> OpenedFile:
@@ -199,7 +200,7 @@ class _CsvFile:
     def _no_number(self, line: int, name: str, text: str) -> str:
         if text.strip() == name:
             return f"line {line} repeats the names of the columns; remove it"
-        cure = next((cure for sign, cure in _CURES.items() if sign in text), "")
+        cure = next((cure for sign, cure in _CURES.items() if re.search(sign, text[:200])), "")
         cure = cure or (
             "generate.files.features names the columns to take, generate.files.missing the texts of missing numbers"
         )
