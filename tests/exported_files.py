@@ -50,6 +50,12 @@ def thousands_that_break_no_line(folder: Path) -> Known:
     return entries
 
 
+def times_with_decimal_commas(folder: Path) -> Known:
+    entries = known()
+    frame(entries, t=np.tile(np.arange(8) * 0.25, 40)).to_csv(folder / "a.csv", sep=";", decimal=",", index=False)
+    return entries
+
+
 def clock_of_text(folder: Path) -> Known:
     entries = known()
     frame(entries, time=[f"10:{row // 60:02d}:{row % 60:02d}" for row in range(320)]).to_csv(
@@ -129,6 +135,7 @@ EXPORTED: Mapping[str, tuple[Callable[[Path], Known], str]] = {
     "lines above and commas behind rows": (lines_above_and_commas_behind_rows, "'Device: X1', 'Rate, Hz: 50'"),
     "commas behind all rows": (commas_behind_all_rows, "column 'column_4' is no feature: it is empty, behind the last"),
     "thousands that break no line": (thousands_that_break_no_line, "is read as"),
+    "times with decimal commas": (times_with_decimal_commas, "a step every 0.25 s"),
     "clock of text": (clock_of_text, "the times of column 'time' say no date and are counted from 1970"),
     "compact times": (compact_times, ""),
     "lock file": (lock_file, ""),
