@@ -6,7 +6,9 @@ gives them time, and lets a worker take those again that had not begun. `python 
 `prefect worker start`; it needs nothing but Prefect.
 """
 
+import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -20,8 +22,12 @@ import anyio
 import httpx
 from anyio.abc import TaskStatus
 from prefect.cli import app
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import ObjectNotFound
+from prefect.runner._state_proposer import StateProposer
 from prefect.states import Scheduled
+from prefect.utilities.templating import resolve_variables
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 GRACE_SECONDS = 30.0
@@ -30,6 +36,16 @@ ANSWER_SECONDS = 10.0
 """In which the server takes back a run of a worker that is stopped; if it does not, it finds the run by itself, later."""
 AGAIN_SECONDS = 60.0
 """Before a second try: a server that was away may be back."""
+
+START_SECONDS = 300.0
+"""In which a run begins; the server calls one that has not crashed then (flows/server/dead_run_automations.py)."""
+GIT_ENVIRONMENT = {
+    "GIT_HTTP_LOW_SPEED_LIMIT": "1",  # bytes a second,
+    "GIT_HTTP_LOW_SPEED_TIME": "60",  # for so long: Git itself would wait for a silent server for ever
+    "GIT_TERMINAL_PROMPT": "0",  # nobody is there to type a password
+}
+"""Of runs, whose code Prefect clones. Where the machine's own environment says otherwise, that holds."""
+GIT_CLONE = "prefect.deployments.steps.git_clone"
 
 warnings.filterwarnings("ignore", "Type 'EndingProcessWorker' .* has key 'process'")  # it is meant to take its place
 
@@ -68,8 +84,10 @@ class EndingProcessWorker(ProcessWorker):
             pid = await group.start(run)
             if task_status:
                 task_status.started(pid)
+            group.start_soon(self._end_if_not_begun, flow_run.id, pid)
             try:
                 await ended.wait()
+                group.cancel_scope.cancel()
             except anyio.get_cancelled_exc_class():
                 with suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGTERM)
@@ -85,6 +103,13 @@ class EndingProcessWorker(ProcessWorker):
             if await self._put_back(flow_run.id, "Its process ended before it began.", AGAIN_SECONDS):
                 return ProcessWorkerResult(identifier=result.identifier, status_code=0)  # or it would be called crashed
         return result
+
+    async def _end_if_not_begun(self, run: UUID, pid: int) -> None:
+        """End the process of a run that has not begun for long: it may wait for a silent Git server for ever."""
+        await anyio.sleep(START_SECONDS)
+        with suppress(httpx.HTTPError, ObjectNotFound, ProcessLookupError):
+            if not (await self.client.read_flow_run(run)).run_count:
+                os.killpg(pid, signal.SIGKILL)
 
     async def _put_back(self, run: UUID, why: str, delay_seconds: float = 0.0) -> bool:
         """Let a worker take a run that has not begun after a while, and return whether it is one.
@@ -103,6 +128,43 @@ class EndingProcessWorker(ProcessWorker):
         return True
 
 
+_propose_crashed = StateProposer.propose_crashed
+
+
+async def _propose_crashed_with_reason(self: StateProposer, flow_run: FlowRun, message: str) -> State[Any] | None:
+    """Call a run crashed; if that is because its code cannot be cloned, say so, which Prefect tells nobody."""
+    with suppress(httpx.HTTPError, ObjectNotFound):
+        async with get_client() as client:
+            if not (await client.read_flow_run(flow_run.id)).run_count:
+                message = await _refusal(client, flow_run) or message
+    return await _propose_crashed(self, flow_run, message)
+
+
+async def _refusal(client: PrefectClient, flow_run: FlowRun) -> str:
+    """Return why Git does not give the code of a run's deployment, or nothing if it does."""
+    deployment = await client.read_deployment(flow_run.deployment_id) if flow_run.deployment_id else None
+    for step in (deployment and deployment.pull_steps) or []:
+        if GIT_CLONE in step:
+            clone: dict[str, str] = await resolve_variables(step[GIT_CLONE], client=client)
+            where, branch = clone["repository"], clone["branch"]
+            command = ["git", "ls-remote", "--exit-code", where, f"refs/heads/{branch}"]
+            listed = await anyio.run_process(command, check=False, env=os.environ | {"LC_ALL": "C"})
+            if listed.returncode:
+                said = listed.stderr.decode(errors="replace").strip().splitlines() or [f"no branch '{branch}' there"]
+                own = next((line for line in said if line.startswith("fatal:")), said[-1]).removeprefix("fatal: ")
+                line = f"The code could not be cloned from {where}: {own}"
+                return re.sub(r"://[^/@\s]*@", "://", line)  # which may be a token
+    return ""
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    """Whether a record of a run's log is more than a long way to say that a flow without hooks has none to run."""
+    return not record.getMessage().startswith("Runner failed to retrieve flow to execute on_")
+
+
 if __name__ == "__main__":
+    os.environ |= GIT_ENVIRONMENT | os.environ
+    StateProposer.propose_crashed = _propose_crashed_with_reason  # type: ignore[method-assign]
+    logging.getLogger("prefect.flow_runs").addFilter(_is_for_people)
     sys.argv[1:1] = ["worker", "start", "--type", "process"]
     app()
