@@ -25,6 +25,7 @@ from prefect.cli import app
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
+from prefect.logging.loggers import flow_run_logger
 from prefect.runner._state_proposer import StateProposer
 from prefect.states import Scheduled
 from prefect.utilities.templating import resolve_variables
@@ -135,8 +136,9 @@ async def _propose_crashed_with_reason(self: StateProposer, flow_run: FlowRun, m
     """Call a run crashed; if that is because its code cannot be cloned, say so, which Prefect tells nobody."""
     with suppress(httpx.HTTPError, ObjectNotFound):
         async with get_client() as client:
-            if not (await client.read_flow_run(flow_run.id)).run_count:
-                message = await _refusal(client, flow_run) or message
+            if not (await client.read_flow_run(flow_run.id)).run_count and (why := await _refusal(client, flow_run)):
+                message = why
+                flow_run_logger(flow_run).error("%s", message)
     return await _propose_crashed(self, flow_run, message)
 
 

@@ -57,6 +57,8 @@ def test_a_run_whose_code_cannot_be_cloned_says_why_in_one_line(server: PrefectS
         run = client.create_flow_run_from_deployment(deployment.id).id
         server.wait_for_run(run, lambda state: state.message == ENDED, "its return", SECONDS, worker.log)
         crashed = [state.message for state in client.read_flow_run_states(run) if state.is_crashed()]
-        said = "\n".join(Deployed(Project(stand_in.folder), server).log(run))
-    assert crashed == [f"The code could not be cloned from {stand_in.folder}: no branch 'main' there"]
-    assert "Traceback" not in said
+    line = f"The code could not be cloned from {stand_in.folder}: no branch 'main' there"
+    assert crashed == [line]
+    log = Deployed(Project(stand_in.folder), server).log(run)
+    assert line in log
+    assert "Traceback" not in "\n".join(log)
