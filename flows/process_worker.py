@@ -47,6 +47,9 @@ GIT_ENVIRONMENT = {
 }
 """Of runs, whose code Prefect clones. Where the machine's own environment says otherwise, that holds."""
 GIT_CLONE = "prefect.deployments.steps.git_clone"
+PULL_FAILED = "Process exited with status code: 1."
+NOISE = ("Runner failed to retrieve flow to execute on_", "Aborted submission of flow run ")
+"""How lines begin that a flow without hooks, and a run that waits for another one to end, would have in their logs."""
 
 warnings.filterwarnings("ignore", "Type 'EndingProcessWorker' .* has key 'process'")  # it is meant to take its place
 
@@ -134,11 +137,13 @@ _propose_crashed = StateProposer.propose_crashed
 
 async def _propose_crashed_with_reason(self: StateProposer, flow_run: FlowRun, message: str) -> State[Any] | None:
     """Call a run crashed; if that is because its code cannot be cloned, say so, which Prefect tells nobody."""
-    with suppress(httpx.HTTPError, ObjectNotFound):
-        async with get_client() as client:
-            if not (await client.read_flow_run(flow_run.id)).run_count and (why := await _refusal(client, flow_run)):
-                message = why
-                flow_run_logger(flow_run).error("%s", message)
+    if message.startswith(PULL_FAILED):
+        with suppress(httpx.HTTPError, ObjectNotFound):
+            async with get_client() as client:
+                has_begun = (await client.read_flow_run(flow_run.id)).run_count
+                if not has_begun and (why := await _refusal(client, flow_run)):
+                    message = why
+                    flow_run_logger(flow_run).error("%s", message)
     return await _propose_crashed(self, flow_run, message)
 
 
@@ -159,14 +164,25 @@ async def _refusal(client: PrefectClient, flow_run: FlowRun) -> str:
     return ""
 
 
-def _is_for_people(record: logging.LogRecord) -> bool:
-    """Whether a record of a run's log is more than a long way to say that a flow without hooks has none to run."""
-    return not record.getMessage().startswith("Runner failed to retrieve flow to execute on_")
+class ForPeople(logging.Filter):
+    """Lets a run's log say once which worker takes it, not every ten seconds as long as another run is at work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._taken: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        is_news = not message.startswith(NOISE) and message not in self._taken
+        if message.startswith("Worker "):
+            self._taken.add(message)
+        return is_news
 
 
 if __name__ == "__main__":
     os.environ |= GIT_ENVIRONMENT | os.environ
     StateProposer.propose_crashed = _propose_crashed_with_reason  # type: ignore[method-assign]
-    logging.getLogger("prefect.flow_runs").addFilter(_is_for_people)
+    for name in ("prefect.flow_runs", "prefect.flow_runs.worker"):
+        logging.getLogger(name).addFilter(ForPeople())
     sys.argv[1:1] = ["worker", "start", "--type", "process"]
     app()

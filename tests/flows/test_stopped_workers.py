@@ -1,5 +1,6 @@
 """Runs that end between being taken by a worker and their first line."""
 
+import logging
 import signal
 import subprocess
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.objects import FlowRun, State
 
+from flows.process_worker import ForPeople
 from tests.flows.projects import Deployed, Project, processes
 from tests.flows.servers import PrefectServer, Worker
 from tests.flows.services import wait_until
@@ -62,3 +64,12 @@ def test_a_run_whose_code_cannot_be_cloned_says_why_in_one_line(server: PrefectS
     log = Deployed(Project(stand_in.folder), server).log(run)
     assert line in log
     assert "Traceback" not in "\n".join(log)
+
+
+def test_the_log_of_a_run_that_waits_for_another_says_once_which_worker_is_to_take_it() -> None:
+    submitting = "Worker 'w' submitting flow run '1'"
+    waiting = "Aborted submission of flow run '1': Server returned a non-pending state 'SCHEDULED'"
+    said = [*[submitting, waiting] * 3, "Flow run 'x' submitted to infrastructure"]
+    for_people = ForPeople()
+    kept = [line for line in said if for_people.filter(logging.makeLogRecord({"msg": line}))]
+    assert kept == [submitting, "Flow run 'x' submitted to infrastructure"]
