@@ -47,6 +47,8 @@ GIT_ENVIRONMENT = {
 }
 """Of runs, whose code Prefect clones. Where the machine's own environment says otherwise, that holds."""
 GIT_CLONE = "prefect.deployments.steps.git_clone"
+GIT_SECONDS = 90.0
+"""Of patience with a repository that is asked why it gave no code; over HTTP, Git has less."""
 PULL_FAILED = "Process exited with status code: 1."
 NOISE = ("Runner failed to retrieve flow to execute on_", "Aborted submission of flow run ")
 """How lines begin that a flow without hooks, and a run that waits for another one to end, would have in their logs."""
@@ -153,15 +155,22 @@ async def _refusal(client: PrefectClient, flow_run: FlowRun) -> str:
     for step in (deployment and deployment.pull_steps) or []:
         if GIT_CLONE in step:
             clone: dict[str, str] = await resolve_variables(step[GIT_CLONE], client=client)
-            where, branch = clone["repository"], clone["branch"]
-            command = ["git", "ls-remote", "--exit-code", where, f"refs/heads/{branch}"]
-            listed = await anyio.run_process(command, check=False, env=os.environ | {"LC_ALL": "C"})
-            if listed.returncode:
-                said = listed.stderr.decode(errors="replace").strip().splitlines() or [f"no branch '{branch}' there"]
-                own = next((line for line in said if line.startswith("fatal:")), said[-1]).removeprefix("fatal: ")
-                line = f"The code could not be cloned from {where}: {own}"
+            if why := await _refused_by_git(clone["repository"], clone["branch"]):
+                line = f"The code could not be cloned from {clone['repository']}: {why}"
                 return re.sub(r"://[^/@\s]*@", "://", line)  # which may be a token
     return ""
+
+
+async def _refused_by_git(repository: str, branch: str) -> str:
+    """Return Git's own line if there is no such branch to be had, or nothing."""
+    command = ["git", "ls-remote", "--exit-code", repository, f"refs/heads/{branch}"]
+    with anyio.move_on_after(GIT_SECONDS):
+        listed = await anyio.run_process(command, check=False, env=os.environ | {"LC_ALL": "C"})
+        if not listed.returncode:
+            return ""
+        lines = listed.stderr.decode(errors="replace").strip().splitlines() or [f"no branch '{branch}' there"]
+        return next((line for line in lines if line.startswith("fatal:")), lines[-1]).removeprefix("fatal: ")
+    return f"no answer within {GIT_SECONDS:g} s"
 
 
 class ForPeople(logging.Filter):
