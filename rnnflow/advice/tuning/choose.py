@@ -62,17 +62,17 @@ def try_all(trial: CrossValidation, candidates: Iterable[Candidate]) -> list[Sco
     """Return the scores of candidates, and of several of the best as one; of those left out, say why."""
     scores: list[Score] = []
     for candidate in candidates:
-        _try(trial, candidate, scores)
+        _try(trial, candidate, scores, most_accurate(scores).accuracy if scores else 0.0)
     size = len(trial.data.features), len(trial.data.classes)
     if scores and (several := portfolio.ensemble(best(scores).candidate, *size)):
-        _try(trial, several, scores)
+        _try(trial, several, scores, 0.0)
     return scores
 
 
-def _try(trial: CrossValidation, candidate: Candidate, scores: list[Score]) -> None:
+def _try(trial: CrossValidation, candidate: Candidate, scores: list[Score], accuracy_to_reach: float) -> None:
     """Add the score of a candidate, or say why there is none."""
     try:
-        scores.append(trial.score(candidate, most_accurate(scores).accuracy if scores else 0.0))
+        scores.append(trial.score(candidate, accuracy_to_reach))
     except BeatenError:
         trial.say(f"{candidate.name}: left out, it cannot reach {most_accurate(scores).candidate.name} any more")
     except OutOfBudgetError:

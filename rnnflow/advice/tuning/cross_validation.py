@@ -12,7 +12,7 @@ from jaxtyping import Bool
 
 from rnnflow import engines
 from rnnflow.advice.tuning.folds import Fold, subset
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.tuning.portfolio import NUM_MEMBERS, Candidate
 from rnnflow.classifier import cells, safetensors_files, stems
 from rnnflow.classifier.model import restored
 from rnnflow.classifier.predict_split import log_loss_and_accuracy, predict
@@ -173,16 +173,28 @@ def most_accurate(scores: Sequence[Score]) -> Score:
 
 
 def best(scores: Sequence[Score]) -> Score:
-    """Return the most accurate of the first kind of model that is at most one standard error behind the best.
+    """Return the most accurate of the first kind of model that is not behind the best by more than chance.
 
     Scores come in the order of the portfolio, which knows what mostly suits such sequences. A few dozen sequences say less:
-    one of fifty that another model gets right is chance. The error is that of the difference on the same sequences, the
-    root of the number on which just one of the two is right (McNemar, 1947); the rule is that of Breiman and others, 1984.
+    one of fifty that another model gets right is chance. Of the chosen model and several like it as one, the several are
+    returned if they have the lower log loss and are not behind either: averaging takes away what one seed is wrongly sure of,
+    and an error more or less on the same few sequences is chance, too.
     """
     top = most_accurate(scores)
     for kind in dict.fromkeys(score.candidate.kind for score in scores):
         own = most_accurate([score for score in scores if score.candidate.kind == kind])
-        behind = int(top.is_right.sum()) - int(own.is_right.sum())
-        if behind <= np.sqrt((top.is_right != own.is_right).sum()):
-            return own
-    return top
+        if not _is_behind(own, top):
+            top = own
+            break
+    several = [score for score in scores if score.candidate.name == f"{top.candidate.name}-x{NUM_MEMBERS}"]
+    return next((each for each in several if each.log_loss < top.log_loss and not _is_behind(each, top)), top)
+
+
+def _is_behind(one: Score, other: Score) -> bool:
+    """Return whether a model is less accurate than another by more than one standard error.
+
+    It is that of the difference on the same sequences, the root of the number on which just one of the two is right (McNemar,
+    1947); the rule is that of Breiman and others, 1984.
+    """
+    behind = int(other.is_right.sum()) - int(one.is_right.sum())
+    return bool(behind > np.sqrt((other.is_right != one.is_right).sum()))
