@@ -136,6 +136,9 @@ class Predictor(ExportedModel):
         InputError: the file is missing, no ONNX file, was not exported by this project, or is a streaming one.
     """
 
+    engine = "onnxruntime"
+    """What computes, in words."""
+
     def __init__(self, path: Path | str, num_threads: int = 1) -> None:
         super().__init__(path)
         if STATE_PROPERTY in self.properties:
