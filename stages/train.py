@@ -74,6 +74,8 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
         return resume_files[-1]
 
     fit = Fit(train_split, validation, model_params, recipe, device, resume)
+    if fit.advice:
+        _say(arguments.name, f"warning: {fit.advice}")
     del train_split, validation  # the fit lets them go when it can
     with _alone(arguments.name, environment.resume_file(state_key)), _log(arguments, fit, device) as on_epoch:
         arrays = fit.run(on_epoch, partial(_say, arguments.name))

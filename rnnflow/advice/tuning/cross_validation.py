@@ -18,6 +18,7 @@ from rnnflow.classifier.model import restored
 from rnnflow.classifier.predict_split import log_loss_and_accuracy, predict
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import environment, provenance
+from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training import fit as fit_module
 from rnnflow.training.fit import Fit
@@ -94,7 +95,7 @@ class CrossValidation:
         num_errors, num_sequences = 0, sum(len(fold.held_out) for fold in self.folds)
         for index, fold in enumerate(self.folds):
             kept = self._kept(candidate, fold)
-            if not kept.exists():
+            if not _is_kept(kept, self.say):
                 if time.process_time() + (seconds / index if index else 0.0) > self.end:
                     raise OutOfBudgetError
                 self._fit(candidate, index, kept, on_epoch)
@@ -162,6 +163,18 @@ def _remove_states(kept: Path) -> None:
     """Remove the states of trainings from which a fit would go on."""
     for file in kept.parent.glob(f"{kept.stem}.*.resume"):
         file.unlink()
+
+
+def _is_kept(path: Path, say: Callable[[str], None]) -> bool:
+    """Return whether an earlier search has left this result; a damaged one is trained anew."""
+    if not path.exists():
+        return False
+    try:
+        safetensors_files.read(path)
+    except InputError as error:
+        say(f"{error}; trained anew")
+        return False
+    return True
 
 
 def most_accurate(scores: Sequence[Score]) -> Score:

@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from rnnflow.advice.tuning import cross_validation, folds, minirocket, portfolio
+from rnnflow.classifier import safetensors_files
 from rnnflow.cli import main
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams
@@ -57,6 +58,16 @@ def test_what_was_tried_is_not_tried_again(
     main(["tune", "--folds", "2"])
     assert capsys.readouterr().out == first
     assert (project / "params.yaml").read_text() == chosen
+
+
+def test_a_damaged_result_of_before_is_said_and_counts_as_missing(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = tmp_path / "kept.safetensors"
+    safetensors_files.write(path, {"probabilities": np.eye(2)}, {})
+    assert cross_validation._is_kept(path, said.append)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not cross_validation._is_kept(path, said.append)
+    assert "trained anew" in said[0]
 
 
 def test_a_budget_under_one_model_is_refused_and_nothing_is_written(
