@@ -14,7 +14,7 @@ from rnnflow.advice.tuning.portfolio import Candidate
 from rnnflow.classifier import parameters
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime import provenance
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.errors import InputError, library
 from rnnflow.training.loop import Epoch
 
 MOST_TRIALS = 300
@@ -46,7 +46,7 @@ class Search:
         self.trial, self.start, self.num_steps = trial, start, num_steps
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         name = f"{start.name} {trial.digest(start, trial.folds)} {provenance.code_md5([Path(__file__)])}"
-        self.study = optuna.create_study(storage=f"sqlite:///{file}", study_name=name, load_if_exists=True)
+        self.study = study_in(file, name)
         sizes = range(SMALLEST, LARGEST + 1, STEP)
         fitting = [size for size in sizes if self._fits(start.model | {"hidden_size": size})]
         self.largest = max([*fitting, start.params.hidden_size])
@@ -136,6 +136,16 @@ class Search:
             most = min(MOST_STEPS, self.num_steps)
             found["num_steps"] = min(max(math.ceil(self.num_steps / averaged), FEWEST_STEPS), most)
         return found | {name: getattr(recipe, name) for name in ("learning_rate", "weight_decay", *NOISE)}
+
+
+def study_in(file: Path, name: str) -> optuna.Study:
+    """Return a study in a data base of SQLite, each of which is made where there is none.
+
+    Raises:
+        InputError: it is none.
+    """
+    with library(f"{file}: no study can be kept here, move it away"):
+        return optuna.create_study(storage=f"sqlite:///{file}", study_name=name, load_if_exists=True)
 
 
 def _short(value: float) -> float:

@@ -10,6 +10,7 @@ from rnnflow.advice.tuning.cross_validation import CrossValidation, GivenUpError
 from rnnflow.advice.tuning.portfolio import Candidate
 from rnnflow.cli import main
 from rnnflow.params import whole
+from rnnflow.runtime.errors import InputError
 from rnnflow.training.loop import Epoch
 from tests.advice.tuning.test_tune import refusal
 
@@ -102,3 +103,10 @@ def test_without_optuna_a_search_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(tune, "find_spec", lambda _: None)
     assert "pip install 'rnnflow[search]'" in refusal(capsys, "--search")
+
+
+def test_a_damaged_study_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "search.sqlite"
+    file.write_bytes(b"no data base" * 100)
+    with pytest.raises(InputError, match=r"search.sqlite: no study can be kept here, move it away: .*not a database"):
+        search.study_in(file, "name")
