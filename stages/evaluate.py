@@ -17,6 +17,7 @@ from rnnflow.evaluation.scores import tables
 from rnnflow.evaluation.scores.answers import Answers, groups_and_times
 from rnnflow.evaluation.scores.calibration import NEVER, Calibration, choose_threshold, fit_temperature
 from rnnflow.evaluation.scores.early import EarlyAnswers, early_answers, fit_early_rule
+from rnnflow.evaluation.scores.intervals import fewest_to_show
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.section import load as load_section
 from rnnflow.runtime import json_text, provenance
@@ -80,6 +81,12 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
             kind.name: provenance.folder_md5(kind) for kind in sorted(folder.iterdir()) if kind.is_dir()
         }
         write_json(folder / "calibration.json", chosen | {"sha256": json_text.checksum(figures, chosen)})
+    if on_validation and early and not calibration.early and settings.max_early_loss is not None:
+        print(
+            f"{description.name}: live streams are decided at their end: that an earlier decision loses less than "
+            f"{settings.max_early_loss:g} of accuracy (evaluate.max_early_loss) is not shown by the validation split of "
+            f"{on_validation['num_sequences']:,} sequences; it takes {fewest_to_show(settings.max_early_loss):,} at least"
+        )
     worst = tables.worst(slices)
     print(
         f"{description.name}: accuracy {accuracy:.4f} (95 %: {low:.4f} to {high:.4f}) on {len(answers):,} test sequences, "

@@ -136,6 +136,10 @@ class Predictor(ExportedModel):
         InputError: the file is missing, no ONNX file, was not exported by this project, or is a streaming one.
     """
 
+    engine = "onnxruntime"
+    """What computes, in words."""
+    chunk_size = CHUNK_SIZE
+
     def __init__(self, path: Path | str, num_threads: int = 1) -> None:
         super().__init__(path)
         if STATE_PROPERTY in self.properties:
@@ -195,7 +199,7 @@ class Predictor(ExportedModel):
             rows, lengths = chunk
             result[rows] = self.run(pad(values, offsets, rows), lengths)
 
-        chunks = list(batches(offsets, CHUNK_SIZE))
+        chunks = list(batches(offsets, self.chunk_size))
         if self.num_threads == 1 or len(chunks) < 2:
             for chunk in chunks:
                 answer(chunk)

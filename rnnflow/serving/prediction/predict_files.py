@@ -177,7 +177,7 @@ class _Run:
         """
         status = source.path.stat()
         state = [
-            *(self.reader.predictor.metadata, self.columns.names, self.collects),
+            *(self.reader.predictor.metadata, self.reader.predictor.engine, self.columns.names, self.collects),
             *(str(source.path.absolute()), str(source.below), status.st_size, status.st_mtime_ns),
         ]
         return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:32] + ".parquet"
