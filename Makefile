@@ -51,9 +51,9 @@ slow: .venv/.installed  ## run the long proofs, which `make test` leaves out
 endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
 	@pytest -m endurance -s
 
-faults: .venv/.installed  ## damage, flip and kill by a seed, and write docs/reliability.md
+faults: .venv/.installed  ## damage, flip, kill and end by a seed, and write docs/reliability.md
 	@rnnflow warmup
-	@python -m tests.faults --endurance --write docs/reliability.md
+	@python -m tests.faults --write docs/reliability.md
 
 check: .venv/.installed  ## check format, lint, types, and the contract between dvc.yaml, stages and params
 	@ruff format --check .
