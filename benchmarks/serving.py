@@ -1,8 +1,10 @@
 """Export to ONNX, and answers from onnxruntime against eager PyTorch with the same weights."""
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,18 +16,22 @@ from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.export.graph import build, serialise
 from rnnflow.params.models import Cell, ModelParams
 from rnnflow.serving.compiled import CompiledPredictor
-from rnnflow.serving.predictor import METADATA_NAMES, METADATA_VERSION, Predictor
+from rnnflow.serving.predictor import METADATA_VERSION, Predictor
 
 LENGTH, LARGE_BATCH = 10, 1024
 CALLS_PER_ROUND, NUM_ROUNDS = 200, 40
-PROPERTIES = dict.fromkeys(METADATA_NAMES, "{}") | {
-    "rnnflow": METADATA_VERSION,
-    "name": '"benchmark"',
-    "lengths": f"[{LENGTH}, {LENGTH}, {LENGTH}]",
-    "num_parameters": "1",
-    "classes": '["negative", "positive"]',
-    "features": '["value"]',
+SAID: dict[str, Any] = {
+    "name": "toy",
+    "model": None,
+    "features": ["value"],
+    "classes": ["negative", "positive"],
+    "lengths": [LENGTH] * 3,
+    "num_parameters": 0,
+    "md5": {},
+    "metrics": {},
+    "rnnflow": int(METADATA_VERSION),
 }
+PROPERTIES = {name: json.dumps(value) for name, value in SAID.items()}
 TARGET_EXPORT_MS = 20.0
 TARGET_RATIO = 5.0
 TARGET_RATIO_OF_MANY = 1.5

@@ -39,6 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif recipe.num_processes > 1:
             engines.device(recipe.engine)
             processes.start(recipe.num_processes, "stages.train", sys.argv[1:] if argv is None else argv)
+        if recipe.recipe == "auto":
+            from rnnflow.advice.tuning.choose import choose
+
+            splits = arguments.train, arguments.validation
+            model_params, recipe = choose(model_params, recipe, *splits, partial(_say, arguments.name))
         train(arguments, model_params, recipe)
 
 

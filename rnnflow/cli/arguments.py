@@ -194,6 +194,14 @@ def _add_tune(commands: Any) -> None:
     )
     command.add_argument("--minutes", type=float, default=10.0, help="of CPU time, for this run (default: 10)")
     command.add_argument("--folds", type=int, default=3, help="default: 3")
+    command.add_argument(
+        "--search",
+        type=Path,
+        nargs="?",
+        const=Path("reports/tuning.svg"),
+        metavar="CHART.svg",
+        help="go on from the best model with Optuna until the time is used up, and draw all trials (default: %(const)s)",
+    )
     command.add_argument("--params", type=Path, default=Path("params.yaml"))
     command.add_argument("--train", type=Path, default=Path("data/sequences/train"), metavar="FOLDER")
     command.add_argument("--validation", type=Path, default=Path("data/sequences/validation"), metavar="FOLDER")

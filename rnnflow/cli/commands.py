@@ -187,7 +187,8 @@ def tune(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow.advice.tuning.tune import tune as tuned
 
-    tuned(_console(), arguments.params, arguments.train, arguments.validation, arguments.minutes, arguments.folds)
+    folders = arguments.train, arguments.validation
+    tuned(_console(), arguments.params, *folders, arguments.minutes, arguments.folds, arguments.search)
 
 
 @contextmanager

@@ -102,8 +102,10 @@ class ExportedModel:
         self.classes = tuple(self.metadata["classes"])
         self._names = np.array(self.classes, dtype=object)
         self.features = tuple(self.metadata["features"])
-        sizes = [node.shape[-1] for node in (self._session.get_inputs()[0], self._session.get_outputs()[0])]
-        named = [len(self.features), len(self.classes)]
+        ends = (*self._session.get_inputs()[:1], *self._session.get_outputs()[:1])
+        sizes = [node.shape[-1] for node in ends if node.shape]
+        if len(sizes) != len(named := [len(self.features), len(self.classes)]):
+            raise InputError(f"{path}: expected a graph of sequences, from features to classes")
         if any(isinstance(size, int) and size != number for size, number in zip(sizes, named, strict=True)):
             raise InputError(f"{path}: names {named} features and classes, but its graph has {sizes}")
         self.threshold: float | None = (self.metadata["calibration"] or {}).get("threshold")
