@@ -101,6 +101,7 @@ def add_to_history(project: str, run: str, metrics: Metrics, results: Results) -
     models: dict[str, dict[str, float]] = defaultdict(dict)
     for stage, numbers in metrics.items():
         models[_model(stage)].update(numbers)
+    rows = [row for row in rows if row["run"] != run]  # of a run that is made anew the last results count
     for model, numbers in reversed(models.items()):
         shown = {name: numbers.get(name) for name in SHOWN_METRICS}
         rows.insert(0, {"run": run, "model": model, "verdict": judged.get(model, ""), **shown})
