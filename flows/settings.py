@@ -4,13 +4,14 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from rnnflow.params.section import Section, in_one_line, parse
 from rnnflow.runtime.errors import InputError, library
 
 FILE = Path(__file__).with_name("settings.yaml")
 DEFAULT = "default"
+AUTO: Literal["auto"] = "auto"
 TRANSFERS = ("pull", "push", "checkout")
 """Commands of DVC that have time limits of their own, like stages."""
 
@@ -86,6 +87,8 @@ class Settings(Section):
     project: str | None = Field(default=None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     workers: dict[str, str]
     worker_wait_seconds: PositiveFloat
+    parallel: Literal["auto"] | PositiveInt = AUTO
+    """How many threads the stages of a run that are at work in one workspace may have between them."""
     timeout_seconds: dict[str, PositiveFloat]
     work_pools: WorkPools = WorkPools()
     retries: Retries

@@ -13,6 +13,7 @@ from flows.repository import production, registry
 from flows.repository.git import git
 from flows.repository.registry import Version
 from rnnflow.evaluation.comparison.challenge import MODEL, PROMOTION
+from rnnflow.runtime import json_text
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import file_md5, folder_md5
 from rnnflow.serving.predictor import Predictor
@@ -21,13 +22,14 @@ VERDICT = Path("reports/comparison/verdict.json")
 
 
 def read_verdict(top: Path) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads((top / VERDICT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    """Return what stage compare found, or none where it has not run.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not (top / VERDICT).exists():
         return None
-    except ValueError:
-        raise InputError(f"{VERDICT}: damaged; `dvc repro compare` writes it anew") from None
-    return found
+    return json_text.read_sealed(top / VERDICT, "the verdict that stage compare wrote (`dvc repro compare` does)")
 
 
 def facts_now(

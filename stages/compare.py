@@ -8,7 +8,8 @@ from rnnflow.evaluation.comparison import baselines, challenge
 from rnnflow.evaluation.comparison.verdict_page import markdown
 from rnnflow.params.compare import CompareParams, load_names
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime.atomic_writes import atomic_folders, write_json
+from rnnflow.runtime import json_text
+from rnnflow.runtime.atomic_writes import atomic_folders, rounded, write_json
 from rnnflow.runtime.errors import exit_on_input_error
 
 
@@ -37,7 +38,7 @@ def compare(arguments: argparse.Namespace, names: Sequence[str], settings: Compa
     result["baselines"] = baselines.measure(settings.baselines, folders, predictor.classes, predictor.features)
     result["remarks"] += baselines.lost(result["challenger"]["accuracy"], result["baselines"])
     with atomic_folders(arguments.output) as (folder,):
-        write_json(folder / "verdict.json", result)
+        write_json(folder / "verdict.json", json_text.sealed(rounded(result)))
         (folder / "verdict.md").write_text(markdown(result), encoding="utf-8")
     print(f"{challenger.name}: {result['verdict']}; {'; '.join(result['reasons'])}")
     for remark in result["remarks"]:

@@ -154,6 +154,7 @@ def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], 
             f"{calibration}: damaged, or {metrics} is: they do not match the checksum that stage evaluate wrote; "
             "bring them back with dvc checkout, or evaluate again"
         )
+    chosen.pop("tables", None)  # their checksums, for stage report
     return figures, chosen
 
 

@@ -46,7 +46,8 @@ def generate(settings: GenerateParams, raw: Path, output: Path, reference: drift
         for line in builder.remarks():
             print(line, file=sys.stderr)
         write_json(report_folder / "profile.json", json_text.sealed(rounded(profile)))
-        write_json(report_folder / "drift.json", {"differences": _drift(builder, reference, settings.drift)})
+        drifted = {"differences": _drift(builder, reference, settings.drift)}
+        write_json(report_folder / "drift.json", json_text.sealed(drifted))
     for index, split in enumerate(SPLITS):
         print(f"{split:<11} {builder.writer.num_rows[index]:>9,} sequences in {builder.writer.num_files[index]} files")
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnflow.evaluation.report import model_card, page
-from rnnflow.evaluation.report.results import ModelResults, Results, read_json
+from rnnflow.evaluation.report.results import ModelResults, Results, read_json, read_sealed
 from rnnflow.evaluation.report.worst_errors import worst_errors
 from rnnflow.params.report import ReportParams
 from rnnflow.params.section import load as load_section
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import exit_on_input_error
+from rnnflow.runtime.json_text import unsealed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def report(arguments: argparse.Namespace, settings: ReportParams) -> None:
     """Write the page and the card."""
     reports = arguments.reports
-    verdict = read_json(reports / "comparison/verdict.json")
+    verdict = read_sealed(reports / "comparison/verdict.json")
     models = [
         ModelResults(
             name,
@@ -40,11 +41,13 @@ def report(arguments: argparse.Namespace, settings: ReportParams) -> None:
         )
         for name in verdict["validation"]
     ]
+    for model in models:
+        model.require_intact()
     results = Results(
         models,
         verdict,
-        reference=read_json(arguments.reference),
-        drift=read_json(reports / "data/drift.json")["differences"],
+        reference=unsealed(read_json(arguments.reference), str(arguments.reference)),
+        drift=read_sealed(reports / "data/drift.json")["differences"],
     )
     num_errors, errors = worst_errors(results.challenger.predictor, arguments.test, settings.num_errors)
     with atomic_write(arguments.page) as new_page, atomic_write(arguments.card) as new_card:

@@ -39,6 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif recipe.num_processes > 1:
             engines.device(recipe.engine)
             processes.start(recipe.num_processes, "stages.train", sys.argv[1:] if argv is None else argv)
+        if recipe.recipe == "auto":
+            from rnnflow.advice.tuning.choose import choose
+
+            splits = arguments.train, arguments.validation
+            model_params, recipe = choose(model_params, recipe, *splits, partial(_say, arguments.name))
         train(arguments, model_params, recipe)
 
 
@@ -69,6 +74,8 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
         return resume_files[-1]
 
     fit = Fit(train_split, validation, model_params, recipe, device, resume)
+    if fit.advice:
+        _say(arguments.name, f"warning: {fit.advice}")
     del train_split, validation  # the fit lets them go when it can
     with _alone(arguments.name, environment.resume_file(state_key)), _log(arguments, fit, device) as on_epoch:
         arrays = fit.run(on_epoch, partial(_say, arguments.name))

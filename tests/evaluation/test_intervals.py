@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, multinomial
 
 from rnnflow.evaluation.scores import intervals, metrics
 from tests.evaluation.test_metrics import random_answers
@@ -21,6 +21,29 @@ def test_the_interval_of_a_share_is_that_of_scipy(num_right: int, num_wrong: int
         return
     expected = binomtest(num_right, num_right + num_wrong).proportion_ci(method="wilson")
     assert intervals.wilson(num_right, num_right + num_wrong) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize("share_gained", [0.0, 0.1])
+@pytest.mark.parametrize(("size", "margin"), [(100, 0.1), (300, 0.02)])
+def test_a_loss_of_just_the_margin_is_shown_to_be_less_once_in_twenty_times(
+    size: int, margin: float, share_gained: float
+) -> None:
+    counts = np.arange(61)
+    lost, gained = (each.ravel() for each in np.meshgrid(counts, counts))
+    lost, gained = lost[lost + gained <= size], gained[lost + gained <= size]
+    tables = np.stack([lost, gained, size - lost - gained], axis=1)
+    chances = multinomial(size, [share_gained + margin, share_gained, 1 - 2 * share_gained - margin]).pmf(tables)
+    assert chances.sum() == pytest.approx(1, abs=1e-4)
+    shown = [intervals.is_shown_to_lose_less(*each, size, margin) for each in zip(lost, gained, strict=True)]
+    assert chances[shown].sum() == pytest.approx(0.05, abs=0.011)
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.05, 0.15])
+def test_a_loss_is_shown_by_a_number_of_sequences_and_not_by_one_less(margin: float) -> None:
+    fewest = intervals.fewest_to_show(margin)
+    assert intervals.is_shown_to_lose_less(0, 0, fewest, margin)
+    assert not intervals.is_shown_to_lose_less(0, 0, fewest - 1, margin)
+    assert not intervals.is_shown_to_lose_less(1, 0, fewest, margin)
 
 
 def test_every_metric_has_an_interval_around_it_within_its_range() -> None:

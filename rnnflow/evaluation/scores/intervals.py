@@ -1,4 +1,4 @@
-"""Confidence intervals, at 95 %: Wilson's for shares, the bootstrap's for all else."""
+"""Confidence intervals, at 95 %: Wilson's for shares, the bootstrap's for all else; and a test of a loss of accuracy."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +15,8 @@ Numbers = np.ndarray | float | int
 TAIL = 0.025
 Z = 1.959963984540054
 """Of the normal distribution, what leaves so much on either side."""
+ONE_SIDED_Z = 1.6448536269514722
+"""What leaves .05 on one side."""
 SEED = 0
 WEIGHTS_AT_ONCE = 2**22
 """So that memory does not grow with the number of resamples."""
@@ -42,6 +44,28 @@ def wilson(num_right: Numbers, num_sequences: Numbers) -> tuple[Numbers, Numbers
         half = Z * np.sqrt(share * (1 - share) / size + Z**2 / (4 * size**2)) / (1 + Z**2 / size)
     # At 0 and 1 an end is the share itself, but for rounding.
     return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
+
+
+def is_shown_to_lose_less(num_lost: int, num_gained: int, num_sequences: int, margin: float) -> bool:
+    """Return whether accuracy falls by less than the margin, at 95 %: Tango's test of matched pairs (1998).
+
+    Args:
+        num_lost: sequences that are right before and wrong after.
+        num_gained: the other way round.
+        num_sequences: all that were tried.
+        margin: of accuracy, above zero.
+    """
+    lost, gained, size = num_lost, num_gained, num_sequences
+    # The most likely share of gained sequences where the loss is just the margin, from which comes the variance.
+    half = lost + gained - (2 * size - lost + gained) * margin
+    share = (half + np.sqrt(half**2 + 8 * size * gained * margin * (1 - margin))) / (4 * size)
+    variance = size * (2 * share + margin * (1 - margin))
+    return bool(size * margin - (lost - gained) > ONE_SIDED_Z * np.sqrt(variance))
+
+
+def fewest_to_show(margin: float) -> int:
+    """Return how many sequences it takes to show that accuracy falls by less than the margin, where none is lost."""
+    return int(ONE_SIDED_Z**2 * (1 - margin) / margin) + 1
 
 
 def intervals(
