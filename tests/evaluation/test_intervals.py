@@ -34,7 +34,10 @@ def test_a_loss_of_just_the_margin_is_shown_to_be_less_once_in_twenty_times(
     tables = np.stack([lost, gained, size - lost - gained], axis=1)
     chances = multinomial(size, [share_gained + margin, share_gained, 1 - 2 * share_gained - margin]).pmf(tables)
     assert chances.sum() == pytest.approx(1, abs=1e-4)
-    shown = [intervals.is_shown_to_lose_less(*each, size, margin) for each in zip(lost, gained, strict=True)]
+    shown = [
+        intervals.is_shown_to_lose_less(*each, size, margin)
+        for each in zip(lost.tolist(), gained.tolist(), strict=True)
+    ]
     assert chances[shown].sum() == pytest.approx(0.05, abs=0.011)
 
 
