@@ -52,7 +52,10 @@ ENV PATH=/opt/rnnflow/bin:$PATH \
     RNNFLOW_STATE=/var/lib/rnnflow/state \
     RNNFLOW_CACHE=/opt/rnnflow-compiled \
     DO_NOT_TRACK=1 \
-    DVC_NO_ANALYTICS=1
+    DVC_NO_ANALYTICS=1 \
+    GIT_HTTP_LOW_SPEED_LIMIT=1 \
+    GIT_HTTP_LOW_SPEED_TIME=60 \
+    GIT_TERMINAL_PROMPT=0
 USER 1000
 # Code compiled for another CPU or another version of the engine is not used; the first training then compiles anew.
 RUN rnnflow warmup

@@ -10,6 +10,7 @@ from benchmarks.measuring import Figure, console, table
 
 BENCHMARKS = {
     "training_step": "a training step against the loop that the project started from",
+    "stem": "a training step of a model with the multi-scale stem, with each engine",
     "loading": "Parquet to tensor against pandas",
     "serving": "export to ONNX, and its answers against eager PyTorch",
     "streaming": "a step of a live stream, beside PyTorch and C, and after a million steps",

@@ -1,9 +1,10 @@
 """A step of a live stream: one stream and 10,000, now and after a million steps, beside PyTorch and C."""
 
 import json
+import shutil
 import subprocess
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from rnnflow.params.models import ModelParams
 from rnnflow.serving import c_code
 from rnnflow.serving.streaming import StreamingPredictor
 
-NUM_STREAMS, NUM_STEPS, BLOCK = 10_000, (1, 1_000, 100_000, 1_000_000), 1_000
+NUM_STREAMS, NUM_STEPS = 10_000, (1, 1_000, 100_000, 1_000_000)
 PARAMS = ModelParams(cell="gru")
 NAMED = PROPERTIES | {"model": json.dumps(PARAMS.model_dump()), "name": '"toy"'}
 TARGET_MICROSECONDS, TARGET_STEPS, TARGET_GROWTH = 30.0, 300_000, 1.1
@@ -54,8 +55,11 @@ def measure(out: Console) -> list[Figure]:
         path = folder / "model.stream.onnx"
         path.write_bytes(serialise(build_streaming(model, NAMED)[0]))
         runtimes = _beside(model, path)
-        runtimes["C, gcc -O2"] = _in_c(model, folder)
-        by_age = {num_steps: _after(path, num_steps) for num_steps in NUM_STEPS}
+        (folder / "model.onnx").write_bytes(serialise(build(model, NAMED)))
+        sizes = c_code.write(folder / "model.onnx", folder)
+        for compiler in filter(shutil.which, ("gcc", "clang")):
+            runtimes[f"C, {compiler} -O2"] = _in_c(folder, compiler)
+        by_age = _by_age(path)
         many = _many(path)
     steps = table("A step of one stream with its answer: GRU, hidden 32, one thread", "", "µs of CPU time")
     for runtime, found in runtimes.items():
@@ -63,6 +67,9 @@ def measure(out: Console) -> list[Figure]:
     for num_steps, found in by_age.items():
         steps.add_row(f"StreamingPredictor.push, from step {num_steps:,}", found.text(2))
     out.print(steps)
+    out.print(
+        f"C: {sizes['flash']:,} bytes of constants, {sizes['ram']} bytes of state, {sizes['multiply_adds']:,} multiply-adds a step"
+    )
     ours, growth = (
         runtimes["StreamingPredictor.push"].median,
         by_age[NUM_STEPS[-1]].median / by_age[NUM_STEPS[0]].median,
@@ -99,27 +106,23 @@ def _beside(model: SequenceClassifier, path: Path) -> dict[str, Quartiles]:
     return {name: Quartiles.of(1e6 * values / CALLS_PER_ROUND) for name, values in found.items()}
 
 
-def _in_c(model: SequenceClassifier, folder: Path) -> Quartiles:
-    (folder / "model.onnx").write_bytes(serialise(build(model, NAMED)))
-    c_code.write(folder / "model.onnx", folder)
+def _in_c(folder: Path, compiler: str) -> Quartiles:
     (folder / "timing.c").write_text(TIMING)
-    command = ["gcc", "-std=c99", "-O2", "toy_classifier.c", "timing.c", "-lm", "-o", "timing"]
+    command = [compiler, "-std=c99", "-O2", "toy_classifier.c", "timing.c", "-lm", "-o", "timing"]
     subprocess.run(command, check=True, cwd=folder)
     runs = [subprocess.run([folder / "timing"], capture_output=True, check=True, text=True).stdout for _ in range(9)]
     return Quartiles.of(np.array([float(run) for run in runs]))
 
 
-def _after(path: Path, num_steps: int) -> Quartiles:
-    """Return the microseconds of the steps from this one on, of which each block is timed."""
-    predictor, step = StreamingPredictor(path), np.full((1, 1), 0.5, np.float32)
-    predictor.push("a", np.full((max(1, num_steps - 1), 1), 0.5, np.float32))
-    seconds = []
-    for _ in range(20):
-        start = time.process_time()
-        for _ in range(BLOCK):
-            predictor.push("a", step)
-        seconds.append(time.process_time() - start)
-    return Quartiles.of(1e6 * np.array(seconds) / BLOCK)
+def _by_age(path: Path) -> dict[int, Quartiles]:
+    """Return the microseconds of the steps from each number of steps on, in turn."""
+    step = np.full((1, 1), 0.5, np.float32)
+    predictors = {num_steps: StreamingPredictor(path) for num_steps in NUM_STEPS}
+    for num_steps, predictor in predictors.items():
+        predictor.push("a", np.full((max(1, num_steps - 1), 1), 0.5, np.float32))
+    pushes = {num_steps: partial(predictor.push, "a", step) for num_steps, predictor in predictors.items()}
+    found = alternated({str(num_steps): repeated(push) for num_steps, push in pushes.items()}, NUM_ROUNDS)
+    return {int(num_steps): Quartiles.of(1e6 * values / CALLS_PER_ROUND) for num_steps, values in found.items()}
 
 
 def _many(path: Path) -> float:

@@ -33,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"Completed: {Outcome.UP_TO_DATE}")
             return
         require_home()
-        from flows.retrain import run_here
+        from flows.retrain import run_once
 
-        state = run_here(vars(arguments))
+        state = run_once(vars(arguments))
     print(f"{state.name}: {state.message}")
     sys.exit(0 if state.is_completed() else STAGE_FAILED_STATUS)
 

@@ -55,9 +55,10 @@ def publish(workspace: Workspace, branch: str | None, said: str, results: Result
 def _published(workspace: Workspace, target: str, said: str) -> str:
     made = publishing.snapshot(workspace, said)
     if not publishing.has_changes(workspace, made) and publishing.parents(workspace, target) == [workspace.base]:
-        return "nothing new to publish"
+        since = publishing.results_date(workspace)
+        return f"nothing new to publish since {since}" if since else "nothing new to publish"
     if known := publishing.published_as(workspace, made):
-        return f"already published as {known}"
+        return f"already published as {known} on {publishing.published_date(workspace, known)}"
     publishing.push(workspace, _on_target(workspace, target, said), target)
     return f"{PUBLISHED}{target}"
 

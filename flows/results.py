@@ -1,12 +1,14 @@
 """What the stages have made of data and params, and what that changes: for the commit's message and for Prefect's pages."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
+from rnnflow.runtime import json_text
+from rnnflow.runtime.errors import InputError
 
 PROFILE, DRIFT, VERDICT, REPORT = "profile.json", "drift.json", "verdict.json", "report.html"
 """Names of outputs; `dvc.yaml` says where they are and which stage writes them."""
@@ -151,8 +153,10 @@ def _flat(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """Return the content of a JSON file, or nothing where it is not here: data that no cache holds any more."""
+    """Return the content of a JSON file; nothing where no cache holds it any more, or it is damaged: DVC makes it anew."""
     if not path.exists():
         return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    try:
+        return json_text.read_sealed(path, "what a stage wrote")
+    except InputError:
+        return {}

@@ -1,4 +1,4 @@
-"""The flow `retrain`: brings the stages of `dvc.yaml` up to date, one after another or on the workers they need."""
+"""The flow `retrain`: brings the stages of `dvc.yaml` up to date, here or on the workers they need."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -33,13 +33,12 @@ from flows.results import Results
 from flows.server.connection import connected
 from flows.server.heartbeat import alive
 from flows.server.waiting_runs import cancel_covered
+from flows.side_by_side import run_here
 from flows.stage import (
     attempt,
-    bring_up_to_date,
     ending_in_one_line,
     fetch_data,
     push_data,
-    record_up_to_date,
     repair_workspace,
 )
 from flows.supervision.dvc import StageError
@@ -157,7 +156,7 @@ def _made(
     before = Results.read(workspace.folder)
     plan = pipeline.read(workspace.folder, stages)
     raw_data.require(workspace, plan)
-    outcomes = run_on_workers(plan, workspace) if coordinated else _run_here(plan, workspace, pull)
+    outcomes = run_on_workers(plan, workspace) if coordinated else run_here(plan, workspace, pull=pull)
     if not outcomes.are_all_up_to_date():
         _show(plan, outcomes, workspace)
     return _Night(workspace, before, outcomes)
@@ -193,21 +192,6 @@ def _bring_data(workspace: Workspace, pull: bool, update: bool) -> None:
         attempt("track new data", workspace, lambda log: raw_data.track_new_data(workspace, log))
 
 
-def _run_here(plan: Sequence[pipeline.Stage], workspace: Workspace, pull: bool) -> Outcomes:
-    outcomes = Outcomes()
-    for stage in plan:
-        if outcomes.is_blocked(stage):
-            continue
-        try:
-            if outcomes.is_settled(stage):
-                outcomes.done[stage.name] = record_up_to_date(stage, workspace)
-            else:
-                outcomes.done[stage.name] = bring_up_to_date(stage, workspace, pull=pull)
-        except StageError as error:
-            outcomes.failed[stage.name] = error
-    return outcomes
-
-
 def _remove_old(workspace: Workspace) -> None:
     """Remove what is old on a machine whose runs have clones of their own; a person's folder is a person's."""
     if workspace.is_clone:
@@ -226,7 +210,7 @@ def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspa
     report.add_to_history(workspace.project, f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics, results)
 
 
-def run_here(arguments: Mapping[str, Any]) -> State[State[None]]:
+def run_once(arguments: Mapping[str, Any]) -> State[State[None]]:
     """Run the flow once, here and now, without a server unless `PREFECT_API_URL` names one; return its final state.
 
     Raises:

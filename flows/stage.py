@@ -61,7 +61,8 @@ def _attempt(step: Callable[[Log], str], folder: Path) -> str:
         return step(run_log.log_line)
     except BaseException:  # then repaired for the next try, and for stages that do not depend on this one
         try:
-            repair_workspace(folder)
+            with pipeline.locked(folder):  # another stage's DVC may be writing what would look damaged
+                repair_workspace(folder)
         except Exception as error:
             get_run_logger().warning("not repaired: %s", error)
         raise

@@ -17,11 +17,13 @@ from rnnflow.evaluation.scores import tables
 from rnnflow.evaluation.scores.answers import Answers, groups_and_times
 from rnnflow.evaluation.scores.calibration import NEVER, Calibration, choose_threshold, fit_temperature
 from rnnflow.evaluation.scores.early import EarlyAnswers, early_answers, fit_early_rule
+from rnnflow.evaluation.scores.intervals import fewest_to_show
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.section import load as load_section
-from rnnflow.runtime import json_text
+from rnnflow.runtime import json_text, provenance
 from rnnflow.runtime.atomic_writes import atomic_folders, rounded, write_json, write_rows
 from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.runtime.unchanged import unchanged_files, unchanged_params
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.serving.early_rule import EarlyRule
@@ -35,8 +37,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{split}", type=Path, required=True, help=f"folder of the {split} split")
     parser.add_argument("--output", type=Path, required=True, help="folder for metrics and tables, to be written")
     arguments = parser.parse_args(argv)
-    with exit_on_input_error():
-        evaluate(arguments, load_section(arguments.params, EvaluateParams, "evaluate"))
+    load = partial(load_section, arguments.params, EvaluateParams, "evaluate")
+    with (
+        exit_on_input_error(),
+        unchanged_params(load, arguments.params) as settings,
+        unchanged_files(arguments.checkpoint, arguments.validation, arguments.test),
+    ):
+        evaluate(arguments, settings)
 
 
 def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
@@ -67,9 +74,19 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
         figures |= tables.figures(answers, calibration, early) | {"accuracy_low": low, "accuracy_high": high}
         figures, chosen = rounded(figures | {"baseline_accuracy": baseline}), rounded(asdict(calibration))
         write_json(folder / "metrics.json", figures, is_sorted=False)
-        write_json(folder / "calibration.json", chosen | {"sha256": json_text.checksum(figures, chosen)})  # of both
         if early:
             write_rows(folder / "curves" / "early_answers.csv", early.curve())
+        # The checksum is here, and not in a file that others draw or compare.
+        chosen["tables"] = {
+            kind.name: provenance.folder_md5(kind) for kind in sorted(folder.iterdir()) if kind.is_dir()
+        }
+        write_json(folder / "calibration.json", chosen | {"sha256": json_text.checksum(figures, chosen)})
+    if on_validation and early and not calibration.early and settings.max_early_loss is not None:
+        print(
+            f"{description.name}: live streams are decided at their end: that an earlier decision loses less than "
+            f"{settings.max_early_loss:g} of accuracy (evaluate.max_early_loss) is not shown by the validation split of "
+            f"{on_validation['num_sequences']:,} sequences; it takes {fewest_to_show(settings.max_early_loss):,} at least"
+        )
     worst = tables.worst(slices)
     print(
         f"{description.name}: accuracy {accuracy:.4f} (95 %: {low:.4f} to {high:.4f}) on {len(answers):,} test sequences, "

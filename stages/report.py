@@ -2,15 +2,18 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rnnflow.evaluation.report import model_card, page
-from rnnflow.evaluation.report.results import ModelResults, Results, read_json
+from rnnflow.evaluation.report.results import ModelResults, Results, read_json, read_sealed
 from rnnflow.evaluation.report.worst_errors import worst_errors
 from rnnflow.params.report import ReportParams
 from rnnflow.params.section import load as load_section
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import exit_on_input_error
+from rnnflow.runtime.json_text import unsealed
+from rnnflow.runtime.unchanged import unchanged_files, unchanged_params
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,14 +26,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, required=True, help="the HTML file, to be written")
     parser.add_argument("--card", type=Path, required=True, help="the model card, to be written")
     arguments = parser.parse_args(argv)
-    with exit_on_input_error():
-        report(arguments, load_section(arguments.params, ReportParams, "report"))
+    load = partial(load_section, arguments.params, ReportParams, "report")
+    with (
+        exit_on_input_error(),
+        unchanged_params(load, arguments.params) as settings,
+        unchanged_files(arguments.models, arguments.reference, arguments.test),
+    ):
+        report(arguments, settings)
 
 
 def report(arguments: argparse.Namespace, settings: ReportParams) -> None:
     """Write the page and the card."""
     reports = arguments.reports
-    verdict = read_json(reports / "comparison/verdict.json")
+    verdict = read_sealed(reports / "comparison/verdict.json")
     models = [
         ModelResults(
             name,
@@ -40,11 +48,13 @@ def report(arguments: argparse.Namespace, settings: ReportParams) -> None:
         )
         for name in verdict["validation"]
     ]
+    for model in models:
+        model.require_intact()
     results = Results(
         models,
         verdict,
-        reference=read_json(arguments.reference),
-        drift=read_json(reports / "data/drift.json")["differences"],
+        reference=unsealed(read_json(arguments.reference), str(arguments.reference)),
+        drift=read_sealed(reports / "data/drift.json")["differences"],
     )
     num_errors, errors = worst_errors(results.challenger.predictor, arguments.test, settings.num_errors)
     with atomic_write(arguments.page) as new_page, atomic_write(arguments.card) as new_card:

@@ -43,7 +43,7 @@ def test_predict_says_how_much_it_wrote_and_where(
 ) -> None:
     target = tmp_path / "new" / "folder" / "out.csv"
     main(["predict", model, source, str(target)])
-    assert capsys.readouterr().out == f"3 sequences predicted, written to {target}\n"
+    assert capsys.readouterr().out == f"3 sequences predicted by onnxruntime, written to {target}\n"
     assert len(target.read_text().splitlines()) == 4
 
 
@@ -56,7 +56,7 @@ def test_predict_goes_on_without_what_it_cannot_read_and_ends_with_status_3(
         main(["predict", *arguments, "--rejects", str(tmp_path / "rejects.csv")])
     assert exit_.value.code == 3
     captured = capsys.readouterr()
-    assert captured.out == f"3 sequences predicted, written to {tmp_path / 'out.csv'}\n"
+    assert captured.out == f"3 sequences predicted by onnxruntime, written to {tmp_path / 'out.csv'}\n"
     assert captured.err == f"1 could not be read, see {tmp_path / 'rejects.csv'}\n"
     _, row = (tmp_path / "rejects.csv").read_text().splitlines()
     assert row.startswith(f"{tmp_path / 'torn.parquet'},,,,,not a complete Parquet file")

@@ -46,7 +46,7 @@ LAYERS_WITHIN: dict[str, tuple[grimp.Layer | str, ...]] = {
         "c_code",
         grimp.Layer("benchmark", "describe", "quantisation", "stream_lines", "verify", independent=False),
         "streaming",
-        grimp.Layer("open_streams", "streaming_model"),
+        grimp.Layer("compiled", "open_streams", "streaming_model"),
         grimp.Layer("origin", "predictor"),
         "checksum",
     ),
@@ -98,7 +98,7 @@ def dep_of(module: str) -> str:
         return "rnnflow/engines/__init__.py"
     if parts[0] == "stages" or parts[1] in ("engines", "params", "serving"):
         return "/".join(parts) + ".py"
-    return "/".join(parts[:3] if parts[1] == "evaluation" else parts[:2])
+    return "/".join(parts[:3] if parts[1] in ("advice", "evaluation") else parts[:2])
 
 
 def test_the_library_imports_from_lower_layers_only(imports: grimp.ImportGraph) -> None:
@@ -257,3 +257,10 @@ def test_the_library_knows_neither_dvc_nor_prefect(package: str, imports: grimp.
     importers = imports.find_modules_that_directly_import(package)
     assert importers
     assert not {module for module in importers if module.startswith("rnnflow")}
+
+
+def test_hashes_are_of_the_versions_that_the_lock_pins() -> None:
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^[\w.-]+==[^\s;]+", (ROOT / name).read_text(), re.MULTILINE))
+
+    assert pins("requirements.lock") <= pins("requirements.hashes")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ from flows.repository.dvc_internals import is_in_run_cache, open_repository
 from flows.settings import group
 from rnnflow.runtime.errors import InputError
 
+_SHARES = ("num_threads", "num_processes")
 _OF_THE_GRAPH = (CyclicGraphError, OutputDuplicationError, OverlappingOutputPathsError)
 
 
@@ -50,6 +52,7 @@ class Stage:
         upstream: names of the stages it directly depends on.
         is_stale: whether DVC would run it now.
         is_new: whether `dvc.lock` does not name it yet.
+        num_threads: how many it computes with, by its params.
         sources: the tracked data that it directly depends on.
         metrics: paths of the files in which it leaves numbers.
     """
@@ -58,6 +61,7 @@ class Stage:
     upstream: frozenset[str]
     is_stale: bool
     is_new: bool
+    num_threads: int = 1
     sources: frozenset[Source] = frozenset()
     metrics: tuple[str, ...] = ()
 
@@ -123,6 +127,13 @@ def fingerprint(workspace: Path, name: str) -> str | None:
             return None
         content = sorted([str(dep.def_path), str(dep.hash_info.value)] for dep in stage.deps)
     return hashlib.sha256(json.dumps([stage.cmd, content]).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def locked(workspace: Path) -> Iterator[None]:
+    """Hold DVC's lock on a workspace, under which it changes its own files."""
+    with _opened(workspace, wait_for_lock=True) as repo, repo.lock:
+        yield
 
 
 def put_in_order(workspace: Path, names: Sequence[str]) -> None:
@@ -251,9 +262,17 @@ def _described(graph: networkx.DiGraph, stage: PipelineStage, is_stale: bool) ->
         upstream=frozenset(other.name for other in upstream),
         is_stale=is_stale,
         is_new=not any(item.hash_info for item in (*stage.outs, *stage.deps)),
+        num_threads=_num_threads(stage),
         sources=frozenset(source for other in direct - upstream for source in _data(other)),
         metrics=tuple(os.path.relpath(out.fs_path, stage.repo.root_dir) for out in stage.outs if out.metric),
     )
+
+
+def _num_threads(stage: PipelineStage) -> int:
+    """Return `num_threads` of each of `num_processes`, where the params section of the stage's own name has them."""
+    sections = [dep.read_params().get(group(stage.name)) for dep in stage.params]
+    entries = [section.get(name) for section in sections if isinstance(section, dict) for name in _SHARES]
+    return math.prod(number for number in entries if isinstance(number, int) and number > 0)
 
 
 def _data(stage: dvc.stage.Stage) -> list[Source]:

@@ -92,6 +92,16 @@ def published_as(workspace: Workspace, commit: str) -> str | None:
     return None
 
 
+def published_date(workspace: Workspace, branch: str) -> str:
+    """Return the day of the last commit on a branch that `published_as` has named."""
+    return _day(workspace, PUBLISHED + branch.removeprefix(PREFIX))
+
+
+def results_date(workspace: Workspace) -> str:
+    """Return the day of the last commit that changed the results the run started from, or nothing where there are none."""
+    return _day(workspace, workspace.base, "--", "dvc.lock")
+
+
 def remove_merged(workspace: Workspace) -> list[str]:
     """Remove the `auto/…` branches that the repository's main branch holds, and return their names.
 
@@ -144,6 +154,10 @@ def address(repository: str, branch: str) -> str:
     if web.startswith(("http://", "https://")):
         return f"{web.removesuffix('/').removesuffix('.git')}/tree/{branch}"
     return f"{Path(repository).as_uri() if repository.startswith('/') else repository}#{branch}"
+
+
+def _day(workspace: Workspace, *which: str) -> str:
+    return git(workspace.folder, "log", "-1", "--format=%cs", *which)
 
 
 def _asked(workspace: Workspace, *question: str) -> str | None:

@@ -44,7 +44,7 @@ def automations(project: str) -> list[AutomationCore]:
             after={f"{_RUN}Pending"},
             expect={f"{_RUN}{name}" for name in _BEGUN_OR_ENDED},
             within=START_SECONDS,
-            message=f"Not running {START_SECONDS} s after a worker took it: the worker or its machine has died.",
+            message=f"Not running {START_SECONDS} s after a worker took it: its worker has died, or its repository is silent.",
         ),
         _repeat(project),
     ]

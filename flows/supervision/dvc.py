@@ -4,6 +4,7 @@ import multiprocessing.connection
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ from flows.supervision.failures import Failure, LoggedError, explain
 from flows.supervision.full_disks import explained
 from flows.supervision.transcript import Outcome, Transcript, readable
 
-__all__ = ["Dvc", "Failure", "Outcome", "StageError"]
+__all__ = ["Dvc", "Failure", "Outcome", "StageError", "StoppedError"]
 
 COMMAND = Path(__file__).with_name("dvc_command.py")
 MODULES = (
@@ -34,7 +35,8 @@ PIPE_BYTES = 1 << 20
 MAX_LINE_BYTES = 65_536
 SILENCE_SECONDS = 600.0
 """After which a command that moves data, and moves none, is ended and tried again."""
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 0.5
+"""A time-out of a stage that runs beside others waits for it, in a thread that no signal reaches."""
 
 
 class StageError(Exception):
@@ -48,6 +50,10 @@ class StageError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+class StoppedError(BaseException):
+    """The run has ended, and with it a command that another thread had at work; no failure to try again, as of a stage."""
 
 
 class _SupervisorEndedError(Exception):
@@ -70,6 +76,8 @@ class Dvc:
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._connection: Connection
         self._pid: int | None = None
+        self._starting = threading.Lock()
+        self._is_stopped = False
 
     def __enter__(self) -> Self:
         return self
@@ -78,6 +86,37 @@ class Dvc:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def start(self) -> None:
+        """Start the supervisor if there is none, or none that is alive; it loads DVC meanwhile.
+
+        Raises:
+            StoppedError: `stop` was called.
+        """
+        if self._supervisor and not self._connection.closed and self._supervisor.poll() is None:
+            return
+        self._end()
+        self._connection, theirs = multiprocessing.Pipe()
+        with theirs, self._starting:
+            if self._is_stopped:
+                raise StoppedError
+            # -P: neither DVC nor the supervisor takes modules from the workspace, which may hold any project's, or from
+            # the folder of the script, where this file is called like the package.
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-P", supervisor.__file__, str(COMMAND), *MODULES],
+                cwd=self.workspace,
+                env=_environment(self.environment),
+                stdin=theirs.fileno(),
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        """From another thread: end the command at work, which then fails, and let none begin any more."""
+        with self._starting:
+            self._is_stopped = True
+            if self._supervisor:
+                self._supervisor.terminate()
 
     def close(self) -> None:
         """End the supervisor and whatever still runs below it."""
@@ -117,6 +156,8 @@ class Dvc:
             status, errors = self._call(["--wait-for-lock", *arguments], listen, _Progress(name))
         except _SupervisorEndedError:
             ended, last_words = self._end()
+            if self._is_stopped:
+                raise StoppedError from None
             status, errors = ended or 1, []
             for line in last_words.splitlines():
                 listen(line)
@@ -132,7 +173,7 @@ class Dvc:
         self, arguments: Sequence[str], listen: Callable[[str], None], progress: "_Progress"
     ) -> tuple[int, list[LoggedError]]:
         """Return the exit status of a command, and the errors that it logged."""
-        self._start()
+        self.start()
         reading, writing = os.pipe()
         with os.fdopen(reading, "rb", buffering=0) as output:
             with os.fdopen(writing, "wb") as theirs, _noticing_its_end():
@@ -146,24 +187,6 @@ class Dvc:
             status, report = self._connection.recv()
         self._pid = None
         return status, LoggedError.parse(report)
-
-    def _start(self) -> None:
-        """Start the supervisor if there is none, or none that is alive."""
-        if self._supervisor and not self._connection.closed and self._supervisor.poll() is None:
-            return
-        self._end()
-        self._connection, theirs = multiprocessing.Pipe()
-        with theirs:
-            # -P: neither DVC nor the supervisor takes modules from the workspace, which may hold any project's, or from
-            # the folder of the script, where this file is called like the package.
-            self._supervisor = subprocess.Popen(
-                [sys.executable, "-P", supervisor.__file__, str(COMMAND), *MODULES],
-                cwd=self.workspace,
-                env=_environment(self.environment),
-                stdin=theirs.fileno(),
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
 
     def _end(self) -> tuple[int, str]:
         """Have the supervisor end what still runs and itself, or do so in its place; return its status and errors."""

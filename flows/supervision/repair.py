@@ -5,10 +5,11 @@ import subprocess
 from pathlib import Path
 
 import psutil
-import voluptuous
+from dvc.rwlock import SCHEMA as RWLOCK_SCHEMA
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA, COMPILED_SINGLE_STAGE_SCHEMA
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+
+from rnnflow.runtime.errors import InputError, library
 
 
 def repair(workspace: Path) -> list[str]:
@@ -41,11 +42,13 @@ def _git(workspace: Path, *arguments: str) -> str:
 def _is_damaged(path: Path) -> bool:
     """Return whether DVC would not accept a file that is there."""
     schema = COMPILED_LOCKFILE_SCHEMA if path.name == "dvc.lock" else COMPILED_SINGLE_STAGE_SCHEMA
-    try:
-        schema(YAML(typ="safe").load(path.read_text()))
-    except FileNotFoundError:
+    if not path.exists():
         return False
-    except (YAMLError, UnicodeDecodeError, voluptuous.Invalid):
+    content = path.read_bytes()
+    try:
+        with library(f"{path}: not what DVC writes"):
+            schema(YAML(typ="safe").load(content.decode()))
+    except InputError:
         return True
     return False
 
@@ -53,19 +56,30 @@ def _is_damaged(path: Path) -> bool:
 def _repair_rwlock(workspace: Path) -> list[str]:
     """DVC clears entries of dead processes, but not those whose number a living stranger has by now."""
     path = workspace / ".dvc/tmp/rwlock"
-    try:
-        holders = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except ValueError:
+    content = path.read_bytes()
+    try:
+        pids = _holders(content)
+    except InputError:
         path.unlink()
         return ["rwlock was damaged: removed"]
-    pids = {entry["pid"] for entry in holders.get("write", {}).values()}
-    pids |= {entry["pid"] for entries in holders.get("read", {}).values() for entry in entries}
     if not pids or any(map(_is_dvc, pids)):
         return []
     path.unlink()
     return ["rwlock named processes that are not DVC's any more: removed"]
+
+
+def _holders(content: bytes) -> set[int]:
+    """Return the process ids in a rwlock.
+
+    Raises:
+        InputError: it is none.
+    """
+    with library("rwlock"):
+        holders = RWLOCK_SCHEMA(json.loads(content))
+    readers = [entry for entries in holders["read"].values() for entry in entries]
+    return {entry["pid"] for entry in (*holders["write"].values(), *readers)}
 
 
 def _is_dvc(pid: int) -> bool:

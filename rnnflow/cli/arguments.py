@@ -39,6 +39,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         help="one answer a recording: the mean of its windows' probabilities, their votes, or the largest of each class",
     )
     command.add_argument(
+        "--engine",
+        choices=["auto", "onnxruntime", "numba"],
+        default="auto",
+        help="what computes; auto: numba for files of 8 MB or more, where it can and has been compiled, else onnxruntime; "
+        "their probabilities differ by up to 1e-5",
+    )
+    command.add_argument(
         "--rejects", type=Path, metavar="FILE", help="go on without what cannot be read, and list it here"
     )
     command.set_defaults(run=run.predict)
@@ -187,6 +194,14 @@ def _add_tune(commands: Any) -> None:
     )
     command.add_argument("--minutes", type=float, default=10.0, help="of CPU time, for this run (default: 10)")
     command.add_argument("--folds", type=int, default=3, help="default: 3")
+    command.add_argument(
+        "--search",
+        type=Path,
+        nargs="?",
+        const=Path("reports/tuning.svg"),
+        metavar="CHART.svg",
+        help="go on from the best model with Optuna until the time is used up, and draw all trials (default: %(const)s)",
+    )
     command.add_argument("--params", type=Path, default=Path("params.yaml"))
     command.add_argument("--train", type=Path, default=Path("data/sequences/train"), metavar="FOLDER")
     command.add_argument("--validation", type=Path, default=Path("data/sequences/validation"), metavar="FOLDER")

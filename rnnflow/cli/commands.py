@@ -36,16 +36,19 @@ PARTS = {
 def predict(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow.generation import threads
+        from rnnflow.serving.compiled import predictor_for
         from rnnflow.serving.prediction.predict_files import STANDARD_OUTPUT, predict_files
+        from rnnflow.serving.prediction.reading import find
 
-    predictor = Predictor(arguments.model, threads.number())
+    num_bytes = sum(source.path.stat().st_size for source in find(arguments.paths))
+    predictor = predictor_for(arguments.model, threads.number(), arguments.engine, num_bytes)
     summing, rejects = arguments.recordings, arguments.rejects
     outcome = predict_files(predictor, arguments.paths, arguments.output, summing, rejects)
     for remark in outcome.remarks:
         print(remark, file=sys.stderr)
     if arguments.output != STANDARD_OUTPUT:
         what = "recordings" if summing else "sequences"
-        print(f"{outcome.num_rows:,} {what} predicted, written to {arguments.output}")
+        print(f"{outcome.num_rows:,} {what} predicted by {predictor.engine}, written to {arguments.output}")
     if outcome.num_rejects:
         print(f"{outcome.num_rejects:,} could not be read, see {rejects}", file=sys.stderr)
         sys.exit(REJECTS_STATUS)
@@ -184,7 +187,8 @@ def tune(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow.advice.tuning.tune import tune as tuned
 
-    tuned(_console(), arguments.params, arguments.train, arguments.validation, arguments.minutes, arguments.folds)
+    folders = arguments.train, arguments.validation
+    tuned(_console(), arguments.params, *folders, arguments.minutes, arguments.folds, arguments.search)
 
 
 @contextmanager

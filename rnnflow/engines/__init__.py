@@ -84,6 +84,16 @@ def warm_up(name: str) -> str:
     return where
 
 
+def is_warm(name: str) -> bool:
+    """Return whether an engine can begin at once: it compiles nothing, or has kept what it compiled.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    module = _load_engine(name)
+    return bool(module.is_warm()) if hasattr(module, "is_warm") else True
+
+
 def entry(name: str) -> Path:
     """Return the module that an engine begins with."""
     return Path(__file__).parent / name / "engine.py"

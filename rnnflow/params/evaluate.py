@@ -17,8 +17,8 @@ class EvaluateParams(Section):
     """Whether logits are divided by a temperature fitted on the validation split, where that lowers the log loss."""
     max_error_share: Probability | None = None
     """Of the answers: below the threshold that keeps it on the validation split, the model answers `unknown`."""
-    max_early_loss: Probability | None = 0.01
-    """Of accuracy on the validation split, by deciding live streams before their end; none: they are decided at their end."""
+    max_early_loss: Annotated[float, Field(gt=0, lt=1)] | None = 0.01
+    """Of accuracy, by deciding live streams before their end, as the validation split shows; none: they are decided at their end."""
     num_calibration_bins: Count = 10
     num_length_slices: Count = 4
     """By length, and by time where the sequences have one."""

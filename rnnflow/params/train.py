@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from rnnflow.params.section import Count, Probability, Section, Seed
 
+Recipe = Literal["given", "auto"]
 Sampling = Literal["shuffle", "balanced"]
 Engine = Literal["numba", "torch"]
 Decay = Literal["all", "matrices"]
@@ -15,6 +16,8 @@ Precision = Literal["float32", "bfloat16"]
 class TrainParams(Section):
     """Section `train`: the recipe, the same for every model."""
 
+    recipe: Recipe = "given"
+    """Whether models and recipe are as they stand, or are chosen by cross-validation from an entry and a portfolio."""
     engine: Engine = "numba"
     """What computes losses and gradients; tracked because it decides the bits of the weights."""
     precision: Precision = "float32"
@@ -71,6 +74,14 @@ class TrainParams(Section):
             raise ValueError(f"epochs {self.epochs} and steps {self.steps}: set one of them to null")
         if self.epochs is None and self.steps is None:
             raise ValueError("epochs and steps are both null: set one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _one_process_chooses(self) -> "TrainParams":
+        if self.recipe == "auto" and self.num_processes > 1:
+            raise ValueError(
+                f"recipe: auto is for one process, got num_processes {self.num_processes}; use `rnnflow tune`"
+            )
         return self
 
     @model_validator(mode="after")

@@ -49,6 +49,19 @@ def unsealed(content: Any, place: str) -> Any:
     return rest
 
 
+def read_sealed(path: Path, expected: str) -> dict[str, Any]:
+    """Return what was sealed, from a file that only this program writes; `expected` describes it in an error.
+
+    Raises:
+        InputError: it cannot be read, is no JSON, or is not what was sealed.
+    """
+    content = read(path, expected)
+    if not isinstance(content, dict) or CHECKSUM not in content:
+        raise InputError(f"{path}: expected {expected}, with a checksum")
+    sealed_content: dict[str, Any] = unsealed(content, str(path))
+    return sealed_content
+
+
 def read(path: Path, expected: str) -> Any:
     """Return what a file of JSON says; `expected` describes it in the message of an error.
 
@@ -57,4 +70,8 @@ def read(path: Path, expected: str) -> Any:
     """
     place = f"{path}: expected {expected}"
     with library(place):
+        if path.exists() and not (
+            path.is_file() or path.is_dir()
+        ):  # a pipe would hold the run for ever, and a device has no end
+            raise InputError(f"{place}, got something else than a file")
         return parse(path.read_text(encoding="utf-8"), place)

@@ -35,6 +35,16 @@ def is_wrong(path: Path) -> bool:
     return gap.startswith(MARK) and gap.removeprefix(MARK) != hashlib.sha256(footer).digest()
 
 
+def read(path: Path) -> bytes:
+    """Return the footer, without its length and what ends the file.
+
+    Raises:
+        ValueError: the file does not end as a Parquet file does.
+        OSError: it cannot be read.
+    """
+    return _footer(path)[0][:-8]
+
+
 def _footer(path: Path) -> tuple[bytes, int]:
     """Return everything from the footer to the end of the file, and where that begins."""
     size = path.stat().st_size

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int64
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError, library
 from rnnflow.sequences import footer_checksum
-from rnnflow.sequences.parquet_bounds import open_footer, repeated_texts, written_out
+from rnnflow.sequences.parquet_bounds import Footer, open_footer, written_out
 from rnnflow.sequences.parquet_metadata import KEY, features_of, metadata, recipe_of
 
 ROW_GROUP_BYTES = 8 * 2**20
@@ -82,7 +82,7 @@ class SequenceFile:
     """
 
     path: Path
-    metadata: pq.FileMetaData
+    footer: Footer
     features: tuple[str, ...]
 
     @classmethod
@@ -94,10 +94,14 @@ class SequenceFile:
             is_wrong = footer_checksum.is_wrong(path)
         if is_wrong:
             raise InputError(f"{path}: damaged: its footer does not match the checksum before it; {RESTORE}")
-        metadata, schema = open_footer(path)
+        footer = open_footer(path)
         for name in TYPES if needs_label else ("id", "sequence"):
-            _check_column(path, schema, name)
-        return cls(path, metadata, features_of(path, schema, features))
+            _check_column(path, footer.schema, name)
+        return cls(path, footer, features_of(path, footer.schema, features))
+
+    @property
+    def metadata(self) -> pq.FileMetaData:
+        return self.footer.metadata
 
     @property
     def num_rows(self) -> int:
@@ -120,9 +124,7 @@ class SequenceFile:
     @property
     def num_values(self) -> int:
         """How many values the column `sequence` holds; an empty sequence, which `batches` refuses, counts as one."""
-        schema, groups = self.metadata.schema, range(self.metadata.num_row_groups)
-        column = next(i for i in range(len(schema)) if schema.column(i).path.split(".")[0] == "sequence")
-        return sum(int(self.metadata.row_group(group).column(column).num_values) for group in groups)
+        return self.footer.num_values("sequence")
 
     @property
     def _rows_at_once(self) -> int:
@@ -137,7 +139,7 @@ class SequenceFile:
             encodes_labels: yield labels as a dictionary, in which many rows cost a third less time.
         """
         types = ENCODED_TYPES if encodes_labels else TYPES
-        repeated = repeated_texts(self.metadata, self._rows_at_once)
+        repeated = self.footer.repeated_texts(self._rows_at_once)
         first_row = 0
         try:
             with pq.ParquetFile(

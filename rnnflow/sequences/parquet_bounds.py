@@ -1,6 +1,7 @@
 """What a Parquet file may become in memory, known before it is read: a few bytes can stand for a run of a billion values."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,8 @@ import pyarrow.parquet as pq
 
 from rnnflow.runtime import expansion
 from rnnflow.runtime.errors import library
+from rnnflow.sequences import parquet_footer
+from rnnflow.sequences.parquet_footer import ColumnChunk
 
 VALUE_BYTES = 8
 """Of a decoded value, at least in Arrow's lists and texts."""
@@ -16,7 +19,27 @@ BATCH_BYTES = 2**30
 """That the texts of a batch may come to without being looked at."""
 
 
-def open_footer(path: Path) -> tuple[pq.FileMetaData, pa.Schema]:
+@dataclass(frozen=True)
+class Footer:
+    """What the end of a Parquet file says of it."""
+
+    metadata: pq.FileMetaData
+    schema: pa.Schema
+    chunks: Sequence[ColumnChunk]
+
+    def num_values(self, column: str | None = None) -> int:
+        """Return how many values a column holds, or all of them, each element of a list counted."""
+        return sum(chunk.num_values for chunk in self.chunks if column in (None, chunk.path.split(".")[0]))
+
+    def repeated_texts(self, num_rows: int) -> list[str]:
+        """Return the columns of texts that are stored once and repeated, if `num_rows` of the longest may be too much."""
+        found = {
+            chunk.path for chunk in self.chunks if chunk.repeats_texts and num_rows * chunk.num_bytes > BATCH_BYTES
+        }
+        return sorted(found)
+
+
+def open_footer(path: Path) -> Footer:
     """Return what the end of a Parquet file says of it.
 
     Raises:
@@ -24,26 +47,9 @@ def open_footer(path: Path) -> tuple[pq.FileMetaData, pa.Schema]:
     """
     with library(f"{path}: not a complete Parquet file"):
         metadata = pq.read_metadata(path)
-        schema = metadata.schema.to_arrow_schema()
-        expansion.check(path, VALUE_BYTES * num_values(metadata))
-    return metadata, schema
-
-
-def num_values(metadata: pq.FileMetaData) -> int:
-    """Return how many values all columns of a file hold, each element of a list counted."""
-    return sum(column.num_values for column in _columns(metadata))
-
-
-def repeated_texts(metadata: pq.FileMetaData, num_rows: int) -> list[str]:
-    """Return the columns of texts that are stored once and repeated, if `num_rows` of the longest may be too much."""
-    found = {
-        column.path_in_schema
-        for column in _columns(metadata)
-        if column.physical_type == "BYTE_ARRAY"
-        and column.has_dictionary_page
-        and num_rows * column.total_uncompressed_size > BATCH_BYTES
-    }
-    return sorted(found)
+        footer = Footer(metadata, metadata.schema.to_arrow_schema(), parquet_footer.columns(path))
+        expansion.check(path, VALUE_BYTES * footer.num_values())
+    return footer
 
 
 def written_out(path: Path, batch: pa.RecordBatch, repeated: Collection[str]) -> pa.RecordBatch:
@@ -58,8 +64,3 @@ def written_out(path: Path, batch: pa.RecordBatch, repeated: Collection[str]) ->
             expansion.check(path, pc.sum(lengths.take(column.indices)).as_py() or 0)
             batch = batch.set_column(index, name, column.cast(column.type.value_type))
     return batch
-
-
-def _columns(metadata: pq.FileMetaData) -> list[pq.ColumnChunkMetaData]:
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    return [group.column(index) for group in groups for index in range(group.num_columns)]

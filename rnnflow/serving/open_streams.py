@@ -4,12 +4,14 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from rnnflow.params.section import checked
 from rnnflow.runtime import npz_files
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError, library
@@ -21,6 +23,15 @@ SCANS = 10
 """How often idle streams are looked for within `idle_seconds`."""
 FORMAT = 2
 _ARRAYS = ("states", "num_steps", "decided_at", "decisions", "last_times", "names")
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Of the streams in a file."""
+
+    streams: list[StreamId]
+    closed: list[tuple[StreamId, str]]
+    """With what became of each."""
 
 
 class OpenStreams:
@@ -125,7 +136,10 @@ class OpenStreams:
         """
         arrays = _read(path, identity)
         states, size = arrays["states"], self.states.shape[1]
-        names, closed = json.loads(arrays["names"].tobytes())
+        with library(f"{path}: not the names of streams"):
+            streams, ended = json.loads(arrays["names"].tobytes())
+        kept_names = checked(_Names, {"streams": streams, "closed": ended}, str(path))
+        names, closed = kept_names.streams, kept_names.closed
         if states.shape != (len(names), size) or states.dtype != np.float32:
             raise InputError(f"{path}: states of shape {states.shape}, expected ({len(names)}, {size}) of float32")
         if not np.isfinite(states).all():
@@ -133,6 +147,9 @@ class OpenStreams:
             raise InputError(
                 f"{path}: the state of stream {stream!r} holds NaN or an infinite number, which no state does"
             )
+        for name, kept in zip(_ARRAYS[1:-1], self._by_row[1:4] + self._by_row[5:], strict=True):
+            if arrays[name].shape != (len(names),) or arrays[name].dtype != kept.dtype:
+                raise InputError(f"{path}: {name!r}: expected {len(names)} numbers of {kept.dtype}")
         if len(names) > self._capacity:
             raise InputError(f"{path}: {len(names):,} streams, more than the capacity of {self._capacity:,}")
         self._allocate(size, len(names))

@@ -102,8 +102,10 @@ class ExportedModel:
         self.classes = tuple(self.metadata["classes"])
         self._names = np.array(self.classes, dtype=object)
         self.features = tuple(self.metadata["features"])
-        sizes = [node.shape[-1] for node in (self._session.get_inputs()[0], self._session.get_outputs()[0])]
-        named = [len(self.features), len(self.classes)]
+        ends = (*self._session.get_inputs()[:1], *self._session.get_outputs()[:1])
+        sizes = [node.shape[-1] for node in ends if node.shape]
+        if len(sizes) != len(named := [len(self.features), len(self.classes)]):
+            raise InputError(f"{path}: expected a graph of sequences, from features to classes")
         if any(isinstance(size, int) and size != number for size, number in zip(sizes, named, strict=True)):
             raise InputError(f"{path}: names {named} features and classes, but its graph has {sizes}")
         self.threshold: float | None = (self.metadata["calibration"] or {}).get("threshold")
@@ -133,6 +135,10 @@ class Predictor(ExportedModel):
     Raises:
         InputError: the file is missing, no ONNX file, was not exported by this project, or is a streaming one.
     """
+
+    engine = "onnxruntime"
+    """What computes, in words."""
+    chunk_size = CHUNK_SIZE
 
     def __init__(self, path: Path | str, num_threads: int = 1) -> None:
         super().__init__(path)
@@ -193,7 +199,7 @@ class Predictor(ExportedModel):
             rows, lengths = chunk
             result[rows] = self.run(pad(values, offsets, rows), lengths)
 
-        chunks = list(batches(offsets, CHUNK_SIZE))
+        chunks = list(batches(offsets, self.chunk_size))
         if self.num_threads == 1 or len(chunks) < 2:
             for chunk in chunks:
                 answer(chunk)

@@ -1,15 +1,24 @@
 """A model that goes on from a state: its steps in batches, with the state in the caller's hands; imports no torch."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from onnxruntime import InferenceSession
+from pydantic import Field
 
+from rnnflow.params.section import checked
+from rnnflow.runtime import json_text
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.early_rule import EarlyRule
 from rnnflow.serving.predictor import STATE_PROPERTY, ExportedModel
+
+
+@dataclass(frozen=True)
+class _Layout:
+    sizes: dict[str, Annotated[int, Field(ge=0, strict=True)]]
 
 
 class StreamingModel(ExportedModel):
@@ -34,8 +43,11 @@ class StreamingModel(ExportedModel):
                 f"{path}: a model of whole sequences, expected a streaming one; stage export writes it to "
                 "models/<name>/streaming/ if export.streaming is true"
             )
-        self.layout = json.loads(self.properties[STATE_PROPERTY])
+        place = f"{path}: property {STATE_PROPERTY!r}"
+        self.layout = checked(_Layout, {"sizes": json_text.parse(self.properties[STATE_PROPERTY], place)}, place).sizes
         self.state_size = sum(self.layout.values())
+        if (sizes := self._session.get_inputs()[-1].shape[-1:]) != [self.state_size]:
+            raise InputError(f"{place}: a state of {self.state_size} numbers, but its graph has {sizes}")
         early = (self.metadata["calibration"] or {}).get("early")
         self.early_rule = EarlyRule(**early) if early else None
 

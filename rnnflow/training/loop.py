@@ -1,6 +1,6 @@
 """The training loop: epochs, steps, validation, early stopping, and a resume that changes no bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,9 +15,10 @@ from rnnflow.classifier.predict_split import Probabilities, log_loss_and_accurac
 from rnnflow.classifier.preparation import Preparation
 from rnnflow.engines.interface import Engine, EngineConfig
 from rnnflow.params.models import ModelParams
+from rnnflow.params.section import checked
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import processes
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.errors import InputError, library
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training import fit_preparation, refusals
 from rnnflow.training.batching import BatchLoader, class_weights
@@ -94,7 +95,7 @@ class Training:
         Raises:
             InputError: the loss is no longer a finite number.
         """
-        if state := engines.from_first(lambda: _read_state(resume)):
+        if state := engines.from_first(lambda: self._saved(resume)):
             self._restore(*state)
         for epoch in self.history:
             on_epoch(epoch)
@@ -182,29 +183,56 @@ class Training:
             return np.nan, np.nan
         return log_loss_and_accuracy(self.validation.labels, self.predict(self.validation))
 
+    def _state(self) -> dict[str, np.ndarray]:
+        return {**self.engine.state(), "best_weights": self.best_weights}
+
     def _save(self, path: Path) -> None:
         description = {
             "history": [asdict(epoch) for epoch in self.history],
             "rng": self.batches.rng.bit_generator.state,
         }
-        safetensors_files.write(path, {**self.engine.state(), "best_weights": self.best_weights}, description)
+        safetensors_files.write(path, self._state(), description)
 
-    def _restore(self, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
+    def _saved(self, path: Path | None) -> "tuple[dict[str, np.ndarray], _Progress] | None":
+        """Return a saved state, or none where there is none that can be used."""
+        if path is None or not path.exists():
+            return None
+        try:
+            arrays, description = safetensors_files.read(path)
+            return arrays, self._checked(arrays, description, f"{path}: not a state of this training")
+        except InputError as error:
+            damaged = path.replace(path.with_suffix(".damaged"))  # as evidence, until it is a month old
+            print(f"{error}; training starts over, and the file is kept as {damaged.name}", flush=True)
+            return None
+
+    def _checked(self, arrays: Mapping[str, np.ndarray], description: object, place: str) -> "_Progress":
+        wanted = {name: (array.dtype, array.shape) for name, array in self._state().items()}
+        for name in sorted(wanted.keys() | arrays.keys()):
+            expected, array = wanted.get(name), arrays.get(name)
+            found = None if array is None else (array.dtype, array.shape)
+            if found != expected:
+                raise InputError(f"{place}: {name!r}: expected {_said(expected)}, got {_said(found)}")
+        progress = checked(_Progress, description, place)
+        if not 0 < len(progress.history) <= self.last_epoch:
+            raise InputError(f"{place}: expected 1 to {self.last_epoch} epochs, got {len(progress.history)}")
+        with library(f"{place}: 'rng'"):
+            type(self.batches.rng.bit_generator)().state = progress.rng
+        return progress
+
+    def _restore(self, arrays: dict[str, np.ndarray], progress: "_Progress") -> None:
         self.engine.load_state(arrays)
         self.best_weights = arrays["best_weights"]
-        self.batches.rng.bit_generator.state = description["rng"]
-        self.history = [Epoch(**epoch) for epoch in description["history"]]
+        self.batches.rng.bit_generator.state = progress.rng
+        self.history = list(progress.history)
 
 
-def _read_state(path: Path | None) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Return a saved state, or none where there is none that can be used."""
-    if path is None or not path.exists():
-        return None
-    try:
-        arrays, description = safetensors_files.read(path)
-    except InputError as error:
-        damaged = path.replace(path.with_suffix(".damaged"))  # as evidence, until it is a month old
-        print(f"{error}; training starts over, and the file is kept as {damaged.name}", flush=True)
-        return None
-    assert isinstance(description, dict)
-    return arrays, description
+@dataclass(frozen=True)
+class _Progress:
+    """What a saved state says beside its arrays."""
+
+    history: tuple[Epoch, ...]
+    rng: dict[str, Any]
+
+
+def _said(found: tuple[np.dtype, tuple[int, ...]] | None) -> str:
+    return "none" if found is None else f"{found[0]} {list(found[1])}"

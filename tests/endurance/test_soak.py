@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 import psutil
@@ -56,6 +57,18 @@ def deployed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deploye
         yield deploy(
             make_project(tmp_path / "project", models=("rnn",), params={"train.epochs": 60}, settings=kept), server
         )
+
+
+class Sample(NamedTuple):
+    """What there is after so many seconds, in bytes."""
+
+    seconds: float
+    state: int
+    """On the worker's disk."""
+    server: int
+    """On the server's disk: its log, its leases and, of SQLite, the database."""
+    memory: int
+    """Of the server, which has often started anew."""
 
 
 class Blows:
@@ -113,7 +126,7 @@ def size(folder: Path) -> int:
 def test_a_soak_leaves_nothing_stuck_nothing_twice_and_nothing_unexplained(
     deployed: Deployed, tmp_path: Path, say: Callable[[str], None]
 ) -> None:
-    samples: list[tuple[float, int, int]] = []  # seconds, bytes of disk, bytes of the server's memory
+    samples: list[Sample] = []
     with Worker(deployed.server, "cpu-pool", tmp_path / "worker") as worker:
         blows = Blows(deployed, worker, random.Random(0))
         with schedule(deployed, EVERY_SECONDS) as deployment:
@@ -122,7 +135,7 @@ def test_a_soak_leaves_nothing_stuck_nothing_twice_and_nothing_unexplained(
                 time.sleep(blows.moments.uniform(*BETWEEN_SECONDS))
                 blows.deal()
                 memory = psutil.Process(deployed.server.process.pid).memory_info().rss
-                samples.append((seconds, size(worker.state), memory))
+                samples.append(Sample(seconds, size(worker.state), size(deployed.server.folder), memory))
             last = deployed.project.push({"train.seed": 10**6})
             wait_until(lambda: last in parents(deployed), "the last version's publication", END_SECONDS, worker.log)
         runs = wait_until(partial(_ended, deployed, deployment), "the end of the last run", END_SECONDS, worker.log)
@@ -135,8 +148,8 @@ def test_a_soak_leaves_nothing_stuck_nothing_twice_and_nothing_unexplained(
         assert not _with_traceback(deployed, runs)
         assert not [*(worker.state / "runs").glob("*")]
         assert not deployed.project.branches("auto/").keys() - {"auto/main"}
-    middle = [size for seconds, size, _ in samples if 0.4 < seconds / (60 * MINUTES) < 0.7]
-    late = [size for seconds, size, _ in samples if seconds / (60 * MINUTES) > 0.7]
+    middle = [sample.state for sample in samples if 0.4 < sample.seconds / (60 * MINUTES) < 0.7]
+    late = [sample.state for sample in samples if sample.seconds / (60 * MINUTES) > 0.7]
     assert max(late) <= GROWTH * max(middle), samples
 
 
@@ -172,12 +185,15 @@ def _tell(
     deployed: Deployed,
     blows: Blows,
     runs: list[FlowRun],
-    samples: list[tuple[float, int, int]],
+    samples: list[Sample],
 ) -> None:
     ended = Counter(run.state.name for run in runs if run.state)
     server_log = deployed.server.log.read_text(errors="replace")
     say(f"blows: {dict(blows.dealt)}; {len(runs)} ticks: {dict(ended)}; {len(parents(deployed))} versions published")
     locked, failed = server_log.count("(sqlite3.OperationalError) database is locked"), server_log.count("Traceback")
     say(f"server's log: {locked} times 'database is locked', {failed} tracebacks in all")
-    for seconds, disk, memory in samples[:: max(1, len(samples) // 8)]:
-        say(f"after {seconds:5.0f} s: {disk / 1e6:.2f} MB of state, {memory / 1e6:.0f} MB of the server's memory")
+    for sample in samples[:: max(1, len(samples) // 8)]:
+        say(
+            f"after {sample.seconds:5.0f} s: {sample.state / 1e6:.2f} MB of state on the worker's disk, "
+            f"{sample.server / 1e6:.2f} MB on the server's, {sample.memory / 1e6:.0f} MB of the server's memory"
+        )

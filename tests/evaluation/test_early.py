@@ -47,8 +47,8 @@ def batches(sums: np.ndarray, sureness: float) -> Iterator[StepProbabilities]:
         yield StepProbabilities(rows, lengths, lengths, softmax(logits[rows]))
 
 
-@pytest.mark.parametrize("max_loss", [0.0, 0.02, 0.1])
-def test_a_rule_loses_what_it_may_on_validation_and_about_as_much_elsewhere(max_loss: float) -> None:
+@pytest.mark.parametrize("max_loss", [0.01, 0.02, 0.1])
+def test_a_rule_loses_less_than_it_may_on_validation_and_elsewhere(max_loss: float) -> None:
     (seen, labels), (unseen, other_labels) = walks(0), walks(1)
     rule = fit_early_rule(batches(seen, 5.0), labels, NUM_STEPS, 1, max_loss, None)
     assert rule
@@ -56,19 +56,28 @@ def test_a_rule_loses_what_it_may_on_validation_and_about_as_much_elsewhere(max_
     assert rule.temperatures[0] > rule.temperatures[-2] > 1  # the sooner, the more it is too sure
     found = early_answers(batches(seen, 5.0), labels, 1, rule, None)
     assert found.accuracy_by_part[-1] == 1
-    assert 1 - max_loss <= found.accuracy
+    assert 1 - max_loss < found.accuracy
     assert found.share_seen < 1
-    assert early_answers(batches(unseen, 5.0), other_labels, 1, rule, None).accuracy > 1 - max_loss - 0.03
+    assert early_answers(batches(unseen, 5.0), other_labels, 1, rule, None).accuracy > 1 - max_loss
 
 
 def test_the_more_may_be_lost_the_earlier_it_decides() -> None:
     sums, labels = walks(0)
     shares = []
-    for max_loss in (0.0, 0.02, 0.1, 0.3):
+    for max_loss in (0.01, 0.02, 0.1, 0.3):
         rule = fit_early_rule(batches(sums, 1.0), labels, NUM_STEPS, 1, max_loss, None)
         shares.append(early_answers(batches(sums, 1.0), labels, 1, rule, None).share_seen)
     assert shares == sorted(shares, reverse=True)
-    assert shares[0] > 0.7 > 0.4 > shares[-1]
+    assert shares[0] > 0.7 > 0.5 > shares[-1]
+
+
+def test_few_sequences_give_no_rule_though_none_of_them_is_lost() -> None:
+    sums, labels = walks(0)
+    clear = np.repeat(sums[:, -1:], NUM_STEPS, axis=1)
+    assert fit_early_rule(batches(clear, 5.0), labels, NUM_STEPS, 1, 0.01, None)
+    few = [StepProbabilities(*(part[:100] for part in next(batches(clear, 5.0))))]
+    assert fit_early_rule(few, labels, NUM_STEPS, 1, 0.01, None) is None
+    assert fit_early_rule(few, labels, NUM_STEPS, 1, 0.05, None)
 
 
 def test_a_classifier_that_knows_nothing_before_the_end_gets_no_rule() -> None:

@@ -1,51 +1,73 @@
-"""`make faults`: damages inputs, flips bits, kills runs; counts what was lost, and writes docs/reliability.md."""
+"""`make faults`: damages inputs, flips bits, kills and ends runs; counts what was lost, and writes docs/reliability.md."""
 
 import argparse
+import json
 import math
+import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rnnflow.runtime.provenance import ROOT
-from tests.faults import flips, kills, page
+from tests.faults import endings, flips, kills, page
 from tests.faults.endurance import endured
 from tests.faults.fuzz import targets
 from tests.faults.fuzz.trials import Tally, Target, drawn, kept, trial
 
+COUNTS = ROOT / ".rnnflow/faults.json"
+"""What each part came to when it last ran: the parts can be run one by one, and the page has all of them."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(_PARTS)}; default: all")
     parser.add_argument("--inputs", type=int, default=100_000, help="damaged inputs of all readers together")
     parser.add_argument("--flips", type=int, default=1_500, help="flipped bits of all files together")
     parser.add_argument("--kills", type=int, default=100, help="killed runs of dvc repro")
+    parser.add_argument("--endings", type=int, default=60, help="ended runs of make run")
     parser.add_argument("--seed", type=int, default=0, help="decides all of them")
-    parser.add_argument(
-        "--endurance", action="store_true", help="run the tests of deaths, cancels and time-outs as well"
-    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="killed and ended runs at once")
     parser.add_argument("--write", type=Path, help="the page, such as docs/reliability.md")
     arguments = parser.parse_args(argv)
-    found: dict[str, list[Tally]] = {}
-    with tempfile.TemporaryDirectory(prefix="rnnflow-faults-") as name:
-        for part, tally in _all(arguments, Path(name)):
-            found.setdefault(part, []).append(tally)
-            print(f"{part}: {tally.target}: {tally.tries:,} tries, {len(tally.losses)} lost", flush=True)
-            for number, what in tally.losses:
-                print(f"    number {number}: {what}", flush=True)
+    if unknown := set(arguments.parts) - set(_PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    is_lost = False
+    for part in arguments.parts or _PARTS:
+        with tempfile.TemporaryDirectory(prefix="rnnflow-faults-") as name:
+            is_lost |= _count(part, _PARTS[part](arguments, Path(name) / part))
     if arguments.write:
-        arguments.write.write_text(page.text(found, arguments.seed), encoding="utf-8")
-    sys.exit(any(tally.losses for tallies in found.values() for tally in tallies))
+        arguments.write.write_text(page.text(_counted(), arguments.seed), encoding="utf-8")
+    sys.exit(is_lost)
 
 
-def _all(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Tally]]:
-    readers = targets.all_targets(folder / "readers")
-    yield from (("inputs", tally) for tally in _tried(readers, arguments.inputs, arguments.seed, folder))
-    pairs = flips.all_targets(folder / "files")
-    yield from (("flips", tally) for tally in _tried(pairs, arguments.flips, arguments.seed, folder))
-    if arguments.kills:
-        yield "kills", kills.trials(folder / "kills", arguments.kills, arguments.seed)
-    if arguments.endurance:
-        yield from (("endurance", tally) for tally in endured(ROOT / "tests/endurance"))
+def _count(part: str, tallies: Iterator[Tally]) -> bool:
+    """Add up and keep what comes of the trials of a part, say each loss, and return whether there is one."""
+    counted: dict[str, Tally] = {}
+    for tally in tallies:
+        for number, what in tally.losses:
+            print(f"{part}: {tally.target}: number {number}: {what}", flush=True)
+        counted.setdefault(tally.target, Tally(tally.target)).add(tally)
+        kept_counts = _counted() | {part: list(counted.values())}
+        COUNTS.parent.mkdir(exist_ok=True)
+        COUNTS.write_text(json.dumps({name: [asdict(each) for each in all_] for name, all_ in kept_counts.items()}))
+    for tally in counted.values():
+        print(f"{part}: {tally.target}: {tally.tries:,} tries, {len(tally.losses)} lost", flush=True)
+    return any(tally.losses for tally in counted.values())
+
+
+def _counted() -> dict[str, Sequence[Tally]]:
+    content = json.loads(COUNTS.read_text()) if COUNTS.exists() else {}
+    return {part: [Tally(**tally) for tally in tallies] for part, tallies in content.items()}
+
+
+def _inputs(arguments: argparse.Namespace, folder: Path) -> Iterator[Tally]:
+    return _tried(targets.all_targets(folder), arguments.inputs, arguments.seed, folder)
+
+
+def _flips(arguments: argparse.Namespace, folder: Path) -> Iterator[Tally]:
+    return _tried(flips.all_targets(folder), arguments.flips, arguments.seed, folder.parent)
 
 
 def _tried(readers: Sequence[Target], number: int, seed: int, folder: Path) -> Iterator[Tally]:
@@ -58,6 +80,14 @@ def _tried(readers: Sequence[Target], number: int, seed: int, folder: Path) -> I
             (kept(target) / f"{seed}-{index}").write_bytes(drawn(target, seed, index))
         yield tally
 
+
+_PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Iterator[Tally]]] = {
+    "inputs": _inputs,
+    "flips": _flips,
+    "kills": lambda given, folder: kills.trials(folder, given.kills, given.seed, given.jobs),
+    "endings": lambda given, folder: endings.trials(folder, given.endings, given.seed, given.jobs),
+    "endurance": lambda _, __: endured(ROOT / "tests/endurance"),
+}
 
 if __name__ == "__main__":
     main()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows import versions
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.export.graph import build_streaming, serialise
 from rnnflow.generation import drift
@@ -21,8 +22,9 @@ from rnnflow.serving import checksum
 from rnnflow.serving.prediction.predict_files import predict_files
 from rnnflow.serving.predictor import Predictor
 from rnnflow.serving.streaming import StreamingPredictor
-from stages import evaluate, export
+from stages import compare, evaluate, export, report
 from tests import toys
+from tests.evaluation.report.conftest import make_reported
 from tests.faults.fuzz.targets import PROFILE
 from tests.faults.fuzz.trials import Target
 from tests.training.test_loop import training, weights
@@ -32,6 +34,8 @@ TRAINED = ModelParams(cell="rnn", hidden_size=4)
 LENGTHS = [4, 7, 3, 5] * 10
 LABELS = [*toys.CLASSES, "up"] * 10
 STEPS = np.arange(8, dtype=np.float32).reshape(4, 2)
+REPORTED = "reported"
+"""The folder of a project that has run up to its report."""
 Consumer = Callable[[Path], object]
 """Gets the folder of all files, of which one is damaged, and returns what it makes of them."""
 
@@ -44,7 +48,12 @@ def all_targets(folder: Path) -> list[Target]:
     """Return every pair of a file and a consumer of it; the files are written to `folder`."""
     _write(folder)
     return [
-        Target(f"{file} → {name}", _flipping(folder / file), _compared(folder, file, consume), Path(file).name)
+        Target(
+            f"{file.removeprefix(f'{REPORTED}/')} → {name}",
+            _flipping(folder / file),
+            _compared(folder, file, consume),
+            Path(file).name,
+        )
         for file, consumers in CONSUMERS.items()
         for name, consume in consumers.items()
     ]
@@ -95,6 +104,8 @@ def _write(folder: Path) -> None:
     _evaluate(folder)
     for name in ("metrics.json", "calibration.json"):
         shutil.copy(folder / "evaluation" / name, folder / name)
+    (folder / REPORTED).mkdir()
+    make_reported(folder / REPORTED)
 
 
 def _streaming_file(folder: Path, model: SequenceClassifier, properties: Mapping[str, str]) -> None:
@@ -146,6 +157,23 @@ def _train(folder: Path) -> bytes:
     return weights(resumed)
 
 
+def _report(folder: Path) -> object:
+    report.main(toys.report_arguments(folder / REPORTED))
+    return (folder / REPORTED / "report.html").read_bytes(), (folder / REPORTED / "model_card.md").read_bytes()
+
+
+def _compare(folder: Path) -> str:
+    compare.main(toys.compare_arguments(folder / REPORTED))
+    verdict = json.loads((folder / REPORTED / "comparison/verdict.json").read_text())
+    del verdict["test"]["md5"], verdict["sha256"]  # a bit that says nothing changes them as well
+    return json.dumps(verdict)
+
+
+def _promote(folder: Path) -> object:
+    """What a promotion goes by, as the flow and its command read it."""
+    return versions.read_verdict(folder / REPORTED)
+
+
 def _profile(folder: Path) -> object:
     found = drift.load_reference(folder / "profile.json")
     return {name: found[name] for name in PROFILE}  # a damaged name of the checksum is one that nobody reads
@@ -162,4 +190,13 @@ CONSUMERS: Mapping[str, Mapping[str, Consumer]] = {
     "calibration.json": {"export": _export},
     "test/part.parquet": {"predict": _predict, "evaluate": _evaluate, "train": _load},
     "validation/part.parquet": {"evaluate": _evaluate},
+    f"{REPORTED}/models/good/model.onnx": {"compare": _compare, "report": _report},
+    f"{REPORTED}/test/part-00000.parquet": {"compare": _compare},
+    f"{REPORTED}/train/part-00000.parquet": {"compare": _compare},
+    f"{REPORTED}/reports/comparison/verdict.json": {"report": _report, "promote": _promote},
+    f"{REPORTED}/reports/data/drift.json": {"report": _report},
+    f"{REPORTED}/reports/models/poor/evaluation/metrics.json": {"report": _report},
+    f"{REPORTED}/reports/models/poor/evaluation/calibration.json": {"report": _report},
+    f"{REPORTED}/reports/models/poor/evaluation/tables/slices.csv": {"report": _report},
+    f"{REPORTED}/reports/models/good/evaluation/matrices/confusion.csv": {"report": _report},
 }

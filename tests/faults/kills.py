@@ -1,81 +1,65 @@
-"""A bare `dvc repro` that is killed at a random moment, and `make run` after it: the lock file is as if nothing had been."""
+"""A bare `dvc repro` that is killed, and `make run` after it: the lock file is as if nothing had been."""
 
-import os
 import random
 import shutil
-import signal
 import subprocess
-import sys
-import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
-import psutil
-
-from rnnflow.runtime.provenance import ROOT
+from tests.faults.clones import QUIET, Struck, environment, kill_all, make_run
+from tests.faults.file_events import writes
 from tests.faults.fuzz.trials import Tally
-from tests.pipeline.conftest import Clone, small_project
+from tests.flows.servers import PrefectServer
+from tests.pipeline.conftest import Clone
 
-NAME = "dvc repro, killed → make run"
+ANY_MOMENT = "dvc repro, killed at any moment → make run"
+IN_A_WRITE = "dvc repro, killed in a write of dvc.lock → make run"
+FRESH = 20
+"""Of so many clones two have an empty cache, and compute each stage, which takes a minute."""
 
 
-def trials(folder: Path, number: int, seed: int) -> Tally:
-    """Kill `number` runs, each in a fresh copy of a clone, and count those after which `make run` gave another lock."""
+def trials(folder: Path, number: int, seed: int, jobs: int) -> Iterator[Tally]:
+    """Kill `number` runs, each in a fresh clone, and count those after which `make run` gave another lock.
+
+    Every other one is struck at any moment, the others at a write of `dvc.lock`, which random moments seldom hit.
+    """
     folder.mkdir()
-    origin = small_project(folder / "origin", ("gru",))
-    start = time.monotonic()
-    _started(origin).wait()
-    seconds = time.monotonic() - start
-    expected = origin.read("dvc.lock")
-    fresh = origin.clone(folder / "fresh")
-    tally = Tally(NAME)
-    for index in range(number):
-        clone = fresh.copy(folder / str(index))
-        moment = random.Random(f"{seed} {index}").uniform(0, seconds)
-        _kill_after(_started(clone), moment)
-        ended = _make_run(clone)
-        tally.tries += 1
-        if ended.returncode or clone.read("dvc.lock") != expected:
-            tally.losses.append(
-                (index, f"after {moment:.1f} s: {(ended.stderr or 'another dvc.lock').splitlines()[-1]}")
-            )
-        shutil.rmtree(clone.folder)
-    return tally
+    struck = Struck(folder, _started)
+    with PrefectServer(folder / "server") as server, ThreadPoolExecutor(jobs) as pool:
+        its = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(folder / "home")}
+        yield from pool.map(lambda index: _trial(struck, seed, index, its), range(number))
 
 
-def _environment(clone: Clone) -> dict[str, str]:
-    return os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "RNNFLOW_STATE": str(clone.folder / ".rnnflow"),
-        "DVC_NO_ANALYTICS": "1",
-    }
+def _trial(struck: Struck, seed: int, index: int, server: dict[str, str]) -> Tally:
+    """Kill one run and make it good."""
+    undisturbed = struck.fresh if index % FRESH < 2 else struck.cached
+    clone, rng = struck.copy(undisturbed, str(index)), random.Random(f"{seed} {index}")
+    run = _started(clone)
+    if index % 2:
+        strike = rng.randint(1, undisturbed.num_writes)
+        how = f"at write {strike} of dvc.lock"
+        for _ in islice(writes(clone.folder, "dvc.lock", run), strike):
+            pass
+    else:
+        moment = rng.uniform(0, undisturbed.seconds)
+        how = f"after {moment:.1f} s"
+        with suppress(subprocess.TimeoutExpired):
+            run.wait(moment)
+    kill_all(run)
+    ended = subprocess.run(
+        make_run(), cwd=clone.folder, env=environment(clone, server), capture_output=True, text=True, check=False
+    )
+    what = struck.loss(clone, ended)
+    shutil.rmtree(clone.folder)
+    target = IN_A_WRITE if index % 2 else ANY_MOMENT
+    return Tally(target, 1, losses=[(index, f"{how}: {what}")] if what else [])
 
 
 def _started(clone: Clone) -> "subprocess.Popen[bytes]":
     """A bare `dvc repro` in a process group of its own, as a shell starts it."""
-    quiet = subprocess.DEVNULL
     return subprocess.Popen(
-        ["dvc", "repro"], cwd=clone.folder, env=_environment(clone), stdout=quiet, stderr=quiet, process_group=0
-    )
-
-
-def _kill_after(repro: "subprocess.Popen[bytes]", seconds: float) -> None:
-    """Kill DVC and all below it at once, as a machine that is switched off does."""
-    with suppress(subprocess.TimeoutExpired):
-        repro.wait(seconds)
-    processes = psutil.Process(repro.pid).children(recursive=True) if repro.poll() is None else []
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    with suppress(ProcessLookupError):
-        os.killpg(repro.pid, signal.SIGKILL)
-    repro.wait()
-
-
-def _make_run(clone: Clone) -> "subprocess.CompletedProcess[str]":
-    """Run `make run` with the environment of these tests, which is not made again."""
-    command = ["make", "--old-file=.venv/.installed", "run", f"BIN={Path(sys.executable).parent.relative_to(ROOT)}"]
-    (clone.folder / ".venv").symlink_to(ROOT / ".venv")
-    return subprocess.run(
-        command, cwd=clone.folder, env=_environment(clone), capture_output=True, text=True, check=False
+        ["dvc", "repro"], cwd=clone.folder, env=environment(clone), stdout=QUIET, stderr=QUIET, process_group=0
     )

@@ -15,7 +15,12 @@ PROMISES = {
     ),
     "kills": (
         "A run that is killed is made good by `make run`, without a hand: `dvc.lock` is the same to the byte",
-        "`kill -9` of a bare `dvc repro` and all its processes at a random moment",
+        "`kill -9` of a bare `dvc repro` and all its processes, every other time in a write of `dvc.lock`; one in ten "
+        "computes each stage, the others restore them from the run cache",
+    ),
+    "endings": (
+        "A run that is ended leaves no process, and the next ones come to the same `dvc.lock`",
+        "`kill -9` or SIGTERM to the flow of `make run`, Ctrl-C, a closed terminal, at a random moment",
     ),
     "endurance": (
         "A scheduled run whose processes die, or that is cancelled or too slow, ends, leaves no process, and goes on",
@@ -26,7 +31,8 @@ NOT_RUN = "not run for this page"
 TEXT = """# What was tried to break it
 
 `make faults` writes this page: it breaks things by a seed, and counts. A loss is whatever the promise rules out. A share
-with a fixed seed runs in `make test`, the whole each week ([`weekly.yml`](../.github/workflows/weekly.yml)).
+with a fixed seed runs in `make test`, the whole each week ([`weekly.yml`](../.github/workflows/weekly.yml)). The parts can
+be run one by one: `python -m tests.faults kills --write docs/reliability.md`.
 
 | promise | trial | count | losses |
 | --- | --- | --- | --- |
@@ -43,10 +49,27 @@ This page is of seed {seed}. An input that was lost stays in `tests/faults/fuzz/
 | --- | --- | --- | --- |
 {details}
 
+## What tests try
+
+| what happens | what comes of it | tried in |
+| --- | --- | --- |
+| a training is killed in any epoch, also with several processes or on another machine | the next ends with the same bytes | `tests/stages/test_train.py`, `tests/flows/test_coordination.py` |
+| a write is killed | its file is the old one or the new one | `tests/runtime/test_atomic_writes.py`, `tests/classifier/test_safetensors_files.py` |
+| raw files, sequences or params change while a stage is at work | the stage fails, DVC records nothing | `tests/runtime/test_unchanged.py` |
+| two or three runs at once, in one clone and in several with one remote | one works, the others wait, are refused or find its results | `tests/flows/test_three_at_once.py`, `tests/flows/repository/test_workspace.py` |
+| locks of dead processes, cut locks | removed or taken from Git | `tests/flows/supervision/test_repair.py` |
+| a disk is full: output, scratch space, cache, remote | a line with the room there is, and another try | `tests/sequences/test_buffers.py`, `tests/flows/supervision/test_full_disks.py` |
+| the remote is away, silent, busy or refuses | another try, or given up with a line | `tests/flows/supervision/test_failures.py`, `test_dvc.py` |
+| the server is away for a minute | the run goes on | `tests/endurance/test_deaths.py` |
+| memory runs out | a line with advice, no retry | `tests/flows/supervision/test_failures.py` |
+| the branch moves while a run is at work | the result is made on top of it | `tests/flows/test_publication.py` |
+
 ## What is left to a person
 
 - **Your own raw files have no checksum.** A wrong bit in a number of a CSV file is another number. DVC keeps the files' md5:
   `dvc status` tells a change if the time stamp changed with it. The drift check tells only what is far from the reference.
+- **The curves of a training's log have no checksum**, and neither has what only people read (`report.html`,
+  `model_card.md`, `verdict.md`). What was measured in the end has one: metrics, tables, verdict, drift.
 - **DVC trusts its cache and its remote.** A file that rots there comes back as it is; what carries a checksum is then refused
   by whoever reads it, `rnnflow verify models data/sequences` reads all of it, and `dvc pull` of a good remote brings it back.
 - **DVC does not write `dvc.lock` by renaming.** Killed at that moment, it leaves an empty or cut file, and a bare `dvc` command

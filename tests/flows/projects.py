@@ -190,7 +190,11 @@ class Deployed:
 
 
 def deploy(project: Project, server: PrefectServer) -> Deployed:
-    """Bring a server in line with a project, as `make deploy` does; of several, the last one's code is what runs."""
+    """Bring a server in line with a project, as `make deploy` does; of several, the last one's code is what runs.
+
+    No run of an earlier one is left.
+    """
+    server.forget_runs()
     command = [sys.executable, "-m", "flows.deploy", "--repository", str(project.origin), "--branch", BRANCH, "--move"]
     server.run(*command, folder=project.folder)
     return Deployed(project, server)

@@ -11,6 +11,7 @@ import httpx
 import psutil
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Cancelled
 
 from rnnflow.runtime.provenance import ROOT
 from tests.flows.services import Background, Service, clean_environment, free_port, wait_until
@@ -61,6 +62,15 @@ class PrefectServer(Service):
         )
         assert done.returncode == expected, f"{command} returned {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
+
+    def forget_runs(self) -> None:
+        """Delete all runs: one that crashed in a test would be repeated a minute later, in the midst of the next test."""
+        with self.client() as client:
+            while runs := client.read_flow_runs():
+                for run in runs:
+                    if run.state and not run.state.is_final():
+                        client.set_flow_run_state(run.id, Cancelled(), force=True)  # frees the deployment's place
+                    client.delete_flow_run(run.id)
 
     def wait_for_run(
         self, run: UUID, reached: Callable[[State], bool], what: str, seconds: float = 60.0, log: Path | None = None

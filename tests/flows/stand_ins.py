@@ -88,7 +88,8 @@ class StandIn:
         return server.run(sys.executable, "-m", "flows.deploy", *options, folder=self.folder)
 
     def deploy_own(self, server: PrefectServer) -> str:
-        """Deploy it as what the server's runs clone, whatever was deployed before."""
+        """Deploy it as what the server's runs clone, whatever was deployed before; no earlier run is left."""
+        server.forget_runs()
         return self.deploy(server, "--repository", str(self.folder), "--branch", BRANCH, "--move")
 
 

@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.results import MAX_LINES, Results, changes
+from rnnflow.runtime import json_text
 
 FIGURES = {"name": "gru", "accuracy": 0.99, "accuracy_low": 0.98, "accuracy_high": 0.995, "log_loss": 0.04}
 VERDICT: dict[str, Any] = {
@@ -28,7 +29,7 @@ def write(folder: Path, params: dict[str, Any], files: dict[str, int], verdict: 
     for out, content in zip(outs, ({"files": files}, verdict), strict=True):
         if content is not None:
             (folder / out["path"]).parent.mkdir(parents=True, exist_ok=True)
-            (folder / out["path"]).write_text(json.dumps(content))
+            (folder / out["path"]).write_text(json.dumps(json_text.sealed(content)))
     return Results.read(folder)
 
 

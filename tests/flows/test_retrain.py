@@ -169,9 +169,10 @@ def test_local_changes_are_refused_in_place_and_left_alone_by_an_isolated_run(pe
 def test_an_isolated_run_publishes_once_and_says_when_there_is_nothing_new(
     trained: Person, published: Person, tmp_path: Path
 ) -> None:
-    assert "nothing new to publish" in trained.retrain(*ISOLATED)
+    day = trained.project.git("log", "-1", "--format=%cs", "--", "dvc.lock")
+    assert f"up to date; nothing new to publish since {day}" in trained.retrain(*ISOLATED)
     ((branch, commit),) = published.project.branches().items()
-    assert f"already published as {branch}" in published.retrain(*TWO_EPOCHS)
+    assert f"already published as {branch} on {day}" in published.retrain(*TWO_EPOCHS)
     assert list(published.project.branches()) == [branch]
     clone = Project(tmp_path / "clone")
     published.project.git("clone", "--quiet", str(published.project.origin), str(clone.folder))

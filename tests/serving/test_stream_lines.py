@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from rnnflow.params.models import ModelParams
@@ -192,9 +193,42 @@ def test_the_examples_in_javascript_give_the_same_probabilities(
     if not shutil.which("npm") or subprocess.run(install, cwd=tmp_path, check=False, timeout=300).returncode:
         pytest.skip(f"{package} cannot be installed here")
     shutil.copy(ROOT / "examples/serving" / name, tmp_path)
-    run = subprocess.run(["node", name, path, "2", "4"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    predictor = StreamingPredictor(path)
-    for time, line in enumerate(run.stdout.splitlines()):
+    check_example(path, ["node", str(tmp_path / name), str(path), "2", "4"])
+
+
+HEADERS = Path(os.environ.get("ONNXRUNTIME_INCLUDE", "/usr/include/onnxruntime"))
+"""The wheel has the library alone; libonnxruntime-dev of Debian 13 has the headers, and so have onnxruntime's releases."""
+
+
+@pytest.mark.skipif(
+    not (HEADERS / "onnxruntime_cxx_api.h").exists() or not shutil.which("c++"),
+    reason="no C++ compiler, or no onnxruntime_cxx_api.h in $ONNXRUNTIME_INCLUDE or /usr/include/onnxruntime",
+)
+def test_the_example_in_cpp_gives_the_same_probabilities(path: Path, tmp_path: Path) -> None:
+    (library,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):  # for the linker, and as the program will look for it
+        (tmp_path / name).symlink_to(library)
+    flags = [
+        "-std=c++17",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-isystem",
+        str(HEADERS),
+        "-L",
+        str(tmp_path),
+        f"-Wl,-rpath,{tmp_path}",
+    ]
+    source, program = ROOT / "examples/serving/stream.cpp", tmp_path / "stream"
+    subprocess.run(["c++", *flags, source, "-lonnxruntime", "-o", program], check=True)
+    check_example(path, [str(program), str(path)])
+
+
+def check_example(path: Path, command: list[str]) -> None:
+    """Compare the lines that an example prints with the answers to the same steps."""
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    predictor, lines = StreamingPredictor(path), run.stdout.splitlines()
+    assert len(lines) == 5
+    for time, line in enumerate(lines):
         expected = predictor.push("a", np.full((1, 2), np.sin(time), np.float32)).probabilities
         np.testing.assert_allclose([float(value) for value in line.split()], expected, atol=2e-6)
-    assert time == 4

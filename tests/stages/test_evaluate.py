@@ -75,7 +75,7 @@ def test_other_labels_of_the_test_split_change_nothing_that_is_chosen(folder: Pa
         evaluate.main(toys.evaluate_arguments(folder))
         on_validation = json.loads((folder / "evaluation" / "metrics.json").read_text())["validation"]
         calibration = json.loads((folder / "evaluation" / "calibration.json").read_text())
-        del calibration["sha256"]  # of the metrics as well
+        del calibration["sha256"], calibration["tables"]  # of the metrics and tables as well
         chosen.append((calibration, on_validation))
     assert chosen[0] == chosen[1]
 
@@ -92,8 +92,14 @@ def test_figures_are_those_at_the_temperature(folder: Path) -> None:
     assert found[True]["accuracy"] == found[False]["accuracy"]
 
 
-def test_a_rule_for_deciding_early_comes_with_its_figures_or_not_at_all(folder: Path) -> None:
-    for max_loss in (0.9, None):
+def test_a_rule_for_deciding_early_comes_with_its_figures_or_not_at_all(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = (
+        "toy: live streams are decided at their end: that an earlier decision loses less than 0.01 of accuracy "
+        "(evaluate.max_early_loss) is not shown by the validation split of 6 sequences; it takes 268 at least\n"
+    )
+    for max_loss in (0.9, 0.01, None):
         toys.write_params(folder, evaluate={"max_early_loss": max_loss, "num_resamples": 100})
         evaluate.main(toys.evaluate_arguments(folder))
         early = json.loads((folder / "evaluation" / "calibration.json").read_text())["early"]
@@ -101,7 +107,8 @@ def test_a_rule_for_deciding_early_comes_with_its_figures_or_not_at_all(folder: 
         names = {f"early_{name}" for name in ("accuracy", "share_seen", "harmonic_mean")}
         curve = rows(folder / "evaluation" / "curves" / "early_answers.csv")
         assert float([row for row in curve if row["line"] == "accuracy"][-1]["share"]) == metrics["accuracy"]
-        if max_loss:
+        assert (why in capsys.readouterr().out) == (max_loss == 0.01)
+        if max_loss == 0.9:
             assert early["steps"] == [*range(1, 10)]  # the longest has nine
             assert names <= set(metrics) & set(metrics["validation"])
             assert metrics["early_share_seen"] < 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rnnflow.runtime import json_text
 from stages import report
 from tests import toys
 from tests.evaluation.report.conftest import PROFILE, folder, template
@@ -24,7 +25,7 @@ def test_it_writes_the_same_bytes_again(folder: Path) -> None:
 
 def test_it_says_what_has_drifted_and_draws_it_beside_the_reference(folder: Path) -> None:
     line = "feature 'x': mean 0.5, was 9 ± 0.5"
-    (folder / "reports/data/drift.json").write_text(json.dumps({"differences": [line]}))
+    (folder / "reports/data/drift.json").write_text(json.dumps(json_text.sealed({"differences": [line]})))
     features = PROFILE["features"] | {"x": PROFILE["features"]["x"] | {"mean": 9.0}}
     (folder / "reference.json").write_text(json.dumps(PROFILE | {"features": features}))
     report.main(toys.report_arguments(folder))

@@ -1,11 +1,14 @@
 """A training that was killed goes on where it was, and ends with the same bits."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from rnnflow.classifier import safetensors_files
 from rnnflow.params.models import Cell, ModelParams
 from rnnflow.params.train import Engine
 from rnnflow.training.loop import Epoch
@@ -110,6 +113,44 @@ def test_a_damaged_state_is_said_and_training_starts_over(tmp_path: Path, capsys
     again = training(model)
     again.run(resume)
     assert "damaged" in capsys.readouterr().out
+    assert weights(again) == weights(whole)
+
+
+def without(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if key != name}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda arrays, about: (without("weights", arrays), about), r"'weights': expected float32 \[42\], got none"),
+        (lambda arrays, about: (arrays | {"x": np.zeros(2)}, about), r"'x': expected none, got float64 \[2\]"),
+        (lambda arrays, about: (arrays | {"weights": np.zeros((6, 7), np.float32)}, about), r"got float32 \[6, 7\]"),
+        (lambda arrays, about: (arrays, without("rng", about)), "rng: missing"),
+        (lambda arrays, about: (arrays, about | {"rng": {"bit_generator": "PCG64"}}), "'rng': "),
+        (lambda arrays, about: (arrays, about | {"history": [{"loss": 1}]}), "history.0.train_loss: missing"),
+        (lambda arrays, about: (arrays, about | {"history": 9 * about["history"]}), "expected 1 to 6 epochs, got 9"),
+        (lambda arrays, _: (arrays, None), "got None"),
+    ],
+)
+def test_a_state_of_another_shape_is_set_aside_and_training_starts_over(
+    engine: Engine,
+    change: Callable[..., tuple[Any, Any]],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, resume = ModelParams(cell="rnn", hidden_size=4), tmp_path / "state.safetensors"
+    whole = training(model, engine=engine)
+    whole.run()
+    with pytest.raises(Killed):
+        training(model, engine=engine).run(resume, kill_after(1))
+    safetensors_files.write(resume, *change(*safetensors_files.read(resume)))
+    again = training(model, engine=engine)
+    again.run(resume)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.search(f"not a state of this training: .*{said}.*; training starts over, and the file is kept as", line)
     assert weights(again) == weights(whole)
 
 

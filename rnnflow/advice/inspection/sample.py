@@ -31,7 +31,7 @@ from rnnflow.generation.sources.lines import LineFilter, open_text
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet_bounds import num_values, open_footer, repeated_texts, written_out
+from rnnflow.sequences.parquet_bounds import open_footer, written_out
 from rnnflow.sequences.parquet_metadata import KEY
 
 CSV_BYTES = 4 * 2**20
@@ -89,10 +89,11 @@ def read_sample(path: Path, delimiter: str | None, decimal: str | None = None) -
 
 
 def _of_parquet(path: Path) -> Sample:
-    metadata, schema = open_footer(path)
-    values_a_row = num_values(metadata) // max(1, metadata.num_rows)
+    footer = open_footer(path)
+    schema = footer.schema
+    values_a_row = footer.num_values() // max(1, footer.metadata.num_rows)
+    repeated = footer.repeated_texts(SCALAR_ROWS)
     try:
-        repeated = repeated_texts(metadata, SCALAR_ROWS)
         with pq.ParquetFile(path, memory_map=True, read_dictionary=repeated) as parquet:
             num_rows = LIST_ROWS if any(is_list(column.type) for column in schema) else SCALAR_ROWS
             at_once = max(1, min(num_rows, SAMPLE_VALUES // max(1, values_a_row)))
@@ -101,8 +102,8 @@ def _of_parquet(path: Path) -> Sample:
                 batch.validate(full=True)  # a text may be none
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a complete Parquet file: {' '.join(str(error).split())}") from None
-    if repeated := [name for index, name in enumerate(schema.names) if name in schema.names[:index]]:
-        raise InputError(f"{path}: two columns are called {repeated[0]!r}; rename one")
+    if twice := [name for index, name in enumerate(schema.names) if name in schema.names[:index]]:
+        raise InputError(f"{path}: two columns are called {twice[0]!r}; rename one")
     table = pa.Table.from_batches(batches, None if batches else schema)
     for index, column in enumerate(table.schema):
         if pa.types.is_float16(column.type):  # which Arrow cannot round

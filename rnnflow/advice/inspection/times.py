@@ -149,6 +149,8 @@ def _flat(column: pa.ChunkedArray) -> list[object]:
     entries = column.combine_chunks()
     if is_list(entries.type) and not _is_tensor(entries.type):
         entries = entries.flatten()
+    if pa.types.is_temporal(entries.type):
+        return []  # neither numbers nor texts, and Python has no year beyond 9999
     return list(entries.slice(0, 10_000).to_pylist())
 
 

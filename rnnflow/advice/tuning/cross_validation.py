@@ -12,16 +12,20 @@ from jaxtyping import Bool
 
 from rnnflow import engines
 from rnnflow.advice.tuning.folds import Fold, subset
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.tuning.portfolio import NUM_MEMBERS, Candidate
 from rnnflow.classifier import cells, safetensors_files, stems
 from rnnflow.classifier.model import restored
 from rnnflow.classifier.predict_split import log_loss_and_accuracy, predict
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import environment, provenance
+from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training import fit as fit_module
 from rnnflow.training.fit import Fit
-from rnnflow.training.loop import VALIDATION_BATCH_SIZE
+from rnnflow.training.loop import VALIDATION_BATCH_SIZE, Epoch
+
+OnEpoch = Callable[[int, int, int, Epoch], None]
+"""Is told the number of the fold, how many epochs a fit has, how many are done, and what came of the last."""
 
 
 class OutOfBudgetError(Exception):
@@ -30,6 +34,10 @@ class OutOfBudgetError(Exception):
 
 class BeatenError(Exception):
     """A candidate cannot become as accurate as another one, whatever its remaining folds bring."""
+
+
+class GivenUpError(Exception):
+    """Raised by who is told of the epochs: this fit is not worth its end."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +77,17 @@ class CrossValidation:
         self.budget = budget
         self.end = time.process_time() + budget
 
-    def score(self, candidate: Candidate, accuracy_to_reach: float = 0.0) -> Score:
+    def score(self, candidate: Candidate, accuracy_to_reach: float = 0.0, on_epoch: OnEpoch | None = None) -> Score:
         """Return what came of a candidate.
+
+        Args:
+            candidate: the model, and what is its own of the recipe.
+            accuracy_to_reach: of all that is held out; a candidate that cannot reach it any more is given up.
+            on_epoch: is told of each epoch of each fit, and of its loss on what is held out.
 
         Raises:
             BeatenError: it made more errors than `accuracy_to_reach` leaves room for, before its last fold.
+            GivenUpError: `on_epoch` raised it.
             OutOfBudgetError: it takes more CPU time than is left.
             InputError: it cannot be trained on such data.
         """
@@ -81,10 +95,10 @@ class CrossValidation:
         num_errors, num_sequences = 0, sum(len(fold.held_out) for fold in self.folds)
         for index, fold in enumerate(self.folds):
             kept = self._kept(candidate, fold)
-            if not kept.exists():
+            if not _is_kept(kept, self.say):
                 if time.process_time() + (seconds / index if index else 0.0) > self.end:
                     raise OutOfBudgetError
-                self._fit(candidate, fold, kept)
+                self._fit(candidate, index, kept, on_epoch)
             arrays, found = safetensors_files.read(kept)
             assert isinstance(found, dict)
             parts.append(arrays["probabilities"])
@@ -100,37 +114,67 @@ class CrossValidation:
         loss, _ = log_loss_and_accuracy(labels, probabilities)
         return Score(candidate, probabilities.argmax(1) == labels, loss, num_parameters, seconds)
 
-    def _fit(self, candidate: Candidate, fold: Fold, kept: Path) -> None:
+    def _fit(self, candidate: Candidate, index: int, kept: Path, on_epoch: OnEpoch | None) -> None:
         """Train on a fold and keep the probabilities of what is held out."""
         begin = time.process_time()
+        fold = self.folds[index]
 
-        def watch(*_: object) -> None:
+        def watch(epoch: Epoch, num_done: int) -> None:
             if time.process_time() > self.end:
                 raise OutOfBudgetError
+            if on_epoch:
+                on_epoch(index, fit.num_epochs, num_done, epoch)
 
         def resume(name: str) -> Path:
             return kept.with_suffix(f".{name}.resume")
 
-        model = candidate.params
-        fit = Fit(subset(self.data, fold.train), None, model, self.recipe, resume=resume)
-        classifier = restored(fit.run(watch), model, len(self.data.features), len(self.data.classes))
-        held_out = predict(
-            classifier.logits, classifier.preparation, subset(self.data, fold.held_out), VALIDATION_BATCH_SIZE
-        )
+        model, held_out = candidate.params, subset(self.data, fold.held_out)
+        recipe = self.recipe_of(candidate).model_copy(update={"final_fit": False})
+        fit = Fit(subset(self.data, fold.train), held_out if on_epoch else None, model, recipe, resume=resume)
+        try:
+            classifier = restored(fit.run(watch), model, len(self.data.features), len(self.data.classes))
+        except GivenUpError:
+            _remove_states(kept)
+            raise
+        answers = predict(classifier.logits, classifier.preparation, held_out, VALIDATION_BATCH_SIZE)
         found = {"cpu_seconds": time.process_time() - begin, "num_parameters": fit.num_parameters}
-        safetensors_files.write(kept, {"probabilities": held_out}, found)
-        for file in kept.parent.glob(f"{kept.stem}.*.resume"):
-            file.unlink()
+        safetensors_files.write(kept, {"probabilities": answers}, found)
+        _remove_states(kept)
 
-    def _kept(self, candidate: Candidate, fold: Fold) -> Path:
-        """Return where the result of a fit is kept; all that decides it is in the name."""
-        model = candidate.params
-        entries = [engines.entry(self.recipe.engine), cells.entry(model.cell)]
+    def recipe_of(self, candidate: Candidate) -> TrainParams:
+        """Return the recipe that trains a candidate."""
+        return TrainParams.model_validate(self.recipe.model_dump() | candidate.train)
+
+    def digest(self, candidate: Candidate, folds: Sequence[Fold]) -> str:
+        """Return what names all that decides the fits of a candidate on some folds."""
+        model, recipe = candidate.params, self.recipe_of(candidate)
+        entries = [engines.entry(recipe.engine), cells.entry(model.cell)]
         entries += [stems.entry(model.stem.kind)] if model.stem else []
         code = provenance.code_md5(provenance.source_files(Path(fit_module.__file__), *entries))
-        content = [self.data_key, code, model.model_dump(), self.recipe.model_dump(), fold.train.tolist()]
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-        return environment.tuning_folder() / f"{digest}.safetensors"
+        rows = [fold.train.tolist() for fold in folds]
+        content = [self.data_key, code, model.model_dump(), recipe.model_dump(), *rows]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+    def _kept(self, candidate: Candidate, fold: Fold) -> Path:
+        return environment.tuning_folder() / f"{self.digest(candidate, [fold])}.safetensors"
+
+
+def _remove_states(kept: Path) -> None:
+    """Remove the states of trainings from which a fit would go on."""
+    for file in kept.parent.glob(f"{kept.stem}.*.resume"):
+        file.unlink()
+
+
+def _is_kept(path: Path, say: Callable[[str], None]) -> bool:
+    """Return whether an earlier search has left this result; a damaged one is trained anew."""
+    if not path.exists():
+        return False
+    try:
+        safetensors_files.read(path)
+    except InputError as error:
+        say(f"{error}; trained anew")
+        return False
+    return True
 
 
 def most_accurate(scores: Sequence[Score]) -> Score:
@@ -142,16 +186,28 @@ def most_accurate(scores: Sequence[Score]) -> Score:
 
 
 def best(scores: Sequence[Score]) -> Score:
-    """Return the most accurate of the first kind of model that is at most one standard error behind the best.
+    """Return the most accurate of the first kind of model that is not behind the best by more than chance.
 
     Scores come in the order of the portfolio, which knows what mostly suits such sequences. A few dozen sequences say less:
-    one of fifty that another model gets right is chance. The error is that of the difference on the same sequences, the
-    root of the number on which just one of the two is right (McNemar, 1947); the rule is that of Breiman and others, 1984.
+    one of fifty that another model gets right is chance. Of the chosen model and several like it as one, the several are
+    returned if they have the lower log loss and are not behind either: averaging takes away what one seed is wrongly sure of,
+    and an error more or less on the same few sequences is chance, too.
     """
     top = most_accurate(scores)
     for kind in dict.fromkeys(score.candidate.kind for score in scores):
         own = most_accurate([score for score in scores if score.candidate.kind == kind])
-        behind = int(top.is_right.sum()) - int(own.is_right.sum())
-        if behind <= np.sqrt((top.is_right != own.is_right).sum()):
-            return own
-    return top
+        if not _is_behind(own, top):
+            top = own
+            break
+    several = [score for score in scores if score.candidate.name == f"{top.candidate.name}-x{NUM_MEMBERS}"]
+    return next((each for each in several if each.log_loss < top.log_loss and not _is_behind(each, top)), top)
+
+
+def _is_behind(one: Score, other: Score) -> bool:
+    """Return whether a model is less accurate than another by more than one standard error.
+
+    It is that of the difference on the same sequences, the root of the number on which just one of the two is right (McNemar,
+    1947); the rule is that of Breiman and others, 1984.
+    """
+    behind = int(other.is_right.sum()) - int(one.is_right.sum())
+    return bool(behind > np.sqrt((other.is_right != one.is_right).sum()))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Int64
 
@@ -37,6 +38,18 @@ def load(train: Path, validation: Path) -> tuple[SequenceDataset, pa.Table]:
     files = [path for folder in (train, validation) for path in shards(folder)]
     columns = [name for name in ("group", "time") if all(name in pq.read_schema(path).names for path in files)]
     return both, pa.concat_tables([pq.read_table(path, columns=columns) for path in files])
+
+
+def is_later(one: Path, other: Path) -> bool:
+    """Return whether all sequences of a split begin after those of another one, as where the split is by time."""
+    spans = []
+    for folder in (one, other):
+        files = shards(folder)
+        if any("time" not in pq.read_schema(path).names for path in files):
+            return False
+        times = pa.concat_tables([pq.read_table(path, columns=["time"]) for path in files])["time"]
+        spans.append(pc.min_max(times.cast(pa.int64())).as_py())
+    return all(None not in span.values() for span in spans) and spans[0]["min"] > spans[1]["max"]
 
 
 def make(labels: np.ndarray, columns: pa.Table, num_folds: int, is_by_time: bool) -> list[Fold]:

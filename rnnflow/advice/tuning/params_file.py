@@ -34,8 +34,8 @@ def write(
     yaml.width, yaml.preserve_quotes = WIDTH, True
     content = yaml.load(path.read_text(encoding="utf-8"))
     section = content["train"]
-    for name, value in ({"early_stopping_patience": None} | dict(recipe)).items():
-        if name in section or value is not None:
+    for name, value in ({"early_stopping_patience": None, "recipe": "given"} | dict(recipe)).items():
+        if name in section or value not in (None, "given"):
             section[name] = value
     if generate is not None:
         content["generate"] = dict(generate)

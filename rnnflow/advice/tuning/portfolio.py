@@ -5,7 +5,7 @@ a stem of several scales for shapes in long series, recurrent layers alone for w
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +14,8 @@ from rnnflow.params.models import ModelParams
 
 LAYERS: dict[str, Any] = {"cell": "lstm", "bidirectional": True, "pooling": "mean_max", "dropout": 0.2}
 INPUTS: dict[str, Any] = {"scaling": ["compressed", "sequence"], "differences": ["compressed"]}
+MASKED = {"time_mask": 0.3, "random_scale": 0.2}
+"""Of a recipe: a few sequences of each class are then never twice the same, which lowers the log loss on what is held out."""
 KERNEL_SIZES = (9, 19, 39)
 SHORTEST_FOR_STEM = 15
 """Median steps; below, the three kernels would be next to the same."""
@@ -31,6 +33,8 @@ class Candidate:
     name: str
     model: dict[str, Any]
     """Its entry of `models`, without what has its default."""
+    train: dict[str, Any] = field(default_factory=dict)
+    """Settings of section `train`, beyond the recipe of all candidates."""
 
     @property
     def kind(self) -> str:
@@ -46,12 +50,14 @@ class Candidate:
 def candidates(num_steps: int) -> list[Candidate]:
     """Return what is tried for sequences of so many steps, the median; what mostly suits such data comes first."""
     found = [Candidate("lstm-30", _recurrent(num_steps, 30)), Candidate("lstm-100", _recurrent(num_steps, 100))]
+    found.append(Candidate("lstm-30-masked", _recurrent(num_steps, 30), MASKED))
     if num_steps >= SHORTEST_FOR_STEM:
         stems = [Candidate(f"stem-{left}", _with_stem(num_steps, left)) for left in (40, 100)]
         found = [*stems, *found] if num_steps > 100 else [*found, *stems]
     plain = {"cell": "gru", "hidden_size": 32, "bidirectional": True, "pooling": "last"}
-    found.append(Candidate("gru-plain", plain | _downsampled(num_steps, 30)))
-    return [each for index, each in enumerate(found) if each.model not in [other.model for other in found[:index]]]
+    found.append(Candidate("gru-plain", plain | downsampled(num_steps, 30)))
+    fits = [(each.model, each.train) for each in found]
+    return [each for index, each in enumerate(found) if fits[index] not in fits[:index]]
 
 
 def ensemble(candidate: Candidate, num_features: int, num_classes: int) -> Candidate | None:
@@ -60,7 +66,7 @@ def ensemble(candidate: Candidate, num_features: int, num_classes: int) -> Candi
         model = _in_eighths(candidate.model, eighths) | {"members": NUM_MEMBERS}
         one = parameters.shapes(ModelParams.model_validate(model), num_features, num_classes)
         if NUM_MEMBERS * parameters.count(one) <= MOST_PARAMETERS:
-            return Candidate(f"{candidate.name}-x{NUM_MEMBERS}", model)
+            return replace(candidate, name=f"{candidate.name}-x{NUM_MEMBERS}", model=model)
     return None
 
 
@@ -103,10 +109,11 @@ def block_sizes(num_steps: int, num_left: int) -> list[int]:
 
 
 def _recurrent(num_steps: int, num_left: int) -> dict[str, Any]:
-    return LAYERS | {"hidden_size": 64} | INPUTS | _downsampled(num_steps, num_left)
+    return LAYERS | {"hidden_size": 64} | INPUTS | downsampled(num_steps, num_left)
 
 
-def _downsampled(num_steps: int, num_left: int) -> dict[str, Any]:
+def downsampled(num_steps: int, num_left: int) -> dict[str, Any]:
+    """Return the setting that leaves about so many of `num_steps`, if one is needed."""
     size = max(1, round(num_steps / num_left))
     return {"downsampling": size} if size > 1 else {}
 

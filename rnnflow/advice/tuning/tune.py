@@ -1,29 +1,32 @@
 """`rnnflow tune`: which of a few models suits the data, by cross-validation on all but the test split."""
 
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from rnnflow.advice.tuning import folds, minirocket, params_file, portfolio
-from rnnflow.advice.tuning.cross_validation import (
-    BeatenError,
-    CrossValidation,
-    OutOfBudgetError,
-    Score,
-    best,
-    most_accurate,
-)
+from rnnflow.advice.tuning.choose import try_all
+from rnnflow.advice.tuning.cross_validation import CrossValidation, Score, best, most_accurate
 from rnnflow.advice.tuning.portfolio import Candidate
 from rnnflow.evaluation.scores.intervals import wilson
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams
-from rnnflow.runtime import provenance
+from rnnflow.runtime import environment, provenance
 from rnnflow.runtime.errors import InputError
 
 
-def tune(console: Console, params: Path, train: Path, validation: Path, minutes: float, num_folds: int) -> None:
+def tune(
+    console: Console,
+    params: Path,
+    train: Path,
+    validation: Path,
+    minutes: float,
+    num_folds: int,
+    chart: Path | None = None,
+) -> None:
     """Try the portfolio, print what came of each, and write the best model and its recipe into `params`.
 
     Args:
@@ -33,10 +36,14 @@ def tune(console: Console, params: Path, train: Path, validation: Path, minutes:
         validation: folder of that one.
         minutes: of CPU time.
         num_folds: at least two.
+        chart: go on from the best model with a search of its settings, and draw what came of that here.
 
     Raises:
-        InputError: there is no data, it cannot be cut into folds, or the budget is less than one candidate takes.
+        InputError: there is no data, it cannot be cut into folds, the budget is less than one candidate takes, or Optuna is
+            missing for the search.
     """
+    if chart and not find_spec("optuna"):
+        raise InputError("--search: optuna is not installed; pip install 'rnnflow[search]'")
     if num_folds < 2:
         raise InputError(f"--folds {num_folds}: expected at least 2")
     if not minutes > 0:
@@ -45,14 +52,11 @@ def tune(console: Console, params: Path, train: Path, validation: Path, minutes:
     data, columns = folds.load(train, validation)
     parts = folds.make(data.labels, columns, num_folds, settings.generate.split.by == "time")
     chosen = portfolio.recipe(len(data))
-    recipe = TrainParams.model_validate(settings.train.model_dump() | chosen | {"early_stopping_patience": None})
+    content = settings.train.model_dump() | chosen | {"early_stopping_patience": None, "recipe": "given"}
+    recipe = TrainParams.model_validate(content)
     key = provenance.folder_md5(train) + provenance.folder_md5(validation)
     trial = CrossValidation(data, key, parts, recipe, 60 * minutes, partial(console.print, soft_wrap=True))
-    scores: list[Score] = []
-    for candidate in portfolio.candidates(data.length_range[1]):
-        _try(trial, candidate, scores)
-    if scores and (several := portfolio.ensemble(best(scores).candidate, len(data.features), len(data.classes))):
-        _try(trial, several, scores)
+    scores = try_all(trial, portfolio.candidates(data.length_range[1]))
     if not scores:
         raise InputError(
             f"--minutes {minutes:g}: less than the {len(parts)} fits of one model take; "
@@ -60,26 +64,40 @@ def tune(console: Console, params: Path, train: Path, validation: Path, minutes:
         )
     rocket = minirocket.num_right(data, parts, trial.say, trial.end)
     console.print(_table(scores, rocket))
-    winner, most = best(scores).candidate, most_accurate(scores).candidate
+    chosen_score, most = best(scores), most_accurate(scores).candidate
+    winner = chosen_score.candidate
     if winner != most:
         console.print(
-            f"{winner.name}: not worse than {most.name} by more than chance, and of a kind that mostly does better on "
-            "sequences of such length"
+            f"{winner.name}: not worse than {most.name} by more than chance, and preferred for its log loss or for its kind, "
+            "which mostly does better on sequences of such length",
+            soft_wrap=True,
         )
-    params_file.write(params, winner, chosen)
+    if chart:
+        winner = _search(console, trial, chosen_score, data.length_range[1], chart)
+    params_file.write(params, winner, chosen | winner.train)
     console.print(f"{params}: models and train are now those of {winner.name}; `dvc repro` trains it", soft_wrap=True)
 
 
-def _try(trial: CrossValidation, candidate: Candidate, scores: list[Score]) -> None:
-    """Add the score of a candidate, or say why there is none."""
-    try:
-        scores.append(trial.score(candidate, most_accurate(scores).accuracy if scores else 0.0))
-    except BeatenError:
-        trial.say(f"{candidate.name}: left out, it cannot reach {most_accurate(scores).candidate.name} any more")
-    except OutOfBudgetError:
-        trial.say(f"{candidate.name}: left out, {trial.budget / 60:g} minutes of CPU time are used up")
-    except InputError as error:
-        trial.say(f"{candidate.name}: left out, {error}")
+def _search(console: Console, trial: CrossValidation, start: Score, num_steps: int, chart: Path) -> Candidate:
+    """Go on from a model for as long as the budget lasts, and return the better of both."""
+    from rnnflow.advice.tuning import search_report
+    from rnnflow.advice.tuning.search import Search
+
+    study = environment.tuning_folder() / "search.sqlite"
+    with environment.held(study, lambda: trial.say("another search is at work; waiting for its end")):
+        search = Search(trial, start.candidate, num_steps, study)
+        search.run()
+    found = search.best()
+    console.print(search_report.table(search))
+    if found is None:
+        console.print(f"{start.candidate.name}: kept, no trial came to its end")
+        return start.candidate
+    search_report.draw(search, chart)
+    console.print(f"{chart}: all trials; {study} has the study, for optuna-dashboard", soft_wrap=True)
+    if found.log_loss < start.log_loss and found.accuracy >= start.accuracy:
+        return found.candidate
+    console.print(f"{start.candidate.name}: kept, no trial has a lower log loss and makes no more errors")
+    return start.candidate
 
 
 def _table(scores: list[Score], rocket: tuple[int, float] | None) -> Table:

@@ -117,7 +117,7 @@ def compiled(function: Any, signature: Any) -> Any:
     """Return a function that `numba.njit` has wrapped, compiled for `signature` or loaded from disk."""
     if function.signatures:
         return function
-    if _is_kept() or can_be_kept():
+    if is_kept() or can_be_kept():
         before, numba.config.CACHE_LOCATOR_CLASSES = numba.config.CACHE_LOCATOR_CLASSES, f"{__name__}.ContentLocator"
         try:
             function.enable_caching()
@@ -148,7 +148,7 @@ def _scipy_left_out() -> Iterator[None]:
         del sys.modules["scipy.linalg"]
 
 
-def _is_kept() -> bool:
+def is_kept() -> bool:
     """Whether something was compiled before, for an image say, in a folder that need not be writable."""
     path = Path(ContentLocator().get_cache_path())
     return any(path.glob("*.nbi")) and _is_own(path)
@@ -170,6 +170,6 @@ def can_be_kept() -> bool:
         said = f"{error.strerror}; engine numba compiles for half a minute each time, set {FOLDER} to keep what it compiles"
         print(f"{folder()}: {said}", file=sys.stderr, flush=True)
         return False
-    if not _is_kept():
+    if not is_kept():
         print("engine numba compiles, once for this machine; it takes half a minute", file=sys.stderr, flush=True)
     return True

@@ -56,6 +56,11 @@ def warm_up() -> str:
     return str(cache.folder())
 
 
+def is_warm() -> bool:
+    """Return whether everything was compiled before, for this machine and this version."""
+    return cache.is_kept()
+
+
 def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], device: str) -> "NumbaEngine":
     """Return an engine for a task.
 

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from rnnflow.runtime import json_text
+from rnnflow.runtime.errors import InputError, library
+from rnnflow.runtime.provenance import folder_md5
 from rnnflow.serving.predictor import Predictor
 
 Rows = Sequence[Mapping[str, Any]]
 NAMES = {"actual", "by", "class", "line", "metric", "predicted", "slice", "x_axis"}
 """Columns that hold texts, even where these read as numbers: classes are often called 0, 1, 2."""
+STAGE_JSON = "the JSON that a stage wrote (`dvc repro` writes it)"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,29 @@ class ModelResults:
     model: Path
     evaluation: Path
     training: Path | None = None
+
+    def require_intact(self) -> None:
+        """Compare what stage evaluate wrote with the checksums in its `calibration.json`.
+
+        Raises:
+            InputError: a file has changed since.
+        """
+        path = self.evaluation / "calibration.json"
+        content = read_json(path)
+        with library(f"{path}: expected {STAGE_JSON}"):
+            checksum = content.pop(json_text.CHECKSUM)
+            tables = dict(content["tables"])
+        folders = {kind: self.evaluation / kind for kind in tables}
+        changed = [
+            kind for kind, folder in folders.items() if not folder.is_dir() or folder_md5(folder) != tables[kind]
+        ]
+        if checksum != json_text.checksum(self.metrics, content):
+            changed = ["metrics.json or calibration.json"]
+        if changed:
+            raise InputError(
+                f"{self.evaluation}: {changed[0]} changed or damaged since stage evaluate wrote it; bring it back with "
+                "dvc checkout, or evaluate again"
+            )
 
     @cached_property
     def predictor(self) -> Predictor:
@@ -106,7 +132,12 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: it is not there or damaged.
     """
-    return json_text.read(path, "the JSON that a stage wrote (`dvc repro` writes it)")
+    return json_text.read(path, STAGE_JSON)
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Return the same of a file with a checksum."""
+    return json_text.read_sealed(path, STAGE_JSON)
 
 
 def _read_rows(path: Path) -> Rows:

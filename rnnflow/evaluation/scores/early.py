@@ -8,6 +8,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from rnnflow.classifier.predict_split import Labels, StepProbabilities
 from rnnflow.evaluation.scores.calibration import lowest_temperature
+from rnnflow.evaluation.scores.intervals import is_shown_to_lose_less
 from rnnflow.evaluation.scores.metrics.interface import Rows, line
 from rnnflow.serving.early_rule import EarlyRule, calibrated_confidence
 
@@ -99,7 +100,10 @@ def fit_early_rule(
     max_loss: float,
     least: float | None,
 ) -> EarlyRule | None:
-    """Return the rule that decides earliest and loses at most `max_loss` of accuracy, as every higher threshold does.
+    """Return the rule that decides earliest and is shown to lose less than `max_loss` of accuracy, as every higher threshold is.
+
+    One threshold after another is tested, from the highest down, until one fails: in this order no correction is needed for
+    how many are tried (Angelopoulos et al., 2021). So a split of few sequences, which shows little, gives no rule.
 
     Args:
         batches: of the validation split.
@@ -110,7 +114,7 @@ def fit_early_rule(
         least: the probability below which the answer is `unknown`, and no decision.
 
     Returns:
-        None if no threshold will do, or none decides anything before its end.
+        None if no threshold is shown to do, or none decides anything before its end.
     """
     looks = np.unique(-(-PARTS * longest // NUM_PARTS))
     found = [(rows, num_steps, *_at(probabilities, num_steps, looks)) for rows, num_steps, _, probabilities in batches]
@@ -128,7 +132,8 @@ def fit_early_rule(
     for threshold in THRESHOLDS[::-1]:
         decides = confidence >= threshold
         right = np.where(decides.any(1), is_right[np.arange(len(labels)), decides.argmax(1)], is_right_finally)
-        if right.mean() < is_right_finally.mean() - max_loss - 1e-9:
+        num_lost, num_gained = int((is_right_finally & ~right).sum()), int((right & ~is_right_finally).sum())
+        if not is_shown_to_lose_less(num_lost, num_gained, len(labels), max_loss):
             break
         if (_first(decides, looks, num_steps) < num_steps).any():
             chosen = float(threshold)

@@ -12,7 +12,7 @@ from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet_bounds import VALUE_BYTES, num_values, open_footer, repeated_texts, written_out
+from rnnflow.sequences.parquet_bounds import VALUE_BYTES, Footer, open_footer, written_out
 from rnnflow.sequences.parquet_metadata import KEY, features_of
 
 BATCH_BYTES = 32 * 2**20
@@ -25,7 +25,8 @@ def read_parquet(path: Path, below: Path, files: FilesParams) -> OpenedFile:
     Raises:
         InputError: it is damaged, or its columns do not fit the params.
     """
-    metadata, schema = open_footer(path)
+    footer = open_footer(path)
+    metadata, schema = footer.metadata, footer.schema
     if repeated := [name for name, count in Counter(schema.names).items() if count > 1]:
         raise InputError(f"{path}: two columns are called {repeated[0]!r}")
     named = features_of(path, schema, files.features) if KEY in (schema.metadata or {}) else None
@@ -35,15 +36,15 @@ def read_parquet(path: Path, below: Path, files: FilesParams) -> OpenedFile:
         )
     location = SourceLocation(str(path), lambda row: f"row {row}")
     stored = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
-    num_bytes = max(stored, VALUE_BYTES * num_values(metadata))  # runs of one value are stored as one
+    num_bytes = max(stored, VALUE_BYTES * footer.num_values())  # runs of one value are stored as one
     batch_rows = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES * metadata.num_rows // max(1, num_bytes)))
-    return open_table(location, schema, below, files, named, partial(_batches, path, batch_rows))
+    return open_table(location, schema, below, files, named, partial(_batches, path, footer, batch_rows))
 
 
-def _batches(path: Path, batch_rows: int, names: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, footer: Footer, batch_rows: int, names: list[str]) -> Iterator[pa.RecordBatch]:
     group = num_rows = 0
+    repeated = footer.repeated_texts(batch_rows)
     try:
-        repeated = repeated_texts(pq.read_metadata(path), batch_rows)
         with pq.ParquetFile(  # buffers would stay to the end
             path, pre_buffer=False, page_checksum_verification=True, read_dictionary=repeated
         ) as parquet:

@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 
 from rnnflow.generation.drift import Profile
+from rnnflow.runtime import json_text
 from rnnflow.runtime.atomic_writes import atomic_write
+from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.provenance import file_md5
 from rnnflow.serving.prediction.rejects import Reject
+
+ANSWERS = "answers"
 
 
 @dataclass
@@ -31,15 +36,25 @@ class Notes:
         self.remarks += other.remarks
         self.rejects += other.rejects
 
-    def write(self, path: Path) -> None:
-        """Keep it, for a run that goes on after this one was killed."""
+    def write(self, path: Path, answers: Path) -> None:
+        """Keep it, with a checksum of the answers, for a run that goes on after this one was killed."""
+        content = vars(self) | {"seen": _state(self.seen), ANSWERS: file_md5(answers)}
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(vars(self) | {"seen": _state(self.seen)}), encoding="utf-8")
+            temporary.write_text(json.dumps(json_text.sealed(content)), encoding="utf-8")
+
+    @staticmethod
+    def are_kept(path: Path, answers: Path) -> bool:
+        """Return whether both files are there as they were written."""
+        try:
+            return bool(json_text.read_sealed(path, "notes")[ANSWERS] == file_md5(answers))
+        except (InputError, OSError):
+            return False
 
     @classmethod
     def read(cls, path: Path) -> "Notes":
         """Return what `write` has kept."""
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_text.read_sealed(path, "notes")
+        del content[ANSWERS]
         content["rejects"] = [Reject(*entry) for entry in content["rejects"]]
         return cls(**content | {"seen": _profile(content["seen"])})
 

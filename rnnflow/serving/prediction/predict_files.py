@@ -105,7 +105,7 @@ class _Run:
         names = [self._shard_name(source) for source in sources]
         with _progress(len(sources)) as advance:
             for source, name in zip(sources, names, strict=True):
-                if not _notes_of(folder / name).exists():  # which are written last
+                if not Notes.are_kept(_notes_of(folder / name), folder / name):
                     self._write_shard(source, folder / name)
                 self.notes.merge(Notes.read(_notes_of(folder / name)))
                 advance()
@@ -162,7 +162,7 @@ class _Run:
             self.reader.notes = self.reader.new_notes()
             self.reader.notes.rejects = [Reject(str(source.path), "", None, "", "", reason)]
             self._write_answers(path, iter(()))
-        self.reader.notes.write(_notes_of(path))
+        self.reader.notes.write(_notes_of(path), path)
 
     def _write_answers(self, path: Path, tables: Iterator[pa.Table]) -> None:
         with atomic_write(path) as temporary, pq.ParquetWriter(temporary, self.columns) as writer:
@@ -177,7 +177,7 @@ class _Run:
         """
         status = source.path.stat()
         state = [
-            *(self.reader.predictor.metadata, self.columns.names, self.collects),
+            *(self.reader.predictor.metadata, self.reader.predictor.engine, self.columns.names, self.collects),
             *(str(source.path.absolute()), str(source.below), status.st_size, status.st_mtime_ns),
         ]
         return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:32] + ".parquet"

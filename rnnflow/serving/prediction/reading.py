@@ -124,9 +124,9 @@ class Reader:
                 raise InputError(f"{source.path}: {_WITHOUT_RECIPE}")
             return True
         if not self._content:  # what the defaults read from a table of the contract is the table itself
-            _, schema = open_footer(source.path)
+            schema = open_footer(source.path).schema
             return bool(self._content is not None and not is_contract(schema))
-        return recipe_of(open_footer(source.path)[1].metadata) is None
+        return recipe_of(open_footer(source.path).schema.metadata) is None
 
     def read(self, source: Source, sets_aside: bool = False) -> Iterator[Batch]:
         """Yield the sequences of a file in order.

@@ -8,49 +8,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from rnnflow.advice.tuning import cross_validation, folds, minirocket, portfolio
+from rnnflow.classifier import safetensors_files
 from rnnflow.cli import main
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset
-from tests import toys
-
-YAML_TEXT = """# a comment at the top
-generate: {source: files}
-train:
-  engine: torch       # kept, as is this comment
-  epochs: 80
-  seed: 3
-models:
-  rnn: {cell: rnn}
-evaluate: {}
-export: {}
-compare: {}
-report: {}
-"""
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with params and a data set, and recipes of a few steps."""
-    rng = np.random.default_rng(0)
-    for split, number in (("train", 18), ("validation", 6)):
-        labels = ["down", "level", "up"] * (number // 3)
-        slopes = {"down": -1, "level": 0, "up": 1}
-        sequences = [
-            (slopes[label] * np.arange(16)[:, None] + rng.standard_normal((16, 1))).astype(np.float32)
-            for label in labels
-        ]
-        path = tmp_path / "data" / "sequences" / split / "part-00000.parquet"
-        path.parent.mkdir(parents=True)
-        toys.write_sequences(path, sequences, labels, ["x"])
-    (tmp_path / "params.yaml").write_text(YAML_TEXT)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RNNFLOW_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(portfolio, "NUM_STEPS", 20)
-    monkeypatch.setattr(portfolio, "NUM_EPOCHS", 1)
-    monkeypatch.setattr(minirocket, "MOST_VALUES", 0)  # it is tested by itself, and takes seconds to import
-    return tmp_path
+from tests.advice.tuning.conftest import YAML_TEXT
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -94,6 +58,16 @@ def test_what_was_tried_is_not_tried_again(
     main(["tune", "--folds", "2"])
     assert capsys.readouterr().out == first
     assert (project / "params.yaml").read_text() == chosen
+
+
+def test_a_damaged_result_of_before_is_said_and_counts_as_missing(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = tmp_path / "kept.safetensors"
+    safetensors_files.write(path, {"probabilities": np.eye(2)}, {})
+    assert cross_validation._is_kept(path, said.append)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not cross_validation._is_kept(path, said.append)
+    assert "trained anew" in said[0]
 
 
 def test_a_budget_under_one_model_is_refused_and_nothing_is_written(
@@ -170,6 +144,14 @@ def test_a_kind_that_comes_first_is_chosen_unless_it_is_worse_by_more_than_chanc
     other_errors = score("lstm-30", [*range(5, 47)])
     assert cross_validation.best([first, other_errors]) is first
     assert cross_validation.most_accurate([first, other_errors]) is other_errors
+
+
+def test_several_as_one_are_chosen_for_a_lower_log_loss_unless_they_are_worse_by_more_than_chance() -> None:
+    single, by_one = score("stem-40", [*range(40)], 0.5), score("stem-40-x3", [*range(39)], 0.3)
+    assert cross_validation.best([single, by_one]) is by_one
+    assert cross_validation.best([single, score("stem-40-x3", [*range(39)], 0.6)]) is single
+    assert cross_validation.best([single, score("stem-40-x3", [*range(35)], 0.3)]) is single
+    assert cross_validation.best([single, score("stem-100-x3", [*range(39)], 0.3)]) is single
 
 
 def test_a_candidate_that_cannot_win_any_more_is_given_up(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """What the stages before `report` leave: two models, `good` and `poor`, and nothing in production."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,8 @@ import pytest
 from rnnflow.classifier import checkpoint
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.params.models import ModelParams
+from rnnflow.runtime import json_text
+from rnnflow.runtime.atomic_writes import write_json
 from rnnflow.serving.predictor import Predictor
 from rnnflow.training.log import TrainingLog
 from rnnflow.training.loop import Epoch
@@ -62,7 +63,7 @@ def make_reported(folder: Path) -> None:
     compare.main(toys.compare_arguments(folder))
     shutil.move(folder / "comparison", folder / "reports/comparison")
     (folder / "reports/data").mkdir()
-    (folder / "reports/data/drift.json").write_text(json.dumps({"differences": []}))
+    write_json(folder / "reports/data/drift.json", json_text.sealed({"differences": []}))
     (folder / "reference.json").write_text("{}")
     report.main(toys.report_arguments(folder))
 

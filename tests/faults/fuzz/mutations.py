@@ -5,6 +5,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 DEEP: Any = 0
 for _ in range(300):
     DEEP = [DEEP]
@@ -140,3 +142,17 @@ def _alter(content: Any, rng: random.Random) -> Any:
     else:
         content[key] = _alter(content[key], rng)
     return content
+
+
+def reshaped(array: np.ndarray, rng: random.Random) -> np.ndarray:
+    """Return an array of another type, shape or content."""
+    return rng.choice(
+        (
+            array.astype(rng.choice((np.float64, np.float16, np.int64, np.bool_))),
+            array[None],
+            array.ravel()[:-1],
+            np.concatenate([array.ravel(), array.ravel()]),
+            np.zeros((), array.dtype),
+            np.full(array.shape, rng.choice((np.nan, np.inf, 1e38)), np.float32),
+        )
+    )

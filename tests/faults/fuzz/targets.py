@@ -25,11 +25,11 @@ from rnnflow.serving import checksum
 from rnnflow.serving.predictor import METADATA_NAMES, PROPERTIES, Predictor
 from rnnflow.serving.stream_lines import answer_lines
 from rnnflow.serving.streaming import StreamingPredictor
-from rnnflow.training import loop
 from tests import toys
-from tests.faults.fuzz import raw_files
-from tests.faults.fuzz.mutations import WORDS, altered, damaged
+from tests.faults.fuzz import own_files, raw_files
+from tests.faults.fuzz.mutations import WORDS, altered, damaged, reshaped
 from tests.faults.fuzz.trials import Target, bytes_target
+from tests.training.test_loop import training
 
 FEATURE = {"min": 0, "max": 1, "mean": 0.5, "std": 0.1, "missing_share": 0}
 PROFILE = {
@@ -53,7 +53,15 @@ VARIABLES: Mapping[str, Callable[[], object]] = {
 def all_targets(folder: Path) -> list[Target]:
     """Return every reader; what the inputs are made from is written to `folder`."""
     folder.mkdir(exist_ok=True)
-    return [*_settings(), *_models(folder), *raw_files.targets(folder), *_json_files(), _stream(folder), _environment()]
+    return [
+        *_settings(),
+        *_models(folder),
+        *own_files.targets(folder / "model"),
+        *raw_files.targets(folder),
+        *_json_files(),
+        _stream(folder),
+        _environment(),
+    ]
 
 
 def _settings() -> list[Target]:
@@ -80,15 +88,8 @@ def _models(folder: Path) -> list[Target]:
     classifier = toys.random_classifier(params)
     onnx_file = toys.exported(folder / "model", classifier).read_bytes()
     checkpoint = folder / "model" / "checkpoint.safetensors"
-    arrays, description = safetensors_files.read(checkpoint)
     properties = checksum.properties(onnx_file)
     graph = _graph(onnx_file)
-
-    def redescribed(rng: random.Random) -> bytes:
-        """A checkpoint whose description is another, and whose checksum is right."""
-        path = folder / f"{os.getpid()}.safetensors"
-        safetensors_files.write(path, arrays, altered(description, rng))
-        return path.read_bytes()
 
     def renamed(rng: random.Random) -> bytes:
         """A model whose properties are others, and whose checksum is right."""
@@ -115,16 +116,49 @@ def _models(folder: Path) -> list[Target]:
         predictor = Predictor(path)
         predictor.predict([np.zeros((3, len(predictor.features)), np.float32)])
 
-    state = folder / "state.safetensors"
-    safetensors_files.write(state, {"weights": np.arange(20, dtype=np.float32)}, {"history": [], "rng": {"state": 1}})
     return [
         bytes_target("model.onnx", [onnx_file], answer),
         Target("properties of model.onnx", renamed, answer, "model.onnx"),
         Target("model.onnx without checksum", old, answer, "model.onnx"),
         bytes_target("checkpoint.safetensors", [checkpoint.read_bytes()], model.load),
-        Target("description of a checkpoint", redescribed, model.load, "checkpoint.safetensors"),
-        bytes_target("state of a training", [state.read_bytes()], loop._read_state, "resume.safetensors"),
+        Target("inside of a checkpoint", _rewritten(checkpoint), model.load, "checkpoint.safetensors"),
+        *_states(folder),
     ]
+
+
+def _states(folder: Path) -> list[Target]:
+    """What a training goes on from: what it cannot use is set aside, never refused."""
+    state = folder / "state.safetensors"
+    resumed = training(ModelParams(cell="rnn", hidden_size=4), engine="torch", epochs=2)
+    resumed.run(state)
+
+    def resume(path: Path) -> None:
+        if found := resumed._saved(path):
+            resumed._restore(*found)
+
+    return [
+        bytes_target("state of a training", [state.read_bytes()], resume, "resume.safetensors"),
+        Target("inside of a state of a training", _rewritten(state), resume, "resume.safetensors"),
+    ]
+
+
+def _rewritten(file: Path) -> Callable[[random.Random], bytes]:
+    """Draws files whose arrays or description are others than in `file`, and whose checksum is right."""
+    arrays, description = safetensors_files.read(file)
+
+    def draw(rng: random.Random) -> bytes:
+        others, said = dict(arrays), description
+        if rng.random() < 0.3:
+            name = rng.choice(sorted(others))
+            others |= {"x": np.zeros(3), rng.choice(sorted(others)): reshaped(others[name], rng)}
+            del others[rng.choice(sorted(others))]
+        else:
+            said = altered(description, rng)
+        path = file.with_name(f"{os.getpid()}.safetensors")
+        safetensors_files.write(path, others, said)
+        return path.read_bytes()
+
+    return draw
 
 
 def _graph(onnx_file: bytes) -> bytes:

@@ -233,6 +233,24 @@ def test_what_was_finished_before_a_kill_is_not_computed_again(
     assert status.st_size == len(content)
 
 
+@pytest.mark.parametrize("ending", ["parquet", "json"])
+def test_damaged_answers_of_before_are_computed_again(windowed: Trained, ending: str) -> None:
+    expected = windowed.answers()
+    target = windowed.raw.parent / "answers.parquet"
+    target.unlink()
+    last = sorted(windowed.raw.iterdir())[-1]
+    content = last.read_bytes()
+    last.write_bytes(b"not yet")
+    with pytest.raises(InputError):
+        windowed.answers()
+    last.write_bytes(content)
+    for path in target.with_name(".answers.parquet.parts").glob(f"*.{ending}"):
+        kept = bytearray(path.read_bytes())
+        kept[len(kept) // 2] ^= 1
+        path.write_bytes(kept)
+    assert windowed.answers().equals(expected)
+
+
 def test_answers_of_before_are_not_those_of_the_same_weights_with_another_threshold(
     windowed: Trained, tmp_path: Path
 ) -> None:
