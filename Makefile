@@ -51,9 +51,9 @@ slow: .venv/.installed  ## run the long proofs, which `make test` leaves out
 endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
 	@pytest -m endurance -s
 
-faults: .venv/.installed  ## damage, flip and kill by a seed, and write docs/reliability.md
+faults: .venv/.installed  ## damage, flip, kill and end by a seed, and write docs/reliability.md
 	@rnnflow warmup
-	@python -m tests.faults --endurance --write docs/reliability.md
+	@python -m tests.faults --write docs/reliability.md
 
 check: .venv/.installed  ## check format, lint, types, and the contract between dvc.yaml, stages and params
 	@ruff format --check .
@@ -74,6 +74,12 @@ lock: .venv/.installed  ## resolve pyproject.toml and benchmarks/requirements.in
 	@pip-compile --all-extras --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
 		--annotation-style=line --quiet --upgrade --output-file requirements.lock pyproject.toml
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock  # the build for the machine is pip's choice
+	@# The same versions with the hashes of every file on PyPI, and what PyTorch's build for GPUs needs besides; pip-compile
+	@# would fetch each file for that.
+	@$(PYTHON) -m venv .rnnflow/uv && .rnnflow/uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	@.rnnflow/uv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
+		--no-header --no-annotate --default-index https://pypi.org/simple --upgrade \
+		--constraint requirements.lock --output-file requirements.hashes pyproject.toml
 	@pip-compile --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
 		--annotation-style=line --quiet --upgrade --output-file benchmarks/requirements.txt benchmarks/requirements.in
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' benchmarks/requirements.txt

@@ -38,7 +38,14 @@ FRAMEWORKS = {
     "skorch": "skorch_classifier:epoch",
     "Keras": "keras_model:epoch",
 }
-PEERS_OF_EQUAL_LENGTHS = {"published loop": "published:epoch", "lean PyTorch": "lean:epoch", **FRAMEWORKS}
+PEERS_OF_EQUAL_LENGTHS = {
+    "published loop": "published:epoch",
+    "lean PyTorch": "lean:epoch",
+    "torch.compile": "lean:compiled",
+    "JAX, a call a step": "jax_model:epoch",
+    "JAX, an epoch as one scan": "jax_model:scanned",
+    **FRAMEWORKS,
+}
 PEERS_OF_LONG_SEQUENCES = {"lean PyTorch": "lean:epoch"}  # the others compute the same, and it takes minutes
 PEERS_OF_VARYING_LENGTHS = {"lean PyTorch, packed": "packed:epoch", "lean PyTorch, padded": "lean:epoch", **FRAMEWORKS}
 LONG = 200
@@ -163,7 +170,10 @@ def serving(seconds: float) -> list[Comparison]:
     for cell in CELLS:
         for batch_size, calls, found in ((1, CALLS, one), (LARGE_BATCH, 1, many)):
             arguments = (cell, "small", str(batch_size), str(calls))
-            contestants = {"rnnflow": ours("answers", *arguments), "eager PyTorch": Contestant("serving:answers", arguments)}  # fmt: skip
+            contestants = {
+                f"rnnflow, {engine}": ours("answers", *arguments, engine) for engine in ("onnxruntime", "numba")
+            }
+            contestants["eager PyTorch"] = Contestant("serving:answers", arguments)
             found[cell] = _measured(f"answers to {batch_size}, {cell}", contestants, seconds, 1e6 / calls)
         contestants = {"rnnflow": ours("exporter", cell, "small")}
         contestants |= {
@@ -172,9 +182,11 @@ def serving(seconds: float) -> list[Comparison]:
         }
         export[cell] = _measured(f"export, {cell}", contestants, seconds, 1e3)
     return [
-        Comparison.of("answers to one", "Answer to one sequence: hidden 32, length 10", "µs", "rnnflow", one),
         Comparison.of(
-            "answers to many", f"Answers to {LARGE_BATCH:,} at once: hidden 32, length 10", "µs", "rnnflow", many
+            "answers to one", "Answer to one sequence: hidden 32, length 10", "µs", "rnnflow, onnxruntime", one
+        ),
+        Comparison.of(
+            "answers to many", f"Answers to {LARGE_BATCH:,} at once: hidden 32, length 10", "µs", "rnnflow, numba", many
         ),
         Comparison.of("export", "Export to ONNX: hidden 32", "ms", "rnnflow", export),
     ]

@@ -21,8 +21,10 @@ from rnnflow.runtime.atomic_writes import atomic_write
 
 PAGE = REPOSITORY / "docs/performance.md"
 RESULTS = REPOSITORY / "docs/performance.json"
+BUSY = 1.5
+"""Processes at work on average over five minutes, from where on something else than a benchmark is among them."""
 OUR_PACKAGES = ("torch", "numba", "onnxruntime", "pyarrow", "numpy")
-PEERS_PACKAGES = ("torch", "lightning", "skorch", "keras", "datasets", "pandas", "onnxscript")
+PEERS_PACKAGES = ("torch", "lightning", "skorch", "keras", "jax", "datasets", "pandas", "onnxscript")
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ def draw() -> None:
 def machine() -> str:
     """Return the processor and the versions of what ran on it."""
     system = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
-    return f"{system}; {_versions(OUR_PACKAGES, sys.path)}; peers: {_versions(PEERS_PACKAGES, _peers_path())}"
+    load = os.getloadavg()[1]
+    shared = f"; shared with other work (load {load:.0f})" if load > BUSY else ""
+    return f"{system}{shared}; {_versions(OUR_PACKAGES, sys.path)}; peers: {_versions(PEERS_PACKAGES, _peers_path())}"
 
 
 def has_avx512() -> bool:
@@ -165,7 +169,8 @@ what else it was doing.
 The time of epochs from the middle of a training, on the same data and without validation, divided by the number of
 steps. All train with AdamW, cross-entropy and a clipped gradient, except for the published loop: this is the example that
 the project started from, with its label shape fixed; it uses Adam and binary cross-entropy and handles sequences of one
-length only. *Lean PyTorch* uses no further library: slices of one permutation, fused AdamW, no DataLoader. Varying lengths
+length only. *Lean PyTorch* uses no further library: slices of one permutation, fused AdamW, no DataLoader; *torch.compile* compiles its
+model. *JAX* is a compiled step, called batch by batch or, as one scan, for the whole epoch. Varying lengths
 are uniform from a tenth of the maximum; Lightning and skorch pack these sequences, Keras masks them. Over long sequences
 gradients vanish into denormal numbers, with which a CPU computes many times slower: both our engines compute with zeros
 instead (flush-to-zero); PyTorch does so only if told to.
@@ -193,7 +198,8 @@ a cache of Arrow files; *cached* is every read after the first.
 ### Prediction and export
 
 Predictions are measured from array to array: ours with onnxruntime through `rnnflow.serving.predictor.Predictor`, with the
-same preparation as in training inside the graph; eager PyTorch's model has none. Exports leave batch size and time free;
+same preparation as in training inside the graph, and with engine numba through `CompiledPredictor`, which takes the weights
+out of the same file and also prepares; eager PyTorch's model has none. Exports leave batch size and time free;
 ours is checked by `onnx`.
 {parts.get("serving", "")}
 ## The flow

@@ -85,9 +85,8 @@ def show_results(project: str, stages: Sequence[Stage], outcomes: Outcomes, metr
     lines = ["| stage | after | outcome |", "| --- | --- | --- |"]
     lines += [f"| {stage.name} | {', '.join(sorted(stage.upstream))} | {outcomes[stage.name]} |" for stage in stages]
     text = "\n\n".join([*tables, "## Stages", f"```\n{_drawn(stages)}\n```", "\n".join(lines)])
-    create_markdown_artifact(
-        text, key=_key(project, "results"), description="Metrics, and how each stage came up to date"
-    )
+    said = results.judged() or "Metrics, and how each stage came up to date"
+    create_markdown_artifact(text, key=_key(project, "results"), description=said)
 
 
 def add_to_history(project: str, run: str, metrics: Metrics, results: Results) -> None:
@@ -101,6 +100,7 @@ def add_to_history(project: str, run: str, metrics: Metrics, results: Results) -
     models: dict[str, dict[str, float]] = defaultdict(dict)
     for stage, numbers in metrics.items():
         models[_model(stage)].update(numbers)
+    rows = [row for row in rows if row["run"] != run]  # of a run that is made anew the last results count
     for model, numbers in reversed(models.items()):
         shown = {name: numbers.get(name) for name in SHOWN_METRICS}
         rows.insert(0, {"run": run, "model": model, "verdict": judged.get(model, ""), **shown})

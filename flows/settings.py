@@ -2,9 +2,9 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, model_validator
 
 from rnnflow.params.section import Section, in_one_line, parse
 from rnnflow.runtime.errors import InputError, library
@@ -14,6 +14,13 @@ DEFAULT = "default"
 AUTO: Literal["auto"] = "auto"
 TRANSFERS = ("pull", "push", "checkout")
 """Commands of DVC that have time limits of their own, like stages."""
+
+
+def _number_or_auto(value: object) -> object:
+    """Two kinds of value, of which pydantic would name but the first."""
+    if value == AUTO or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f"expected auto or a whole number from 1 on, got {value!r}")
 
 
 class Retries(Section):
@@ -87,7 +94,7 @@ class Settings(Section):
     project: str | None = Field(default=None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     workers: dict[str, str]
     worker_wait_seconds: PositiveFloat
-    parallel: Literal["auto"] | PositiveInt = AUTO
+    parallel: Annotated[Literal["auto"] | int, BeforeValidator(_number_or_auto)] = AUTO
     """How many threads the stages of a run that are at work in one workspace may have between them."""
     timeout_seconds: dict[str, PositiveFloat]
     work_pools: WorkPools = WorkPools()

@@ -86,7 +86,9 @@ def _accuracy(figures: Mapping[str, Any]) -> str:
 def show(top: Path) -> None:
     """Print a line for each version: when, which model, how good, which commit."""
     history = registry.in_production(top)
-    today = (read_verdict(top) or {}).get("production")
+    verdict = read_verdict(top) or {}
+    judged = [model for role in ("challenger", "production") if (model := verdict.get(role))]
+    today = {model["md5"]: model for model in judged}  # of which the last verdict gives the accuracy
     table = Table("version", "", "date", "model", title="Versions", title_justify="left")
     table.add_column("accuracy when promoted", justify="right")
     table.add_column("on today's test split", justify="right")
@@ -94,14 +96,16 @@ def show(top: Path) -> None:
     for version in reversed(registry.versions(top)):
         facts = facts_of(top, version)
         is_current = bool(history) and version.name == history[-1].name
-        is_measured = is_current and today and facts.get("model_md5") == today["md5"]
         table.add_row(
             version.name,
             registry.STAGE if is_current else "",
             version.date,
             str(facts.get("model", "")),
             _accuracy(facts),
-            _accuracy(today) if is_measured and today else "",
+            _accuracy(today.get(facts.get("model_md5"), {})),
             version.commit[:9],
         )
+    if not table.row_count:
+        print("no version yet; `python -m flows.promote` makes the first")
+        return
     Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False).print(table)

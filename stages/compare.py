@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rnnflow.evaluation.comparison import baselines, challenge
@@ -11,6 +12,7 @@ from rnnflow.params.section import load as load_section
 from rnnflow.runtime import json_text
 from rnnflow.runtime.atomic_writes import atomic_folders, rounded, write_json
 from rnnflow.runtime.errors import exit_on_input_error
+from rnnflow.runtime.unchanged import unchanged_files, unchanged_params
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -21,9 +23,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{split}", type=Path, required=True, help=f"folder of the {split} split")
     parser.add_argument("--output", type=Path, required=True, help="folder for the verdict, to be written")
     arguments = parser.parse_args(argv)
-    with exit_on_input_error():
-        settings = load_section(arguments.params, CompareParams, "compare")
-        compare(arguments, load_names(arguments.params), settings)
+    load = partial(load_section, arguments.params, CompareParams, "compare")
+    with (
+        exit_on_input_error(),
+        unchanged_params(load, arguments.params) as settings,
+        unchanged_params(partial(load_names, arguments.params), arguments.params) as names,
+        unchanged_files(arguments.models, arguments.train, arguments.validation, arguments.test),
+    ):
+        compare(arguments, names, settings)
 
 
 def compare(arguments: argparse.Namespace, names: Sequence[str], settings: CompareParams) -> None:

@@ -23,6 +23,7 @@ from rnnflow.params.section import load as load_section
 from rnnflow.runtime import json_text, provenance
 from rnnflow.runtime.atomic_writes import atomic_folders, rounded, write_json, write_rows
 from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.runtime.unchanged import unchanged_files, unchanged_params
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.serving.early_rule import EarlyRule
@@ -36,8 +37,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{split}", type=Path, required=True, help=f"folder of the {split} split")
     parser.add_argument("--output", type=Path, required=True, help="folder for metrics and tables, to be written")
     arguments = parser.parse_args(argv)
-    with exit_on_input_error():
-        evaluate(arguments, load_section(arguments.params, EvaluateParams, "evaluate"))
+    load = partial(load_section, arguments.params, EvaluateParams, "evaluate")
+    with (
+        exit_on_input_error(),
+        unchanged_params(load, arguments.params) as settings,
+        unchanged_files(arguments.checkpoint, arguments.validation, arguments.test),
+    ):
+        evaluate(arguments, settings)
 
 
 def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:

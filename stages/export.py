@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from rnnflow.params.section import load as load_section
 from rnnflow.runtime import json_text, provenance
 from rnnflow.runtime.atomic_writes import atomic_folders, atomic_write, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.runtime.unchanged import unchanged_files, unchanged_params
 from rnnflow.serving.predictor import METADATA_VERSION, UNKNOWN, CalibrationContent, Predictor
 from rnnflow.serving.streaming_model import StreamingModel
 
@@ -43,13 +45,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--report", type=Path, required=True, help="parity and size, a JSON file to be written")
     arguments = parser.parse_args(argv)
-    with exit_on_input_error():
-        export(arguments)
+    load = partial(load_section, arguments.params, ExportParams, "export")
+    with (
+        exit_on_input_error(),
+        unchanged_params(load, arguments.params) as settings,
+        unchanged_files(arguments.checkpoint, arguments.metrics, arguments.calibration),
+    ):
+        export(arguments, settings)
 
 
-def export(arguments: argparse.Namespace) -> None:
+def export(arguments: argparse.Namespace, settings: ExportParams) -> None:
     """Write the ONNX files and their report, once both runtimes agree on a grid of batches."""
-    settings = load_section(arguments.params, ExportParams, "export")
     torch.set_num_threads(1)  # their number could change the last bits of the difference
     model, description = load(arguments.checkpoint)
     metrics, calibration = _read_evaluation(arguments.metrics, arguments.calibration)

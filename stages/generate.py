@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rnnflow.generation import drift
@@ -14,6 +15,7 @@ from rnnflow.params.section import load as load_section
 from rnnflow.runtime import json_text
 from rnnflow.runtime.atomic_writes import atomic_folders, rounded, write_json
 from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.runtime.unchanged import unchanged_files, unchanged_params
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,14 +26,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for train/, validation/ and test/")
     parser.add_argument("--report", type=Path, required=True, help="folder for the profile and the drift")
     arguments = parser.parse_args(argv)
-    with exit_on_input_error():
-        generate(
-            load_section(arguments.params, GenerateParams, "generate"),
-            arguments.raw,
-            arguments.output,
-            drift.load_reference(arguments.reference),
-            arguments.report,
-        )
+    load = partial(load_section, arguments.params, GenerateParams, "generate")
+    with (
+        exit_on_input_error(),
+        unchanged_params(load, arguments.params) as settings,
+        unchanged_files(arguments.raw, arguments.reference),
+    ):
+        reference = drift.load_reference(arguments.reference)
+        generate(settings, arguments.raw, arguments.output, reference, arguments.report)
 
 
 def generate(settings: GenerateParams, raw: Path, output: Path, reference: drift.Reference, report: Path) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rnnflow.evaluation.report import model_card, page
@@ -12,6 +13,7 @@ from rnnflow.params.section import load as load_section
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import exit_on_input_error
 from rnnflow.runtime.json_text import unsealed
+from rnnflow.runtime.unchanged import unchanged_files, unchanged_params
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,8 +26,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, required=True, help="the HTML file, to be written")
     parser.add_argument("--card", type=Path, required=True, help="the model card, to be written")
     arguments = parser.parse_args(argv)
-    with exit_on_input_error():
-        report(arguments, load_section(arguments.params, ReportParams, "report"))
+    load = partial(load_section, arguments.params, ReportParams, "report")
+    with (
+        exit_on_input_error(),
+        unchanged_params(load, arguments.params) as settings,
+        unchanged_files(arguments.models, arguments.reference, arguments.test),
+    ):
+        report(arguments, settings)
 
 
 def report(arguments: argparse.Namespace, settings: ReportParams) -> None:

@@ -15,6 +15,7 @@ from rnnflow.params.section import load as load_section
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import environment, json_text, processes, provenance
 from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.runtime.unchanged import unchanged_files, unchanged_params
 from rnnflow.sequences import dataset
 from rnnflow.training.fit import Fit, OnEpoch
 from rnnflow.training.log import TrainingLog
@@ -30,25 +31,36 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="the trained model, to be written")
     parser.add_argument("--log", type=Path, required=True, help="folder for the metrics of each epoch")
     arguments = parser.parse_args(argv)
+    files = [arguments.train, arguments.validation, *([arguments.profile] if arguments.profile else [])]
     with exit_on_input_error():
-        model_params = load_model(arguments.params, arguments.name)
-        recipe = load_section(arguments.params, TrainParams, "train")
-        processes.check()
-        if processes.are_started():
-            processes.end_with_the_launcher()
-        elif recipe.num_processes > 1:
-            engines.device(recipe.engine)
-            processes.start(recipe.num_processes, "stages.train", sys.argv[1:] if argv is None else argv)
-        if recipe.recipe == "auto":
-            from rnnflow.advice.tuning.choose import choose
+        with unchanged_params(partial(_load, arguments), arguments.params) as (model_params, recipe):
+            processes.check()
+            if processes.are_started():
+                processes.end_with_the_launcher()
+            elif recipe.num_processes > 1:
+                engines.device(recipe.engine)
+                processes.start(recipe.num_processes, "stages.train", sys.argv[1:] if argv is None else argv)
+            with unchanged_files(*files):
+                if recipe.recipe == "auto":
+                    from rnnflow.advice.tuning.choose import choose
 
-            splits = arguments.train, arguments.validation
-            model_params, recipe = choose(model_params, recipe, *splits, partial(_say, arguments.name))
-        train(arguments, model_params, recipe)
+                    splits = arguments.train, arguments.validation
+                    model_params, recipe = choose(model_params, recipe, *splits, partial(_say, arguments.name))
+                resume_files = train(arguments, model_params, recipe)
+        for file in resume_files:  # whose training can go on from them if this one is not recorded
+            environment.end_resume(file)
 
 
-def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: TrainParams) -> None:
-    """Train one entry of `models:`; killed at any moment and run again, it writes the same bytes."""
+def _load(arguments: argparse.Namespace) -> tuple[ModelParams, TrainParams]:
+    return load_model(arguments.params, arguments.name), load_section(arguments.params, TrainParams, "train")
+
+
+def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: TrainParams) -> list[Path]:
+    """Train one entry of `models:`; killed at any moment and run again, it writes the same bytes.
+
+    Returns:
+        The files from which it could have gone on, which are not needed any more; of several processes, the first has them.
+    """
     engine = recipe.engine
     device = engines.device(engine)
     train_split = dataset.load(arguments.train, memory_budget_mb=recipe.memory_budget_mb)
@@ -74,6 +86,8 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
         return resume_files[-1]
 
     fit = Fit(train_split, validation, model_params, recipe, device, resume)
+    if fit.advice:
+        _say(arguments.name, f"warning: {fit.advice}")
     del train_split, validation  # the fit lets them go when it can
     with _alone(arguments.name, environment.resume_file(state_key)), _log(arguments, fit, device) as on_epoch:
         arrays = fit.run(on_epoch, partial(_say, arguments.name))
@@ -92,9 +106,8 @@ def train(arguments: argparse.Namespace, model_params: ModelParams, recipe: Trai
     )
     if processes.is_first():
         checkpoint.save(arguments.checkpoint, arrays, description)
-        for file in resume_files:
-            environment.end_resume(file)
     engines.leave()
+    return resume_files if processes.is_first() else []
 
 
 def _profile(path: Path | None) -> dict[str, Any] | None:

@@ -37,6 +37,9 @@ class Dialect:
     is_compressed: bool = False
     blank: str = ""
     """Around numbers."""
+    encoding: str = "utf-8"
+    ending: str = ""
+    """Behind each row but the names."""
 
     def cell(self, value: float) -> str:
         if np.isnan(value):
@@ -48,12 +51,13 @@ class Dialect:
         stream = io.StringIO()
         writer = csv.writer(stream, delimiter=self.delimiter, quoting=self.quotes, lineterminator="\n")  # type: ignore[arg-type]
         writer.writerows([header, *rows] if self.has_header else rows)
-        lines = stream.getvalue().split("\n")
+        first, *lines = stream.getvalue().split("\n")
+        lines = [first, *(line and line + self.ending for line in lines)]
         if self.comment:
             lines[len(lines) // 2 : len(lines) // 2] = [f"{self.comment} a pause, {self.delimiter} then on", ""]
             lines = [f"{self.comment} made by a logger", *lines]
         text = self.line_end.join([*self.above, *lines])
-        content = (b"\xef\xbb\xbf" if self.has_mark else b"") + text.encode()
+        content = (b"\xef\xbb\xbf" if self.has_mark and self.encoding == "utf-8" else b"") + text.encode(self.encoding)
         path.with_suffix(".csv.gz" if self.is_compressed else ".csv").write_bytes(
             gzip.compress(content) if self.is_compressed else content
         )
@@ -76,6 +80,8 @@ def dialects(draw: st.DrawFn) -> Dialect:
         draw(st.booleans()),
         draw(st.booleans()),
         draw(st.sampled_from(["", "", " "])),
+        draw(st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-16"])),
+        draw(st.sampled_from(["", "", "", delimiter])),
     )
 
 
@@ -127,6 +133,31 @@ def write_cells(path: Path, entries: Known, dialect: Dialect) -> None:
         for index, (label, values) in enumerate(entries)
     ]
     dialect.write(path, ["rec", "signal", "activity"], rows)
+
+
+def write_melted(path: Path, entries: Known, dialect: Dialect) -> None:
+    """Write a row for each feature of a step, whose names are numbers in one of two files."""
+    names = "abc" if len(entries[0][1]) % 2 else "012"
+    rows = [
+        [f"r{index:02d}", str(step), names[feature], dialect.cell(value), label]
+        for index, (label, values) in enumerate(entries)
+        for feature, column in enumerate(values.T)
+        for step, value in enumerate(column)
+    ]
+    replace(dialect, has_header=True).write(path, ["id", "step", "dimension", "value", "label"], rows)
+
+
+def write_json_lines(path: Path, entries: Known, dialect: Dialect) -> None:
+    """Write a line a step or a sequence."""
+    rows: list[dict[str, object]] = []
+    for index, (label, values) in enumerate(entries):
+        cells = [[None if np.isnan(value) else value for value in step] for step in values.tolist()]
+        if dialect.has_header:
+            rows += [{"rec": f"r{index}", **dict(zip("abc", step, strict=False)), "activity": label} for step in cells]
+        else:
+            rows.append({"id": f"r{index}", "signal": cells, "label": label})
+    text = dialect.line_end.join(map(json.dumps, rows))
+    path.with_suffix(".jsonl").write_bytes(text.encode(dialect.encoding))
 
 
 def write_parquet(path: Path, entries: Known, dialect: Dialect) -> None:

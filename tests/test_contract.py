@@ -257,3 +257,10 @@ def test_the_library_knows_neither_dvc_nor_prefect(package: str, imports: grimp.
     importers = imports.find_modules_that_directly_import(package)
     assert importers
     assert not {module for module in importers if module.startswith("rnnflow")}
+
+
+def test_hashes_are_of_the_versions_that_the_lock_pins() -> None:
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^[\w.-]+==[^\s;]+", (ROOT / name).read_text(), re.MULTILINE))
+
+    assert pins("requirements.lock") <= pins("requirements.hashes")

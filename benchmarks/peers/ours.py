@@ -13,6 +13,7 @@ from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.serving.compiled import CompiledPredictor
 from rnnflow.serving.predictor import Predictor
 from rnnflow.training.loop import Training
 
@@ -60,13 +61,13 @@ def load(folder: str) -> Callable[[], object]:
     return run
 
 
-def answers(cell: str, workload: str, batch_size: str, num_calls: str) -> Callable[[], None]:
-    """Return so many calls of onnxruntime through `Predictor`, on the first sequences of a workload."""
+def answers(cell: str, workload: str, batch_size: str, num_calls: str, engine: str) -> Callable[[], None]:
+    """Return so many calls through a predictor, by onnxruntime or engine numba, on the first sequences of a workload."""
     sizes = WORKLOADS[workload]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(serving.export(_model(cell, workload)))
-        predictor = Predictor(path)
+        predictor = (Predictor if engine == "onnxruntime" else CompiledPredictor)(path)
     sequences = sizes.data().sequences[: int(batch_size)]
     offsets = np.arange(len(sequences) + 1) * sizes.length
     lengths = np.diff(offsets)

@@ -48,7 +48,7 @@ def write(workspace: Workspace, model: Path, facts: Mapping[str, Any]) -> None:
         with atomic_write(folder / TRAINING_IDS) as temporary, temporary.open("wb") as file:
             np.save(file, ids_of(*splits))
     added = [str(PRODUCTION / name) for name in (MODEL, TRAINING_IDS) if (folder / name).exists()]
-    workspace.dvc.run(["add", "--quiet", *added], lambda _: None)
+    workspace.dvc.run(["add", *added], lambda _: None)
 
 
 def commit(top: Path, message: str) -> None:
@@ -74,7 +74,7 @@ def check_out_data(workspace: Workspace, command: str) -> None:
     """Let the files of the model in production be those that its `.dvc` files name."""
     tracked = [path for path in WRITTEN if path.endswith(".dvc") and (workspace.folder / path).exists()]
     if tracked:
-        workspace.dvc.run([command, "--quiet", "--force", *tracked], lambda _: None)
+        workspace.dvc.run([command, "--force", *tracked], lambda _: None)
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def push(workspace: Workspace, tags: Sequence[str]) -> None:
     """Send the data, then the branch with all its version tags, together; what is there already costs nothing."""
     top = workspace.folder
     if pipeline.default_remote(top):
-        workspace.dvc.run(["push", "--quiet"], lambda _: None)
+        workspace.dvc.run(["push"], lambda _: None)
     if remote := _remote(top):
         ours = git(top, "tag", "--list", f"{registry.ARTIFACT}@*", f"{registry.ARTIFACT}#*").splitlines()
         refs = [f"refs/tags/{tag}" for tag in sorted({*tags, *ours})]

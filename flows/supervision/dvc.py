@@ -35,7 +35,8 @@ PIPE_BYTES = 1 << 20
 MAX_LINE_BYTES = 65_536
 SILENCE_SECONDS = 600.0
 """After which a command that moves data, and moves none, is ended and tried again."""
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 0.5
+"""A time-out of a stage that runs beside others waits for it, in a thread that no signal reaches."""
 
 
 class StageError(Exception):

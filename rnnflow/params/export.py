@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rnnflow.params.section import Count, Section
+from rnnflow.params.section import Count, Section, Size
 
 
 class ExportParams(Section):
@@ -12,7 +12,7 @@ class ExportParams(Section):
 
     tolerance: Annotated[float, Field(gt=0)] = 1e-5
     """What log-probabilities of onnxruntime may differ from PyTorch's beyond what rounding explains."""
-    batch_sizes: list[Count] = Field([1, 2, 7, 32], min_length=1)
+    batch_sizes: list[Size] = Field([1, 2, 7, 32], min_length=1)
     lengths: list[Count] = Field([1, 2, 10, 33], min_length=1)
     streaming: bool = True
     """Whether models that can answer step by step get a file for it; those that have to get it anyway."""

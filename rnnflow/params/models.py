@@ -16,7 +16,7 @@ Scaling = Literal["none", "global", "compressed", "sequence"]
 Missing = Literal["zero", "forward_fill", "mask", "refuse"]
 MAX_WEIGHTS = 2**31
 """Of a model: eight gigabytes, and four times as much to train it."""
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,99}$"
 """Of a model: it names a folder and a stage, and stands in a command."""
 
 

@@ -21,7 +21,7 @@ MAX_VALUES, MAX_DEPTH = 100_000, 50
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Size = Annotated[int, Field(ge=1, le=2**16)]
-"""Of a part of a model, in numbers."""
+"""Of a part of a model, or of a batch."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -51,7 +51,7 @@ class Section(BaseModel):
 _EXPECTED = {
     "dict_type": "expected names with values",
     "model_type": "expected names with values",
-    "string_pattern_mismatch": "expected a name of lower-case letters, digits, '-' and '_' that begins with a letter or digit",
+    "string_pattern_mismatch": "expected a name of lower-case letters, digits, '-' and '_' that begins with a letter or digit, at most 100",
     "too_short": "expected at least one entry",
 }
 
@@ -63,6 +63,10 @@ def read(path: Path) -> object:
         InputError: the file is missing or is not YAML.
     """
     try:
+        if path.exists() and not (
+            path.is_file() or path.is_dir()
+        ):  # a pipe would hold the run for ever, and a device has no end
+            raise InputError(f"{path}: not a file, expected a YAML file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: {str(error.strerror).lower()}, expected a YAML file") from None

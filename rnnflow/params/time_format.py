@@ -17,7 +17,7 @@ def pattern(time_format: str) -> str:
     """Return the regular expression of a format.
 
     Raises:
-        ValueError: it has a directive that is not known, or says no date.
+        ValueError: it has a directive that is not known, or says half a date.
     """
     pieces = re.split(r"%(.)", time_format)
     names = pieces[1::2]
@@ -25,8 +25,9 @@ def pattern(time_format: str) -> str:
         raise ValueError(f"%{unknown[0]} is not known, expected %{' %'.join(DIRECTIVES)}")
     if len(set(names)) < len(names) or ("I" in names) != ("p" in names) or ("I" in names and "H" in names):
         raise ValueError("a part of the time is named twice, or %I without %p")
-    if not ({"Y", "y"} & set(names) and {"m", "b"} & set(names) and "d" in names):
-        raise ValueError("expected a year, a month and a day, as in %d.%m.%Y %H:%M:%S")
+    has_date = {"Y", "y"} & set(names) and {"m", "b"} & set(names) and "d" in names
+    if not has_date and ("M" not in names or set(names) & set("Yymbd")):
+        raise ValueError("expected a year, a month and a day, as in %d.%m.%Y %H:%M:%S, or none of them as in %H:%M:%S")
     groups = [f"(?P<{name}>{DIRECTIVES[name]})" for name in names]
     texts = [re.escape(piece) for piece in pieces[::2]]
     return "".join(text + group for text, group in zip(texts, [*groups, ""], strict=True))

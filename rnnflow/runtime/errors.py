@@ -32,6 +32,10 @@ class InputError(Exception):
     """
 
 
+class TemporaryError(InputError):
+    """The same, of what may be right when it is tried again."""
+
+
 @contextmanager
 def library(place: str, but: type[Exception] = InputError) -> Iterator[None]:
     """Turn whatever a library raises at bad content into one line, which begins with `place`.
@@ -100,6 +104,8 @@ def is_temporary_number(number: int) -> bool:
 
 def _is_raised_by_temporary(error: InputError) -> bool:
     """Readers turn every failure into an input error; the original exception is its context."""
+    if isinstance(error, TemporaryError):
+        return True
     context = error.__context__
     while context is not None and not isinstance(context, OSError):
         context = context.__context__

@@ -70,4 +70,8 @@ def read(path: Path, expected: str) -> Any:
     """
     place = f"{path}: expected {expected}"
     with library(place):
+        if path.exists() and not (
+            path.is_file() or path.is_dir()
+        ):  # a pipe would hold the run for ever, and a device has no end
+            raise InputError(f"{place}, got something else than a file")
         return parse(path.read_text(encoding="utf-8"), place)

@@ -21,4 +21,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as archive:  # which reads no more of a member than it declares
             expansion.check(path, sum(member.file_size for member in archive.infolist()))
         with np.load(path, allow_pickle=False) as content:
-            return dict(content)
+            arrays = dict(content)
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # NumPy gives the bytes of what does not begin as an array
+                raise TypeError(f"{name!r} is no array")
+        return arrays

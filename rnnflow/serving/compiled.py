@@ -17,7 +17,7 @@ from rnnflow.engines.interface import Engine, EngineConfig
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
-from rnnflow.serving.predictor import CHUNK_SIZE, Predictor
+from rnnflow.serving.predictor import Predictor
 
 AnsweredBy = Literal["auto", "onnxruntime", "numba"]
 ENGINE: Final = "numba"
@@ -25,6 +25,8 @@ ENOUGH_BYTES = 8_000_000
 """Of the files, from where on the engine makes up for the half second that it takes to load."""
 TOLERANCE = 1e-5
 """Between probabilities of the two."""
+CHUNK_SIZE, BATCH_SIZE = 1024, 64
+"""Sequences that are prepared at once, and of those the ones that are computed at once: each the fastest of 64 to 1,024."""
 NUM_COMPARED, MAX_STEPS_COMPARED = 16, 200
 
 
@@ -57,6 +59,7 @@ class CompiledPredictor(Predictor):
     """
 
     engine = f"engine {ENGINE}"
+    chunk_size = CHUNK_SIZE
 
     def __init__(self, path: Path | str, num_threads: int = 1) -> None:
         super().__init__(path, num_threads)
@@ -66,7 +69,7 @@ class CompiledPredictor(Predictor):
             raise InputError(f"{path}: engine {ENGINE} does not answer for this model: {obstacle}; use onnxruntime")
         num_features, num_classes = len(self.features), len(self.classes)
         self._preparation, self._weights = _read(Path(path), params, num_features, num_classes)
-        recipe = TrainParams(engine=ENGINE, batch_size=CHUNK_SIZE)
+        recipe = TrainParams(engine=ENGINE, batch_size=BATCH_SIZE)
         self._config = EngineConfig(params, recipe, num_features, num_classes, np.ones(num_classes))
         self._own = threading.local()
         difference = self._largest_difference()

@@ -73,7 +73,8 @@ def description(path: Path, *, verified: bool = False) -> Table:
     what.add_row("parameters", f"{metadata['num_parameters']:,}")
     what.add_row("features", ", ".join(predictor.features))
     what.add_row("classes", ", ".join(predictor.classes))
-    what.add_row("trained on", f"sequences of {shortest} to {longest} steps, median {median}")
+    lengths = f"{shortest} steps" if shortest == longest else f"{shortest} to {longest} steps, median {median}"
+    what.add_row("trained on", f"sequences of {lengths}")
     for split, metrics in (
         ("validation split", metadata["metrics"].get("validation", {})),
         ("test split", metadata["metrics"]),

@@ -138,6 +138,7 @@ class Predictor(ExportedModel):
 
     engine = "onnxruntime"
     """What computes, in words."""
+    chunk_size = CHUNK_SIZE
 
     def __init__(self, path: Path | str, num_threads: int = 1) -> None:
         super().__init__(path)
@@ -198,7 +199,7 @@ class Predictor(ExportedModel):
             rows, lengths = chunk
             result[rows] = self.run(pad(values, offsets, rows), lengths)
 
-        chunks = list(batches(offsets, CHUNK_SIZE))
+        chunks = list(batches(offsets, self.chunk_size))
         if self.num_threads == 1 or len(chunks) < 2:
             for chunk in chunks:
                 answer(chunk)

@@ -64,6 +64,18 @@ def rounded(
     return numbers, factors
 
 
+def float_predictor(path: Path) -> Predictor:
+    """Return the predictor of a file whose weights have 32 bits.
+
+    Raises:
+        InputError: the file cannot be read, or has weights of 8 bits.
+    """
+    predictor = Predictor(path)
+    if predictor.metadata["quantisation"]:
+        raise InputError(f"{path}: its weights have 8 bits already; take the file that it was made of")
+    return predictor
+
+
 @contextmanager
 def with_rounded_weights(path: Path, validation: Path, limits: Limits) -> Iterator[tuple[Path, Cost]]:
     """Give a file whose weights are those of 8 bits, as floats: it answers as C code does that has them as integers.
@@ -71,7 +83,7 @@ def with_rounded_weights(path: Path, validation: Path, limits: Limits) -> Iterat
     Raises:
         InputError: the file or the split cannot be read, or it costs more than the limits allow.
     """
-    predictor, proto = Predictor(path), onnx.load(path)
+    predictor, proto = float_predictor(path), onnx.load(path)
     names = {node.input[index] for node in proto.graph.node for index in WEIGHTS.get(node.op_type, ())}
     for constant in proto.graph.initializer:
         if constant.name in names:
@@ -92,7 +104,7 @@ def quantise(path: Path, output: Path, validation: Path, limits: Limits) -> Cost
         InputError: onnxruntime has no such operator for the cell, the file or the split cannot be read, or it costs more
             than the limits allow. Nothing is written then.
     """
-    predictor = Predictor(path)
+    predictor = float_predictor(path)
     cell = predictor.metadata["model"]["cell"]
     if cell != "lstm":
         raise InputError(

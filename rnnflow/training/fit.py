@@ -10,6 +10,7 @@ from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
+from rnnflow.training import refusals
 from rnnflow.training.loop import Epoch, Training
 
 OnEpoch = Callable[[Epoch, int], None]
@@ -48,6 +49,8 @@ class Fit:
         self.num_epochs = model.members * self._first.last_epoch
         """At most, without those of the final fit."""
         self.num_parameters = model.members * len(self._first.weights)
+        self.advice = refusals.advice(train, model, recipe, device)
+        """A line where the recipe costs time for nothing, else nothing."""
 
     def run(
         self, on_epoch: OnEpoch = lambda *_: None, say: Callable[[str], None] = lambda _: None

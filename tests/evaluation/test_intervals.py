@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,7 +34,10 @@ def test_a_loss_of_just_the_margin_is_shown_to_be_less_once_in_twenty_times(
     tables = np.stack([lost, gained, size - lost - gained], axis=1)
     chances = multinomial(size, [share_gained + margin, share_gained, 1 - 2 * share_gained - margin]).pmf(tables)
     assert chances.sum() == pytest.approx(1, abs=1e-4)
-    shown = [intervals.is_shown_to_lose_less(*each, size, margin) for each in zip(lost, gained, strict=True)]
+    shown = [
+        intervals.is_shown_to_lose_less(*each, size, margin)
+        for each in zip(lost.tolist(), gained.tolist(), strict=True)
+    ]
     assert chances[shown].sum() == pytest.approx(0.05, abs=0.011)
 
 
@@ -80,6 +85,32 @@ def test_sequences_of_groups_that_are_alike_tell_less() -> None:
         ((_, low, high),) = intervals.intervals(alike, {name: KNOWN[name]}, 400)[name][:, :1].T
         ((_, low_alone, high_alone),) = intervals.intervals(single, {name: KNOWN[name]}, 400)[name][:, :1].T
         assert high - low > 0.7 * (high_alone - low_alone), name
+
+
+def test_groups_drawn_as_a_whole_give_what_their_sequences_give_one_by_one() -> None:
+    """The sums of each group are taken once; a resample that counts each of its sequences so often is the same."""
+    groups = np.random.default_rng(1).integers(0, 20, 300)
+    whole = replace(random_answers(300, 0), units=groups)
+    drawn = np.random.default_rng(2).integers(0, 4, (20, 5)).astype(np.float64)
+    for name, metric in KNOWN.items():
+        if metric.measure:
+            found, expected = metric.measure(whole)(drawn), metric.measure(random_answers(300, 0))(drawn[groups])
+            np.testing.assert_allclose(found, expected, rtol=1e-9, err_msg=name)
+
+
+def test_of_very_many_groups_several_drawn_together_show_the_same_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = np.repeat(np.arange(4000), 2)  # of two sequences that are alike
+    single = random_answers(4000, 0)
+    found = replace(
+        random_answers(8000, 0), labels=single.labels[groups], probabilities=single.probabilities[groups], groups=groups
+    )
+    known = {name: KNOWN[name] for name in ("macro_f1", "log_loss", "roc_auc")}
+    few = intervals.intervals(found, known, 1000)
+    monkeypatch.setattr(intervals, "MAX_GROUPS", 4000)
+    all_ = intervals.intervals(found, known, 1000)
+    for name in known:
+        (_, low, high), (_, low_of_few, high_of_few) = all_[name][:, 0], few[name][:, 0]
+        assert high_of_few - low_of_few == pytest.approx(high - low, rel=0.15), name
 
 
 def test_ranks_in_the_resamples_move_an_interval_by_nothing_to_see(monkeypatch: pytest.MonkeyPatch) -> None:

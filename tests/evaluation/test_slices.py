@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnflow.evaluation.scores import tables
-from rnnflow.evaluation.scores.slices import by_length, slices
+from rnnflow.evaluation.scores.slices import by_length, slices, span
 from tests.evaluation.test_metrics import answers, random_answers
 
 
@@ -21,6 +21,10 @@ def test_slices_by_length_add_up_and_never_overlap(lengths: list[int], num_slice
     assert edges == sorted(edges)
     assert all(high < low for high, low in zip(edges[1:-1:2], edges[2:-1:2], strict=True))
     assert (edges[0], edges[-1]) == (min(lengths), max(lengths))
+
+
+def test_a_slice_of_one_length_is_named_by_it() -> None:
+    assert (span(10, 10), span(10, 12)) == ("10", "10 to 12")
 
 
 def test_slices_by_length_hold_about_as_many_sequences_each() -> None:

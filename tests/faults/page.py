@@ -49,6 +49,21 @@ This page is of seed {seed}. An input that was lost stays in `tests/faults/fuzz/
 | --- | --- | --- | --- |
 {details}
 
+## What tests try
+
+| what happens | what comes of it | tried in |
+| --- | --- | --- |
+| a training is killed in any epoch, also with several processes or on another machine | the next ends with the same bytes | `tests/stages/test_train.py`, `tests/flows/test_coordination.py` |
+| a write is killed | its file is the old one or the new one | `tests/runtime/test_atomic_writes.py`, `tests/classifier/test_safetensors_files.py` |
+| raw files, sequences or params change while a stage is at work | the stage fails, DVC records nothing | `tests/runtime/test_unchanged.py` |
+| two or three runs at once, in one clone and in several with one remote | one works, the others wait, are refused or find its results | `tests/flows/test_three_at_once.py`, `tests/flows/repository/test_workspace.py` |
+| locks of dead processes, cut locks | removed or taken from Git | `tests/flows/supervision/test_repair.py` |
+| a disk is full: output, scratch space, cache, remote | a line with the room there is, and another try | `tests/sequences/test_buffers.py`, `tests/flows/supervision/test_full_disks.py` |
+| the remote is away, silent, busy or refuses | another try, or given up with a line | `tests/flows/supervision/test_failures.py`, `test_dvc.py` |
+| the server is away for a minute | the run goes on | `tests/endurance/test_deaths.py` |
+| memory runs out | a line with advice, no retry | `tests/flows/supervision/test_failures.py` |
+| the branch moves while a run is at work | the result is made on top of it | `tests/flows/test_publication.py` |
+
 ## What is left to a person
 
 - **Your own raw files have no checksum.** A wrong bit in a number of a CSV file is another number. DVC keeps the files' md5:

@@ -99,16 +99,23 @@ def test_a_rollback_brings_the_exact_bytes_back_and_a_trace_stays(
 def test_show_lists_versions_with_their_accuracy_then_and_today(
     project: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reproduce(project)
-    capsys.readouterr()
-    promote.main(["show"])
-    newest, oldest = [line for line in capsys.readouterr().out.splitlines() if "v1." in line]
-    verdict = json.loads(project.read("reports/comparison/verdict.json"))
-    accuracy = "{accuracy:.4f} ({accuracy_low:.4f} – {accuracy_high:.4f})".format(**verdict["production"])
-    assert newest.count(accuracy) == 2
+    """What is in production is known today from the last verdict, whether as the challenger or as the model in production."""
+    for role in ("challenger", "production"):
+        capsys.readouterr()
+        promote.main(["show"])
+        newest, oldest = [line for line in capsys.readouterr().out.splitlines() if "v1." in line]
+        verdict = json.loads(project.read("reports/comparison/verdict.json"))
+        accuracy = "{accuracy:.4f} ({accuracy_low:.4f} – {accuracy_high:.4f})".format(**verdict[role])
+        assert newest.count(accuracy) == 2
+        reproduce(project)
     assert "production" in newest
     assert "poor" in oldest
     assert project.git("rev-list", "-1", "classifier@v1.0.0")[:9] in oldest
+
+
+def test_show_says_that_there_is_no_version_yet(project: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    promote.main(["show"])
+    assert capsys.readouterr().out == "no version yet; `python -m flows.promote` makes the first\n"
 
 
 @at("promoted")

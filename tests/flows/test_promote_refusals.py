@@ -104,7 +104,7 @@ def no_branch(project: Repository) -> tuple[list[str], str]:
 def gone_from_everywhere(project: Repository) -> tuple[list[str], str]:
     for folder in (project.folder / ".dvc/cache", project.store):
         shutil.rmtree(folder)
-    return ["--rollback"], ""
+    return ["--rollback"], "Checkout failed for following targets: models/production/"
 
 
 def refused_tags(project: Repository) -> tuple[list[str], str]:
@@ -128,7 +128,7 @@ def moved_branch(project: Repository) -> tuple[list[str], str]:
 def store_refuses(project: Repository) -> tuple[list[str], str]:
     shutil.rmtree(project.store, ignore_errors=True)
     project.store.write_text("a file where the remote should be\n")
-    return [], ""
+    return [], f"[Errno 20] Not a directory: '{project.store}/"
 
 
 MISTAKES = {

@@ -60,6 +60,12 @@ def test_the_history_grows_by_the_models_of_each_run_and_keeps_the_last_ones(on_
     assert runs[-1] == "second"
 
 
+def test_a_run_that_is_made_anew_is_in_the_history_once(on_server: PrefectServer) -> None:
+    for accuracy in (0.5, 0.6):
+        add({"made anew": {"evaluate@rnn": {"accuracy": accuracy}}})
+    assert [row["accuracy"] for row in history(on_server) if row["run"] == "made anew"] == [0.6]
+
+
 def test_a_run_without_results_leaves_the_history_as_it_was(on_server: PrefectServer) -> None:
     add({"good": {"evaluate@rnn": {"accuracy": 0.9}}})
     before = history(on_server)

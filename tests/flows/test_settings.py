@@ -55,6 +55,12 @@ def test_settings_cannot_be_changed_while_a_run_goes_on(tmp_path: Path) -> None:
         ("default: cpu-pool, ", "", "workers: expected an entry 'default'$"),
         ("default: 10, ", "", "timeout_seconds: expected an entry 'default'$"),
         ("retries: {", "retries: {{", "settings.yaml: line 5: not valid YAML"),
+        ("worker_wait", "parallel: 0\nworker_wait", "parallel: expected auto or a whole number from 1 on, got 0$"),
+        (
+            "worker_wait",
+            "parallel: many\nworker_wait",
+            "parallel: expected auto or a whole number from 1 on, got 'many'$",
+        ),
         (GOOD, "", "expected names with values, got None"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_a_stage_waits_for_as_many_places_as_it_has_threads(workspace: Workspace
     other = Stage("other", frozenset(), is_stale=True, is_new=True, num_threads=num_threads)
     at_work = side_by_side._SideBySide(workspace, 3, pull=False)
     assert at_work.has_place_for(other)
-    at_work._at_work[side_by_side.Future()] = small, workspace.dvc
+    at_work._at_work[Future()] = small, workspace.dvc
     assert at_work.has_place_for(other) == fits
     at_work._at_work.clear()
 

@@ -110,7 +110,7 @@ def test_a_corrupt_row_group_in_the_third_of_five_files_is_refused(tmp_path: Pat
         ({"sequence": np.zeros((4, 3)), "label": ["a"] * 4, "lengths": [1, 2, 3, 4]}, "array 'lengths': expected 4 whole numbers up to 3"),
         ({"sequence": np.zeros((4, 3)), "label": ["a"] * 4, "lengths": [1, -1, 3, 3]}, "array 'lengths': expected 4 whole numbers up to 3"),
         ({"sequence": np.zeros((4, 3)), "label": ["a"] * 4, "lengths": [1, 0, 3, 3]}, "sequence 1: column 'sequence' is empty, expected at least one time step"),
-        ({"sequence": np.array([[1], [2, 3]], object), "label": ["a"] * 2}, "not an .npz file of plain arrays: Object arrays cannot be loaded when allow_pickle=False"),
+        ({"sequence": np.array([[1], [2, 3]], object), "label": ["a"] * 2}, "not an .npz file of plain arrays: Object arrays cannot be loaded when allow_pickle=False; pad sequences of unlike lengths and add an array 'lengths', or write lists in Parquet"),
     ],
 )  # fmt: skip
 def test_bad_arrays_are_refused(arrays: dict[str, Any], expected: str, tmp_path: Path, refusal: Refusal) -> None:

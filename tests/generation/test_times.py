@@ -76,7 +76,7 @@ def test_a_zone_that_leaves_times_open_is_refused(
     assert message in refusal(files=settings)
 
 
-@pytest.mark.parametrize("time_format", ["%H:%M", "%d.%m.%Y %Q", "%d.%m.%Y %I:%M", "%d.%m.%Y %d"])
+@pytest.mark.parametrize("time_format", ["%H", "%d %H:%M", "%d.%m.%Y %Q", "%d.%m.%Y %I:%M", "%d.%m.%Y %d"])
 def test_a_format_that_says_no_date_and_time_is_refused(time_format: str) -> None:
     with pytest.raises(ValueError, match="time_format"):
         FilesParams.model_validate({"time_format": time_format})

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -6,6 +7,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from rnnflow.params import compare, evaluate, export, generate, models, report, section, train, whole
+from rnnflow.runtime import json_text
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 
@@ -217,12 +219,26 @@ def test_values_that_do_not_go_together_are_refused(section: str, value: object,
     assert refusal(changed(section, value)).startswith(f"params.yaml: {section}: {expected}")
 
 
-@pytest.mark.parametrize("name", ["RNN", "my model", "a.b", "", "a/b"])
+@pytest.mark.parametrize("name", ["RNN", "my model", "a.b", "", "a/b", "x; touch y", "-x"])
 def test_a_model_has_a_name_that_can_be_a_folder_and_a_stage(name: str) -> None:
     content = changed("train.epochs", 3)
     content["models"] = {name: {"cell": "rnn"}}
-    expected = f"params.yaml: models.{name}: expected a name of lower-case letters, digits, '-' and '_' that begins with a letter or digit, got {name!r}"
+    expected = f"params.yaml: models.{name}: expected a name of lower-case letters, digits, '-' and '_' that begins with a letter or digit, at most 100, got {name!r}"
     assert refusal(content) == expected
+
+
+def test_a_name_that_no_folder_could_have_is_refused() -> None:
+    content = changed("train.epochs", 3)
+    content["models"] = {"x" * 101: {"cell": "rnn"}}
+    assert "at most 100, got 'xxx" in refusal(content)
+
+
+def test_a_pipe_or_a_device_is_no_file_of_params(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "params.yaml")
+    for path in (tmp_path / "params.yaml", Path("/dev/zero")):
+        for load in (whole.load, lambda path: json_text.read(path, "JSON")):
+            with pytest.raises(InputError, match=f"^{path}: .*file"):
+                load(path)
 
 
 def test_several_mistakes_are_counted() -> None:

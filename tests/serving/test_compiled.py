@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving import compiled
-from rnnflow.serving.compiled import ENOUGH_BYTES, CompiledPredictor, predictor_for
-from rnnflow.serving.predictor import CHUNK_SIZE, Predictor
+from rnnflow.serving.compiled import CHUNK_SIZE, ENOUGH_BYTES, CompiledPredictor, predictor_for
+from rnnflow.serving.predictor import Predictor
 from tests import toys
 
 LENGTHS = [1, 1, 7, 30, 30]

@@ -50,6 +50,21 @@ def test_an_lstm_is_written_smaller_and_says_what_that_cost(
     assert before.metadata == after.metadata
 
 
+def test_weights_of_8_bits_are_not_rounded_again(
+    tmp_path: Path, validation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, output = tmp_path / "int8.onnx", tmp_path / "output"
+    main(["quantise", str(onnx_file(tmp_path, ModelParams(cell="lstm", hidden_size=4))), str(path), str(validation)])
+    for command in (
+        ["quantise", path, output, validation],
+        ["export-c", path, output],
+        ["export-c", path, output, "--int8", validation],
+    ):
+        said = refusal([str(each) for each in command], capsys)
+        assert said == f"{path}: its weights have 8 bits already; take the file that it was made of"
+        assert not output.exists()
+
+
 @pytest.mark.parametrize("cell", ["rnn", "gru", "mingru"])
 def test_other_cells_are_unsupported(
     tmp_path: Path, validation: Path, capsys: pytest.CaptureFixture[str], cell: Cell

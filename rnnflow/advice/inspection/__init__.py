@@ -29,6 +29,7 @@ from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.folders import files_below
 
 MAX_CHANGES = 4
+_LENGTHS = re.compile(r"len|steps", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,11 @@ def examine(
 
 def _unread_arrays(sample: Sample, guessed: Guess) -> list[str]:
     read = {LENGTHS, *(DEFAULTS[part] for part in (*PARTS, "sequence")), *guessed.columns.values()}
-    return [f"array {name!r} of {shape} is not read" for name, shape in sample.shapes.items() if name not in read]
+    lines = {
+        name: f"array {name!r} of {shape} is not read" for name, shape in sample.shapes.items() if name not in read
+    }
+    advice = f"; if it says where the padding of each sequence begins, call it {LENGTHS!r}"
+    return [line + (advice if _LENGTHS.search(name) else "") for name, line in lines.items()]
 
 
 def _unread_files(location: Location, files: Sequence[Path]) -> list[str]:
@@ -156,7 +161,7 @@ def _unread_files(location: Location, files: Sequence[Path]) -> list[str]:
 
 def _is_known(below: Path) -> bool:
     """Return whether it is natural that a file is not read: hidden, of DVC, or a text for people."""
-    is_hidden = any(part.startswith((".", "_")) for part in below.parts)
+    is_hidden = any(part.startswith((".", "_", "~$")) for part in below.parts)
     return is_hidden or below.suffix in (".dvc", ".md") or below.stem.upper() in ("README", "LICENSE")
 
 

@@ -8,6 +8,8 @@ import pyarrow.compute as pc
 
 from rnnflow.generation.sources.values import is_list, is_text
 
+_IN_TEXT = re.compile(r"[\s$\u20ac\u00a3(=\"'+\u2212-]*\d[\d.,']*(e[+-]?\d+)?\s*[^\d\s,.;:/]{0,5}\)?", re.IGNORECASE)
+"""A number with a sign or a unit around it."""
 _NUMBER = re.compile(r"\s*[+-]?\d+\.?\d*([eE][+-]?\d+)?\s*", re.ASCII)
 
 
@@ -15,6 +17,11 @@ def first_text(column: pa.ChunkedArray) -> str:
     """Return the first entry that is no number, or else the first."""
     entries = [entry for entry in column.to_pylist() if entry]
     return next((entry for entry in entries if not _NUMBER.fullmatch(entry)), entries[0] if entries else "")[:20]
+
+
+def are_numbers_in_text(column: pa.ChunkedArray) -> bool:
+    entries = [entry for entry in column.slice(0, 1000).to_pylist() if entry]
+    return len(entries) > 1 and all(_IN_TEXT.fullmatch(entry) for entry in entries)
 
 
 def is_category(kind: pa.DataType) -> bool:

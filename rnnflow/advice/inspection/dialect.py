@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rnnflow.generation.sources.csv_files import MAX_CELL, NULLS, looks_like_values
+from rnnflow.generation.sources.csv_files import NULLS
+from rnnflow.generation.sources.csv_header import MAX_CELL, looks_like_values, thousands_pattern
 from rnnflow.generation.sources.lines import BLANKS
 
 DELIMITERS = ",;\t|"
@@ -24,6 +25,8 @@ FEW_GROUPS = 3
 """Cells with groups of three digits, of which fewer may be so by chance."""
 LIKELY = 0.5
 """Share of the cells that must be numbers for a column to be one of numbers."""
+SIGNS = ",' \u00a0\u202f\u2019"
+"""What numbers may hold besides digits and points."""
 _SEP = re.compile(r"sep=(.)\s*")
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
 _EXPONENT = r"([eE][+-]?\d+)?"
@@ -56,11 +59,11 @@ class NumberFormat:
         return self._pattern.fullmatch(text) is not None
 
     def plain(self, text: str) -> str:
-        return text.replace(self.thousands or "", "").replace(self.decimal, ".")
+        return re.sub(thousands_pattern(self.thousands), "", text).replace(self.decimal, ".")
 
     @property
     def _pattern(self) -> re.Pattern[str]:
-        decimal, thousands = re.escape(self.decimal), re.escape(self.thousands or "")
+        decimal, thousands = re.escape(self.decimal), thousands_pattern(self.thousands)
         grouped = rf"[1-9]\d{{0,2}}({thousands}\d{{3}})+|" if self.thousands else ""
         return re.compile(rf"\s*[+-]?({grouped}\d+)?({decimal}\d*)?{_EXPONENT}\s*")
 
@@ -231,7 +234,7 @@ def number_format(columns: Sequence[Sequence[str]], delimiter: str, decimal: str
         # What is a number as it stands says nothing of a format.
         odd = [cell for cell in cells if not _PLAIN.fullmatch(cell.strip())]
         for known in FORMATS:
-            matching = [cell for cell in odd if known.matches(cell) and any(sign in cell for sign in ",.' ")]
+            matching = [cell for cell in odd if known.matches(cell) and any(sign in cell for sign in (".", *SIGNS))]
             if len(cells) - len(odd) + len(matching) > LIKELY * len(cells) and len(matching) >= max(1, 0.9 * len(odd)):
                 votes[known] += 1
                 example = example or matching[0]
@@ -244,7 +247,10 @@ def number_format(columns: Sequence[Sequence[str]], delimiter: str, decimal: str
         return None
     most = max(fitting.values())
     best = [known for known in FORMATS if fitting.get(known) == most]
-    if (delimiter != ";" or are_groups) and {known.decimal for known in best} == {",", "."}:
+    are_two = {known.decimal for known in best} == {",", "."}
+    if are_two and len({known.plain(example) for known in best}) == 1:
+        return next(known for known in best if (known.decimal == ",") == (delimiter == ";"))
+    if (delimiter != ";" or are_groups) and are_two:
         raise AmbiguousNumbersError(example)
     return best[0]
 

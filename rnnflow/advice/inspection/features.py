@@ -5,7 +5,13 @@ from collections.abc import Sequence, Sized
 import numpy as np
 import pyarrow as pa
 
-from rnnflow.advice.inspection.column_kinds import codes, first_text, has_decimal_commas, is_integer
+from rnnflow.advice.inspection.column_kinds import (
+    are_numbers_in_text,
+    codes,
+    first_text,
+    has_decimal_commas,
+    is_integer,
+)
 from rnnflow.advice.inspection.guess import Guess
 from rnnflow.advice.inspection.names import INDEX_NAMES, is_strong
 from rnnflow.advice.inspection.sample import Sample, is_features_first
@@ -88,6 +94,8 @@ def _why_no_feature(sample: Sample, found: Guess, name: str) -> str | None:
         return "it numbers the rows"
     if has_decimal_commas(column):
         return "its decimals have commas, write points"
+    if is_text(column.type) and are_numbers_in_text(column):
+        return f"its numbers are texts such as {first_text(column)!r}, write plain ones"
     if not holds_numbers(column.type):
         return f"it is {f'text such as {first_text(column)!r}' if is_text(column.type) else column.type}"
     if sample.has_lists != is_list(column.type):

@@ -48,6 +48,7 @@ def guess(
         series.describe(found, sample, steps)
     elif of_rows:
         melted.describe(found, whole, of_rows)
+    found.remarks += melted.doubt(found, whole)
     return found
 
 
@@ -77,6 +78,8 @@ class _Guesser:
         if (time := self.found.columns.get("time")) is not None:
             self.found.time_unit = unit_of(time, self.table)
             self.found.time_format = self.hints.time_format or format_of(time, self.table)
+            if self.found.time_format and "%d" not in self.found.time_format:
+                self.found.remarks.append(f"the times of column {time!r} say no date and are counted from 1970")
             if "time" not in self.hints.columns:
                 self._leave_out_repeated_times(time)
         if self.hints.features:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
 from rnnflow.generation.sources import label_table
-from rnnflow.generation.sources.csv_files import head
+from rnnflow.generation.sources.csv_header import head
 from rnnflow.generation.sources.paths import names_of
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError

@@ -1,10 +1,8 @@
 """The first rows of a file, in the types that its values suggest."""
 
-import gzip
 import io
 import json
-import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
 from rnnflow.advice.inspection.dialect import (
+    SIGNS,
     AmbiguousNumbersError,
     NumberFormat,
     are_only_groups,
@@ -24,9 +23,11 @@ from rnnflow.advice.inspection.dialect import (
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
 from rnnflow.generation.sources.arrays import AXES, LENGTHS, by_split, load_arrays
 from rnnflow.generation.sources.bad_rows import torn_row
-from rnnflow.generation.sources.csv_files import BAD_CELL, head, lines_of
+from rnnflow.generation.sources.csv_files import BAD_CELL
+from rnnflow.generation.sources.csv_header import head, lines_of
 from rnnflow.generation.sources.files import FORMATS, format_of
-from rnnflow.generation.sources.lines import LineFilter
+from rnnflow.generation.sources.json_lines import first_rows
+from rnnflow.generation.sources.lines import LineFilter, open_text
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
@@ -82,6 +83,8 @@ def read_sample(path: Path, delimiter: str | None, decimal: str | None = None) -
         return _of_csv(path, delimiter, decimal)
     if kind == "Parquet":
         return _of_parquet(path)
+    if kind == "JSON lines":
+        return Sample(kind, first_rows(path))
     return _of_arrays(path) if kind == "NumPy" else Sample(kind, pa.table({}))
 
 
@@ -102,6 +105,9 @@ def _of_parquet(path: Path) -> Sample:
     if twice := [name for index, name in enumerate(schema.names) if name in schema.names[:index]]:
         raise InputError(f"{path}: two columns are called {twice[0]!r}; rename one")
     table = pa.Table.from_batches(batches, None if batches else schema)
+    for index, column in enumerate(table.schema):
+        if pa.types.is_float16(column.type):  # which Arrow cannot round
+            table = table.set_column(index, column.name, table[column.name].cast(pa.float32()))
     return Sample("Parquet", table, names_features=KEY in (schema.metadata or {}))
 
 
@@ -114,16 +120,18 @@ def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
     dialect = guess_dialect(_first_lines(path), "\t" if ".tsv" in path.suffixes else delimiter)
     files = FilesParams.model_validate({"delimiter": dialect.delimiter} | dialect.settings())
     header, rows = head(path, files)
-    lines = lines_of(path, files, rows)
-    if lines.has_semicolons:
-        dialect.remarks.append("each line ends in ';', which is left out")
+    lines = lines_of(path, files, header, rows)
+    if lines.ending:
+        dialect.remarks.append(f"each line ends in {lines.ending!r}, which is left out")
     try:
-        content = _whole_lines(lines)
+        content = lines.head(CSV_BYTES)
         table = _parsed(content, header, files, [])
+        _refuse_bytes(path, table, lines, files)
         floats = [column.name for column in table.schema if pa.types.is_floating(column.type)]
-        texts = _parsed(content, header, files, floats)
-        for name in floats:  # 1.234 may be a thousand and more
-            if are_only_groups(texts[name], "."):
+        clocks = [column.name for column in table.schema if pa.types.is_time(column.type)]
+        texts = _parsed(content, header, files, floats + clocks)
+        for name in floats + clocks:  # 1.234 may be a thousand and more, 10:15 is in a format
+            if name in clocks or are_only_groups(texts[name], "."):
                 table = table.set_column(table.schema.get_field_index(name), name, texts[name])
     except (pa.ArrowException, OSError) as error:
         what = (
@@ -155,22 +163,22 @@ def _parsed(content: bytes, header: list[str], files: FilesParams, texts: list[s
     )
 
 
+def _refuse_bytes(path: Path, table: pa.Table, lines: LineFilter, files: FilesParams) -> None:
+    """Refuse cells that are no UTF-8, which Arrow takes for bytes."""
+    for name in [column.name for column in table.schema if pa.types.is_binary(column.type)]:
+        for row, cell in enumerate(table[name].to_pylist()):
+            if cell is not None and cell.decode(errors="replace").encode() != cell:
+                line = lines.number(row + (0 if files.names else 1))
+                raise InputError(f"{path}: line {line}: column {name!r} is not UTF-8 text; save the file in UTF-8")
+
+
 def _first_lines(path: Path) -> list[str]:
-    opens = gzip.open if path.suffix == ".gz" else open
     try:
-        with opens(path, "rb") as file:
+        with io.BufferedReader(open_text(path)) as file:
             content = b"".join(file.readlines(CSV_BYTES // 16))
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, pa.ArrowException, UnicodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     return content.decode("utf-8-sig", errors="replace").splitlines()
-
-
-def _whole_lines(lines: LineFilter) -> bytes:
-    content = lines.read(CSV_BYTES)
-    if not (following := lines.read(CSV_BYTES)):
-        return content
-    cut = content.rfind(b"\n") + 1
-    return content[:cut] if cut else content + following
 
 
 def _with_lists(table: pa.Table) -> pa.Table:
@@ -223,19 +231,12 @@ def _with_numbers(sample: Sample, files: FilesParams, lines: LineFilter, decimal
                 f"first other: {text[:40]!r} in line {line}; generate.files.missing takes such texts as missing"
             )
             sample.placeholders[name] = list(numbers.others) if numbers.are_placeholders else []
-    return Sample(
-        "CSV",
-        table,
-        sample.settings,
-        remarks=sample.remarks,
-        impure=sample.impure,
-        placeholders=sample.placeholders,
-    )
+    return replace(sample, table=table)
 
 
 def _first_odd(cells: list[str]) -> int | None:
     """Return the first row that is no number unless its format is known."""
-    return next((row for row, cell in enumerate(cells) if any(sign in cell for sign in ",' ")), None)
+    return next((row for row, cell in enumerate(cells) if any(sign in cell for sign in SIGNS)), None)
 
 
 def _may_be_category(name: str) -> bool:

@@ -39,7 +39,7 @@ STEP_NAMES = (
 def steps_in(sample: Sample) -> Mapping[str, Sequence[str]]:
     """Return the columns of each feature's steps where a row seems to be a sequence; none where it is a step."""
     table = sample.table
-    if sample.has_lists or sample.kind not in ("CSV", "Parquet") or not table.num_rows:
+    if sample.has_lists or sample.kind not in ("CSV", "Parquet", "JSON lines") or not table.num_rows:
         return {}
     numbers = [field.name for field in table.schema if holds_numbers(field.type) and not is_list(field.type)]
     of_steps = {prefix: columns for prefix, columns in wide.numbered(numbers).items() if len(columns) >= MIN_STEPS}

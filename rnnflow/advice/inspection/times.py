@@ -22,6 +22,8 @@ _DATES = (
 _CLOCKS = ("%H:%M:%S.%f", "%H:%M:%S,%f", "%H:%M:%S", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
 _FORMATS = (
     *_DATES,
+    *("%H:%M:%S", "%H:%M:%S.%f", "%H:%M:%S,%f", "%M:%S.%f"),
+    *("%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z", "%Y%m%d-%H%M%S", "%Y%m%d_%H%M%S"),
     *(
         date + sign + clock + zone
         for date in _DATES
@@ -58,8 +60,8 @@ def rise(column: pa.ChunkedArray, is_new: np.ndarray | None) -> bool:
     entries = column.combine_chunks()
     if is_text(entries.type):
         return True
-    if not pa.types.is_floating(entries.type):
-        entries = entries.cast(pa.int64()) if pa.types.is_integer(entries.type) else entries.cast(pa.timestamp("us"))
+    if not (pa.types.is_floating(entries.type) or pa.types.is_integer(entries.type)):
+        entries = entries.cast(pa.timestamp("us"))
     values = entries.to_numpy(zero_copy_only=False)
     rises = values[1:] > values[:-1]
     return bool((rises if is_new is None else rises | is_new).all())

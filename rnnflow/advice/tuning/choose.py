@@ -50,12 +50,13 @@ def choose(
         candidates = [*(replace(each, model=each.model | {"missing": given.missing}) for each in found), *candidates]
     parts = folds.make(data.labels, columns, NUM_FOLDS, folds.is_later(validation, train))
     key = provenance.folder_md5(train) + provenance.folder_md5(validation)
-    scores = try_all(CrossValidation(data, key, parts, chosen, math.inf, say), candidates)
+    trial = CrossValidation(data, key, parts, chosen, math.inf, say)
+    scores = try_all(trial, candidates)
     if not scores:
         raise InputError("train.recipe: auto, but no model can be trained on such data, see above; set it to given")
     winner = best(scores).candidate
     say(f"{winner.name}: chosen")
-    return winner.params, chosen
+    return winner.params, trial.recipe_of(winner)
 
 
 def try_all(trial: CrossValidation, candidates: Iterable[Candidate]) -> list[Score]:

@@ -12,8 +12,9 @@ from rnnflow.advice.tuning import portfolio
 from rnnflow.advice.tuning.cross_validation import CrossValidation, GivenUpError, OnEpoch, OutOfBudgetError, Score
 from rnnflow.advice.tuning.portfolio import Candidate
 from rnnflow.classifier import parameters
-from rnnflow.runtime import environment, provenance
-from rnnflow.runtime.errors import InputError
+from rnnflow.params.models import ModelParams
+from rnnflow.runtime import provenance
+from rnnflow.runtime.errors import InputError, library
 from rnnflow.training.loop import Epoch
 
 MOST_TRIALS = 300
@@ -23,12 +24,12 @@ NUM_LOOKS = 10
 NUM_RANDOM = 8
 """Trials before the sampler draws by what it has seen, and before any is given up."""
 SMALLEST, LARGEST, STEP = 16, 96, 4
-"""Hidden sizes."""
+"""Hidden sizes, as far as the parameters allow."""
 FEWEST_STEPS, MOST_STEPS = 20, 200
 """That are left of a sequence of median length."""
 LEARNING_RATE, WEIGHT_DECAY = (0.001, 0.02), (0.005, 0.5)
+NOISE = ("jitter", "random_scale", "time_mask")
 MOST_DROPOUT, MOST_NOISE = 0.5, 0.3
-"""Noise: jitter, and factors and masks."""
 
 
 class Search:
@@ -38,14 +39,17 @@ class Search:
         trial: cross-validates them, and has the budget.
         start: the model, whose kind, scaling and number of members are kept.
         num_steps: the median of the sequences.
+        file: a data base of SQLite, with a study for each data set, code and start.
     """
 
-    def __init__(self, trial: CrossValidation, start: Candidate, num_steps: int) -> None:
+    def __init__(self, trial: CrossValidation, start: Candidate, num_steps: int, file: Path) -> None:
         self.trial, self.start, self.num_steps = trial, start, num_steps
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.storage = f"sqlite:///{environment.tuning_folder() / 'search.sqlite'}"
         name = f"{start.name} {trial.digest(start, trial.folds)} {provenance.code_md5([Path(__file__)])}"
-        self.study = optuna.create_study(storage=self.storage, study_name=name, load_if_exists=True)
+        self.study = study_in(file, name)
+        sizes = range(SMALLEST, LARGEST + 1, STEP)
+        fitting = [size for size in sizes if self._fits(start.model | {"hidden_size": size})]
+        self.largest = max([*fitting, start.params.hidden_size])
         seed = trial.recipe.seed + len(self.study.trials)  # a study that goes on would draw the same ones once more
         self.study.sampler = optuna.samplers.TPESampler(n_startup_trials=NUM_RANDOM, seed=seed % 2**32)
         self.study.pruner = optuna.pruners.MedianPruner(NUM_RANDOM, n_warmup_steps=NUM_LOOKS // 2)
@@ -79,9 +83,7 @@ class Search:
 
     def _try(self, trial: Trial) -> None:
         candidate = self._candidate(trial)
-        size = len(self.trial.data.features), len(self.trial.data.classes)
-        model = candidate.params
-        if model.members * parameters.count(parameters.shapes(model, *size)) > portfolio.MOST_PARAMETERS:
+        if not self._fits(candidate.model):
             self.study.tell(trial, state=TrialState.PRUNED)
             return
         try:
@@ -98,18 +100,24 @@ class Search:
     def _candidate(self, trial: BaseTrial) -> Candidate:
         """Return the model of a trial; of one that is done, with the settings that it had."""
         model = dict(self.start.model)
-        model["hidden_size"] = trial.suggest_int("hidden_size", SMALLEST, LARGEST, step=STEP)
-        model["dropout"] = trial.suggest_float("dropout", 0.0, MOST_DROPOUT)
+        model["hidden_size"] = trial.suggest_int("hidden_size", SMALLEST, self.largest, step=STEP)
+        model["dropout"] = _short(trial.suggest_float("dropout", 0.0, MOST_DROPOUT))
         model["pooling"] = trial.suggest_categorical("pooling", ["last", "mean", "max", "mean_max"])
         if self.num_steps > FEWEST_STEPS:
             most = min(MOST_STEPS, self.num_steps)
             model = self._shortened(model, trial.suggest_int("num_steps", FEWEST_STEPS, most, log=True))
         recipe = {
-            "learning_rate": trial.suggest_float("learning_rate", *LEARNING_RATE, log=True),
-            "weight_decay": trial.suggest_float("weight_decay", *WEIGHT_DECAY, log=True),
-            **{name: trial.suggest_float(name, 0.0, MOST_NOISE) for name in ("jitter", "random_scale", "time_mask")},
+            "learning_rate": _short(trial.suggest_float("learning_rate", *LEARNING_RATE, log=True)),
+            "weight_decay": _short(trial.suggest_float("weight_decay", *WEIGHT_DECAY, log=True)),
+            **{name: _short(trial.suggest_float(name, 0.0, MOST_NOISE)) for name in NOISE},
         }
         return Candidate(f"{self.start.kind}-trial-{trial.number}", model, self.start.train | recipe)
+
+    def _fits(self, content: dict[str, Any]) -> bool:
+        """Return whether a model has at most so many parameters as one of the portfolio may have."""
+        model, data = ModelParams.model_validate(content), self.trial.data
+        shapes = parameters.shapes(model, len(data.features), len(data.classes))
+        return model.members * parameters.count(shapes) <= portfolio.MOST_PARAMETERS
 
     def _shortened(self, model: dict[str, Any], num_left: int) -> dict[str, Any]:
         """Return a model that has about so many steps left, of those in a sequence of median length."""
@@ -127,8 +135,22 @@ class Search:
         if self.num_steps > FEWEST_STEPS:
             most = min(MOST_STEPS, self.num_steps)
             found["num_steps"] = min(max(math.ceil(self.num_steps / averaged), FEWEST_STEPS), most)
-        names = ("learning_rate", "weight_decay", "jitter", "random_scale", "time_mask")
-        return found | {name: getattr(recipe, name) for name in names}
+        return found | {name: getattr(recipe, name) for name in ("learning_rate", "weight_decay", *NOISE)}
+
+
+def study_in(file: Path, name: str) -> optuna.Study:
+    """Return a study in a data base of SQLite, each of which is made where there is none.
+
+    Raises:
+        InputError: it is none.
+    """
+    with library(f"{file}: no study can be kept here, move it away"):
+        return optuna.create_study(storage=f"sqlite:///{file}", study_name=name, load_if_exists=True)
+
+
+def _short(value: float) -> float:
+    """Return a number that a person can read in params.yaml."""
+    return float(f"{value:.3g}")
 
 
 def _pruning(trial: Trial) -> OnEpoch:

@@ -14,7 +14,7 @@ from rnnflow.advice.tuning.portfolio import Candidate
 from rnnflow.evaluation.scores.intervals import wilson
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams
-from rnnflow.runtime import provenance
+from rnnflow.runtime import environment, provenance
 from rnnflow.runtime.errors import InputError
 
 
@@ -68,8 +68,9 @@ def tune(
     winner = chosen_score.candidate
     if winner != most:
         console.print(
-            f"{winner.name}: not worse than {most.name} by more than chance, and of a kind that mostly does better on "
-            "sequences of such length"
+            f"{winner.name}: not worse than {most.name} by more than chance, and preferred for its log loss or for its kind, "
+            "which mostly does better on sequences of such length",
+            soft_wrap=True,
         )
     if chart:
         winner = _search(console, trial, chosen_score, data.length_range[1], chart)
@@ -82,15 +83,17 @@ def _search(console: Console, trial: CrossValidation, start: Score, num_steps: i
     from rnnflow.advice.tuning import search_report
     from rnnflow.advice.tuning.search import Search
 
-    search = Search(trial, start.candidate, num_steps)
-    search.run()
+    study = environment.tuning_folder() / "search.sqlite"
+    with environment.held(study, lambda: trial.say("another search is at work; waiting for its end")):
+        search = Search(trial, start.candidate, num_steps, study)
+        search.run()
     found = search.best()
     console.print(search_report.table(search))
     if found is None:
         console.print(f"{start.candidate.name}: kept, no trial came to its end")
         return start.candidate
     search_report.draw(search, chart)
-    console.print(f"{chart}: all trials; {search.storage} has the study, for optuna-dashboard", soft_wrap=True)
+    console.print(f"{chart}: all trials; {study} has the study, for optuna-dashboard", soft_wrap=True)
     if found.log_loss < start.log_loss and found.accuracy >= start.accuracy:
         return found.candidate
     console.print(f"{start.candidate.name}: kept, no trial has a lower log loss and makes no more errors")

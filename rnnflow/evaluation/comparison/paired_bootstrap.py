@@ -9,6 +9,7 @@ from jaxtyping import Float64, Int
 from scipy.sparse import csr_array
 
 from rnnflow.classifier.predict_split import Labels
+from rnnflow.evaluation.scores.intervals import MAX_GROUPS, few_groups
 from rnnflow.evaluation.scores.scoring import Scores
 from rnnflow.params.compare import CompareParams
 
@@ -104,8 +105,9 @@ def resampled(pairs: Pairs, settings: CompareParams) -> Sample:
     rng = np.random.default_rng(settings.seed)
     cells = _Cells(pairs)
     estimates, _ = cells.statistics(cells.counts[None].astype(np.float64), cells.loss_differences.sum()[None])
-    draw = _draws_of_classes(cells) if pairs.groups is None else _draws_of_groups(cells, pairs.groups)
-    num_groups = 0 if pairs.groups is None else int(pairs.groups.max()) + 1
+    groups = None if pairs.groups is None else few_groups(pairs.groups, MAX_GROUPS)
+    draw = _draws_of_classes(cells) if groups is None else _draws_of_groups(cells, groups)
+    num_groups = 0 if groups is None else int(groups.max()) + 1
     at_once = max(1, NUMBERS_AT_ONCE // max(len(cells.counts), num_groups))
     parts = [
         cells.statistics(*draw(rng, min(at_once, settings.num_resamples - start)))

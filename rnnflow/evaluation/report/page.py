@@ -18,7 +18,7 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"words": sections.words, "thousands": "{:,}".format, "code": "`{}`".format}
+ENVIRONMENT.filters |= {"words": sections.words, "thousands": "{:,}".format, "code": "`{}`".format, "to": sections.span}
 SECTIONS: Mapping[str, Callable[[Results], Iterator[Figure]]] = {
     "Models side by side": sections.side_by_side,
     "Learning curves": sections.learning,

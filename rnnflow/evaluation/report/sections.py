@@ -65,6 +65,11 @@ def words(name: str) -> str:
     return text[0].upper() + text[1:]
 
 
+def span(shortest: int, longest: int) -> str:
+    """Return lengths in words."""
+    return f"{shortest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
+
+
 def side_by_side(results: Results) -> Iterator[Figure]:
     """Yield the metrics that count most, with their intervals."""
     of_all = [row for row in results.rows("tables/intervals") if not row["class"]]
@@ -157,7 +162,7 @@ def _start(times: str) -> str:
 
 
 def weaknesses(results: Results) -> list[str]:
-    """Return the worst slice of each kind, where the challenger is worse for certain than on all sequences."""
+    """Return the worst slice of each kind, where the challenger is certainly less accurate than on all sequences."""
     rows = results.challenger.rows("tables/slices")
     lines = []
     for kind in dict.fromkeys(row["by"] for row in rows if row["slice"]):

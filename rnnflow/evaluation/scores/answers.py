@@ -28,6 +28,7 @@ class Answers:
         num_bins: of the confidence, where a metric needs bins.
         num_slices: by length and by time, with about as many sequences each.
         max_ranks: how many ranks of scores the bootstrap tells apart; none: all.
+        units: what the bootstrap draws as a whole, as a number of each sequence; none: each sequence by itself.
     """
 
     labels: Labels
@@ -40,14 +41,20 @@ class Answers:
     num_bins: int = 10
     num_slices: int = 4
     max_ranks: int | None = None
+    units: Int[np.ndarray, " sequence"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @cached_property
+    def num_units(self) -> int:
+        """How many there are to draw."""
+        return len(self) if self.units is None else int(self.units.max()) + 1
+
     @property
-    def each_once(self) -> Float64[np.ndarray, "sequence 1"]:
-        """The weights that every sequence has in the data itself."""
-        return np.ones((len(self), 1))
+    def each_once(self) -> Float64[np.ndarray, "unit 1"]:
+        """The weights that all have in the data itself."""
+        return np.ones((self.num_units, 1))
 
     @cached_property
     def predictions(self) -> Int64[np.ndarray, " sequence"]:

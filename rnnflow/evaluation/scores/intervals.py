@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from rnnflow.evaluation.scores.answers import Answers
 from rnnflow.evaluation.scores.metrics.interface import Measure, Metric, Weights
@@ -27,8 +28,8 @@ MAX_SEQUENCES = 50_000
 """That are resampled, where there are no groups: of more, as many of each class by its share, and the spread is scaled to all,
 since it falls with the square root of their number (Politis and Romano, 1994).
 """
-MAX_WEIGHTS = 2 * 10**8
-"""Of all resamples of groups: for many sequences a few hundred resamples tell as much, since their spread is known well."""
+MAX_GROUPS = 1000
+"""That are drawn one by one: of more, several at random are drawn together, which leaves the spread of a sum as it is."""
 
 
 def wilson(num_right: Numbers, num_sequences: Numbers) -> tuple[Numbers, Numbers]:
@@ -75,13 +76,13 @@ def intervals(
     Sequences of a group depend on each other: where there are groups, whole groups are resampled, and a share has the wider
     of the two intervals. Otherwise the sequences of each class are.
     """
-    measures = _measures(answers, metrics)
+    measures = {name: metric.measure for name, metric in metrics.items() if metric.measure}
     some = _some(answers)
-    resampled = _resampled(some, _measures(replace(some, max_ranks=MAX_RANKS), metrics), num_resamples)
+    resampled = _resampled(some, {name: measure(some) for name, measure in measures.items()}, num_resamples)
     scale = np.sqrt(len(some) / len(answers))
     found = {}
     for name, measure in measures.items():
-        metric, estimate = metrics[name], measure(answers.each_once)[:, 0]
+        metric, estimate = metrics[name], measure(answers)(answers.each_once)[:, 0]
         low, high = _bootstrap(estimate, resampled[name], metric.upper, scale)
         if metric.shares:
             lows, highs = wilson(*metric.shares(answers))
@@ -90,10 +91,6 @@ def intervals(
             low, high = np.where(np.isnan(lows), low, lows), np.where(np.isnan(highs), high, highs)
         found[name] = np.stack([estimate, low, high])
     return found
-
-
-def _measures(answers: Answers, metrics: Mapping[str, Metric]) -> dict[str, Measure]:
-    return {name: metric.measure(answers) for name, metric in metrics.items() if metric.measure}
 
 
 def _bootstrap(
@@ -118,14 +115,27 @@ def _bootstrap(
 
 
 def _some(answers: Answers) -> Answers:
-    """Return so many of the sequences that resampling them ends in a minute, with the same shares of the classes."""
-    if len(answers) <= MAX_SEQUENCES or answers.groups is not None:
-        return answers
+    """Return what is resampled: all, or so many that it ends in a minute, with the same shares of the classes."""
+    if answers.groups is not None:
+        return replace(answers, max_ranks=MAX_RANKS, units=few_groups(answers.groups, MAX_GROUPS))
+    if len(answers) <= MAX_SEQUENCES:
+        return replace(answers, max_ranks=MAX_RANKS)
     mixed = np.random.default_rng(SEED).permutation(len(answers))
     by_class = mixed[np.argsort(answers.labels[mixed], kind="stable")]
     taken = by_class[np.linspace(0, len(answers) - 1, MAX_SEQUENCES).astype(np.int64)]
     rows = {name: getattr(answers, name)[taken] for name in ("labels", "probabilities", "lengths")}
-    return replace(answers, times=None, **rows)
+    return replace(answers, times=None, max_ranks=MAX_RANKS, **rows)
+
+
+def few_groups(groups: Int[np.ndarray, " sequence"], max_groups: int) -> Int[np.ndarray, " sequence"]:
+    """Return groups as they are, or at most so many of several groups each, chosen at random.
+
+    Groups are independent, and so are sums over disjoint sets of them: resampling these shows the same spread.
+    """
+    num_groups = int(groups.max()) + 1
+    if num_groups <= max_groups:
+        return groups
+    return (np.random.default_rng(SEED).permutation(num_groups) % max_groups)[groups]
 
 
 def _resampled(
@@ -133,16 +143,17 @@ def _resampled(
 ) -> Mapping[str, Float64[np.ndarray, "value resample"]]:
     rng = np.random.default_rng(SEED)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in measures}
-    for weights in _weights(answers, rng, min(num_resamples, max(100, MAX_WEIGHTS // len(answers)))):
+    for weights in _weights(answers, rng, num_resamples):
         for name, measure in measures.items():
             parts[name].append(measure(weights))
     return {name: np.concatenate(values, axis=1) for name, values in parts.items()}
 
 
 def _weights(answers: Answers, rng: np.random.Generator, num_resamples: int) -> Iterator[Weights]:
-    """Yield how often each sequence is drawn, for some resamples at a time."""
-    at_once = max(1, WEIGHTS_AT_ONCE // len(answers))
-    draw = _draw_of_classes(answers) if answers.groups is None else _draw_of_groups(answers.groups)
+    """Yield how often each unit is drawn, for some resamples at a time."""
+    num_units = answers.num_units
+    at_once = max(1, WEIGHTS_AT_ONCE // num_units)
+    draw = _draw_of_classes(answers) if answers.units is None else partial(_counts, size=num_units)
     for start in range(0, num_resamples, at_once):
         yield draw(rng, min(at_once, num_resamples - start))
 
@@ -163,11 +174,6 @@ def _draw_of_classes(answers: Answers) -> _Draw:
         return weights
 
     return draw
-
-
-def _draw_of_groups(groups: np.ndarray) -> _Draw:
-    num_groups = int(groups.max()) + 1
-    return lambda rng, num_resamples: _counts(rng, num_resamples, num_groups)[groups]
 
 
 def _counts(rng: np.random.Generator, num_resamples: int, size: int) -> Float64[np.ndarray, "drawn resample"]:

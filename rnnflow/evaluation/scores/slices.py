@@ -14,16 +14,20 @@ MAX_GROUPS = 100
 def slices(answers: Answers) -> list[dict[str, object]]:
     """Return accuracy, its interval and the number of sequences of each slice, the first being all sequences."""
     rows = [_row(answers, "all", "", np.full(len(answers), True))]
-    rows += [_row(answers, "length", f"{low} to {high}", inside) for low, high, inside in by_length(answers)]
+    rows += [_row(answers, "length", span(low, high), inside) for low, high, inside in by_length(answers)]
     for index in np.unique(answers.labels):
         rows.append(_row(answers, "class", answers.classes[index], answers.labels == index))
     if answers.times is not None:
         days = answers.times.astype("datetime64[s]")
         rows += [
-            _row(answers, "time", f"{low} to {high}", inside)
-            for low, high, inside in _quantiles(days, answers.num_slices)
+            _row(answers, "time", span(low, high), inside) for low, high, inside in _quantiles(days, answers.num_slices)
         ]
     return rows + _by_group(answers)
+
+
+def span(low: object, high: object) -> str:
+    """Return a range in words, which may be a single value."""
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def by_length(answers: Answers) -> Iterator[tuple[int, int, np.ndarray]]:

@@ -10,17 +10,26 @@ from rnnflow.evaluation.scores.answers import Answers
 from rnnflow.evaluation.scores.metrics.interface import Measure, Metric, Shares, Values, Weights
 
 
-def mean(of_sequence: Float64[np.ndarray, " sequence"]) -> Measure:
+def mean(answers: Answers, of_sequence: Float64[np.ndarray, " sequence"]) -> Measure:
     """Return what computes the mean of a number of each sequence."""
-    return lambda weights: (of_sequence @ weights / weights.sum(0))[None]
+    if answers.units is None:
+        return lambda weights: (of_sequence @ weights / weights.sum(0))[None]
+    total, size = (np.bincount(answers.units, each, answers.num_units) for each in (of_sequence, None))
+    return lambda weights: (total @ weights / (size @ weights))[None]
 
 
 def sums_by(
-    kinds: Int[np.ndarray, " sequence"], num_kinds: int, of_sequence: Float64[np.ndarray, " sequence"]
+    answers: Answers,
+    kinds: Int[np.ndarray, " sequence"],
+    num_kinds: int,
+    of_sequence: Float64[np.ndarray, " sequence"],
 ) -> Callable[[Weights], Float64[np.ndarray, "kind resample"]]:
-    """Return what sums a number of each sequence over the sequences of each kind."""
-    size = len(kinds)
-    table = csc_array((of_sequence, (kinds, np.arange(size))), shape=(num_kinds, size)).tocsr()
+    """Return what sums a number of each sequence over the sequences of each kind.
+
+    The sums of each unit are taken once, so that a resample costs as much as there are units, however many sequences they have.
+    """
+    units = np.arange(len(answers)) if answers.units is None else answers.units
+    table = csc_array((of_sequence, (kinds, units)), shape=(num_kinds, answers.num_units)).tocsr()
     return lambda weights: table @ weights
 
 
@@ -40,7 +49,9 @@ def mean_share_right(classes_of: Callable[[Answers], Int[np.ndarray, " sequence"
 
     def measure(answers: Answers) -> Measure:
         kinds, num_classes = classes_of(answers), len(answers.classes)
-        right, all_of = (sums_by(kinds, num_classes, each) for each in (answers.is_right, np.ones(len(answers))))
+        right, all_of = (
+            sums_by(answers, kinds, num_classes, each) for each in (answers.is_right, np.ones(len(answers)))
+        )
         return lambda weights: with_mean(ratio(right(weights), all_of(weights)))
 
     def shares(answers: Answers) -> Shares:
@@ -59,7 +70,10 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def ranked(
-    scores: Float[np.ndarray, " sequence"], is_positive: Bool[np.ndarray, " sequence"], max_ranks: int | None
+    answers: Answers,
+    scores: Float[np.ndarray, " sequence"],
+    is_positive: Bool[np.ndarray, " sequence"],
+    max_ranks: int | None,
 ) -> Callable[[Weights], tuple[Float64[np.ndarray, "rank resample"], Float64[np.ndarray, "rank resample"]]]:
     """Return what sums the positive sequences and the others of each rank, the highest score first.
 
@@ -70,6 +84,6 @@ def ranked(
         num_before = np.cumsum(np.bincount(ranks)) - 1  # so that ranks hold about as many sequences each
         ranks = np.unique((num_before * max_ranks // len(scores))[ranks], return_inverse=True)[1]
     num_ranks = int(ranks.max()) + 1
-    positive = sums_by(ranks, num_ranks, is_positive.astype(np.float64))
-    negative = sums_by(ranks, num_ranks, (~is_positive).astype(np.float64))
+    positive = sums_by(answers, ranks, num_ranks, is_positive.astype(np.float64))
+    negative = sums_by(answers, ranks, num_ranks, (~is_positive).astype(np.float64))
     return lambda weights: (positive(weights), negative(weights))

@@ -67,8 +67,10 @@ def read_arrays(path: Path, below: Path, files: FilesParams) -> OpenedFile:
         splits = by_split(arrays)
         of_splits = {split: own for split, own in splits.items() if name in own}
         if not of_splits:
+            together = "; the .npy files of a folder are read as the arrays of one" if path.suffix == ".npy" else ""
             raise InputError(
                 f"{path}: array {name!r} is missing, there are {listed(arrays)}; generate.files.columns.sequence names it"
+                f"{together}"
             )
         found = [_sequences(path, arrays, own, files, f"{stem}/{split}", split) for split, own in of_splits.items()]
     return _opened(path, below, files, found)
@@ -142,7 +144,12 @@ def load_arrays(path: Path) -> Mapping[str, np.ndarray]:
         InputError: one is damaged, or holds objects.
     """
     if path.suffix != ".npy":
-        return npz_files.read(path)
+        try:
+            return npz_files.read(path)
+        except InputError as error:
+            is_ragged = "Object arrays" in str(error)
+            cure = f"; pad sequences of unlike lengths and add an array {LENGTHS!r}, or write lists in Parquet"
+            raise InputError(f"{error}{cure if is_ragged else ''}") from None
     beside = sorted(other for other in path.parent.iterdir() if other.suffix == ".npy" and other.name[0] != ".")
     return {name: array for other in beside for name, array in npz_files.read(other).items()}
 

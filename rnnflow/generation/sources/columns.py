@@ -130,6 +130,8 @@ def _of_label_table(location: SourceLocation, schema: pa.Schema, files: FilesPar
     for key in names_of(below):
         if key in table:
             return Part(text=table[key])
+    if files.labels.key in names_of(below):
+        raise InputError(f"{path}: line 1 names a file, expected the names of the columns; write such a line above it")
     raise InputError(f"{path}: no {below.as_posix()!r} in column {files.labels.key!r}, and so no class for the file")
 
 
@@ -175,6 +177,7 @@ def _as_text(location: SourceLocation, name: str, column: pa.Array) -> pa.String
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     is_known = is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     if pa.types.is_floating(kind):  # as pandas keeps whole numbers of which one is missing
+        column = column.cast(pa.float64())  # Arrow cannot round float16
         is_known = bool(pc.all(pc.equal(pc.round(column), column)).as_py())
         column = column.cast(pa.int64()) if is_known else column
     if not is_known:

@@ -1,12 +1,8 @@
 """CSV files, block after block: a row a time step, or cells such as `[1.5, 2.5]` with a sequence each."""
 
-import csv
-import gzip
 import json
 import re
-import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +12,27 @@ import pyarrow.csv as arrow_csv
 
 from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows, torn_row
 from rnnflow.generation.sources.columns import text_of_path
-from rnnflow.generation.sources.lines import BLANKS, MAX_LINE, LineFilter, bounded, kept
+from rnnflow.generation.sources.csv_header import delimiter_of, head, lines_of, thousands_pattern
+from rnnflow.generation.sources.lines import MAX_LINE, open_quote
 from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
-BLOCK_BYTES = MAX_CELL = MAX_LINE
-"""In bytes and characters."""
+BLOCK_BYTES = MAX_LINE
 BAD_CELL = (ValueError, TypeError, OverflowError, RecursionError, pa.ArrowException)
 """What a cell that is no list of numbers raises: 10^400 overflows, ten thousand brackets are nested too deeply."""
 NULLS = arrow_csv.ConvertOptions().null_values
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)", re.DOTALL)
-_VALUE = re.compile(
-    r"\s*[+-]?[\d.,' ]*\d[\d.,' ]*(e[+-]?\d+)?\s*|\[.*|\s*\d{4}-\d\d-\d\d\b.*|\?+|-+|nan|na|n/a|null", re.IGNORECASE
-)
-"""Of a column, and no name for one."""
-_ENDED = re.compile(r"\s*[+-]?[\d.,]*\d(e[+-]?\d+)?;", re.IGNORECASE)
+_CURES = {
+    '"': "blanks before a quotation mark make it part of the cell; remove them",
+    "'": "only double quotation marks are left out around a cell; replace them",
+    "\u2212": "the sign before it is U+2212; replace it by a hyphen",
+    r"(\d[ ;,|]+[+-]?(?=\d)[\d.]*?){4}": "a list of numbers is written as [1.5, 2]",
+}
+"""By what texts hold that are no numbers."""
 
 
 def read_csv(path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None) -> OpenedFile:
@@ -53,74 +51,6 @@ def read_csv(path: Path, below: Path, files: FilesParams, set_aside: SetAside | 
     return _CsvFile(path, below, files, set_aside).opened()
 
 
-def delimiter_of(path: Path, files: FilesParams) -> str:
-    return "\t" if ".tsv" in path.suffixes else files.delimiter
-
-
-def head(path: Path, files: FilesParams, num_rows: int = 1) -> tuple[list[str], list[list[str]]]:
-    """Return the names of the columns and the cells of the first rows.
-
-    Raises:
-        InputError: the file is empty or no UTF-8 text, names are missing, or two columns have the same one.
-    """
-    csv.field_size_limit(MAX_CELL)
-    opens = gzip.open if path.suffix == ".gz" else open
-    rows: list[list[str]] = []
-    try:
-        with opens(path, "rt", encoding="utf-8-sig", newline="") as file:
-            lines = kept(bounded(path, file), files.skip, files.comment, files.delimiter == BLANKS)
-            for row in csv.reader(lines, delimiter=delimiter_of(path, files)):
-                rows += [row] if row else []
-                if len(rows) > num_rows:
-                    break
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected CSV in UTF-8: {error}; save the file in UTF-8") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if not rows:
-        raise InputError(f"{path}: empty, expected a line with the names of the columns")
-    if files.names is None:
-        return _checked(path, rows, files.skip), rows[1:]
-    names = [f"column_{index}" for index in range(len(rows[0]))] if files.names == "numbered" else files.names
-    if len(names) != len(rows[0]):
-        raise InputError(f"{path}: line {files.skip + 1}: {len(rows[0])} cells, generate.files.names has {len(names)}")
-    return names, rows[:num_rows]
-
-
-def lines_of(path: Path, files: FilesParams, rows: Sequence[Sequence[str]]) -> LineFilter:
-    """Return the lines for Arrow to read; `rows` are the cells of the first, which may end as in `0.5,1.2,-0.3;`."""
-    ends_in_semicolon = delimiter_of(path, files) != ";" and bool(rows) and _ENDED.fullmatch(rows[0][-1]) is not None
-    return LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS, ends_in_semicolon)
-
-
-def _checked(path: Path, rows: list[list[str]], skip: int) -> list[str]:
-    header = rows[0]
-    if looks_like_values(header, *rows[1:2]):
-        raise InputError(
-            f"{path}: line {skip + 1} looks like values, expected the names of the columns; generate.files.names gives them"
-        )
-    if repeated := [name for name, count in Counter(header).items() if count > 1 and name]:
-        raise InputError(
-            f"{path}: line {skip + 1}: two columns are called {repeated[0]!r}; rename one, or skip the line "
-            "(generate.files.skip) and give generate.files.names"
-        )
-    return header
-
-
-def looks_like_values(header: Sequence[str], following: Sequence[str] = ()) -> bool:
-    """Return whether a line that should hold names holds values; steps may be called 0, 1, 2 and so on.
-
-    Args:
-        header: its cells.
-        following: those of the line below; a name does not stand below itself.
-    """
-    if any(cell and cell == below for cell, below in zip(header, following, strict=False)):
-        return True
-    values = [cell.strip() for cell in header if _VALUE.fullmatch(cell)]
-    counted = [[str(first + index) for index in range(len(values))] for first in (0, 1)]
-    return bool(values) and (len(values) < 3 or values not in counted)
-
-
 def _kind(cell: str) -> pa.DataType:
     if cell.lstrip().startswith("["):
         return STEPS if cell.lstrip()[1:].lstrip().startswith("[") else NUMBERS
@@ -136,7 +66,7 @@ class _CsvFile:
         self.files = files
         self.set_aside = set_aside
         header, rows = head(path, files)
-        self.lines = lines_of(path, files, rows)
+        self.lines = lines_of(path, files, header, rows)
         first_row = rows[0] if rows else []
         columns = files.columns
         texts = {columns.id, columns.label, columns.group, columns.time, columns.split} - set(files.features or ())
@@ -168,13 +98,14 @@ class _CsvFile:
                 columns = [self._converted(name, batch, num_rows) for name in names]
                 yield pa.RecordBatch.from_arrays(columns, names)
                 num_rows += batch.num_rows
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeError) as error:
             raise InputError(f"{self.path}: {self._explanation(str(error))}") from None
         if self.lines.num_kept != num_rows + len(self.torn.rows) + self.num_headings:
-            where = "below the first" if self.num_headings else "of values"
+            line = open_quote(self.path)
+            place = f"line {line}: " if line else ""
             raise InputError(
-                f"{self.path}: {self.lines.num_kept:,} lines, but {num_rows:,} rows {where}: a quotation mark is not "
-                "closed, or a cell holds a line break"
+                f"{self.path}: {place}a quotation mark is not closed, or a cell holds a line break: {self.lines.num_kept:,} "
+                f"lines are {num_rows + self.num_headings:,} rows; close it, or leave the break out"
             )
         if self.set_aside:
             self.torn.set_aside(self.set_aside, self._line_of_any, self.are_sequences)
@@ -235,7 +166,7 @@ class _CsvFile:
     def _numbers(self, name: str, batch: pa.RecordBatch, first_row: int) -> pa.Array:
         """Return numbers such as `1.234,5`; null where one is none and is set aside."""
         cells = batch.column(name)
-        thousands, decimal = re.escape(self.files.thousands or ""), re.escape(self.files.decimal)
+        thousands, decimal = thousands_pattern(self.files.thousands), re.escape(self.files.decimal)
         cells = pc.utf8_trim_whitespace(cells)
         is_null = pc.is_in(cells, pa.array([*NULLS, *self.files.missing]))
         cells = pc.if_else(is_null, pa.scalar(None, pa.string()), cells)
@@ -269,17 +200,18 @@ class _CsvFile:
     def _no_number(self, line: int, name: str, text: str) -> str:
         if text.strip() == name:
             return f"line {line} repeats the names of the columns; remove it"
-        return (
-            f"line {line}: column {name!r}: expected a number, got {text[:40]!r}; "
+        cure = next((cure for sign, cure in _CURES.items() if re.search(sign, text[:200])), "")
+        cure = cure or (
             "generate.files.features names the columns to take, generate.files.missing the texts of missing numbers"
         )
+        return f"line {line}: column {name!r}: expected a number, got {text[:40]!r}; {cure}"
 
     def _explanation(self, message: str) -> str:
         if bad := _BAD_VALUE.search(message):
             name, line, what = self.schema.names[int(bad[1])], self.lines.number(int(bad[2]) - 1), bad[3]
             if "UTF8" in what:
                 return f"line {line}: column {name!r} is not UTF-8 text; save the file in UTF-8"
-            return self._no_number(line, name, what.removeprefix("invalid value ").strip("'"))
+            return self._no_number(line, name, what.removeprefix("invalid value ")[1:-1])
         if torn := torn_row(message, self.lines, self.num_headings > 0):
             return torn
         if "invalid UTF8" in message:

@@ -11,6 +11,7 @@ from rnnflow.generation.sources.arrays import read_arrays
 from rnnflow.generation.sources.bad_rows import SetAside
 from rnnflow.generation.sources.csv_files import read_csv
 from rnnflow.generation.sources.cutting import Cutter, Whole, Windows, sequences
+from rnnflow.generation.sources.json_lines import read_json_lines
 from rnnflow.generation.sources.opened_file import OpenedFile
 from rnnflow.generation.sources.parquet_files import read_parquet
 from rnnflow.generation.sources.resampling import resampled
@@ -28,14 +29,18 @@ FORMATS = {
     ".csv.gz": ("CSV", read_csv),
     ".tsv.gz": ("CSV", read_csv),
     ".txt": ("CSV", read_csv),
+    ".txt.gz": ("CSV", read_csv),
+    ".dat": ("CSV", read_csv),
+    ".data": ("CSV", read_csv),
+    **dict.fromkeys((".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"), ("JSON lines", read_json_lines)),
     ".npz": ("NumPy", read_arrays),
     ".npy": ("NumPy", read_arrays),
     ".ts": ("ts", read_ts),
     ".arff": ("ARFF", read_ts),
 }
 _CLASSES = re.compile(r"(y|labels?|targets?)([_-].*)?", re.IGNORECASE)
-_LAST = ".txt"
-"""Of a folder, files with this ending are read where no others are: most of them are texts for people."""
+_LAST = (".txt", ".txt.gz", ".dat", ".data")
+"""Of a folder, files with these endings are read where no others are: many of them are texts for people, or no text."""
 KNOWN = " ".join(sorted(FORMATS))
 
 
@@ -171,14 +176,14 @@ def files_of(match: Path, raw: Path, is_glob: bool = False) -> list[Path]:
     if is_glob and _is_hidden(match.relative_to(raw)):
         return []
     found = [path for path in files_below(match, _is_shown) if _ending(path) in FORMATS and _is_shown(path)]
-    found = [path for path in found if _ending(path) != _LAST] or found
+    found = [path for path in found if _ending(path) not in _LAST] or found
     for path in sorted(found):
         check_is_file(path)
     return found
 
 
 def _is_hidden(below: Path) -> bool:
-    return any(part.startswith(("_", ".")) for part in below.parts)
+    return any(part.startswith(("_", ".", "~$")) for part in below.parts)
 
 
 def _is_shown(path: Path) -> bool:
@@ -186,7 +191,7 @@ def _is_shown(path: Path) -> bool:
 
 
 def _ending(path: Path) -> str:
-    return "".join(path.suffixes[-2:]).lower() if path.suffix == ".gz" else path.suffix.lower()
+    return "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
 def format_of(path: Path) -> str:

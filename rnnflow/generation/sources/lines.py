@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from io import TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,43 @@ MAX_LINE = 16 * 2**20
 """Characters; a block of that size has to hold at least one row."""
 _BLANKS = re.compile(rb"[ \t]+")
 _AROUND = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
-_SEMICOLON = re.compile(rb";(?=\r?$)", re.MULTILINE)
+_GZIP = b"\x1f\x8b"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_COMPRESSED = "compressed; unpack it"
+_NO_TEXT = {
+    _GZIP: "compressed by gzip; let its name end in .gz",
+    b"BZh": _COMPRESSED,
+    b"\xfd7zXZ": _COMPRESSED,
+    b"\x28\xb5\x2f\xfd": _COMPRESSED,
+    b"PK\x03\x04": "a zip archive, as .xlsx and .npz files are; unpack it, or save the table as CSV",
+    b"PAR1": "Parquet; let its name end in .parquet",
+    b"\x89HDF": "HDF5; data/raw/README.md has lines that convert it",
+    b"<!DOCTYPE": "a web page; did a download go wrong?",
+    b"<html": "a web page; did a download go wrong?",
+    b"version https://git-lfs": "a pointer of Git LFS; `git lfs pull` brings the file",
+}
+"""What is said of a file that begins so and is called like a text."""
+
+
+def open_text(path: Path) -> pa.NativeFile:
+    """Return the text of a file in UTF-8; decompressed if its name ends in `.gz`, converted if a mark says UTF-16.
+
+    Raises:
+        InputError: its first bytes are those of another format.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        first = file.read(512)
+    is_compressed = path.suffix.lower() == ".gz"
+    for sign, what in _NO_TEXT.items():
+        if first.startswith(sign) and not (is_compressed and sign == _GZIP):
+            raise InputError(f"{path}: {what}")
+    stream = pa.input_stream(str(path), compression="gzip" if is_compressed else None)
+    if first.startswith(_UTF16):
+        return pa.transcoding_input_stream(stream, "utf-16", "utf-8")
+    if 4 * first.count(0) > len(first) and not is_compressed:
+        raise InputError(f"{path}: every other byte or so is zero, as in UTF-16 or in no text; save the file in UTF-8")
+    return stream
 
 
 def bounded(path: Path, file: TextIOWrapper) -> Iterator[str]:
@@ -34,6 +70,13 @@ def bounded(path: Path, file: TextIOWrapper) -> Iterator[str]:
             raise _too_long(path, number)
         yield line
         number += 1
+
+
+def open_quote(path: Path) -> int | None:
+    """Return the first line with a quotation mark that it does not close."""
+    with TextIOWrapper(BufferedReader(open_text(path)), encoding="utf-8-sig", errors="replace") as file:
+        lines = enumerate(bounded(path, file), 1)
+        return next((number for number, line in lines if line.count('"') % 2), None)
 
 
 def _too_long(path: Path, number: int) -> InputError:
@@ -57,16 +100,17 @@ class LineFilter:
         skip: lines to leave out at the top.
         comment: lines that begin with it are left out.
         has_blanks: blanks stand between columns, however many; they become one.
-        has_semicolons: one stands at the end of each line, and is left out.
+        ending: a sign that stands at the end of lines, and is left out.
     """
 
     closed = False
 
     def __init__(
-        self, path: Path, skip: int, comment: str | None, has_blanks: bool = False, has_semicolons: bool = False
+        self, path: Path, skip: int, comment: str | None = None, has_blanks: bool = False, ending: str = ""
     ) -> None:
         self._has_blanks = has_blanks
-        self.has_semicolons = has_semicolons
+        self.ending = ending
+        self._ending = re.compile(re.escape(ending.encode()) + rb"(?=\r?$)", re.MULTILINE) if ending else None
         self.num_kept = 0
         self._path = path
         self._skip = skip
@@ -85,12 +129,20 @@ class LineFilter:
 
     def read(self, size: int = -1) -> bytes:
         if self._stream is None:
-            self._stream = pa.input_stream(str(self._path), compression="detect")
+            self._stream = open_text(self._path)
         while not self._ready and self._fill(size if size >= 0 else None):
             pass
         stop = len(self._ready) if size < 0 else size
         content, self._ready = self._ready[:stop], self._ready[stop:]
         return content
+
+    def head(self, size: int) -> bytes:
+        """Return the first lines, whole ones, of about as many bytes."""
+        content = self.read(size)
+        if not (following := self.read(size)):
+            return content
+        cut = content.rfind(b"\n") + 1
+        return content[:cut] if cut else content + following
 
     def close(self) -> None:
         self.closed = True
@@ -115,11 +167,17 @@ class LineFilter:
             raise _too_long(self._path, self._num_lines + block.count(b"\n", 0, cut) + 1)
         if cut:
             lines = self._filtered(block[:cut])
-            lines = _SEMICOLON.sub(b"", lines) if self.has_semicolons else lines
+            lines = self._ending.sub(b"", lines) if self._ending else lines
             self._ready = _AROUND.sub(b"", _BLANKS.sub(b" ", lines)) if self._has_blanks else lines
         return not is_last
 
     def _filtered(self, block: bytes) -> bytes:
+        is_whole = not self._comment and self._num_lines >= self._skip and b"\n" in block
+        if is_whole and block[0] not in (BREAK, RETURN) and b"\n\n" not in block and b"\n\r" not in block:
+            num_lines = block.count(b"\n") + (not block.endswith(b"\n"))
+            self._num_lines += num_lines
+            self.num_kept += num_lines
+            return block
         characters = np.frombuffer(block, np.uint8)
         sign = BREAK if BREAK in characters else RETURN
         ends = np.flatnonzero(characters == sign) + 1

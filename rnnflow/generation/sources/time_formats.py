@@ -28,7 +28,9 @@ def in_iso(texts: pa.StringArray, time_format: str) -> pa.StringArray:
                 None,
             )
         )
-    date = pc.binary_join_element_wise(parts["Y"], *(_padded(parts[name]) for name in "md"), "-")
+    date = "1970-01-01"  # of a clock's times
+    if "d" in parts:
+        date = pc.binary_join_element_wise(parts["Y"], *(_padded(parts[name]) for name in "md"), "-")
     clock = pc.binary_join_element_wise(*(_padded(parts.get(name, "00")) for name in "HMS"), ":")
     fraction = pc.binary_join_element_wise(".", parts["f"], "") if "f" in parts else ""
     return pc.binary_join_element_wise(date, "T", clock, fraction, parts.get("z", ""), "")

@@ -53,6 +53,9 @@ def read_times(location: SourceLocation, name: str, column: pa.Array, files: Fil
     if not is_text(column.type):
         raise InputError(f"{location.path}: column {name!r} is {column.type}, expected times")
     column = column.cast(pa.string())
+    for zone in (None, "UTC"):  # what is plain ISO 8601, all of it with a zone or none, needs no regular expressions
+        if (stamps := _parsed(column, pa.timestamp("us", zone))) is not None:
+            return _in_utc(location, name, stamps, files)
     try:
         return Times(_microseconds(location, name, column.cast(pa.float64()), unit, first_row), has_zone=False)
     except pa.ArrowInvalid:
@@ -79,7 +82,8 @@ def _stamps(location: SourceLocation, name: str, texts: pa.StringArray, files: F
     zones = pc.struct_field(pc.extract_regex(column, _ZONE), 0)
     has_zone = zones.is_valid().to_numpy(zero_copy_only=False)
     kind = pa.timestamp("ns" if _has_nanoseconds(column) else "us", "UTC" if has_zone.any() else None)
-    is_odd = np.array([not _parses(entry, kind) for entry in column]) if not _parses(column, kind) else has_zone & False
+    stamps = _parsed(column, kind)
+    is_odd = has_zone & False if stamps is not None else np.array([_parsed(entry, kind) is None for entry in column])
     if is_odd.any() and not (has_zone.any() and not has_zone[is_odd].all()):
         text = texts[int(is_odd.argmax())].as_py()[:40]
         tried = f"the format {files.time_format!r}" if files.time_format else f"a number of {files.time_unit}, ISO 8601"
@@ -90,7 +94,8 @@ def _stamps(location: SourceLocation, name: str, texts: pa.StringArray, files: F
     if has_zone.any() and not has_zone.all():
         odd, what = (~has_zone, "has no time zone") if has_zone[0] else (has_zone, "has a time zone")
         refuse(location, first_row, odd, f"column {name!r} {what}, unlike the rows above")
-    return _in_utc(location, name, column.cast(kind).cast(pa.timestamp("us", kind.tz), safe=False), files)
+    assert stamps is not None
+    return _in_utc(location, name, stamps.cast(pa.timestamp("us", kind.tz), safe=False), files)
 
 
 def _in_utc(location: SourceLocation, name: str, stamps: pa.TimestampArray, files: FilesParams) -> Times:
@@ -110,8 +115,11 @@ def _has_nanoseconds(column: pa.StringArray) -> bool:
     return bool(pc.any(pc.match_substring_regex(column, r"\.\d{7}")).as_py())
 
 
-def _parses(texts: pa.StringArray | pa.StringScalar, kind: pa.DataType) -> bool:
+def _parsed(texts: pa.StringArray | pa.StringScalar, kind: pa.DataType) -> pa.TimestampArray | pa.Scalar | None:
+    """Return texts as times; none where one is no time of this kind, or null."""
     try:
-        return texts.cast(kind).null_count == 0 if isinstance(texts, pa.Array) else texts.cast(kind).is_valid
+        times = texts.cast(kind)
     except pa.ArrowInvalid:
-        return False
+        return None
+    is_whole = times.null_count == 0 if isinstance(times, pa.Array) else times.is_valid
+    return times if is_whole else None

@@ -14,15 +14,18 @@ from rnnflow.runtime.errors import InputError
 
 SEQUENCE = "sequence of a row"
 FEATURE = "value"
-_NUMBERED = re.compile(r"(.*?)[ _.\-]?(\d+)", re.DOTALL)
+_LAST = re.compile(r"(.*?)[ _.\-]?[\[(]?(\d+)[\])]?", re.DOTALL)
+_INSIDE = re.compile(r"(\D*?)[ _.\-]?(\d+)[ _.\-]?(\D+)", re.DOTALL)
+"""A number at the end, as in `x_0` and `x[0]`, or the only one, as in `0_x` and `t0_x`."""
 
 
 def numbered(names: Sequence[str]) -> dict[str, dict[int, str]]:
     """Return the columns that are called alike but for a number, by what is before the number, in its order."""
     found: dict[str, dict[int, str]] = {}
     for name in names:
-        if matched := _NUMBERED.fullmatch(name):
-            found.setdefault(matched[1], {})[int(matched[2])] = name
+        if matched := _LAST.fullmatch(name) or _INSIDE.fullmatch(name):
+            prefix = "_".join(filter(None, (matched[1], *matched.groups()[2:])))
+            found.setdefault(prefix, {})[int(matched[2])] = name
     return {prefix: dict(sorted(columns.items())) for prefix, columns in found.items()}
 
 

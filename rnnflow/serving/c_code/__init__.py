@@ -13,6 +13,7 @@ from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.c_code.weights import Weights, read
 from rnnflow.serving.predictor import Predictor
+from rnnflow.serving.quantisation import float_predictor
 from rnnflow.serving.quantisation import rounded as rounded_rows
 
 FORMULAS = {
@@ -44,7 +45,7 @@ def write(path: Path, folder: Path, rounded: Path | None = None) -> dict[str, in
     Raises:
         InputError: the file cannot be read, or holds what C code is not written for.
     """
-    predictor = Predictor(rounded or path)
+    predictor = float_predictor(rounded or path)
     params = ModelParams.model_validate(predictor.metadata["model"])
     if obstacle := _obstacle(params):
         raise InputError(f"{path}: no C code for this model: {obstacle}")

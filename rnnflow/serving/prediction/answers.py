@@ -5,8 +5,10 @@ from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float32, Float64
 
+from rnnflow.runtime.errors import InputError
 from rnnflow.serving.prediction.reading import OF_RECORDINGS, Batch
 from rnnflow.serving.predictor import Predictor
 
@@ -56,15 +58,26 @@ class Recordings:
         columns = dict(zip(self._names, probabilities.T, strict=True))
         beside = {name: answers[name] for name in OF_RECORDINGS.names}
         counts = {"windows": np.ones(len(answers), np.int64), "place": self._num_answers + np.arange(len(answers))}
+        counts["beginnings"] = pc.equal(answers["first_step"], 0).fill_null(False).cast(pa.int64())
         self._num_answers += len(answers)
         self._parts.append(self._grouped(pa.table({**beside, **counts, **columns})))
         if len(self._parts) == MAX_PARTS:
             self._parts = [self._grouped(pa.concat_tables(self._parts))]
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield a row a recording, in the order in which they came first."""
+        """Yield a row a recording, in the order in which they came first.
+
+        Raises:
+            InputError: two recordings have the same id, so that their windows cannot be told apart.
+        """
         if self._parts:
             whole = self._grouped(pa.concat_tables(self._parts)).sort_by("place")
+            if len(again := whole.filter(pc.greater(whole["beginnings"], 1))):
+                name = again["recording"][0].as_py()
+                raise InputError(
+                    f"recording {name!r} begins {again['beginnings'][0]} times, in one file or several; --recordings needs "
+                    "an id of its own for each, or predict the files apart"
+                )
             sums = _stacked(whole, self._names)
             probabilities = sums if self.summing == "max" else sums / whole["windows"].to_numpy()[:, None]
             beside = [whole[name] for name in self.schema.names[: len(OF_RECORDINGS) + 1]]
@@ -72,7 +85,15 @@ class Recordings:
 
     def _grouped(self, answers: pa.Table) -> pa.Table:
         """Return a row a recording, in any order; two such tables, one after the other, can be grouped again."""
-        how = {"place": "min", "windows": "sum", "first_step": "min", "last_step": "max", "start": "min", "end": "max"}
+        how = {
+            "place": "min",
+            "windows": "sum",
+            "beginnings": "sum",
+            "first_step": "min",
+            "last_step": "max",
+            "start": "min",
+            "end": "max",
+        }
         how |= dict.fromkeys(self._names, "max" if self.summing == "max" else "sum")
         grouped = answers.group_by("recording", use_threads=False).aggregate(list(how.items()))
         return grouped.rename_columns({f"{name}_{kind}": name for name, kind in how.items()})

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.awkward_files import READ, Known, known, spellings, write_steps
+from tests.exported_files import EXPORTED
 from tests.inspecting import generated, section
 from tests.layouts import folders_with_splits, recordings
 from tests.logged_files import LOGGED
@@ -28,14 +29,17 @@ def found_in(splits: dict[str, list[dict[str, Any]]], num_features: int) -> Know
     ]
 
 
-@pytest.mark.parametrize("name", [*READ, *LOGGED])
+CASES = {**READ, **LOGGED, **EXPORTED}
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_what_inspect_prints_reads_just_what_the_file_holds(
     raw: Path, tmp_path: Path, inspected: Callable[..., str], name: str
 ) -> None:
-    write, remark = {**READ, **LOGGED}[name]
+    write, remark = CASES[name]
     entries = write(raw)
     output = inspected(raw)
-    assert remark in output
+    assert remark in " ".join(output.split())
     assert "that nothing reads" not in output
     found = found_in(generated(section(output), raw, tmp_path), entries[0][1].shape[1])
     assert contents(found) == contents(entries)

@@ -19,7 +19,7 @@ DEFAULT_NAMES = {"recording": "id", "activity": "label"}
     ("name", "content", "message"),
     [
         ("a.csv", b"", "empty"),
-        ("a.csv", b"\xff\xfe\x00\x00garbage\x00", "UTF-8"),
+        ("a.csv", b"\xff\xfe\x00\x00garbage\x00", "a.csv"),
         ("a.csv", b"id,label,x\n", "no sequences"),
         ("a.csv", b"1.0,2.0\n3.0,4.0\n", "column 'label' is missing, there are column_0, column_1"),
         ("a.csv", b"x,x\n1,2\n", "two columns are called 'x'"),

@@ -28,7 +28,14 @@ SETTINGS: dict[str, Any] = {
     "deadline": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
-TEXTS = {"steps": random_files.write_steps, "wide": random_files.write_wide, "cells": random_files.write_cells}
+TABLES = {
+    "steps": random_files.write_steps,
+    "wide": random_files.write_wide,
+    "cells": random_files.write_cells,
+    "melted": random_files.write_melted,
+    "JSON lines": random_files.write_json_lines,
+    "parquet": random_files.write_parquet,
+}
 
 
 @st.composite
@@ -36,7 +43,7 @@ def files(draw: st.DrawFn, folder: Path) -> tuple[Known, str]:
     """Write a file into an empty folder; return what it holds, and how it is written."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    layout = draw(st.sampled_from(["steps", "steps", "steps", "wide", "wide", "cells", "parquet", "arrays", "ts"]))
+    layout = draw(st.sampled_from(["steps", "steps", "wide", "arrays", "ts", *TABLES]))
     entries = draw(
         random_files.sequences(same_length=layout in ("wide", "arrays"), shortest=8 if layout == "wide" else 1)
     )
@@ -52,7 +59,7 @@ def files(draw: st.DrawFn, folder: Path) -> tuple[Known, str]:
         entries = [(label.strip(), values) for label, values in entries]  # the format has no quotes
         random_files.write_ts(path, entries, draw(st.booleans()))
     else:
-        (TEXTS | {"parquet": random_files.write_parquet})[layout](path, entries, dialect)
+        TABLES[layout](path, entries, dialect)
     return entries, how
 
 

@@ -16,7 +16,7 @@ from rnnflow.runtime.provenance import file_md5
 from stages import train
 
 GIVEN: dict[str, Any] = {"cell": "rnn", "hidden_size": 2, "missing": "mask"}
-OTHER = Candidate("gru-plain", {"cell": "gru", "hidden_size": 16})
+OTHER = Candidate("gru-plain", {"cell": "gru", "hidden_size": 16}, {"jitter": 0.05})
 SPLITS = Path("data/sequences/train"), Path("data/sequences/validation")
 
 
@@ -57,6 +57,13 @@ def test_what_has_to_stream_is_the_given_model() -> None:
     model, recipe = choose.choose(given, TrainParams(engine="torch", recipe="auto", seed=5), *SPLITS, print)
     assert model == given
     assert (recipe.recipe, recipe.steps, recipe.seed) == ("given", 20, 5)
+
+
+@pytest.mark.usefixtures("_little_to_try", "project")
+def test_what_a_candidate_has_of_its_own_in_the_recipe_is_chosen_with_it() -> None:
+    model, recipe = choose.choose(ModelParams.model_validate(GIVEN), TrainParams(engine="torch"), *SPLITS, print)
+    assert model == ModelParams.model_validate(OTHER.model | {"missing": "mask"})
+    assert recipe.jitter == 0.05
 
 
 def test_several_processes_cannot_choose() -> None:

@@ -11,9 +11,9 @@ from rnnflow.params.train import TrainParams
 @pytest.mark.parametrize("num_steps", [1, 2, 7, 8, 14, 15, 24, 40, 99, 150, 251, 427, 1460, 10_000])
 def test_every_candidate_is_one_that_params_allow_and_no_two_are_the_same(num_steps: int) -> None:
     found = portfolio.candidates(num_steps)
-    params = [each.params for each in found]
-    assert all(one != other for index, one in enumerate(params) for other in params[:index])
-    for each in params:
+    fits = [(each.params, TrainParams.model_validate(portfolio.recipe(50) | each.train)) for each in found]
+    assert all(one != other for index, one in enumerate(fits) for other in fits[:index])
+    for each, _ in fits:
         if isinstance(each.stem, MultiScaleStemParams):
             assert max(each.stem.kernel_sizes) <= 2 * num_steps - 1
             assert each.stem.num_averaged <= num_steps

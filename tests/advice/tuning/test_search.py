@@ -10,6 +10,7 @@ from rnnflow.advice.tuning.cross_validation import CrossValidation, GivenUpError
 from rnnflow.advice.tuning.portfolio import Candidate
 from rnnflow.cli import main
 from rnnflow.params import whole
+from rnnflow.runtime.errors import InputError
 from rnnflow.training.loop import Epoch
 from tests.advice.tuning.test_tune import refusal
 
@@ -45,7 +46,7 @@ def test_a_search_goes_on_from_the_best_model_and_a_second_one_does_nothing_agai
     (name,) = params.models
     if "trial" in name:
         (trial,) = [trial for trial in found if name.endswith(f"-{trial.number}")]
-        assert params.train.learning_rate == trial.params["learning_rate"]
+        assert params.train.learning_rate == pytest.approx(trial.params["learning_rate"], rel=0.01)
         assert params.models[name].hidden_size == trial.params["hidden_size"]
     (project / "params.yaml").write_text(original)
 
@@ -58,6 +59,7 @@ def test_a_search_goes_on_from_the_best_model_and_a_second_one_does_nothing_agai
     assert len(trials(project)) == len(found)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_little_to_try")
 def test_a_search_that_was_cut_short_goes_on_with_the_same_settings(
     project: Path, monkeypatch: pytest.MonkeyPatch
@@ -101,3 +103,10 @@ def test_without_optuna_a_search_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(tune, "find_spec", lambda _: None)
     assert "pip install 'rnnflow[search]'" in refusal(capsys, "--search")
+
+
+def test_a_damaged_study_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "search.sqlite"
+    file.write_bytes(b"no data base" * 100)
+    with pytest.raises(InputError, match=r"search.sqlite: no study can be kept here, move it away: .*not a database"):
+        search.study_in(file, "name")

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,10 @@ def test_names_are_texts_and_not_markup(tmp_path: Path) -> None:
 
 
 def test_models_of_the_same_name_go_by_their_paths(template: Path, tmp_path: Path) -> None:
-    models = [template / "models/good/model.onnx", template / "work-good/model.onnx"]
+    models = [tmp_path / "first_one/model.onnx", tmp_path / "second_one/model.onnx"]
+    for path in models:
+        path.parent.mkdir()
+        shutil.copy2(template / "models/good/model.onnx", path)
     from_files.write(models, template / "test", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     for path in models:

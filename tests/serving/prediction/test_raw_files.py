@@ -84,6 +84,15 @@ def test_windows_are_summed_up_to_one_answer_a_recording(windowed: Trained, summ
         assert row["last_step"] == part["last_step"].max()
 
 
+def test_recordings_of_two_files_with_the_same_id_are_not_summed_up(windowed: Trained) -> None:
+    for name in ("a", "b"):
+        folder = windowed.raw.parent / "new"
+        folder.mkdir(exist_ok=True)
+        table().to_csv(folder / f"{name}.csv", index=False)
+    with pytest.raises(InputError, match=r"recording 'r00' begins 2 times, in one file or several; --recordings needs"):
+        windowed.answers(folder, summing="mean")
+
+
 def test_windows_of_the_data_set_are_summed_up_as_well(windowed: Trained) -> None:
     raw = windowed.answers(summing="mean").to_pandas().set_index("recording")
     made = windowed.answers(*windowed.sequences, summing="mean").to_pandas().set_index("recording")

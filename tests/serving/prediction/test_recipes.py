@@ -11,7 +11,7 @@ import pytest
 
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.prediction.predict_files import predict_files
-from tests import layouts, logged_files
+from tests import exported_files, layouts, logged_files
 from tests.awkward_files import known, write_ts
 from tests.layouts import LAYOUTS
 from tests.serving.prediction.conftest import Maker
@@ -50,6 +50,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     },
     "wide": (wide, {"layout": "wide", "features": ["a", "b"]}, {}),
     "features first": (features_first, {"axes": "sequence-feature-time", "features": ["a", "b"]}, {}),
+    "JSON lines": (exported_files.lines_of_steps, {"columns": {"id": "rec", "label": "activity"}}, {}),
     "gaps": (with_gaps, {}, {}),
     "gaps and time since the last step": (with_gaps, {"time_since_last_step": True}, {}),
     "resampled": (with_gaps, {"resample": {"seconds": 1.0}}, {}),

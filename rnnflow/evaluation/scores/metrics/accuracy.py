@@ -8,7 +8,7 @@ from rnnflow.evaluation.scores.weighting import mean
 
 
 def measure(answers: Answers) -> Measure:
-    return mean(answers.is_right)
+    return mean(answers, answers.is_right)
 
 
 def shares(answers: Answers) -> Shares:

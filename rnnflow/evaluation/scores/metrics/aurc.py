@@ -8,18 +8,19 @@ from rnnflow.evaluation.scores.weighting import ranked, ratio
 
 
 def measure(answers: Answers) -> Measure:
-    rank = ranked(answers.confidence, answers.is_right == 1, answers.max_ranks)
+    rank = ranked(answers, answers.confidence, answers.is_right == 1, answers.max_ranks)
 
     def area(weights: Weights) -> Values:
         right, wrong = rank(weights)
-        return (((right + wrong) * _risk(right, wrong)).sum(0) / weights.sum(0))[None]
+        drawn = right + wrong
+        return ((drawn * _risk(right, wrong)).sum(0) / drawn.sum(0))[None]
 
     return area
 
 
 def risk_coverage(answers: Answers) -> Rows:
     """Return the share of errors among the answers over the share of sequences that are answered, the surest first."""
-    right, wrong = ranked(answers.confidence, answers.is_right == 1, MAX_POINTS)(answers.each_once)
+    right, wrong = ranked(answers, answers.confidence, answers.is_right == 1, MAX_POINTS)(answers.each_once)
     coverage = np.cumsum(right + wrong, 0) / len(answers)
     return line("answered", "coverage", coverage[:, 0], "risk", _risk(right, wrong)[:, 0])
 

@@ -11,7 +11,7 @@ from rnnflow.evaluation.scores.weighting import ranked, ratio, with_mean
 
 def measure(answers: Answers) -> Measure:
     ranks = [
-        ranked(answers.probabilities[:, label], answers.labels == label, answers.max_ranks)
+        ranked(answers, answers.probabilities[:, label], answers.labels == label, answers.max_ranks)
         for label in range(len(answers.classes))
     ]
 
@@ -29,7 +29,7 @@ def curves(answers: Answers) -> Rows:
     """Return the precision over the recall of each class."""
     rows: list[Mapping[str, object]] = []
     for label, name in enumerate(answers.classes):
-        rank = ranked(answers.probabilities[:, label], answers.labels == label, MAX_POINTS)
+        rank = ranked(answers, answers.probabilities[:, label], answers.labels == label, MAX_POINTS)
         positive, negative = rank(answers.each_once)
         if positive.any():
             recall = np.cumsum(positive[:, 0]) / positive.sum()

@@ -13,7 +13,7 @@ from rnnflow.evaluation.scores.weighting import mean
 def measure(answers: Answers) -> Measure:
     squares = np.einsum("sc,sc->s", answers.probabilities, answers.probabilities, dtype=np.float64)
     right = answers.probabilities[np.arange(len(answers)), answers.labels].astype(np.float64)
-    return mean((squares - 2 * right + 1) / 2)
+    return mean(answers, (squares - 2 * right + 1) / 2)
 
 
 METRIC = Metric(measure)

@@ -11,10 +11,12 @@ from rnnflow.evaluation.scores.weighting import sums_by
 
 
 def measure(answers: Answers) -> Measure:
-    gaps = sums_by(_bins(answers), answers.num_bins, answers.is_right - answers.confidence)
+    bins, num_bins = _bins(answers), answers.num_bins
+    gaps = sums_by(answers, bins, num_bins, answers.is_right - answers.confidence)
+    counts = sums_by(answers, bins, num_bins, np.ones(len(answers)))
 
     def error(weights: Weights) -> Values:
-        return (np.abs(gaps(weights)).sum(0) / weights.sum(0))[None]
+        return (np.abs(gaps(weights)).sum(0) / counts(weights).sum(0))[None]
 
     return error
 

@@ -8,8 +8,8 @@ from jaxtyping import Float64
 
 from rnnflow.evaluation.scores.answers import Answers
 
-Weights = Float64[np.ndarray, "sequence resample"]
-"""How often each sequence counts, once for each resample of the bootstrap."""
+Weights = Float64[np.ndarray, "unit resample"]
+"""How often each unit counts, a sequence or a group that is drawn as a whole, once for each resample of the bootstrap."""
 Values = Float64[np.ndarray, "value resample"]
 """Of all sequences; where a metric has a value for each class as well, those follow. NaN where one is undefined."""
 Measure = Callable[[Weights], Values]
@@ -25,7 +25,7 @@ class Metric:
     """A metric: a number with its interval, a plot, or both.
 
     Attributes:
-        measure: returns what computes the metric for weighted sequences, so that whatever does not depend on the weights
+        measure: returns what computes the metric for weighted units, so that whatever does not depend on the weights
             is computed once and not for each resample. It is a few lines of NumPy: scikit-learn, which the tests
             compare with, checks its arguments at each call, which takes longer than the computation.
         shares: of sequences, for a metric that is one; its interval is then Wilson's.

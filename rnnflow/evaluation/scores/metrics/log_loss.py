@@ -10,9 +10,9 @@ from rnnflow.evaluation.scores.weighting import mean, ratio, sums_by
 def measure(answers: Answers) -> Measure:
     right = answers.probabilities[np.arange(len(answers)), answers.labels].astype(np.float64)
     losses = -np.log(np.maximum(right, np.finfo(np.float32).tiny))
-    whole = mean(losses)
-    total = sums_by(answers.labels, len(answers.classes), losses)
-    actual = sums_by(answers.labels, len(answers.classes), np.ones(len(answers)))
+    whole = mean(answers, losses)
+    total = sums_by(answers, answers.labels, len(answers.classes), losses)
+    actual = sums_by(answers, answers.labels, len(answers.classes), np.ones(len(answers)))
 
     def loss(weights: Weights) -> Values:
         return np.concatenate([whole(weights), ratio(total(weights), actual(weights))])

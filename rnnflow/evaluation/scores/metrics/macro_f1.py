@@ -9,9 +9,9 @@ from rnnflow.evaluation.scores.weighting import ratio, sums_by, with_mean
 
 def measure(answers: Answers) -> Measure:
     num_classes, ones = len(answers.classes), np.ones(len(answers))
-    right = sums_by(answers.labels, num_classes, answers.is_right)
-    actual = sums_by(answers.labels, num_classes, ones)
-    predicted = sums_by(answers.predictions, num_classes, ones)
+    right = sums_by(answers, answers.labels, num_classes, answers.is_right)
+    actual = sums_by(answers, answers.labels, num_classes, ones)
+    predicted = sums_by(answers, answers.predictions, num_classes, ones)
 
     def f1(weights: Weights) -> Values:
         is_there = actual(weights)

@@ -14,7 +14,7 @@ def measure(answers: Answers) -> Measure:
     # Of two classes, each is the other's mirror image.
     labels = range(num_classes) if num_classes > 2 else [1, 1]
     ranks = {
-        label: ranked(answers.probabilities[:, label], answers.labels == label, answers.max_ranks)
+        label: ranked(answers, answers.probabilities[:, label], answers.labels == label, answers.max_ranks)
         for label in set(labels)
     }
 
@@ -36,7 +36,7 @@ def curves(answers: Answers) -> Rows:
     """Return the share of a class that is found over the share of the others that is taken for it."""
     rows: list[Mapping[str, object]] = []
     for label, name in enumerate(answers.classes):
-        rank = ranked(answers.probabilities[:, label], answers.labels == label, MAX_POINTS)
+        rank = ranked(answers, answers.probabilities[:, label], answers.labels == label, MAX_POINTS)
         positive, negative = (sums[:, 0] for sums in rank(answers.each_once))
         if positive.any() and negative.any():
             found, false = (np.cumsum([0.0, *sums]) / sums.sum() for sums in (positive, negative))

@@ -1,0 +1,107 @@
+"""The first lines of a CSV file: the names of its columns, and what the cells below tell of its lines."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from rnnflow.generation.sources.lines import BLANKS, MAX_LINE, LineFilter, bounded, kept, open_text
+from rnnflow.params.generate import FilesParams
+from rnnflow.runtime.errors import InputError
+
+MAX_CELL = MAX_LINE
+"""Characters."""
+_VALUE = re.compile(
+    r"\s*[+-]?[\d.,' ]*\d[\d.,' ]*(e[+-]?\d+)?\s*|\[.*|\s*\d{4}-\d\d-\d\d\b.*|\?+|-+|nan|na|n/a|null", re.IGNORECASE
+)
+"""Of a column, and no name for one."""
+_ENDED = re.compile(r"\s*[+-]?[\d.,]*\d(e[+-]?\d+)?;", re.IGNORECASE)
+_THOUSANDS = {" ": "[ \u00a0\u202f]", "'": "['\u2019]"}
+"""Signs that are printed in several ways."""
+
+
+def delimiter_of(path: Path, files: FilesParams) -> str:
+    return "\t" if ".tsv" in path.suffixes else files.delimiter
+
+
+def head(path: Path, files: FilesParams, num_rows: int = 1) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns and the cells of the first rows.
+
+    Raises:
+        InputError: the file is empty or no UTF-8 text, names are missing, or two columns have the same one.
+    """
+    csv.field_size_limit(MAX_CELL)
+    rows: list[list[str]] = []
+    try:
+        with io.TextIOWrapper(io.BufferedReader(open_text(path)), encoding="utf-8-sig", newline="") as file:
+            lines = kept(bounded(path, file), files.skip, files.comment, files.delimiter == BLANKS)
+            for row in csv.reader(lines, delimiter=delimiter_of(path, files)):
+                rows += [row] if row else []
+                if len(rows) > num_rows:
+                    break
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected CSV in UTF-8: {error}; save the file in UTF-8") from None
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if not rows:
+        raise InputError(f"{path}: empty, expected a line with the names of the columns")
+    if files.names is None:
+        return _checked(path, rows, files.skip), rows[1:]
+    names = [f"column_{index}" for index in range(len(rows[0]))] if files.names == "numbered" else files.names
+    if len(names) != len(rows[0]):
+        raise InputError(f"{path}: line {files.skip + 1}: {len(rows[0])} cells, generate.files.names has {len(names)}")
+    return names, rows[:num_rows]
+
+
+def lines_of(path: Path, files: FilesParams, header: Sequence[str], rows: Sequence[Sequence[str]]) -> LineFilter:
+    """Return the lines for Arrow to read.
+
+    Args:
+        path: the file.
+        files: the params.
+        header: the names of its columns.
+        rows: the cells of the first, which may end as in `0.5,1.2,-0.3;`, or with a delimiter that the names lack.
+    """
+    delimiter, ending = delimiter_of(path, files), ""
+    if rows and delimiter != ";" and _ENDED.fullmatch(rows[0][-1]):
+        ending = ";"
+    elif rows and len(rows[0]) == len(header) + 1 and not rows[0][-1]:
+        ending = delimiter
+    return LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS, ending)
+
+
+def thousands_pattern(sign: str | None) -> str:
+    """Return the regular expression of what stands between thousands; a blank may be one that breaks no line."""
+    return _THOUSANDS.get(sign or "", re.escape(sign or ""))
+
+
+def _checked(path: Path, rows: list[list[str]], skip: int) -> list[str]:
+    header = rows[0]
+    if looks_like_values(header, *rows[1:2]):
+        raise InputError(
+            f"{path}: line {skip + 1} looks like values, expected the names of the columns; generate.files.names gives them"
+        )
+    if repeated := [name for name, count in Counter(header).items() if count > 1 and name]:
+        raise InputError(
+            f"{path}: line {skip + 1}: two columns are called {repeated[0]!r}; rename one, or skip the line "
+            "(generate.files.skip) and give generate.files.names"
+        )
+    return header
+
+
+def looks_like_values(header: Sequence[str], following: Sequence[str] = ()) -> bool:
+    """Return whether a line that should hold names holds values; steps may be called 0, 1, 2 and so on.
+
+    Args:
+        header: its cells.
+        following: those of the line below; a name does not stand below itself.
+    """
+    if any(cell and cell == below for cell, below in zip(header, following, strict=False)):
+        return True
+    values = [cell.strip() for cell in header if _VALUE.fullmatch(cell)]
+    counted = [[str(first + index) for index in range(len(values))] for first in (0, 1)]
+    return bool(values) and (len(values) < 3 or values not in counted)
