@@ -38,13 +38,12 @@ FRAMEWORKS = {
     "skorch": "skorch_classifier:epoch",
     "Keras": "keras_model:epoch",
 }
-PEERS_OF_EQUAL_LENGTHS = {
+PEERS_OF_EQUAL_LENGTHS = {"published loop": "published:epoch", "lean PyTorch": "lean:epoch", **FRAMEWORKS}
+COMPILED_PEERS = {
     "published loop": "published:epoch",
-    "lean PyTorch": "lean:epoch",
     "torch.compile": "lean:compiled",
     "JAX, a call a step": "jax_model:epoch",
     "JAX, an epoch as one scan": "jax_model:scanned",
-    **FRAMEWORKS,
 }
 PEERS_OF_LONG_SEQUENCES = {"lean PyTorch": "lean:epoch"}  # the others compute the same, and it takes minutes
 PEERS_OF_VARYING_LENGTHS = {"lean PyTorch, packed": "packed:epoch", "lean PyTorch, padded": "lean:epoch", **FRAMEWORKS}
@@ -53,6 +52,8 @@ LONG = 200
 JOB_ROUNDS, JOB_EPOCHS = 5, 10
 CALLS = 200
 LARGE_BATCH = 1000
+PREDICTORS = ("onnxruntime", "numba")
+"""What our answers come from: the first is measured for one sequence, the last for many."""
 SHAPES = ((100_000, 100, 1), (100_000, 10, 12))
 """Sequences, time steps, features of what is loaded."""
 
@@ -64,6 +65,7 @@ TARGETS: Mapping[tuple[str, str], Mapping[str, float]] = {
     ("long_1000", "lean PyTorch"): {"rnn": 3, "lstm": 3, "gru": 3},
     ("job", "published script"): {"rnn": 2, "lstm": 2, "gru": 2},
     ("batches", "DataLoader over tensors"): {"large": 2},
+    ("answers to many", "eager PyTorch"): {"rnn": 1.5, "lstm": 1.5, "gru": 1.5},
 }
 """How many times our CPU time a peer's is to be at least: by comparison and peer, then by setting.
 
@@ -83,6 +85,17 @@ def training(workload: str, seconds: float) -> list[Comparison]:
         contestants |= {name: Contestant(function, (cell, workload)) for name, function in peers.items()}
         settings[cell] = _measured(f"{workload}, {cell}", contestants, seconds, 1e6 / sizes.num_steps)
     return [Comparison.of(workload, _sizes(sizes), "µs a step", OURS, settings)]
+
+
+def compilers(seconds: float) -> list[Comparison]:
+    """Return the small step of what compiles the model as well, which takes up to a minute before the first one."""
+    sizes = WORKLOADS["small"]
+    settings: dict[str, dict[str, np.ndarray]] = {}
+    for cell in CELLS:
+        peers = {name: Contestant(function, (cell, "small")) for name, function in COMPILED_PEERS.items()}
+        contestants = {OURS: ours("epoch", cell, "small", ENGINES[-1]), **peers}
+        settings[cell] = _measured(f"compilers, {cell}", contestants, seconds, 1e6 / sizes.num_steps)
+    return [Comparison.of("compilers", f"{_sizes(sizes)}, beside compilers", "µs a step", OURS, settings)]
 
 
 def job(_: float) -> list[Comparison]:
@@ -162,42 +175,45 @@ def loading(seconds: float) -> list[Comparison]:
     return [Comparison.of("loading", title, "ms", "rnnflow", settings)]
 
 
-def serving(seconds: float) -> list[Comparison]:
-    """Return what answers and an export cost."""
+def answers(seconds: float) -> list[Comparison]:
+    """Return what answers cost."""
     one: dict[str, dict[str, np.ndarray]] = {}
     many: dict[str, dict[str, np.ndarray]] = {}
-    export: dict[str, dict[str, np.ndarray]] = {}
     for cell in CELLS:
         for batch_size, calls, found in ((1, CALLS, one), (LARGE_BATCH, 1, many)):
             arguments = (cell, "small", str(batch_size), str(calls))
-            contestants = {
-                f"rnnflow, {engine}": ours("answers", *arguments, engine) for engine in ("onnxruntime", "numba")
-            }
+            contestants = {f"rnnflow, {engine}": ours("answers", *arguments, engine) for engine in PREDICTORS}
             contestants["eager PyTorch"] = Contestant("serving:answers", arguments)
             found[cell] = _measured(f"answers to {batch_size}, {cell}", contestants, seconds, 1e6 / calls)
+    sizes = "hidden 32, length 10"
+    by_onnxruntime, by_numba = (f"rnnflow, {engine}" for engine in PREDICTORS)
+    return [
+        Comparison.of("answers to one", f"Answer to one sequence: {sizes}", "µs", by_onnxruntime, one),
+        Comparison.of("answers to many", f"Answers to {LARGE_BATCH:,} at once: {sizes}", "µs", by_numba, many),
+    ]
+
+
+def export(seconds: float) -> list[Comparison]:
+    """Return what an export costs."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for cell in CELLS:
         contestants = {"rnnflow": ours("exporter", cell, "small")}
         contestants |= {
             f"torch.onnx.export, {said}": Contestant("serving:exporter", (cell, "small", kind))
             for said, kind in (("TorchScript", "torchscript"), ("dynamo", "dynamo"))
         }
-        export[cell] = _measured(f"export, {cell}", contestants, seconds, 1e3)
-    return [
-        Comparison.of(
-            "answers to one", "Answer to one sequence: hidden 32, length 10", "µs", "rnnflow, onnxruntime", one
-        ),
-        Comparison.of(
-            "answers to many", f"Answers to {LARGE_BATCH:,} at once: hidden 32, length 10", "µs", "rnnflow, numba", many
-        ),
-        Comparison.of("export", "Export to ONNX: hidden 32", "ms", "rnnflow", export),
-    ]
+        found[cell] = _measured(f"export, {cell}", contestants, seconds, 1e3)
+    return [Comparison.of("export", "Export to ONNX: hidden 32", "ms", "rnnflow", found)]
 
 
 SECTIONS: Mapping[str, tuple[Callable[[float], list[Comparison]], float]] = {
     **{workload: (partial(training, workload), 25.0) for workload in WORKLOADS},
+    "compilers": (compilers, 15.0),
     "job": (job, 0.0),
     "batches": (batches, 10.0),
     "loading": (loading, 15.0),
-    "serving": (serving, 8.0),
+    "answers": (answers, 8.0),
+    "export": (export, 8.0),
 }
 """How each is measured, and for how many seconds a setting."""
 

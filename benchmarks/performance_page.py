@@ -174,7 +174,7 @@ model. *JAX* is a compiled step, called batch by batch or, as one scan, for the 
 are uniform from a tenth of the maximum; Lightning and skorch pack these sequences, Keras masks them. Over long sequences
 gradients vanish into denormal numbers, with which a CPU computes many times slower: both our engines compute with zeros
 instead (flush-to-zero); PyTorch does so only if told to.
-{"".join(parts.get(workload, "") for workload in WORKLOADS)}
+{"".join(parts.get(name, "") for name in (*WORKLOADS, "compilers"))}
 ## Around training
 
 ![Time of loading, batches, predictions, export and a whole job over ours](performance-around.png)
@@ -201,7 +201,11 @@ Predictions are measured from array to array: ours with onnxruntime through `rnn
 same preparation as in training inside the graph, and with engine numba through `CompiledPredictor`, which takes the weights
 out of the same file and also prepares; eager PyTorch's model has none. Exports leave batch size and time free;
 ours is checked by `onnx`.
-{parts.get("serving", "")}
+{parts.get("answers", "")}{parts.get("export", "")}
+### The command `rnnflow predict`
+
+`python -m benchmarks.prediction`: the whole command, from the start of the process, beside scripts that write the same table.
+{parts.get("predict", "")}
 ## The flow
 
 `python -m benchmarks.flow`: wall seconds of `python -m flows.retrain`, of a bare `dvc repro`, and of a Prefect flow with the

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from benchmarks import performance_page
 from benchmarks.measuring import Figure, Quartiles, console, table
+from benchmarks.performance_page import Comparison
 from rnnflow.params.models import Cell
 
 SHAPES = {"200,000 × 10": (200_000, 10), "100,000 × 100": (100_000, 100)}
@@ -26,6 +28,12 @@ BATCH_SIZES = {10: 4096, 100: 1024}
 """Of eager PyTorch: the fastest of 256, 1,024, 4,096 and 16,384."""
 CHUNK_SIZES = {10: 1024, 100: 256}
 """Of the script with threads: the fastest of 64, 256, 1,024 and 4,096."""
+NAMES = {
+    "ours": "rnnflow, numba",
+    "onnxruntime": "rnnflow, onnxruntime",
+    "pandas": "script with pandas and eager PyTorch",
+    "threads": "script with pyarrow and onnxruntime in two threads",
+}
 TARGETS = {"pandas": 2.0, "threads": 1.0}
 
 
@@ -110,9 +118,9 @@ def seconds_of(command: list[str]) -> tuple[float, float]:
     return wall, after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def measure(out: Console) -> list[Figure]:
-    """Print wall and CPU seconds of each, and how many times the scripts take longer."""
-    figures = []
+def measure(out: Console, writes: bool = False) -> list[Figure]:
+    """Print wall and CPU seconds of each, and how many times the scripts take longer; `writes`: on the page as well."""
+    figures, settings = [], {}
     result = table(
         f"predict, whole command, {CELL}", "sequences", "what", "wall s", "CPU s", "wall / ours", "CPU / ours"
     )
@@ -123,12 +131,15 @@ def measure(out: Console) -> list[Figure]:
             script = ["-m", "benchmarks.prediction", str(folder), str(length)]
             files = [str(folder / file) for file in ("model.onnx", "input.parquet", "ours.parquet")]
             commands = {
-                "ours": ["-m", "rnnflow.cli", "predict", *files],
+                "ours": ["-m", "rnnflow.cli", "predict", *files],  # by engine numba, as files of this size are
+                "onnxruntime": ["-m", "rnnflow.cli", "predict", "--engine", "onnxruntime", *files],
                 "pandas": [*script, "pandas"],
                 "threads": [*script, "threads"],
             }
             rounds = [{what: seconds_of(command) for what, command in commands.items()} for _ in range(NUM_ROUNDS)]
         taken = {what: np.array([entry[what] for entry in rounds]) for what in commands}
+        for index, kind in enumerate(("wall", "CPU")):
+            settings[f"{name}, {kind}"] = {NAMES[what]: seconds[:, index] for what, seconds in taken.items()}
         for what, seconds in taken.items():
             ratios = [Quartiles.of(column) for column in (seconds / taken["ours"]).T]
             wall, cpu = (Quartiles.of(column) for column in seconds.T)
@@ -138,6 +149,10 @@ def measure(out: Console) -> list[Figure]:
                 median = ratios[0].median
                 figures.append(Figure(figure, f">= {TARGETS[what]:.1f}", f"{median:.2f}", median >= TARGETS[what]))
     out.print(result)
+    if writes:
+        title = f"rnnflow predict, Parquet to Parquet, {CELL} of hidden size 32"
+        performance_page.keep("predict", [Comparison.of("predict", title, "s", NAMES["ours"], settings)])
+        performance_page.write()
     return figures
 
 
@@ -145,4 +160,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         {"pandas": by_pandas, "threads": by_threads}[sys.argv[3]](Path(sys.argv[1]), int(sys.argv[2]))
     else:
-        measure(console())
+        measure(console(), writes=True)

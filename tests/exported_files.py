@@ -27,6 +27,19 @@ def commas_behind_rows(folder: Path) -> Known:
     return entries
 
 
+def lines_above_and_commas_behind_rows(folder: Path) -> Known:
+    entries = commas_behind_rows(folder)
+    (folder / "a.csv").write_text("Device: X1\nRate, Hz: 50\n\n" + (folder / "a.csv").read_text())
+    return entries
+
+
+def commas_behind_all_rows(folder: Path) -> Known:
+    entries = known()
+    write_steps(folder / "a.csv", entries, header=False)
+    (folder / "a.csv").write_text((folder / "a.csv").read_text().replace("\n", ",\n"))
+    return entries
+
+
 def thousands_that_break_no_line(folder: Path) -> Known:
     entries = [(label, values * 1000) for label, values in known()]
     table = frame(entries)
@@ -34,6 +47,12 @@ def thousands_that_break_no_line(folder: Path) -> Known:
         signs = str.maketrans(",.", "\u202f,")
         table[name] = [f"{value:,.1f}".translate(signs) for value in table[name]]
     table.to_csv(folder / "a.csv", sep=";", index=False)
+    return entries
+
+
+def times_with_decimal_commas(folder: Path) -> Known:
+    entries = known()
+    frame(entries, t=np.tile(np.arange(8) * 0.25, 40)).to_csv(folder / "a.csv", sep=";", decimal=",", index=False)
     return entries
 
 
@@ -113,7 +132,10 @@ def lines_of_sequences(folder: Path) -> Known:
 EXPORTED: Mapping[str, tuple[Callable[[Path], Known], str]] = {
     "utf-16": (utf16, "is read as"),
     "commas behind rows": (commas_behind_rows, "each line ends in ',', which is left out"),
+    "lines above and commas behind rows": (lines_above_and_commas_behind_rows, "'Device: X1', 'Rate, Hz: 50'"),
+    "commas behind all rows": (commas_behind_all_rows, "column 'column_4' is no feature: it is empty, behind the last"),
     "thousands that break no line": (thousands_that_break_no_line, "is read as"),
+    "times with decimal commas": (times_with_decimal_commas, "a step every 0.25 s"),
     "clock of text": (clock_of_text, "the times of column 'time' say no date and are counted from 1970"),
     "compact times": (compact_times, ""),
     "lock file": (lock_file, ""),

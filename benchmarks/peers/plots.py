@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 FIGURES = {
     "training": ("small", "large", "small_varying", "large_varying", "long_200", "long_1000", "long_5000"),
-    "around": ("job", "batches", "loading", "serving"),
+    "around": ("job", "batches", "loading", "answers", "export"),
 }
 CELL_COLOURS = {"rnn": "#3b6fb6", "lstm": "#e08a3c", "gru": "#4c9f70"}
 OTHER_COLOURS = ("#7b6bb0", "#c95f7b", "#6b7280")

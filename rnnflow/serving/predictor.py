@@ -19,6 +19,8 @@ from rnnflow.sequences.missing_values import first_missing
 from rnnflow.sequences.padding import pad
 from rnnflow.serving import checksum
 
+onnxruntime.disable_telemetry_events()  # from 1.32 on it reports on Linux as well, unless told not to
+
 METADATA_VERSION = "2"
 READABLE_VERSIONS = ("1", "2")
 """Files of version 1 have no checksum."""

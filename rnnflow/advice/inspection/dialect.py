@@ -139,7 +139,8 @@ class _Columns:
 
     @classmethod
     def of(cls, delimiter: str, content: Sequence[tuple[int, str]]) -> "_Columns":
-        counts = [len(cells) for cells in _cells([line for _, line in content], delimiter)]
+        rows = list(_cells([line for _, line in content], delimiter))
+        counts = [len(cells) for cells in rows]
         if not counts:
             return cls(delimiter, 0, 0, 0.0)
         usual = Counter(counts[len(counts) // 2 :]).most_common(1)[0][0]
@@ -147,6 +148,8 @@ class _Columns:
         # A single line with one name too few is no text above the names.
         if usual == 1 or counts[:above] == [usual - 1] != [1] or usual in counts[:above]:
             above = 0
+        elif above and counts[above - 1] == usual - 1 and not any(cells[-1] for cells in rows[above:]):
+            above -= 1  # the names, without the delimiter that each row ends in
         below = counts[above:]
         return cls(delimiter, usual, above, below.count(usual) / len(below))
 

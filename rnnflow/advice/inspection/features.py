@@ -88,8 +88,8 @@ def _hold_features(rows: Sequence[Sequence[Sized]]) -> bool:
 
 def _why_no_feature(sample: Sample, found: Guess, name: str) -> str | None:
     column = sample.table[name]
-    if not name:
-        return "it has no name"
+    if not name or _is_behind_rows(sample, name):
+        return "it has no name" if not name else "it is empty, behind the last delimiter"
     if name.lower() in INDEX_NAMES:
         return "it numbers the rows"
     if has_decimal_commas(column):
@@ -107,6 +107,11 @@ def _why_no_feature(sample: Sample, found: Guess, name: str) -> str | None:
     if not is_integer(column.type):
         return None
     return "it repeats the label" if _repeats_label(sample, found, name) else _how_it_counts(sample, found, name)
+
+
+def _is_behind_rows(sample: Sample, name: str) -> bool:
+    is_last = name == sample.table.column_names[-1] and sample.settings.get("names") == "numbered"
+    return is_last and pa.types.is_null(sample.table[name].type)
 
 
 def _rises(sample: Sample, found: Guess, name: str) -> bool:

@@ -59,7 +59,8 @@ def _recurs(table: pa.Table, number: str, value: str | None) -> bool:
     """Return whether rows that are alike but for a number and the value have each number once."""
     others = [c.name for c in table.schema if c.name not in (number, value) and not pa.types.is_floating(c.type)]
     count = len(pc.unique(table[number]))
-    if not others or not 1 < count <= MAX_FEATURES:
+    is_alone = len(others) + 2 == len(table.column_names)  # a number that never changes may stand beside other features
+    if not others or not (is_alone if count == 1 else 1 < count <= MAX_FEATURES):
         return False
     alike = table.group_by(others).aggregate([(number, "count_distinct"), ([], "count_all")])
     is_each = pc.and_(pc.equal(alike[f"{number}_count_distinct"], count), pc.equal(alike["count_all"], count))

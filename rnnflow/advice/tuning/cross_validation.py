@@ -12,7 +12,7 @@ from jaxtyping import Bool
 
 from rnnflow import engines
 from rnnflow.advice.tuning.folds import Fold, subset
-from rnnflow.advice.tuning.portfolio import NUM_MEMBERS, Candidate
+from rnnflow.advice.tuning.portfolio import Candidate
 from rnnflow.classifier import cells, safetensors_files, stems
 from rnnflow.classifier.model import restored
 from rnnflow.classifier.predict_split import log_loss_and_accuracy, predict
@@ -186,21 +186,20 @@ def most_accurate(scores: Sequence[Score]) -> Score:
 
 
 def best(scores: Sequence[Score]) -> Score:
-    """Return the most accurate of the first kind of model that is not behind the best by more than chance.
+    """Return one of the first kind of model that is not behind the best by more than chance: of its equals the surest.
 
     Scores come in the order of the portfolio, which knows what mostly suits such sequences. A few dozen sequences say less:
-    one of fifty that another model gets right is chance. Of the chosen model and several like it as one, the several are
-    returned if they have the lower log loss and are not behind either: averaging takes away what one seed is wrongly sure of,
-    and an error more or less on the same few sequences is chance, too.
+    one of fifty that another model gets right is chance. Of those of a kind that are not behind either, the one with the lowest
+    log loss is returned, which label smoothing makes comparable: it tells more of fifty sequences than how many are right.
     """
     top = most_accurate(scores)
     for kind in dict.fromkeys(score.candidate.kind for score in scores):
-        own = most_accurate([score for score in scores if score.candidate.kind == kind])
+        of_kind = [score for score in scores if score.candidate.kind == kind]
+        own = most_accurate(of_kind)
         if not _is_behind(own, top):
-            top = own
-            break
-    several = [score for score in scores if score.candidate.name == f"{top.candidate.name}-x{NUM_MEMBERS}"]
-    return next((each for each in several if each.log_loss < top.log_loss and not _is_behind(each, top)), top)
+            equals = [score for score in of_kind if not _is_behind(score, own)]
+            return min(equals, key=lambda score: (score.log_loss, -score.accuracy))
+    return top
 
 
 def _is_behind(one: Score, other: Score) -> bool:

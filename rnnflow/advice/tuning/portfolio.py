@@ -14,8 +14,6 @@ from rnnflow.params.models import ModelParams
 
 LAYERS: dict[str, Any] = {"cell": "lstm", "bidirectional": True, "pooling": "mean_max", "dropout": 0.2}
 INPUTS: dict[str, Any] = {"scaling": ["compressed", "sequence"], "differences": ["compressed"]}
-MASKED = {"time_mask": 0.3, "random_scale": 0.2}
-"""Of a recipe: a few sequences of each class are then never twice the same, which lowers the log loss on what is held out."""
 KERNEL_SIZES = (9, 19, 39)
 SHORTEST_FOR_STEM = 15
 """Median steps; below, the three kernels would be next to the same."""
@@ -50,14 +48,12 @@ class Candidate:
 def candidates(num_steps: int) -> list[Candidate]:
     """Return what is tried for sequences of so many steps, the median; what mostly suits such data comes first."""
     found = [Candidate("lstm-30", _recurrent(num_steps, 30)), Candidate("lstm-100", _recurrent(num_steps, 100))]
-    found.append(Candidate("lstm-30-masked", _recurrent(num_steps, 30), MASKED))
     if num_steps >= SHORTEST_FOR_STEM:
         stems = [Candidate(f"stem-{left}", _with_stem(num_steps, left)) for left in (40, 100)]
         found = [*stems, *found] if num_steps > 100 else [*found, *stems]
     plain = {"cell": "gru", "hidden_size": 32, "bidirectional": True, "pooling": "last"}
     found.append(Candidate("gru-plain", plain | downsampled(num_steps, 30)))
-    fits = [(each.model, each.train) for each in found]
-    return [each for index, each in enumerate(found) if fits[index] not in fits[:index]]
+    return [each for index, each in enumerate(found) if each.model not in [other.model for other in found[:index]]]
 
 
 def ensemble(candidate: Candidate, num_features: int, num_classes: int) -> Candidate | None:

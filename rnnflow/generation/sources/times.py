@@ -57,7 +57,8 @@ def read_times(location: SourceLocation, name: str, column: pa.Array, files: Fil
         if (stamps := _parsed(column, pa.timestamp("us", zone))) is not None:
             return _in_utc(location, name, stamps, files)
     try:
-        return Times(_microseconds(location, name, column.cast(pa.float64()), unit, first_row), has_zone=False)
+        plain = pc.replace_substring(column, files.decimal, ".").cast(pa.float64())
+        return Times(_microseconds(location, name, plain, unit, first_row), has_zone=False)
     except pa.ArrowInvalid:
         return _stamps(location, name, column, files, first_row)
 
