@@ -92,6 +92,13 @@ class Blows:
         kind()
         self.dealt[kind.__name__] += 1
 
+    def revive(self) -> None:
+        """Start what has ended by itself, as a worker does when a server in trouble has answered it with errors for long."""
+        for service in (self.deployed.server, self.worker):
+            if not service.process.is_running:
+                service.start()
+                self.dealt[f"{service} had ended"] += 1
+
     def push(self) -> None:
         self.deployed.project.push({"train.seed": self.moments.randrange(10**6)})
 
@@ -133,11 +140,17 @@ def test_a_soak_leaves_nothing_stuck_nothing_twice_and_nothing_unexplained(
             began = time.monotonic()
             while (seconds := time.monotonic() - began) < 60 * MINUTES:
                 time.sleep(blows.moments.uniform(*BETWEEN_SECONDS))
+                blows.revive()
                 blows.deal()
                 memory = psutil.Process(deployed.server.process.pid).memory_info().rss
                 samples.append(Sample(seconds, size(worker.state), size(deployed.server.folder), memory))
             last = deployed.project.push({"train.seed": 10**6})
-            wait_until(lambda: last in parents(deployed), "the last version's publication", END_SECONDS, worker.log)
+
+            def is_published() -> bool:
+                blows.revive()
+                return last in parents(deployed)
+
+            wait_until(is_published, "the last version's publication", END_SECONDS, worker.log)
         runs = wait_until(partial(_ended, deployed, deployment), "the end of the last run", END_SECONDS, worker.log)
         for run in runs:
             wait_for_no_processes(run.id, END_SECONDS)
