@@ -83,6 +83,8 @@ def _holders(content: bytes) -> set[int]:
 
 
 def _is_dvc(pid: int) -> bool:
+    if pid < 0:
+        return False  # psutil takes it for a mistake of its caller
     try:
         return "dvc" in " ".join(psutil.Process(pid).cmdline())
     except psutil.AccessDenied:

@@ -105,6 +105,7 @@ def test_the_first_process_alone_prints(whole: tuple[Path, str]) -> None:
     assert len(set(lines)) == 8
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_stage_and_a_retry_ends_with_the_same_bytes(
     folder: Path, whole: tuple[Path, str], tmp_path: Path
 ) -> None:
