@@ -27,6 +27,8 @@ _OF_DVC = re.compile(
 """Lines that matter to whoever looks into DVC; why a stage failed is said by the stage, in the step's last line."""
 _SAID_OTHERWISE = ("Crash detected!", "Finished in state Running(")
 """By the final state, and for a cancelled run by `heartbeat`, since Prefect does not take it for one."""
+_OF_THREADS = "Timeouts in worker threads cannot interrupt blocking operations"
+"""Prefect says so of each stage that may run beside others; none blocks for longer than `supervision.dvc.LOOK_SECONDS`."""
 
 
 def log_line(line: str) -> None:
@@ -81,7 +83,7 @@ def _is_for_people(record: logging.LogRecord) -> bool:
         return False  # expected, and the final state has its line
     message = redacted(record.getMessage())
     record.msg, record.args = message, ()
-    if message.startswith(_SAID_OTHERWISE):
+    if message.startswith(_SAID_OTHERWISE) or _OF_THREADS in message:
         return False
     if message.startswith("Finished in state "):
         of_task = record.name == "prefect.task_runs"  # which `one_line` tells with its name

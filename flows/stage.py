@@ -77,7 +77,8 @@ def repair_workspace(folder: Path) -> None:
 def attempt(name: str, workspace: Workspace, step: Callable[[Log], str], timeout_seconds: float | None = None) -> str:
     """Do one step as a task run called `name`, again after failures that may pass, and return its state's message.
 
-    It is called from the flow's main thread: only there can a cancel or a timeout interrupt what runs.
+    In the flow's main thread a cancel or a timeout interrupts what runs. In another, `side_by_side` ends it for a cancel, and
+    a timeout comes when the step next looks.
 
     Args:
         name: of the task run.

@@ -102,6 +102,7 @@ def test_one_out_of_time_ends_and_lets_the_one_beside_it_end_well(
     printed = ended(server, folder, parallel=2, timeout_seconds=limits)
     assert "ended: waits: " in printed
     assert "2.0 second(s)" in printed
+    assert "worker thread" not in printed
     assert "the rest: " not in printed  # it has trained nothing, and was not said to have failed
     assert (folder / "ends.txt").exists()
     assert at_work_in(folder) == []
