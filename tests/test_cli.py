@@ -151,9 +151,12 @@ def test_benchmark_has_a_line_for_each_size_and_number_of_threads(
     assert [[int(cell) for cell in row] for row in rows] == [[1, 1], [1, 2], [300, 1], [300, 2]]
 
 
-def test_describe_and_summary_show_names_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_describe_and_summary_show_names_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a short path is shown in one line
     classes, features = ("[red]", "[/x]", ":warning:"), ("angle[deg]", "speed [m/s]")
-    path = toys.exported(tmp_path / "[bold]", toys.random_classifier(GRU), classes, features)
+    path = toys.exported(Path("[bold]"), toys.random_classifier(GRU), classes, features)
     capsys.readouterr()
     main(["describe", str(path)])
     described = capsys.readouterr().out

@@ -1,7 +1,7 @@
 """Small real parts that the tests of several modules use: classifiers, sequences, files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,7 +24,7 @@ SCALING_LISTS = ["global"], ["global", "compressed", "sequence"], ["sequence", "
 MISSING = get_args(Missing)
 FEATURES = ("x", "y")
 CLASSES = ("down", "level", "up")
-CALIBRATION = {"temperature": 1.0, "threshold": None, "early": None}
+CALIBRATION: dict[str, object] = {"temperature": 1.0, "threshold": None, "early": None}
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "baseline_accuracy": 0.5, "log_loss": 0.25}
 
 
@@ -249,6 +249,7 @@ def exported(
     model: Classifier,
     classes: Sequence[str] = CLASSES,
     features: Sequence[str] = FEATURES,
+    calibration: Mapping[str, object] = CALIBRATION,
     **origin: Any,
 ) -> Path:
     """Return the ONNX file that stage export makes of `model` below `folder`."""
@@ -257,6 +258,6 @@ def exported(
     write_params(folder, export={"batch_sizes": [2], "lengths": [3], "streaming": False})
     save_checkpoint(folder / "checkpoint.safetensors", model, classes, features, **origin)
     (folder / "metrics.json").write_text(json.dumps(METRICS))
-    (folder / "calibration.json").write_text(json.dumps(CALIBRATION))
+    (folder / "calibration.json").write_text(json.dumps(calibration))
     export.main(export_arguments(folder))
     return folder / "model.onnx"

@@ -83,9 +83,7 @@ def description(path: Path, *, verified: bool = False) -> Table:
         if figures:
             what.add_row(split, "\n".join(f"{name} {value:,}" for name, value in sorted(figures.items())))
     if calibration := metadata["calibration"]:
-        what.add_row(
-            "calibration", "\n".join(f"{name} {value}" for name, value in calibration.items() if value is not None)
-        )
+        what.add_row("calibration", "\n".join(_calibration(calibration)))
     what.add_row("md5", "\n".join(f"{name} {value}" for name, value in sorted(metadata["md5"].items())))
     revision = find_revision(metadata["md5"]["weights"], path.resolve().parent)
     what.add_row(
@@ -94,6 +92,17 @@ def description(path: Path, *, verified: bool = False) -> Table:
     if verified:
         what.add_row("verified", "\n".join(verify_origin(path, metadata["md5"], Path.cwd())))
     return what
+
+
+def _calibration(calibration: Mapping[str, Any]) -> list[str]:
+    """Return a line for each part; of an early rule without the temperatures, which nobody reads."""
+    lines = [f"{name} {value}" for name, value in calibration.items() if value is not None and name != "early"]
+    if early := calibration["early"]:
+        looks = ", ".join(map(str, early["steps"]))
+        lines.append(
+            f"a live stream is decided at a probability of {early['threshold']}, looked at after {looks} steps"
+        )
+    return lines
 
 
 def latency_microseconds(predictor: Predictor) -> float:

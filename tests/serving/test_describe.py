@@ -38,6 +38,17 @@ def test_describe_says_what_a_model_is_and_which_revision_made_it(path: Path, re
     assert "Train it" in described
 
 
+def test_a_calibration_is_told_in_words(tmp_path: Path) -> None:
+    rule = {"threshold": 0.9, "steps": [1, 4], "temperatures": [3.25, 2.5]}
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
+    path = toys.exported(tmp_path, model, calibration={"temperature": 1.5, "threshold": None, "early": rule})
+    described = text(describe.description(path))
+    assert "temperature 1.5 " in described
+    assert "a live stream is decided at a probability of 0.9, looked at after 1, 4 steps" in described
+    assert "threshold" not in described
+    assert "3.25" not in described
+
+
 def test_a_comparison_has_a_line_for_each_model_in_the_order_given(path: Path, tmp_path: Path) -> None:
     other = toys.exported(tmp_path / "rnn", toys.random_classifier(ModelParams(cell="rnn", hidden_size=9)))
     lines = [line for line in text(describe.comparison([other, path])).splitlines() if "toy" in line]
