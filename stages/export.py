@@ -155,7 +155,9 @@ def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], 
     """Return metrics and calibration, if they are as stage evaluate wrote them."""
     figures, chosen = _read(metrics, "metrics"), _read(calibration, "calibration")
     checked(CalibrationContent, chosen, f"{calibration}: expected the calibration that stage evaluate wrote")
-    if chosen.pop("sha256", None) not in (None, json_text.checksum(figures, chosen)):
+    sealed = chosen.pop("sha256", None)
+    unknown = chosen.keys() - CalibrationContent.__annotations__.keys() - {"tables"}  # `sha256` with a wrong letter
+    if unknown or sealed not in (None, json_text.checksum(figures, chosen)):
         raise InputError(
             f"{calibration}: damaged, or {metrics} is: they do not match the checksum that stage evaluate wrote; "
             "bring them back with dvc checkout, or evaluate again"

@@ -116,6 +116,13 @@ def test_the_file_carries_the_whole_calibration_that_stage_evaluate_seals(folder
     assert Predictor(folder / "model.onnx").metadata["calibration"] == chosen
 
 
+def test_a_calibration_whose_checksum_has_a_wrong_letter_in_its_name_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "calibration.json").write_text(json.dumps(toys.CALIBRATION | {"sha276": "0" * 64}))
+    assert "damaged" in refusal(folder, capsys)
+
+
 def test_a_class_that_is_called_unknown_and_a_threshold_do_not_go_together(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
