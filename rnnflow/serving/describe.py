@@ -97,7 +97,7 @@ def description(path: Path, *, verified: bool = False) -> Table:
 def _calibration(calibration: Mapping[str, Any]) -> list[str]:
     """Return a line for each part; of an early rule without the temperatures, which nobody reads."""
     lines = [f"{name} {value}" for name, value in calibration.items() if value is not None and name != "early"]
-    if early := calibration["early"]:
+    if early := calibration.get("early"):
         looks = ", ".join(map(str, early["steps"]))
         lines.append(
             f"a live stream is decided at a probability of {early['threshold']}, looked at after {looks} steps"

@@ -49,6 +49,12 @@ def test_a_calibration_is_told_in_words(tmp_path: Path) -> None:
     assert "3.25" not in described
 
 
+def test_a_calibration_of_before_early_rules_is_told(tmp_path: Path) -> None:
+    model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
+    path = toys.exported(tmp_path, model, calibration={"temperature": 1.5, "threshold": None})
+    assert "temperature 1.5 " in text(describe.description(path))
+
+
 def test_a_comparison_has_a_line_for_each_model_in_the_order_given(path: Path, tmp_path: Path) -> None:
     other = toys.exported(tmp_path / "rnn", toys.random_classifier(ModelParams(cell="rnn", hidden_size=9)))
     lines = [line for line in text(describe.comparison([other, path])).splitlines() if "toy" in line]
