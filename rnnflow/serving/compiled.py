@@ -17,6 +17,7 @@ from rnnflow.engines.interface import Engine, EngineConfig
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
+from rnnflow.serving import plain_models
 from rnnflow.serving.predictor import Predictor
 
 AnsweredBy = Literal["auto", "onnxruntime", "numba"]
@@ -114,17 +115,7 @@ def _obstacle(params: ModelParams) -> str | None:
     """Return what of a model cannot be taken out of its graph or computed by the engine; none if all can."""
     if params.cell not in ("rnn", "lstm", "gru"):
         return f"cell: {params.cell}, expected rnn, lstm or gru"
-    if len(params.scalings) > 1 or params.scalings[0] == "compressed":
-        return f"scaling: {', '.join(params.scalings)}, expected global, sequence or none"
-    for name, value, plain in (
-        ("downsampling", params.downsampling, 1),
-        ("differences", params.differences, False),
-        ("members", params.members, 1),
-        ("stem", params.stem and params.stem.kind, None),
-    ):
-        if value != plain:
-            return f"{name}: {value}, expected {'null' if plain is None else str(plain).lower()}"
-    return None
+    return plain_models.obstacle(params, "global, sequence or none")
 
 
 def _read(
@@ -136,28 +127,20 @@ def _read(
         InputError: what reads ONNX files is not installed.
     """
     try:
-        import onnx
+        of = plain_models.constants(path)
     except ModuleNotFoundError:
         raise InputError(f"engine {ENGINE} cannot read {path}: onnx is not installed; use onnxruntime") from None
-    graph = onnx.load(path).graph
-    constants = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
-
-    def of(operator: str) -> list[list[np.ndarray]]:
-        nodes = [node for node in graph.node if node.op_type == operator]
-        found = [[constants[name] for name in node.input if name in constants] for node in nodes]
-        return [arrays for arrays in found if arrays]
-
     preparation = Preparation(params, num_features)
     if params.scalings[0] != "sequence":
-        preparation.restore(dict(zip(SCALING_NAMES, (of("Sub")[0][0], of("Mul")[0][0]), strict=True)))
+        preparation.restore(dict(zip(SCALING_NAMES, (of["Sub"][0][0], of["Mul"][0][0]), strict=True)))
     cell = cast(BuiltinCell, cells.load(params.cell))
     in_order = [
         _in_order(cell, array)
-        for arrays in of(cell.onnx_operator)
+        for arrays in of[cell.onnx_operator]
         for direction in zip(*arrays[:2], *np.split(arrays[2], 2, axis=1), strict=True)
         for array in direction
     ]
-    (head,) = of("Gemm")
+    (head,) = of["Gemm"]
     shapes = parameters.shapes(params, num_features, num_classes).values()
     weights = [array.reshape(shape) for array, shape in zip([*in_order, *head], shapes, strict=True)]
     return preparation, np.concatenate([array.ravel() for array in weights])

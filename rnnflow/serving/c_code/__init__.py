@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
+from rnnflow.serving import plain_models
 from rnnflow.serving.c_code.weights import Weights, read
 from rnnflow.serving.predictor import Predictor
 from rnnflow.serving.quantisation import float_predictor
@@ -78,17 +79,7 @@ def _obstacle(params: ModelParams) -> str | None:
         return params.streaming_obstacle
     if params.cell not in GATES:
         return f"cell: {params.cell}, expected one of {', '.join(GATES)}"
-    if len(params.scalings) > 1 or params.scalings[0] == "compressed":
-        return f"scaling: {', '.join(params.scalings)}, expected global or none"
-    for name, value, plain in (
-        ("downsampling", params.downsampling, 1),
-        ("differences", params.differences, False),
-        ("members", params.members, 1),
-        ("stem", params.stem and params.stem.kind, None),
-    ):
-        if value != plain:
-            return f"{name}: {value}, expected {'null' if plain is None else str(plain).lower()}"
-    return None
+    return plain_models.obstacle(params, "global or none")
 
 
 def _context(predictor: Predictor, params: ModelParams, weights: Weights) -> dict[str, Any]:

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 from jaxtyping import Float32
-from onnx import numpy_helper
 
 from rnnflow.params.models import ModelParams
+from rnnflow.serving import plain_models
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,10 @@ class Weights:
 
 def read(path: Path, params: ModelParams) -> Weights:
     """Return the weights of a file whose model has nothing between the values and the scaling, nor a stem."""
-    graph = onnx.load(path).graph
-    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-
-    def inputs(operator: str) -> list[list[np.ndarray]]:
-        nodes = [node for node in graph.node if node.op_type == operator]
-        return [[constants[name] for name in node.input if name in constants] for node in nodes]
-
+    of = plain_models.constants(path)
     layers = [
         {"inputs": of_inputs[0], "states": of_states[0], "biases": biases[0]}
-        for of_inputs, of_states, biases in inputs(params.cell.upper())
+        for of_inputs, of_states, biases in of[params.cell.upper()]
     ]
-    ((head, head_bias),) = inputs("Gemm")
-    return Weights(inputs("Sub")[0][0], inputs("Mul")[0][0], layers, head, head_bias)
+    ((head, head_bias),) = of["Gemm"]
+    return Weights(of["Sub"][0][0], of["Mul"][0][0], layers, head, head_bias)
