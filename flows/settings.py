@@ -94,6 +94,11 @@ class Settings(Section):
     project: str | None = Field(default=None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     workers: dict[str, str]
     worker_wait_seconds: PositiveFloat
+    start_seconds: float = Field(default=300, ge=10)
+    """Between a worker's taking a run and the flow's first line: Python's start, the clone of the code, an image's download.
+
+    Nothing gives a sign of life meanwhile, and a run that is called dead too early is lost. Prefect watches for no less.
+    """
     parallel: Annotated[Literal["auto"] | int, BeforeValidator(_number_or_auto)] = AUTO
     """How many threads the stages of a run that are at work in one workspace may have between them."""
     timeout_seconds: dict[str, PositiveFloat]

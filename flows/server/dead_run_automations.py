@@ -9,31 +9,34 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger
 
 SILENCE_SECONDS = 85
 """Longer than a server's absence of a minute and its start; shorter than the 90 in which a death is to be found."""
-START_SECONDS = 300
-"""Between a worker's taking a run and the flow's first line: Python's start, the clone of the code, an image's download.
-
-Nothing gives a sign of life meanwhile, and a run that is called dead too early is lost.
-"""
 REPEATED = "Repeated"
 REPEAT_SECONDS = 60
 """Between a death and the second try."""
 
 _RUN = "prefect.flow-run."
-_BEGUN_OR_ENDED = ("Running", "Completed", "Failed", "Crashed", "Cancelling", "Cancelled", "Scheduled", "AwaitingRetry")
 
 
-def automations(project: str) -> list[AutomationCore]:
+def never_began(start_seconds: float) -> str:
+    """Return what is said of a run that a worker took so long ago, and that has not begun."""
+    return f"Not running {start_seconds:g} s after a worker took it: its worker has died, or its repository is silent."
+
+
+def automations(project: str, start_seconds: float) -> list[AutomationCore]:
     """Return the automations that a server needs for a project's runs, which carry its name as a tag.
 
-    Runs of other projects on the server may send heartbeats more seldom.
+    Runs of other projects on the server may send heartbeats more seldom. What a trigger begins to wait with is among what it
+    waits for as well: only then does a further one begin the wait anew, of a run that was put back or is repeated.
+
+    Args:
+        project: its name.
+        start_seconds: in which a run begins after a worker took it.
     """
     return [
         _crash(
             project,
             name="runs that fell silent",
             description="The process of a run has died, with its worker or alone: it sends no heartbeats any more.",
-            after={f"{_RUN}heartbeat"},
-            expect={f"{_RUN}*"},  # the next one, or whatever state the run is in now
+            after={f"{_RUN}Running", f"{_RUN}heartbeat"},
             within=SILENCE_SECONDS,
             message=f"No heartbeat for {SILENCE_SECONDS} s: the flow's process, its worker or its machine has died.",
         ),
@@ -42,9 +45,8 @@ def automations(project: str) -> list[AutomationCore]:
             name="runs that never began",
             description="A worker took a run and died before its flow began.",
             after={f"{_RUN}Pending"},
-            expect={f"{_RUN}{name}" for name in _BEGUN_OR_ENDED},
-            within=START_SECONDS,
-            message=f"Not running {START_SECONDS} s after a worker took it: its worker has died, or its repository is silent.",
+            within=start_seconds,
+            message=never_began(start_seconds),
         ),
         _repeat(project),
     ]
@@ -78,16 +80,14 @@ def _repeat(project: str) -> AutomationCore:
     )
 
 
-def _crash(
-    project: str, name: str, description: str, after: set[str], expect: set[str], within: int, message: str
-) -> AutomationCore:
+def _crash(project: str, name: str, description: str, after: set[str], within: float, message: str) -> AutomationCore:
     """Return the automation that calls a run crashed; the server refuses that for one that has ended."""
     trigger = EventTrigger(
         match={"prefect.resource.id": f"{_RUN}*"},
         match_related={"prefect.resource.id": f"prefect.tag.{project}", "prefect.resource.role": "tag"},
         for_each={"prefect.resource.id"},
         after=after,
-        expect=expect,
+        expect={f"{_RUN}*"},  # the next sign of life, or whatever state the run is in now
         posture=Posture.Proactive,
         threshold=1,
         within=timedelta(seconds=within),
