@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
-from prefect.states import Pending, Running, Scheduled
+from prefect.states import Cancelling, Pending, Running, Scheduled
 
 from flows.server.dead_run_automations import SILENCE_SECONDS, never_began
 from tests.flows.servers import PROJECT, PrefectServer, Worker
@@ -48,14 +48,18 @@ def test_a_run_that_was_put_back_and_taken_again_is_called_crashed_if_it_does_no
 
 
 @pytest.mark.slow
-def test_a_run_that_dies_before_its_first_sign_of_life_is_called_crashed(
+def test_a_run_that_dies_before_its_first_sign_of_life_is_crashed_and_while_it_is_cancelled_cancelled(
     server: PrefectServer, client: SyncPrefectClient
 ) -> None:
-    run = taken(client)
-    client.set_flow_run_state(run, Running(), force=True)
-    ended = server.wait_for_run(run, State.is_crashed, "its discovery", 2 * SILENCE_SECONDS)
-    assert ended.state
-    assert (ended.state.message or "").startswith("No heartbeat for ")
+    begun, cancelled = taken(client), taken(client)
+    for run in (begun, cancelled):
+        client.set_flow_run_state(run, Running(), force=True)
+    client.set_flow_run_state(cancelled, Cancelling(), force=True)
+    for run, message in ((begun, "No heartbeat for "), (cancelled, "Cancelled; ")):
+        ended = server.wait_for_end(run, 2 * SILENCE_SECONDS)
+        assert ended.state
+        assert ended.state.is_crashed() == (run == begun)
+        assert (ended.state.message or "").startswith(message)
 
 
 @pytest.mark.slow
