@@ -1,8 +1,12 @@
+import gc
 import os
 import signal
 from pathlib import Path
 
 import pytest
+
+# A third of the time of collecting goes into looking through PyTorch's and Prefect's objects for garbage.
+gc.disable()
 
 # Whoever started the tests in the background has interrupts ignored, and with them every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -16,5 +20,15 @@ _FIRST = (Path(__file__).parent / "pipeline", Path(__file__).parent / "flows")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first."""
+    """Put the longest files first; each is run by one process, and all that need the Prefect server by the same one."""
     items.sort(key=lambda item: [folder not in item.path.parents for folder in _FIRST])
+    for item in items:
+        needs_server = "server" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow")
+        item.add_marker(pytest.mark.xdist_group("server" if needs_server else item.path.stem))
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of every search for garbage what has been loaded by now."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
