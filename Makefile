@@ -9,7 +9,7 @@ LIMIT ?= $(if $(filter gpu-pool,$(POOL)),1)
 unexport PYTHONDONTWRITEBYTECODE  # or every stage would compile its modules again
 
 # Three processes of tests keep two processors at work while some wait for a server or a worker; long files come first.
-SIDE_BY_SIDE = -n 3 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE = -n 3 --dist loadfile --no-loadscope-reorder
 
 EXAMPLES = $(filter-out defaults,$(basename $(notdir $(wildcard examples/*.yaml))))
 

@@ -19,13 +19,9 @@ _FIRST = (Path(__file__).parent / "pipeline", Path(__file__).parent / "flows")
 """Of the files here some take minutes: at the end of a run, one process would wait for another's."""
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; each is run by one process, and all that need the Prefect server by the same one."""
+    """Put the longest files first."""
     items.sort(key=lambda item: [folder not in item.path.parents for folder in _FIRST])
-    for item in items:
-        needs_server = "server" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow")
-        item.add_marker(pytest.mark.xdist_group("server" if needs_server else item.path.stem))
 
 
 def pytest_collection_finish() -> None:
