@@ -30,6 +30,7 @@ from flows.repository.workspace import (
     state_folder,
 )
 from flows.results import Results
+from flows.server import temporary_server
 from flows.server.connection import connected
 from flows.server.heartbeat import alive
 from flows.server.waiting_runs import cancel_covered
@@ -219,6 +220,8 @@ def run_once(arguments: Mapping[str, Any]) -> State[State[None]]:
     if PREFECT_API_URL.value():
         with connected():  # or Prefect would try for minutes
             pass
+    else:
+        temporary_server.end_with_this_process()
     try:
         product = product_of(Path.cwd() / arguments["folder"])
         with tags(project_name(own_repository(Path.cwd()), product)):
