@@ -13,7 +13,7 @@ from prefect.exceptions import Abort
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 
-from flows import publication, report, settings
+from flows import publication, report, run_log, settings
 from flows.coordination import run_on_workers
 from flows.outcomes import Outcomes
 from flows.repository import overrides as params_overrides
@@ -156,7 +156,7 @@ def _made(
     _bring_data(workspace, pull or coordinated, update)
     before = Results.read(workspace.folder)
     plan = pipeline.read(workspace.folder, stages)
-    raw_data.require(workspace, plan)
+    raw_data.require(workspace, plan, run_log.log_line)
     outcomes = run_on_workers(plan, workspace) if coordinated else run_here(plan, workspace, pull=pull)
     if not outcomes.are_all_up_to_date():
         _show(plan, outcomes, workspace)

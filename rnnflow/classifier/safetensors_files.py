@@ -53,7 +53,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], object]:
     if checksum != _checksum(arrays, description):
         raise InputError(
             f"{path}: damaged: its content does not match the checksum that it carries; "
-            "bring it back with dvc checkout, or train the model again"
+            "remove it, and dvc checkout or dvc repro brings it back"
         )
     return arrays, description
 

@@ -60,7 +60,7 @@ def read_sealed(
     if seal != checksum(*others.values(), content) and not (is_by_hand and seal is None):
         raise InputError(
             f"{' or '.join(map(str, (path, *others)))}: changed or damaged since it was written: its checksum is another "
-            f"one{by_hand or '; bring it back with dvc checkout, or run its stage again'}"
+            f"one{by_hand or '; remove it, and dvc checkout or dvc repro brings it back'}"
         )
     return content
 

@@ -94,7 +94,7 @@ class Production:
         kept = _promotion(promotion) if promotion.exists() else {}
         if ids.exists() and kept.get(IDS_MD5) not in (None, file_md5(ids)):
             raise InputError(
-                f"{ids}: changed or damaged since the promotion; `dvc checkout --force {ids}.dvc` brings it back"
+                f"{ids}: changed or damaged since the promotion; remove it, and `dvc checkout {ids}.dvc` brings it back"
             )
         return cls(Model(file), npz_files.read(ids)[ids.stem] if ids.exists() else None, kept.get("test_md5"))
 

@@ -51,8 +51,8 @@ class ModelResults:
         ]
         if changed:
             raise InputError(
-                f"{self.evaluation}: {changed[0]} changed or damaged since stage evaluate wrote it; bring it back with "
-                "dvc checkout, or evaluate again"
+                f"{self.evaluation}: {changed[0]} changed or damaged since stage evaluate wrote it; remove it, "
+                "and dvc checkout or dvc repro brings it back"
             )
 
     @cached_property
