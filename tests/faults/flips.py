@@ -100,7 +100,7 @@ def _write(folder: Path) -> None:
     for split in ("validation", "test"):
         (folder / split).mkdir()
         toys.write_sequences(folder / split / "part.parquet", toys.random_sequences(LENGTHS), LABELS, id_prefix=split)
-    _streaming_file(folder, model, checksum.properties(whole.read_bytes()))
+    streaming_file(folder, model, checksum.properties(whole.read_bytes()))
     write_json(folder / "profile.json", json_text.sealed(PROFILE))
     with pytest.raises(Killed):
         training(TRAINED, engine="torch").run(folder / "state.safetensors", kill_after(4))
@@ -122,7 +122,7 @@ def _promoted(folder: Path) -> None:
     write_json(folder / "reference.json", json_text.sealed(PROFILE))
 
 
-def _streaming_file(folder: Path, model: SequenceClassifier, properties: Mapping[str, str]) -> None:
+def streaming_file(folder: Path, model: SequenceClassifier, properties: Mapping[str, str]) -> None:
     (folder / "model.stream.onnx").write_bytes(serialise(build_streaming(model, dict(properties))[0]))
     predictor = StreamingPredictor(folder / "model.stream.onnx")
     predictor.push("a", STEPS)
