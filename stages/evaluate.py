@@ -80,7 +80,7 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
         chosen["tables"] = {
             kind.name: provenance.folder_md5(kind) for kind in sorted(folder.iterdir()) if kind.is_dir()
         }
-        write_json(folder / "calibration.json", chosen | {"sha256": json_text.checksum(figures, chosen)})
+        write_json(folder / "calibration.json", json_text.sealed(chosen, figures))
     if on_validation and early and not calibration.early and settings.max_early_loss is not None:
         print(
             f"{description.name}: live streams are decided at their end: that an earlier decision loses less than "

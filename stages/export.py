@@ -30,6 +30,7 @@ from rnnflow.serving.streaming_model import StreamingModel
 
 SHORT_LENGTH = 4
 """Few enough steps for rounding to hide nothing, and enough for each weight to take part."""
+EVALUATED = "the calibration that stage evaluate wrote"
 STREAMING_MODEL, LAYOUT = "model.stream.onnx", "state.json"
 
 
@@ -153,25 +154,11 @@ class _Exporting:
 
 def _read_evaluation(metrics: Path, calibration: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return metrics and calibration, if they are as stage evaluate wrote them."""
-    figures, chosen = _read(metrics, "metrics"), _read(calibration, "calibration")
-    checked(CalibrationContent, chosen, f"{calibration}: expected the calibration that stage evaluate wrote")
-    sealed = chosen.pop("sha256", None)
-    unknown = chosen.keys() - CalibrationContent.__annotations__.keys() - {"tables"}  # `sha256` with a wrong letter
-    if unknown or sealed not in (None, json_text.checksum(figures, chosen)):
-        raise InputError(
-            f"{calibration}: damaged, or {metrics} is: they do not match the checksum that stage evaluate wrote; "
-            "bring them back with dvc checkout, or evaluate again"
-        )
+    figures = json_text.read(metrics, "the metrics that stage evaluate wrote")
+    chosen = json_text.read_sealed(calibration, EVALUATED, {metrics: figures})
+    checked(CalibrationContent, chosen, f"{calibration}: expected {EVALUATED}")
     chosen.pop("tables", None)  # their checksums, for stage report
     return figures, chosen
-
-
-def _read(path: Path, what: str) -> dict[str, Any]:
-    expected = f"the {what} that stage evaluate wrote"
-    content = json_text.read(path, expected)
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected {expected}")
-    return content
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from rnnflow.classifier import checkpoint, parameters
 from rnnflow.classifier.model import Classifier, SequenceClassifier, restored
 from rnnflow.classifier.preparation import Preparation
 from rnnflow.params.models import Cell, Missing, ModelParams, MultiScaleStemParams, Pooling, Scaling, StemParams
+from rnnflow.runtime import json_text
 from rnnflow.sequences import parquet
 from stages import export
 
@@ -244,6 +245,14 @@ def _options(folder: Path, files: dict[str, str]) -> list[str]:
     return [part for option, name in files.items() for part in (f"--{option}", str(folder / name))]
 
 
+def write_evaluation(
+    folder: Path, calibration: Mapping[str, object] = CALIBRATION, metrics: Mapping[str, object] = METRICS
+) -> None:
+    """Write metrics and calibration as stage evaluate does."""
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "calibration.json").write_text(json.dumps(json_text.sealed(calibration, metrics)))
+
+
 def exported(
     folder: Path,
     model: Classifier,
@@ -257,7 +266,6 @@ def exported(
     # Parity and streaming have tests of their own.
     write_params(folder, export={"batch_sizes": [2], "lengths": [3], "streaming": False})
     save_checkpoint(folder / "checkpoint.safetensors", model, classes, features, **origin)
-    (folder / "metrics.json").write_text(json.dumps(METRICS))
-    (folder / "calibration.json").write_text(json.dumps(calibration))
+    write_evaluation(folder, calibration)
     export.main(export_arguments(folder))
     return folder / "model.onnx"

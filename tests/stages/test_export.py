@@ -12,7 +12,7 @@ from rnnflow.classifier import cells
 from rnnflow.classifier.cells import builtin
 from rnnflow.evaluation.scores.calibration import Calibration
 from rnnflow.params.models import Cell, Missing, ModelParams
-from rnnflow.runtime import json_text, provenance
+from rnnflow.runtime import provenance
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.early_rule import EarlyRule
 from rnnflow.serving.predictor import Predictor
@@ -28,8 +28,7 @@ def folder(tmp_path: Path) -> Path:
     toys.save_checkpoint(
         tmp_path / "checkpoint.safetensors", toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
     )
-    (tmp_path / "metrics.json").write_text(json.dumps(toys.METRICS))
-    (tmp_path / "calibration.json").write_text(json.dumps(toys.CALIBRATION))
+    toys.write_evaluation(tmp_path)
     return tmp_path
 
 
@@ -85,7 +84,7 @@ def test_the_temperature_is_in_the_graph(folder: Path, missing: Missing) -> None
     toys.save_checkpoint(folder / "checkpoint.safetensors", model)
     sequences = toys.random_sequences([3, 5, 2], missing=0)
     logits = toys.alone(model, sequences).detach()
-    (folder / "calibration.json").write_text(json.dumps({"temperature": 2.5, "threshold": None}))
+    toys.write_evaluation(folder, {"temperature": 2.5, "threshold": None})
     export.main(toys.export_arguments(folder))
     predictor = Predictor(folder / "model.onnx")
     np.testing.assert_allclose(predictor.probabilities(sequences), (logits / 2.5).softmax(1), atol=1e-6)
@@ -98,7 +97,7 @@ def test_the_file_carries_the_threshold_below_which_it_answers_unknown(folder: P
     before = Predictor(folder / "model.onnx")
     confidence = before.probabilities(sequences).max(1)
     threshold = float(np.median(confidence))
-    (folder / "calibration.json").write_text(json.dumps({"temperature": 1.0, "threshold": threshold}))
+    toys.write_evaluation(folder, {"temperature": 1.0, "threshold": threshold})
     export.main(toys.export_arguments(folder))
     expected = [
         name if sure >= threshold else "unknown"
@@ -110,8 +109,7 @@ def test_the_file_carries_the_threshold_below_which_it_answers_unknown(folder: P
 
 def test_the_file_carries_the_whole_calibration_that_stage_evaluate_seals(folder: Path) -> None:
     chosen = asdict(Calibration(temperature=1.5, threshold=0.4, early=EarlyRule(0.9, [2], [1.2])))
-    sealed = chosen | {"sha256": json_text.checksum(toys.METRICS, chosen)}
-    (folder / "calibration.json").write_text(json.dumps(sealed))
+    toys.write_evaluation(folder, chosen)
     export.main(toys.export_arguments(folder))
     assert Predictor(folder / "model.onnx").metadata["calibration"] == chosen
 
@@ -119,8 +117,9 @@ def test_the_file_carries_the_whole_calibration_that_stage_evaluate_seals(folder
 def test_a_calibration_whose_checksum_has_a_wrong_letter_in_its_name_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "calibration.json").write_text(json.dumps(toys.CALIBRATION | {"sha276": "0" * 64}))
-    assert "damaged" in refusal(folder, capsys)
+    path = folder / "calibration.json"
+    path.write_text(path.read_text().replace("sha256", "sha276"))
+    assert "with its checksum" in refusal(folder, capsys)
 
 
 def test_a_class_that_is_called_unknown_and_a_threshold_do_not_go_together(
@@ -129,7 +128,7 @@ def test_a_class_that_is_called_unknown_and_a_threshold_do_not_go_together(
     model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
     toys.save_checkpoint(folder / "checkpoint.safetensors", model, ("down", "unknown", "up"))
     export.main(toys.export_arguments(folder))
-    (folder / "calibration.json").write_text(json.dumps({"temperature": 1.0, "threshold": 0.5}))
+    toys.write_evaluation(folder, {"temperature": 1.0, "threshold": 0.5})
     assert refusal(folder, capsys).startswith("error: evaluate.max_error_share: a class is called 'unknown'")
 
 
