@@ -224,7 +224,7 @@ def export_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage export for a checkpoint and metrics in `folder`."""
     files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "metrics": "metrics.json"}
     files |= {"calibration": "calibration.json", "model": "model.onnx", "report": "export.json"}
-    files |= {"streaming": "streaming"}
+    files |= {"streaming": "streaming", "int8": "int8", "validation": "validation"}
     return _options(folder, files)
 
 
