@@ -24,9 +24,9 @@ def test_logits_of_each_step_are_those_of_the_sequence_up_to_it(params: ModelPar
     model = toys.random_ensemble(params, seed=seed)
     missing = 0.0 if params.missing == "refuse" else 0.2
     sequences = np.stack(toys.random_sequences([8, 8, 8], seed=seed, missing=missing))
-    found = model.step_logits(model.preparation(sequences, None)[0])
+    found = model.step_logits(model.preparation(sequences, None)[0], None)
     for block in range(found.shape[1]):
-        end = min(8, (block + 1) * params.downsampling)
+        end = min(8, (block + 1) * params.num_averaged)
         with torch.inference_mode():
             expected = model(sequences[:, :end], None).numpy()
         np.testing.assert_allclose(found[:, block], expected, atol=2e-5)
