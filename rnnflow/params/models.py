@@ -172,7 +172,8 @@ class ModelParams(Section):
             return "stem: multi_scale has centred convolutions, which see later steps; set its causal to true"
         if self.stem.kernel_size > 1:
             ahead = self.stem.num_layers * (self.stem.kernel_size // 2)
-            return f"stem: its centred convolutions see {ahead} steps ahead; set its causal to true"
+            steps = "1 step" if ahead == 1 else f"{ahead} steps"
+            return f"stem: its centred convolutions see {steps} ahead; set its causal to true"
         return None
 
     @property
