@@ -1,13 +1,17 @@
+import gc
 import os
 import signal
 from pathlib import Path
 
 import pytest
 
+# A third of the time of collecting goes into looking through PyTorch's and Prefect's objects for garbage.
+gc.disable()
+
 # Whoever started the tests in the background has interrupts ignored, and with them every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# PyTorch's threads wait for each other in busy loops. Beside other processes, and the tests run two at a time, that takes
+# PyTorch's threads wait for each other in busy loops. Beside other processes, and the tests run beside each other, that takes
 # three to seven times the CPU time of a single thread. PyTorch reads this when it is loaded, and so do the stages.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -16,5 +20,15 @@ _FIRST = (Path(__file__).parent / "pipeline", Path(__file__).parent / "flows")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first."""
+    """Put the longest files first; each is run by one process, and all that need the Prefect server by the same one."""
     items.sort(key=lambda item: [folder not in item.path.parents for folder in _FIRST])
+    for item in items:
+        needs_server = "server" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow")
+        item.add_marker(pytest.mark.xdist_group("server" if needs_server else item.path.stem))
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of every search for garbage what has been loaded by now."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
