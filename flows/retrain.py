@@ -13,7 +13,7 @@ from prefect.exceptions import Abort
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 
-from flows import publication, report, settings
+from flows import publication, report, run_log, settings
 from flows.coordination import run_on_workers
 from flows.outcomes import Outcomes
 from flows.repository import overrides as params_overrides
@@ -30,6 +30,7 @@ from flows.repository.workspace import (
     state_folder,
 )
 from flows.results import Results
+from flows.server import temporary_server
 from flows.server.connection import connected
 from flows.server.heartbeat import alive
 from flows.server.waiting_runs import settle_others
@@ -155,7 +156,7 @@ def _made(
     _bring_data(workspace, pull or coordinated, update)
     before = Results.read(workspace.folder)
     plan = pipeline.read(workspace.folder, stages)
-    raw_data.require(workspace, plan)
+    raw_data.require(workspace, plan, run_log.log_line)
     outcomes = run_on_workers(plan, workspace) if coordinated else run_here(plan, workspace, pull=pull)
     if not outcomes.are_all_up_to_date():
         _show(plan, outcomes, workspace)
@@ -219,6 +220,8 @@ def run_once(arguments: Mapping[str, Any]) -> State[State[None]]:
     if PREFECT_API_URL.value():
         with connected():  # or Prefect would try for minutes
             pass
+    else:
+        temporary_server.end_with_this_process()
     try:
         product = product_of(Path.cwd() / arguments["folder"])
         with tags(project_name(own_repository(Path.cwd()), product)):

@@ -17,7 +17,7 @@ from prefect.tasks import exponential_backoff
 from flows import run_log, settings
 from flows.redaction import redacted
 from flows.report import Progress
-from flows.repository import pipeline, raw_data
+from flows.repository import pipeline, raw_data, rot
 from flows.repository.workspace import Workspace, isolated
 from flows.server.heartbeat import alive
 from flows.supervision.dvc import Failure, Outcome, StageError
@@ -118,10 +118,31 @@ def bring_up_to_date(stage: pipeline.Stage, workspace: Workspace, *, pull: bool)
     options = ("--pull",) if pull else ()
 
     def step(log: Log) -> str:
+        progress = Progress(workspace.project, stage.name, log)
         with _alone_at(stage, workspace, log):
-            return workspace.dvc.reproduce(stage.name, Progress(workspace.project, stage.name, log), *options)
+            try:
+                return workspace.dvc.reproduce(stage.name, progress, *options)
+            except StageError as error:
+                if not _is_restored(stage, workspace, error, "pull" if pull else "checkout", log):
+                    raise
+            return workspace.dvc.reproduce(stage.name, progress, *options)
 
     return attempt(stage.name, workspace, step, settings.load().timeout(stage.name))
+
+
+def _is_restored(stage: pipeline.Stage, workspace: Workspace, error: StageError, command: str, log: Log) -> bool:
+    """Return whether a stage failed since something it read was damaged, and that has been brought back.
+
+    Raises:
+        StageError: it could not be brought back, and has to be made again.
+    """
+    if error.failure is not Failure.PERMANENT:
+        return False
+    is_damaged, lost = rot.restore(workspace, pipeline.inputs(workspace.folder, stage.name), command, log)
+    if lost:
+        again = f"{error.message}; {', '.join(lost)}: removed; the next run makes it again"
+        raise StageError(stage.name, Failure.PERMANENT, again)
+    return is_damaged
 
 
 @contextmanager
@@ -196,7 +217,7 @@ def run_one_stage(stage: str, commit: str, ref: str, run: str, repository: str =
         found = next(known for known in pipeline.read(workspace.folder, [stage]) if known.name == stage)
         if found.sources:
             fetch_data(workspace, "pull", tuple(sorted(source.file for source in found.sources)))
-            raw_data.require(workspace, [found])
+            raw_data.require(workspace, [found], run_log.log_line)
         _fetch_inputs(workspace, stage)
         outcome = bring_up_to_date(found, workspace, pull=True)
         push_data(workspace, (stage,))

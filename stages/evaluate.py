@@ -80,7 +80,7 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
         chosen["tables"] = {
             kind.name: provenance.folder_md5(kind) for kind in sorted(folder.iterdir()) if kind.is_dir()
         }
-        write_json(folder / "calibration.json", chosen | {"sha256": json_text.checksum(figures, chosen)})
+        write_json(folder / "calibration.json", json_text.sealed(chosen, figures))
     if on_validation and early and not calibration.early and settings.max_early_loss is not None:
         print(
             f"{description.name}: live streams are decided at their end: that an earlier decision loses less than "
@@ -142,7 +142,7 @@ class _Split:
         max_loss = self.settings.max_early_loss
         if max_loss is None or not self.can_stream:
             return None
-        longest = int(self.classifier.preparation.num_steps(self.sequences.lengths).max())
+        longest = -(-int(self.sequences.lengths.max()) // self.block_size)
         return fit_early_rule(self._steps(), self.sequences.labels, longest, self.block_size, max_loss, threshold)
 
     def early_answers(self, calibration: Calibration) -> EarlyAnswers | None:
@@ -158,7 +158,7 @@ class _Split:
 
     @property
     def block_size(self) -> int:
-        return self.classifier.params.downsampling
+        return self.classifier.params.num_averaged
 
     def _steps(self) -> Iterator[StepProbabilities]:
         preparation, batch_size = self.classifier.preparation, self.settings.batch_size

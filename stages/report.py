@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from rnnflow.evaluation.report import model_card, page
-from rnnflow.evaluation.report.results import ModelResults, Results, read_json, read_sealed
+from rnnflow.evaluation.report.results import ModelResults, Results, read_sealed
 from rnnflow.evaluation.report.worst_errors import worst_errors
 from rnnflow.params.report import ReportParams
 from rnnflow.params.section import load as load_section
+from rnnflow.runtime import json_text
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import exit_on_input_error
-from rnnflow.runtime.json_text import unsealed
 from rnnflow.runtime.unchanged import unchanged_files, unchanged_params
 
 
@@ -53,7 +53,7 @@ def report(arguments: argparse.Namespace, settings: ReportParams) -> None:
     results = Results(
         models,
         verdict,
-        reference=unsealed(read_json(arguments.reference), str(arguments.reference)),
+        reference=json_text.read_sealed(arguments.reference, "a profile in JSON, or {}", is_by_hand=True),
         drift=read_sealed(reports / "data/drift.json")["differences"],
     )
     num_errors, errors = worst_errors(results.challenger.predictor, arguments.test, settings.num_errors)

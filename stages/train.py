@@ -14,7 +14,7 @@ from rnnflow.params.models import ModelParams, load_model
 from rnnflow.params.section import load as load_section
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import environment, json_text, processes, provenance
-from rnnflow.runtime.errors import InputError, exit_on_input_error
+from rnnflow.runtime.errors import exit_on_input_error
 from rnnflow.runtime.unchanged import unchanged_files, unchanged_params
 from rnnflow.sequences import dataset
 from rnnflow.training.fit import Fit, OnEpoch
@@ -114,9 +114,7 @@ def _profile(path: Path | None) -> dict[str, Any] | None:
     """Return the profile without the names of the files, which are nobody's business but the data set's."""
     if path is None:
         return None
-    content = json_text.unsealed(json_text.read(path, "the profile that stage generate wrote"), str(path))
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected the profile that stage generate wrote")
+    content = json_text.read_sealed(path, "the profile that stage generate wrote")
     return {name: value for name, value in content.items() if name != "files"}
 
 

@@ -219,11 +219,10 @@ def test_the_version_is_that_of_the_code_and_of_the_installed_package(capsys: py
 
 
 @pytest.mark.parametrize("arguments", [[], ["predikt"], ["predict"], ["classify"], ["classify", "model.onnx", "one"]])
-def test_an_incomplete_command_shows_its_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    assert exit_.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: rnnflow")
+def test_an_incomplete_command_is_refused_with_where_to_read_on(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert refusal(capsys, *arguments).endswith("--help says what it takes")
 
 
 def test_warmup_compiles_an_engine_and_says_where_it_is_kept(capsys: pytest.CaptureFixture[str]) -> None:

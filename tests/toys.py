@@ -14,6 +14,7 @@ from rnnflow.classifier import checkpoint, parameters
 from rnnflow.classifier.model import Classifier, SequenceClassifier, restored
 from rnnflow.classifier.preparation import Preparation
 from rnnflow.params.models import Cell, Missing, ModelParams, MultiScaleStemParams, Pooling, Scaling, StemParams
+from rnnflow.runtime import json_text
 from rnnflow.sequences import parquet
 from stages import export
 
@@ -44,7 +45,7 @@ def preparations(scaling: Scaling | None = None) -> st.SearchStrategy[dict[str, 
     )
 
 
-def multi_scale_stems() -> st.SearchStrategy[MultiScaleStemParams]:
+def multi_scale_stems(is_causal: st.SearchStrategy[bool]) -> st.SearchStrategy[MultiScaleStemParams]:
     return st.builds(
         MultiScaleStemParams,
         kind=st.just("multi_scale"),
@@ -52,13 +53,19 @@ def multi_scale_stems() -> st.SearchStrategy[MultiScaleStemParams]:
         channels=st.integers(1, 3),
         output_size=st.integers(1, 4),
         block_sizes=st.lists(st.integers(1, 3), min_size=3, max_size=3),
+        causal=is_causal,
+    )
+
+
+def convolutions(is_causal: st.SearchStrategy[bool]) -> st.SearchStrategy[StemParams]:
+    sizes = st.sampled_from([1, 3, 5])
+    return st.builds(
+        StemParams, channels=st.integers(1, 4), kernel_size=sizes, num_layers=st.integers(1, 2), causal=is_causal
     )
 
 
 def architectures() -> st.SearchStrategy[ModelParams]:
-    stems = multi_scale_stems() | st.builds(
-        StemParams, channels=st.integers(1, 4), kernel_size=st.sampled_from([1, 3, 5]), num_layers=st.integers(1, 2)
-    )
+    stems = multi_scale_stems(st.booleans()) | convolutions(st.booleans())
     return st.builds(
         ModelParams,
         cell=st.sampled_from(CELLS),
@@ -224,7 +231,7 @@ def export_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage export for a checkpoint and metrics in `folder`."""
     files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "metrics": "metrics.json"}
     files |= {"calibration": "calibration.json", "model": "model.onnx", "report": "export.json"}
-    files |= {"streaming": "streaming"}
+    files |= {"streaming": "streaming", "int8": "int8", "validation": "validation"}
     return _options(folder, files)
 
 
@@ -244,6 +251,14 @@ def _options(folder: Path, files: dict[str, str]) -> list[str]:
     return [part for option, name in files.items() for part in (f"--{option}", str(folder / name))]
 
 
+def write_evaluation(
+    folder: Path, calibration: Mapping[str, object] = CALIBRATION, metrics: Mapping[str, object] = METRICS
+) -> None:
+    """Write metrics and calibration as stage evaluate does."""
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "calibration.json").write_text(json.dumps(json_text.sealed(calibration, metrics)))
+
+
 def exported(
     folder: Path,
     model: Classifier,
@@ -257,7 +272,6 @@ def exported(
     # Parity and streaming have tests of their own.
     write_params(folder, export={"batch_sizes": [2], "lengths": [3], "streaming": False})
     save_checkpoint(folder / "checkpoint.safetensors", model, classes, features, **origin)
-    (folder / "metrics.json").write_text(json.dumps(METRICS))
-    (folder / "calibration.json").write_text(json.dumps(calibration))
+    write_evaluation(folder, calibration)
     export.main(export_arguments(folder))
     return folder / "model.onnx"

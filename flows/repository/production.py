@@ -1,8 +1,10 @@
 """The model in production: its files in the work tree, and a change of them in Git and the remotes, whole or not at all."""
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,8 +16,9 @@ from flows.repository import pipeline, registry
 from flows.repository.git import author, git
 from flows.repository.workspace import Workspace
 from flows.supervision.dvc import StageError
-from rnnflow.evaluation.comparison.challenge import MODEL, PROMOTION, TRAINING_IDS
+from rnnflow.evaluation.comparison.challenge import IDS_MD5, MODEL, PROMOTION, TRAINING_IDS
 from rnnflow.evaluation.scores.scoring import ids_of
+from rnnflow.runtime import json_text
 from rnnflow.runtime.atomic_writes import atomic_write, write_json
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import folder_md5
@@ -38,15 +41,19 @@ def model_md5(top: Path) -> str | None:
 def write(workspace: Workspace, model: Path, facts: Mapping[str, Any]) -> None:
     """Write the files of the model in production and put them under the control of DVC and Git."""
     folder = workspace.folder / PRODUCTION
-    write_json(folder / PROMOTION, facts)
+    splits = [workspace.folder / SPLITS / name for name in ("train", "validation")]
+    ids = BytesIO()
+    if splits[0].is_dir() and folder_md5(splits[0]) == facts["train_md5"]:
+        np.save(ids, ids_of(*splits))
+    ids_md5 = hashlib.md5(ids.getvalue(), usedforsecurity=False).hexdigest()
+    write_json(folder / PROMOTION, json_text.sealed({**facts, IDS_MD5: ids_md5}))
     with atomic_write(folder / MODEL) as temporary:
         shutil.copyfile(model, temporary)
-    splits = [workspace.folder / SPLITS / name for name in ("train", "validation")]
     (folder / TRAINING_IDS).unlink(missing_ok=True)
     (folder / f"{TRAINING_IDS}.dvc").unlink(missing_ok=True)
-    if splits[0].is_dir() and folder_md5(splits[0]) == facts["train_md5"]:
-        with atomic_write(folder / TRAINING_IDS) as temporary, temporary.open("wb") as file:
-            np.save(file, ids_of(*splits))
+    if ids.getvalue():
+        with atomic_write(folder / TRAINING_IDS) as temporary:
+            temporary.write_bytes(ids.getvalue())
     added = [str(PRODUCTION / name) for name in (MODEL, TRAINING_IDS) if (folder / name).exists()]
     workspace.dvc.run(["add", *added], lambda _: None)
 

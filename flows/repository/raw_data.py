@@ -1,8 +1,8 @@
 """What has arrived since the last run: newer versions of imports, files nobody tracks yet."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
-from flows.repository import pipeline
+from flows.repository import pipeline, rot
 from flows.repository.git import git
 from flows.repository.workspace import Workspace
 from rnnflow.runtime.errors import InputError
@@ -24,11 +24,14 @@ def track_new_data(workspace: Workspace, log: Callable[[str], None]) -> str:
     return f"new: {new}" if new else f"{len(imports)} imports looked at, nothing new"
 
 
-def require(workspace: Workspace, stages: Iterable[pipeline.Stage]) -> None:
+def require(workspace: Workspace, stages: Sequence[pipeline.Stage], log: Callable[[str], None]) -> None:
     """Make sure that the tracked data of stages is there: a folder with a part missing would look like a smaller one.
 
+    In a clone, whose files nobody edits, those that a stage will read now are also what their `.dvc` files say, byte for byte:
+    raw data has no checksum of its own, and DVC believes its cache and its remote.
+
     Raises:
-        InputError: it is neither in the workspace nor came with a pull.
+        InputError: it is neither in the workspace nor came with a pull, or is damaged wherever it is kept.
     """
     needed = {source.path: source for stage in stages for source in stage.sources}
     missing = [path for path in sorted(needed) if not (workspace.folder / path).exists()]
@@ -38,6 +41,15 @@ def require(workspace: Workspace, stages: Iterable[pipeline.Stage]) -> None:
             f"{first.path}: tracked by {first.file} and not here; push it to the remote from where it is "
             f"(`dvc push {first.file}`) and let the run pull"
         )
+    if workspace.is_clone:
+        read = sorted({source.path for stage in stages if stage.is_stale for source in stage.sources})
+        command = "pull" if pipeline.default_remote(workspace.folder) else "checkout"
+        _, lost = rot.restore(workspace, read, command, log)
+        if lost:
+            raise InputError(
+                f"{lost[0]}: damaged in DVC's cache, from where it was removed, and not whole in its remote; docs/"
+                "troubleshooting.md says how to replace it there"
+            )
 
 
 def _contents(workspace: Workspace, files: Iterable[str]) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from safetensors.numpy import save
 
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.folders import check_is_file
 
 METADATA_KEY = "rnnflow"  # one key: with several, safetensors writes them in a different order each time
 
@@ -33,6 +34,8 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], object]:
     Raises:
         InputError: the file is missing, damaged, or was not written by this program.
     """
+    if path.exists():
+        check_is_file(path)
     try:
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
@@ -53,7 +56,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], object]:
     if checksum != _checksum(arrays, description):
         raise InputError(
             f"{path}: damaged: its content does not match the checksum that it carries; "
-            "bring it back with dvc checkout, or train the model again"
+            "remove it, and dvc checkout or dvc repro brings it back"
         )
     return arrays, description
 

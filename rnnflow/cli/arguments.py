@@ -1,25 +1,41 @@
 """The commands, and the arguments that each takes."""
 
 import argparse
+import math
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rnnflow.cli import commands as run
 from rnnflow.cli.commands import PARTS
 from rnnflow.export.version import VERSION
+from rnnflow.runtime.errors import InputError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says a mistake in one line, as the commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; {self.prog} --help says what it takes")
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return what reads the command line."""
-    made = argparse.ArgumentParser(prog="rnnflow", description=description)
+    made = _Parser(prog="rnnflow", description=description)
     made.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
 
@@ -99,7 +115,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     command.add_argument("--batch-sizes", type=_count, nargs="+", default=[1, 32, 1024], metavar="SIZE")
     command.add_argument("--threads", type=_count, nargs="+", default=[1, os.cpu_count() or 1], metavar="NUMBER")
     command.add_argument("--length", type=_count, metavar="STEPS", help="default: the median of the train split")
-    command.add_argument("--seconds", type=float, default=0.5, help="for each line (default: %(default)s)")
+    command.add_argument("--seconds", type=_amount, default=0.5, help="for each line (default: %(default)s)")
     command.set_defaults(run=run.benchmark)
 
     command = commands.add_parser("summary", help="compare models in one table")
@@ -192,7 +208,7 @@ def _add_tune(commands: Any) -> None:
         "together, or hold out what came later, where the split does. The test split is not read. The most accurate one and its "
         "recipe replace sections models and train of params.yaml. Killed and started again, it goes on where it was.",
     )
-    command.add_argument("--minutes", type=float, default=10.0, help="of CPU time, for this run (default: 10)")
+    command.add_argument("--minutes", type=_amount, default=10.0, help="of CPU time, for this run (default: 10)")
     command.add_argument("--folds", type=int, default=3, help="default: 3")
     command.add_argument(
         "--search",

@@ -75,7 +75,7 @@ def classify(arguments: argparse.Namespace) -> None:
 
 def stream(arguments: argparse.Namespace) -> None:
     predictor = StreamingPredictor(arguments.model, arguments.capacity, arguments.idle)
-    if arguments.state and arguments.state.exists():
+    if arguments.state and os.path.lexists(arguments.state):  # a link that leads nowhere is not the first start
         predictor.restore(arguments.state)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service that is stopped writes its streams, too
     try:
@@ -162,7 +162,7 @@ def warmup(arguments: argparse.Namespace) -> None:
         from rnnflow import engines
         from rnnflow.params.train import TrainParams
     start = time.monotonic()
-    where = engines.warm_up(arguments.engine or TrainParams().engine)
+    where = engines.warm_up(TrainParams().engine if arguments.engine is None else arguments.engine)
     print(f"ready after {time.monotonic() - start:.1f} s, kept in {where}" if where else "there is nothing to compile")
 
 
@@ -172,7 +172,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         from rnnflow.advice.inspection.guess import UserHints
 
     hints = UserHints(
-        {part: None if name == "null" else name for part in PARTS if (name := getattr(arguments, part))},
+        {part: None if name == "null" else name for part in PARTS if (name := getattr(arguments, part)) is not None},
         arguments.features,
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
         arguments.decimal,

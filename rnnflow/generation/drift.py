@@ -157,8 +157,8 @@ def load_reference(path: Path) -> Reference:
     Raises:
         InputError: the file is no profile.
     """
-    content = json_text.unsealed(json_text.read(path, "a profile in JSON, or {}"), str(path))
-    if content != {}:
+    content = json_text.read_sealed(path, "a profile in JSON, or {}", is_by_hand=True)
+    if content:
         check_profile(content, str(path))
     return content
 

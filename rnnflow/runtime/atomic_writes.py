@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rnnflow.runtime.errors import InputError
+
 NUM_DECIMALS = 6
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends well and vanishes otherwise."""
+    temporary = _beside(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
         temporary.replace(path)
@@ -29,7 +31,7 @@ def atomic_folders(*folders: Path) -> Iterator[list[Path]]:
 
     A run that was killed may have left its temporary folders; the next one begins by removing them.
     """
-    temporaries = [folder.with_name(f".{folder.name}.tmp") for folder in folders]
+    temporaries = [_beside(folder) for folder in folders]
     try:
         for temporary in temporaries:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -41,6 +43,12 @@ def atomic_folders(*folders: Path) -> Iterator[list[Path]]:
     finally:
         for temporary in temporaries:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    if not path.name:  # `.` and `/`
+        raise InputError(f"{path}: expected the name of a file or folder to write, which could be replaced as a whole")
+    return path.with_name(f".{path.name}.tmp")
 
 
 def write_json(path: Path, content: Mapping[str, object], is_sorted: bool = True) -> None:

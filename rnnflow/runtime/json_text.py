@@ -30,36 +30,39 @@ def checksum(*contents: object) -> str:
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
-def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `content` with a checksum of it, as `unsealed` expects it."""
-    return {**content, CHECKSUM: checksum(content)}
+def sealed(content: Mapping[str, Any], *beside: object) -> dict[str, Any]:
+    """Return `content` with a checksum of it, as `read_sealed` expects it; it covers what lies beside it as well."""
+    return {**content, CHECKSUM: checksum(*beside, content)}
 
 
-def unsealed(content: Any, place: str) -> Any:
-    """Return what was sealed, without its checksum; what carries none is taken as it is.
+def read_sealed(
+    path: Path, expected: str, beside: Mapping[Path, object] | None = None, *, is_by_hand: bool = False
+) -> dict[str, Any]:
+    """Return what was sealed, without its checksum, which has to be there: one flipped bit could hide its name.
 
-    Raises:
-        InputError: it is not what was sealed.
-    """
-    if not isinstance(content, dict) or CHECKSUM not in content:
-        return content
-    rest = {name: value for name, value in content.items() if name != CHECKSUM}
-    if content[CHECKSUM] != checksum(rest):
-        raise InputError(f"{place}: changed or damaged since it was written: its checksum is another one")
-    return rest
-
-
-def read_sealed(path: Path, expected: str) -> dict[str, Any]:
-    """Return what was sealed, from a file that only this program writes; `expected` describes it in an error.
+    Args:
+        path: the file.
+        expected: describes it in an error.
+        beside: what the checksum covers as well, by the files it was read from.
+        is_by_hand: a person keeps the file, who may write `{}`, or `null` for its checksum.
 
     Raises:
         InputError: it cannot be read, is no JSON, or is not what was sealed.
     """
     content = read(path, expected)
+    if is_by_hand and content == {}:
+        return {}
+    by_hand = f'; who wrote it by hand, or before it had one, says "{CHECKSUM}": null' if is_by_hand else ""
     if not isinstance(content, dict) or CHECKSUM not in content:
-        raise InputError(f"{path}: expected {expected}, with a checksum")
-    sealed_content: dict[str, Any] = unsealed(content, str(path))
-    return sealed_content
+        raise InputError(f"{path}: expected {expected}, with its checksum{by_hand}")
+    seal = content.pop(CHECKSUM)
+    others = beside or {}
+    if seal != checksum(*others.values(), content) and not (is_by_hand and seal is None):
+        raise InputError(
+            f"{' or '.join(map(str, (path, *others)))}: changed or damaged since it was written: its checksum is another "
+            f"one{by_hand or '; remove it, and dvc checkout or dvc repro brings it back'}"
+        )
+    return content
 
 
 def read(path: Path, expected: str) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 
 from rnnflow.runtime import expansion
 from rnnflow.runtime.errors import library
+from rnnflow.runtime.folders import check_is_file
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -15,6 +16,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: it is damaged, holds objects, or would become too large.
     """
+    if path.exists():
+        check_is_file(path)
     with library(f"{path}: not an {path.suffix} file of plain arrays"):
         if path.suffix == ".npy":
             return {path.stem: np.load(path, allow_pickle=False)}

@@ -29,7 +29,7 @@ TYPES = {
     "time": pa.timestamp("us", tz="UTC"),
 }
 OPTIONAL_COLUMNS = ("group", "time")
-RESTORE = "bring it back with dvc checkout, or generate it again"
+RESTORE = "remove it, and dvc checkout or dvc repro brings it back"
 ENCODED_TYPES = TYPES | {"label": pa.dictionary(pa.int32(), pa.string())}
 
 

@@ -232,5 +232,5 @@ def _check(path: Path, content: bytes) -> None:
     if version != "1" and properties.get(checksum.PROPERTY) != digest:
         raise InputError(
             f"{path}: changed or damaged since its export: its content does not match the checksum that it carries; "
-            "bring it back with dvc checkout, or export it again"
+            "remove it, and dvc checkout or dvc repro brings it back"
         )

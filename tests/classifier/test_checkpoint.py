@@ -1,4 +1,3 @@
-import json
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -132,8 +131,7 @@ def test_a_stage_ends_with_one_line_on_a_checkpoint_it_cannot_use(
     toys.save_checkpoint(path, toys.random_classifier(LSTM))
     damage(path)
     toys.write_params(tmp_path)
-    (tmp_path / "metrics.json").write_text("{}")
-    (tmp_path / "calibration.json").write_text(json.dumps(toys.CALIBRATION))
+    toys.write_evaluation(tmp_path)
     toys.write_sequences(tmp_path / "test" / "part-00000.parquet", toys.random_sequences([3]), ["up"])
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SystemExit) as exit_:

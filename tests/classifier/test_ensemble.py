@@ -93,9 +93,7 @@ def test_what_is_evaluated_is_what_the_files_answer(tmp_path: Path) -> None:
     evaluate.main(toys.evaluate_arguments(tmp_path))
     for name in ("metrics", "calibration"):
         (tmp_path / "evaluation" / f"{name}.json").rename(tmp_path / f"{name}.json")
-    calibration = json.loads((tmp_path / "calibration.json").read_text()) | {"temperature": 2.5}
-    del calibration["sha256"]  # of what evaluate has chosen
-    (tmp_path / "calibration.json").write_text(json.dumps(calibration))
+    toys.write_evaluation(tmp_path, toys.CALIBRATION | {"temperature": 2.5})
     export.main(toys.export_arguments(tmp_path))
     exported = Predictor(tmp_path / "model.onnx")
     expected = (probabilities(found).log() / 2.5).softmax(1)

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rnnflow.runtime.provenance import ROOT
-from tests.faults import endings, flips, kills, page
+from tests.faults import bad_inputs, endings, flips, kills, page
 from tests.faults.endurance import endured
 from tests.faults.fuzz import targets
 from tests.faults.fuzz.trials import Tally, Target, drawn, kept, trial
@@ -84,6 +84,7 @@ def _tried(readers: Sequence[Target], number: int, seed: int, folder: Path) -> I
 _PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Iterator[Tally]]] = {
     "inputs": _inputs,
     "flips": _flips,
+    "mistakes": lambda _, folder: bad_inputs.trials(folder),
     "kills": lambda given, folder: kills.trials(folder, given.kills, given.seed, given.jobs),
     "endings": lambda given, folder: endings.trials(folder, given.endings, given.seed, given.jobs),
     "endurance": lambda _, __: endured(ROOT / "tests/endurance"),

@@ -32,6 +32,8 @@ KINDS: Sequence[tuple[str, signal.Signals, bool]] = (
 def trials(folder: Path, number: int, seed: int, jobs: int) -> Iterator[Tally]:
     """End `number` runs and count those of which a process was left; a clone is struck until a run of it gets through."""
     folder.mkdir()
+    # Who is started with `&` by a script ignores Ctrl-C, and so do all below it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     struck = Struck(folder, _started)
     with ThreadPoolExecutor(jobs) as pool:
         for tallies in pool.map(lambda kind: list(_of_kind(struck, seed, kind, number)), range(len(KINDS))):

@@ -12,11 +12,14 @@ import pytest
 
 from flows import versions
 from rnnflow.classifier.model import SequenceClassifier
+from rnnflow.evaluation.comparison import challenge
+from rnnflow.evaluation.scores.scoring import ids_of
 from rnnflow.export.graph import build_streaming, serialise
 from rnnflow.generation import drift
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime import json_text
 from rnnflow.runtime.atomic_writes import write_json
+from rnnflow.runtime.provenance import file_md5
 from rnnflow.sequences import dataset
 from rnnflow.serving import checksum
 from rnnflow.serving.prediction.predict_files import predict_files
@@ -97,7 +100,7 @@ def _write(folder: Path) -> None:
     for split in ("validation", "test"):
         (folder / split).mkdir()
         toys.write_sequences(folder / split / "part.parquet", toys.random_sequences(LENGTHS), LABELS, id_prefix=split)
-    _streaming_file(folder, model, checksum.properties(whole.read_bytes()))
+    streaming_file(folder, model, checksum.properties(whole.read_bytes()))
     write_json(folder / "profile.json", json_text.sealed(PROFILE))
     with pytest.raises(Killed):
         training(TRAINED, engine="torch").run(folder / "state.safetensors", kill_after(4))
@@ -106,9 +109,20 @@ def _write(folder: Path) -> None:
         shutil.copy(folder / "evaluation" / name, folder / name)
     (folder / REPORTED).mkdir()
     make_reported(folder / REPORTED)
+    _promoted(folder / REPORTED)
 
 
-def _streaming_file(folder: Path, model: SequenceClassifier, properties: Mapping[str, str]) -> None:
+def _promoted(folder: Path) -> None:
+    production = folder / "models/production"
+    production.mkdir()
+    shutil.copy(folder / "models/poor" / challenge.MODEL, production)
+    np.save(production / challenge.TRAINING_IDS, ids_of(folder / "validation")[:40])
+    facts = {"test_md5": "0" * 32, challenge.IDS_MD5: file_md5(production / challenge.TRAINING_IDS)}
+    write_json(production / challenge.PROMOTION, json_text.sealed(facts))
+    write_json(folder / "reference.json", json_text.sealed(PROFILE))
+
+
+def streaming_file(folder: Path, model: SequenceClassifier, properties: Mapping[str, str]) -> None:
     (folder / "model.stream.onnx").write_bytes(serialise(build_streaming(model, dict(properties))[0]))
     predictor = StreamingPredictor(folder / "model.stream.onnx")
     predictor.push("a", STEPS)
@@ -140,7 +154,7 @@ def _evaluate(folder: Path) -> dict[str, str]:
 def _export(folder: Path) -> bytes:
     output = folder / "exported"
     arguments = dict(zip(*[iter(toys.export_arguments(folder))] * 2, strict=True))
-    names = {"--model": "model.onnx", "--report": "export.json", "--streaming": "streaming"}
+    names = {"--model": "model.onnx", "--report": "export.json", "--streaming": "streaming", "--int8": "int8"}
     arguments |= {option: str(output / name) for option, name in names.items()}
     export.main([part for pair in arguments.items() for part in pair])
     return (output / "model.onnx").read_bytes()
@@ -175,8 +189,7 @@ def _promote(folder: Path) -> object:
 
 
 def _profile(folder: Path) -> object:
-    found = drift.load_reference(folder / "profile.json")
-    return {name: found[name] for name in PROFILE}  # a damaged name of the checksum is one that nobody reads
+    return drift.load_reference(folder / "profile.json")
 
 
 CONSUMERS: Mapping[str, Mapping[str, Consumer]] = {
@@ -190,6 +203,10 @@ CONSUMERS: Mapping[str, Mapping[str, Consumer]] = {
     "calibration.json": {"export": _export},
     "test/part.parquet": {"predict": _predict, "evaluate": _evaluate, "train": _load},
     "validation/part.parquet": {"evaluate": _evaluate},
+    f"{REPORTED}/models/production/model.onnx": {"compare": _compare},
+    f"{REPORTED}/models/production/training_ids.npy": {"compare": _compare},
+    f"{REPORTED}/models/production/promotion.json": {"compare": _compare},
+    f"{REPORTED}/reference.json": {"report": _report},
     f"{REPORTED}/models/good/model.onnx": {"compare": _compare, "report": _report},
     f"{REPORTED}/test/part-00000.parquet": {"compare": _compare},
     f"{REPORTED}/train/part-00000.parquet": {"compare": _compare},

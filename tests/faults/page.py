@@ -9,6 +9,11 @@ PROMISES = {
         "Bad input is one line that says what is wrong: no traceback, no crash, no wait, no full memory",
         "damaged files, params, overrides, variables and lines, each in a process with 20 s and 1.5 GB",
     ),
+    "mistakes": (
+        "What a person hands over by mistake is refused in one line, with exit status 2",
+        "each kind of wrong file (missing, a pipe, a device, a link in a circle, a web page, a pickle, …) in the place of each "
+        "file that a command or stage takes, and wrong arguments",
+    ),
     "flips": (
         "A file with a wrong bit is refused, or gives what it gave before",
         "one random bit flipped in each kind of file that the pipeline writes, for each consumer",
@@ -88,7 +93,7 @@ def text(found: Mapping[str, Sequence[Tally]], seed: int) -> str:
         seed: that decided the trials.
     """
     promises = [f"| {promise} | {how} | {_counts(found.get(part, []))} |" for part, (promise, how) in PROMISES.items()]
-    tallies = [tally for part in ("inputs", "flips") for tally in found.get(part, [])]
+    tallies = [tally for part in ("inputs", "mistakes", "flips") for tally in found.get(part, [])]
     details = [f"| {each.target} | {each.tries:,} | {each.refused:,} | {len(each.losses)} |" for each in tallies]
     return TEXT.format(promises="\n".join(promises), details="\n".join(details), seed=seed)
 

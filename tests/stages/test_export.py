@@ -12,7 +12,8 @@ from rnnflow.classifier import cells
 from rnnflow.classifier.cells import builtin
 from rnnflow.evaluation.scores.calibration import Calibration
 from rnnflow.params.models import Cell, Missing, ModelParams
-from rnnflow.runtime import json_text, provenance
+from rnnflow.runtime import provenance
+from rnnflow.runtime.atomic_writes import rounded
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.early_rule import EarlyRule
 from rnnflow.serving.predictor import Predictor
@@ -28,8 +29,7 @@ def folder(tmp_path: Path) -> Path:
     toys.save_checkpoint(
         tmp_path / "checkpoint.safetensors", toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
     )
-    (tmp_path / "metrics.json").write_text(json.dumps(toys.METRICS))
-    (tmp_path / "calibration.json").write_text(json.dumps(toys.CALIBRATION))
+    toys.write_evaluation(tmp_path)
     return tmp_path
 
 
@@ -85,7 +85,7 @@ def test_the_temperature_is_in_the_graph(folder: Path, missing: Missing) -> None
     toys.save_checkpoint(folder / "checkpoint.safetensors", model)
     sequences = toys.random_sequences([3, 5, 2], missing=0)
     logits = toys.alone(model, sequences).detach()
-    (folder / "calibration.json").write_text(json.dumps({"temperature": 2.5, "threshold": None}))
+    toys.write_evaluation(folder, {"temperature": 2.5, "threshold": None})
     export.main(toys.export_arguments(folder))
     predictor = Predictor(folder / "model.onnx")
     np.testing.assert_allclose(predictor.probabilities(sequences), (logits / 2.5).softmax(1), atol=1e-6)
@@ -98,7 +98,7 @@ def test_the_file_carries_the_threshold_below_which_it_answers_unknown(folder: P
     before = Predictor(folder / "model.onnx")
     confidence = before.probabilities(sequences).max(1)
     threshold = float(np.median(confidence))
-    (folder / "calibration.json").write_text(json.dumps({"temperature": 1.0, "threshold": threshold}))
+    toys.write_evaluation(folder, {"temperature": 1.0, "threshold": threshold})
     export.main(toys.export_arguments(folder))
     expected = [
         name if sure >= threshold else "unknown"
@@ -110,8 +110,7 @@ def test_the_file_carries_the_threshold_below_which_it_answers_unknown(folder: P
 
 def test_the_file_carries_the_whole_calibration_that_stage_evaluate_seals(folder: Path) -> None:
     chosen = asdict(Calibration(temperature=1.5, threshold=0.4, early=EarlyRule(0.9, [2], [1.2])))
-    sealed = chosen | {"sha256": json_text.checksum(toys.METRICS, chosen)}
-    (folder / "calibration.json").write_text(json.dumps(sealed))
+    toys.write_evaluation(folder, chosen)
     export.main(toys.export_arguments(folder))
     assert Predictor(folder / "model.onnx").metadata["calibration"] == chosen
 
@@ -119,8 +118,9 @@ def test_the_file_carries_the_whole_calibration_that_stage_evaluate_seals(folder
 def test_a_calibration_whose_checksum_has_a_wrong_letter_in_its_name_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "calibration.json").write_text(json.dumps(toys.CALIBRATION | {"sha276": "0" * 64}))
-    assert "damaged" in refusal(folder, capsys)
+    path = folder / "calibration.json"
+    path.write_text(path.read_text().replace("sha256", "sha276"))
+    assert "with its checksum" in refusal(folder, capsys)
 
 
 def test_a_class_that_is_called_unknown_and_a_threshold_do_not_go_together(
@@ -129,7 +129,7 @@ def test_a_class_that_is_called_unknown_and_a_threshold_do_not_go_together(
     model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
     toys.save_checkpoint(folder / "checkpoint.safetensors", model, ("down", "unknown", "up"))
     export.main(toys.export_arguments(folder))
-    (folder / "calibration.json").write_text(json.dumps({"temperature": 1.0, "threshold": 0.5}))
+    toys.write_evaluation(folder, {"temperature": 1.0, "threshold": 0.5})
     assert refusal(folder, capsys).startswith("error: evaluate.max_error_share: a class is called 'unknown'")
 
 
@@ -236,3 +236,60 @@ def test_neither_kind_of_file_is_taken_for_the_other(folder: Path, is_streaming:
     else:
         with pytest.raises(InputError, match="a model of whole sequences, expected a streaming one"):
             StreamingModel(folder / "model.onnx")
+
+
+INT8 = {"batch_sizes": [1, 3], "lengths": [1, 5], "streaming": False, "quantize": "int8"}
+
+
+@pytest.fixture
+def with_lstm(folder: Path) -> Path:
+    """Holds an LSTM and the validation split that its 8 bits are measured by."""
+    model = toys.random_classifier(ModelParams(cell="lstm", hidden_size=16))
+    toys.save_checkpoint(folder / "checkpoint.safetensors", model)
+    sequences = toys.random_sequences([5, 9, 3, 7], missing=0)
+    toys.write_sequences(folder / "validation/part-00000.parquet", sequences, ["up", "down", "up", "level"])
+    return folder
+
+
+def test_an_lstm_gets_a_file_of_8_bits_with_what_that_costs_on_the_validation_split(
+    with_lstm: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    export.main(toys.export_arguments(with_lstm))
+    without, off = contents(with_lstm / "int8"), json.loads((with_lstm / "export.json").read_text())
+    assert list(without.values()) == [b'{\n  "not_quantised": "export.quantize is null"\n}\n']
+    whole = (with_lstm / "model.onnx").read_bytes()
+    capfd.readouterr()
+    toys.write_params(with_lstm, export=INT8)
+    export.main(toys.export_arguments(with_lstm))
+    said, report = capfd.readouterr(), json.loads((with_lstm / "export.json").read_text())
+    cost = Predictor(with_lstm / "int8/model.int8.onnx").metadata["quantisation"]
+    assert "toy: weights of 8 bits: accuracy " in said.out
+    assert said.err == ""
+    assert report.pop("int8") == {"bytes": (with_lstm / "int8/model.int8.onnx").stat().st_size, **rounded(cost)}
+    assert json.loads((with_lstm / "int8/cost.json").read_text()) == rounded(cost)
+    assert report == off
+    assert (with_lstm / "model.onnx").read_bytes() == whole
+
+
+def test_8_bits_that_cost_too_much_leave_everything_as_it_was(
+    with_lstm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toys.write_params(with_lstm, export=INT8 | {"int8_max_shift": 1e-9})
+    line = refusal(with_lstm, capsys)
+    assert line.startswith(f"error: {with_lstm}/model.onnx: weights of 8 bits cost too much: accuracy ")
+    assert line.endswith("a shift of 1e-09 (export.int8_max_shift); nothing was written")
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "mingru"])
+def test_where_onnxruntime_has_no_8_bits_the_stage_says_unsupported_and_writes_no_such_file(
+    folder: Path, capsys: pytest.CaptureFixture[str], cell: Cell
+) -> None:
+    toys.write_params(folder, export=INT8)
+    toys.save_checkpoint(
+        folder / "checkpoint.safetensors", toys.random_classifier(ModelParams(cell=cell, hidden_size=4))
+    )
+    export.main(toys.export_arguments(folder))
+    reason = f"unsupported: onnxruntime has no operator with weights of 8 bits for cell {cell}, only for lstm"
+    assert f"toy: no file of 8 bits: {reason}" in capsys.readouterr().out.splitlines()
+    assert json.loads((folder / "export.json").read_text())["not_quantised"] == reason
+    assert [path.name for path in (folder / "int8").iterdir()] == ["cost.json"]

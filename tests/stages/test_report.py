@@ -27,7 +27,7 @@ def test_it_says_what_has_drifted_and_draws_it_beside_the_reference(folder: Path
     line = "feature 'x': mean 0.5, was 9 ± 0.5"
     (folder / "reports/data/drift.json").write_text(json.dumps(json_text.sealed({"differences": [line]})))
     features = PROFILE["features"] | {"x": PROFILE["features"]["x"] | {"mean": 9.0}}
-    (folder / "reference.json").write_text(json.dumps(PROFILE | {"features": features}))
+    (folder / "reference.json").write_text(json.dumps(json_text.sealed(PROFILE | {"features": features})))
     report.main(toys.report_arguments(folder))
     page = html.unescape((folder / "report.html").read_text())
     assert f"<li>{line}</li>" in page

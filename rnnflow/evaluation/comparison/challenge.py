@@ -17,12 +17,13 @@ from rnnflow.evaluation.scores.scoring import Ids, ScoredSplit, Scores, score
 from rnnflow.params.compare import CompareParams
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime import json_text, npz_files
-from rnnflow.runtime.errors import InputError, library
+from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import file_md5, folder_md5
 from rnnflow.serving.predictor import Predictor
 
 MODEL, TRAINING_IDS, PROMOTION = "model.onnx", "training_ids.npy", "promotion.json"
 """Files of the model in production: itself, hashes of the ids it was trained on, and what was known at its promotion."""
+IDS_MD5 = "training_ids_md5"
 
 
 class Model:
@@ -90,10 +91,24 @@ class Production:
                 raise InputError(f"{path}: tracked by {tracking} and not here; `dvc pull {tracking}` brings it")
         if not file.exists():
             return None
-        kept = json_text.read(promotion, "what `flows.promote` wrote") if promotion.exists() else {}
-        with library(f"{promotion}: expected an object"):
-            test_md5 = kept.get("test_md5")
-        return cls(Model(file), npz_files.read(ids)[ids.stem] if ids.exists() else None, test_md5)
+        kept = _promotion(promotion) if promotion.exists() else {}
+        if ids.exists() and kept.get(IDS_MD5) not in (None, file_md5(ids)):
+            raise InputError(
+                f"{ids}: changed or damaged since the promotion; remove it, and `dvc checkout {ids}.dvc` brings it back"
+            )
+        return cls(Model(file), npz_files.read(ids)[ids.stem] if ids.exists() else None, kept.get("test_md5"))
+
+
+def _promotion(path: Path) -> Mapping[str, Any]:
+    """Return what was known at the promotion.
+
+    One of before there were checksums has neither name, and one flipped bit hides one of them alone.
+    """
+    expected = "what `flows.promote` wrote"
+    kept = json_text.read(path, expected)
+    if not isinstance(kept, dict):
+        raise InputError(f"{path}: expected {expected}")
+    return json_text.read_sealed(path, expected) if {json_text.CHECKSUM, IDS_MD5} & kept.keys() else kept
 
 
 def choose(candidates: Sequence[Model], validation: Path, by: str) -> tuple[Model, dict[str, dict[str, float]]]:

@@ -42,20 +42,17 @@ class ModelResults:
             InputError: a file has changed since.
         """
         path = self.evaluation / "calibration.json"
-        content = read_json(path)
+        content = json_text.read_sealed(path, STAGE_JSON, {self.evaluation / "metrics.json": self.metrics})
         with library(f"{path}: expected {STAGE_JSON}"):
-            checksum = content.pop(json_text.CHECKSUM)
             tables = dict(content["tables"])
         folders = {kind: self.evaluation / kind for kind in tables}
         changed = [
             kind for kind, folder in folders.items() if not folder.is_dir() or folder_md5(folder) != tables[kind]
         ]
-        if checksum != json_text.checksum(self.metrics, content):
-            changed = ["metrics.json or calibration.json"]
         if changed:
             raise InputError(
-                f"{self.evaluation}: {changed[0]} changed or damaged since stage evaluate wrote it; bring it back with "
-                "dvc checkout, or evaluate again"
+                f"{self.evaluation}: {changed[0]} changed or damaged since stage evaluate wrote it; remove it, "
+                "and dvc checkout or dvc repro brings it back"
             )
 
     @cached_property

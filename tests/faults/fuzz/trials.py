@@ -142,7 +142,7 @@ def _in_child(target: Target, seed: int, numbers: range, folder: Path, shared: m
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        limit = _address_bytes() + ADDRESS_BYTES
+        limit = address_bytes() + ADDRESS_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         begin = _peak_bytes()
@@ -167,5 +167,5 @@ def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _address_bytes() -> int:
+def address_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

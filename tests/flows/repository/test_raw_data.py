@@ -106,13 +106,13 @@ def test_a_folder_that_grows_elsewhere_is_brought_up_to_date(
 
 
 def test_data_that_is_here_is_enough(workspace: Workspace) -> None:
-    raw_data.require(workspace, pipeline.read(workspace.folder))
+    raw_data.require(workspace, pipeline.read(workspace.folder), print)
 
 
 def test_data_that_is_not_here_is_named_with_what_to_do(repository: Repository, workspace: Workspace) -> None:
     (repository.folder / "data/raw/first.txt").unlink()
     with pytest.raises(InputError) as raised:
-        raw_data.require(workspace, pipeline.read(workspace.folder))
+        raw_data.require(workspace, pipeline.read(workspace.folder), print)
     assert str(raised.value) == (
         "data/raw/first.txt: tracked by data/raw/first.txt.dvc and not here; push it to the remote from where it is "
         "(`dvc push data/raw/first.txt.dvc`) and let the run pull"
@@ -123,4 +123,4 @@ def test_data_that_a_stage_does_not_need_may_be_missing(repository: Repository, 
     repository.write("other/a.txt", "1\n")
     repository.dvc("add", "--quiet", "other/a.txt")
     (repository.folder / "other/a.txt").unlink()
-    raw_data.require(workspace, pipeline.read(repository.folder))
+    raw_data.require(workspace, pipeline.read(repository.folder), print)
