@@ -14,14 +14,29 @@ PROMISES = {
         "each kind of wrong file (missing, a pipe, a device, a link in a circle, a web page, a pickle, …) in the place of each "
         "file that a command or stage takes, and wrong arguments",
     ),
+    "numbers": (
+        "Data and recipes that break arithmetic give a model whose answers are numbers, or one line",
+        "constant, huge, tiny, missing and far values, one step, exploding gradients; each cell, scaling, policy and engine, "
+        "through stages train, evaluate and export",
+    ),
     "flips": (
         "A file with a wrong bit is refused, or gives what it gave before",
         "one random bit flipped in each kind of file that the pipeline writes, for each consumer",
+    ),
+    "rot": (
+        "What has rotted on a disk, with the time stamp it had, is found when it is read, and brought back or made again",
+        "one bit of a shard or a checkpoint, of every other one in DVC's cache as well; then up to two runs of `make run`, which "
+        "end with the `dvc.lock` of a clone that nobody damaged",
     ),
     "kills": (
         "A run that is killed is made good by `make run`, without a hand: `dvc.lock` is the same to the byte",
         "`kill -9` of a bare `dvc repro` and all its processes, every other time in a write of `dvc.lock`; one in ten "
         "computes each stage, the others restore them from the run cache",
+    ),
+    "clocks": (
+        "No clock and no time stamp changes a byte of what the stages write",
+        "`dvc repro` in 1999 and after 2038, with a clock set back by a year, in the nights in which summer time begins and ends, in "
+        "two time zones, with files from 2100 and from 1970, each computing every stage",
     ),
     "endings": (
         "A run that is ended leaves no process, and the next ones come to the same `dvc.lock`",
@@ -93,7 +108,7 @@ def text(found: Mapping[str, Sequence[Tally]], seed: int) -> str:
         seed: that decided the trials.
     """
     promises = [f"| {promise} | {how} | {_counts(found.get(part, []))} |" for part, (promise, how) in PROMISES.items()]
-    tallies = [tally for part in ("inputs", "mistakes", "flips") for tally in found.get(part, [])]
+    tallies = [tally for part in ("inputs", "mistakes", "numbers", "flips") for tally in found.get(part, [])]
     details = [f"| {each.target} | {each.tries:,} | {each.refused:,} | {len(each.losses)} |" for each in tallies]
     return TEXT.format(promises="\n".join(promises), details="\n".join(details), seed=seed)
 
