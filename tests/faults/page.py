@@ -33,6 +33,11 @@ PROMISES = {
         "`kill -9` of a bare `dvc repro` and all its processes, every other time in a write of `dvc.lock`; one in ten "
         "computes each stage, the others restore them from the run cache",
     ),
+    "remotes": (
+        "A remote that fails in the middle of a push or a pull costs another try, and no byte",
+        "a real web server that is away, breaks off in the middle of a file, is slow, busy or refuses, from a random request on; "
+        "what may pass is called transient, and once it is well each byte arrives",
+    ),
     "clocks": (
         "No clock and no time stamp changes a byte of what the stages write",
         "`dvc repro` in 1999 and after 2038, with a clock set back by a year, in the nights in which summer time begins and ends, in "
