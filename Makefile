@@ -8,6 +8,9 @@ POOL ?= cpu-pool
 LIMIT ?= $(if $(filter gpu-pool,$(POOL)),1)
 unexport PYTHONDONTWRITEBYTECODE  # or every stage would compile its modules again
 
+# Three processes of tests keep two processors at work while some wait for a server or a worker; long files come first.
+SIDE_BY_SIDE = -n 3 --dist loadfile --no-loadscope-reorder
+
 EXAMPLES = $(filter-out defaults,$(basename $(notdir $(wildcard examples/*.yaml))))
 
 .PHONY: help run example server worker deploy test slow endurance faults check format bench peers lock
@@ -41,12 +44,12 @@ deploy: .venv/.installed  ## update the server to match prefect.yaml
 	@python -m flows.deploy
 
 test: .venv/.installed  ## run the tests
-	@rnnflow warmup  # once, not in both test processes at the same time
-	@pytest -n 2 --dist loadfile --no-loadscope-reorder  # the slow files come first
+	@rnnflow warmup  # once, not in each test process
+	@pytest $(SIDE_BY_SIDE)
 
 slow: .venv/.installed  ## run the long proofs, which `make test` leaves out
 	@rnnflow warmup
-	@pytest -m "slow and not endurance" -n 2 --dist loadfile --no-loadscope-reorder
+	@pytest -m "slow and not endurance" $(SIDE_BY_SIDE)
 
 endurance: .venv/.installed  ## kill, cancel and starve real runs for an hour or so, and measure
 	@pytest -m endurance -s

@@ -48,8 +48,9 @@ def _measured(name: str, folder: Path) -> tuple[dict[str, Any], dict[float, floa
     splits = {split: folder / "sequences" / split for split in ("train", "validation", "test")}
     known = {"params": folder / "params.yaml", "checkpoint": folder / "gru.safetensors"}
     (folder / "reference.json").write_text("{}")
+    (folder / "raw").mkdir()  # empty: stage generate refuses it if it changes, as a folder of its outputs would
     fresh = {
-        "raw": folder,
+        "raw": folder / "raw",
         "reference": folder / "reference.json",
         "output": folder / "sequences",
         "report": folder / "report",

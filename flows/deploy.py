@@ -60,7 +60,7 @@ def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
             full_name = pool.full_name(project)
             _say("work pool", full_name, registration.ensure_pool(client, pool, full_name, read.work_pools))
         names = _deploy_flows(client, folder, project, text, deployments)
-        for automation in (*automations(project), *told):
+        for automation in (*automations(project, read.start_seconds), *told):
             _say("automation", automation.name, registration.ensure_automation(client, automation))
         for name in notifications.remove_others(client, project, told):
             _say("automation", name, "removed")

@@ -38,8 +38,8 @@ ANSWER_SECONDS = 10.0
 AGAIN_SECONDS = 60.0
 """Before a second try: a server that was away may be back."""
 
-START_SECONDS = 300.0
-"""In which a run begins; the server calls one that has not crashed then (flows/server/dead_run_automations.py)."""
+LOOK_SECONDS = 60.0
+"""Between two looks at a run that has not begun; the server calls it crashed after a while (flows/settings.yaml)."""
 GIT_ENVIRONMENT = {
     "GIT_HTTP_LOW_SPEED_LIMIT": "1",  # bytes a second,
     "GIT_HTTP_LOW_SPEED_TIME": "60",  # for so long: Git itself would wait for a silent server for ever
@@ -111,11 +111,17 @@ class EndingProcessWorker(ProcessWorker):
         return result
 
     async def _end_if_not_begun(self, run: UUID, pid: int) -> None:
-        """End the process of a run that has not begun for long: it may wait for a silent Git server for ever."""
-        await anyio.sleep(START_SECONDS)
-        with suppress(httpx.HTTPError, ObjectNotFound, ProcessLookupError):
-            if not (await self.client.read_flow_run(run)).run_count:
-                os.killpg(pid, signal.SIGKILL)
+        """End the process of a run that is over before it has begun: it may wait for a silent Git server for ever."""
+        while True:
+            await anyio.sleep(LOOK_SECONDS)
+            with suppress(httpx.HTTPError):
+                found = await self.client.read_flow_run(run)
+                if found.run_count:
+                    return
+                if found.state and found.state.is_final():
+                    with suppress(ProcessLookupError):
+                        os.killpg(pid, signal.SIGKILL)
+                    return
 
     async def _put_back(self, run: UUID, why: str, delay_seconds: float = 0.0) -> bool:
         """Let a worker take a run that has not begun after a while, and return whether it is one.

@@ -33,7 +33,7 @@ from flows.results import Results
 from flows.server import temporary_server
 from flows.server.connection import connected
 from flows.server.heartbeat import alive
-from flows.server.waiting_runs import cancel_covered
+from flows.server.waiting_runs import settle_others
 from flows.side_by_side import run_here
 from flows.stage import (
     attempt,
@@ -87,7 +87,7 @@ def retrain(
         why: for the run's name.
     """
     with alive(), _workspace(revision, isolated or coordinated, allow_dirty, repository, folder) as workspace:
-        cancel_covered()
+        settle_others()
         repair_workspace(workspace.folder)
         is_pushed = push or bool(publish) or coordinated
         _require_remote(workspace, pull or is_pushed)

@@ -9,8 +9,10 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from prefect import get_run_logger
+from prefect.client.schemas.objects import State
 
 from flows.redaction import redacted
 from flows.supervision.dvc import StageError
@@ -23,10 +25,15 @@ _OF_DVC = re.compile(
     r"|Everything is up to date\.|Data and pipelines are up to date\.|Stage '.*' didn't change, skipping|> .*"
     r"|WARNING: No file hash info found .*|.*Some of the cache files do not exist.*|Missing cache files:"
     r"|.*\bmd5(?:-dos2unix)?: [0-9a-f]{32}.*|[ADM]\s+\S+|hint: .*|ERROR: failed to reproduce .*"
+    r"|ERROR: failed to transfer .*"  # one for each file where a remote is full or away
 )
 """Lines that matter to whoever looks into DVC; why a stage failed is said by the stage, in the step's last line."""
 _SAID_OTHERWISE = ("Crash detected!", "Finished in state Running(")
 """By the final state, and for a cancelled run by `heartbeat`, since Prefect does not take it for one."""
+TRIED_AGAIN = "Task run failed with %s: %r - Retry %s/%s will start %s"
+"""Prefect shows the state, and in it the exception, which has the same line again."""
+_DECIMALS = re.compile(r"(?<=\d)\.\d+")
+_FAILED_STATE = "Task run failed with state: "
 _OF_THREADS = "Timeouts in worker threads cannot interrupt blocking operations"
 """Prefect says so of each stage that may run beside others; none blocks for longer than `supervision.dvc.LOOK_SECONDS`."""
 
@@ -81,17 +88,27 @@ def _is_for_people(record: logging.LogRecord) -> bool:
     """Give Prefect's own records the level that they deserve, keep secrets out, and return whether it is kept."""
     if record.exc_info and isinstance(record.exc_info[1], InputError | StageError):
         return False  # expected, and the final state has its line
-    message = redacted(record.getMessage())
+    is_retry = record.msg == TRIED_AGAIN
+    message = redacted(_message(record))
     record.msg, record.args = message, ()
-    if message.startswith(_SAID_OTHERWISE) or _OF_THREADS in message:
+    if message.startswith((*_SAID_OTHERWISE, _FAILED_STATE)) or _OF_THREADS in message:
         return False
     if message.startswith("Finished in state "):
         of_task = record.name == "prefect.task_runs"  # which `one_line` tells with its name
         record.levelno = logging.DEBUG if of_task else _level_of_state(message)
-    elif message.startswith("Task run failed with retriable"):
+    elif is_retry:
         record.levelno = logging.WARNING
     record.levelname = logging.getLevelName(record.levelno)
     return logging.getLogger(record.name).isEnabledFor(record.levelno)
+
+
+def _message(record: logging.LogRecord) -> str:
+    if record.msg != TRIED_AGAIN:
+        return record.getMessage()
+    arguments: Any = record.args
+    _, failed, number, most, when = arguments
+    line = failed.message if isinstance(failed, State) else repr(failed)
+    return f"try {number} of {most + 1} failed, the next is due {_DECIMALS.sub('', when)}: {line}"
 
 
 def _level_of_state(message: str) -> int:

@@ -1,10 +1,11 @@
 """`flows/settings.yaml` as a frozen type: which workers, how long, how often."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, ValidationError, model_validator
 
 from rnnflow.params.section import Section, in_one_line, parse
 from rnnflow.runtime.errors import InputError, library
@@ -23,6 +24,17 @@ def _number_or_auto(value: object) -> object:
     raise ValueError(f"expected auto or a whole number from 1 on, got {value!r}")
 
 
+def _written(pattern: str, expected: str) -> AfterValidator:
+    """Refuse text that is not written so; pydantic would show the pattern."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise ValueError(f"expected {expected}, got {value!r}")
+        return value
+
+    return AfterValidator(check)
+
+
 class Retries(Section):
     max: int = Field(ge=0)
     delay_seconds: PositiveFloat
@@ -31,7 +43,7 @@ class Retries(Section):
 class Notify(Section):
     """Whom a block of Prefect tells what."""
 
-    block: str = Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
+    block: Annotated[str, _written(r"[a-z0-9-]+/[a-z0-9-]+", "a block's type and name, such as slack-webhook/team")]
     """Type and name, as in Prefect: `slack-webhook/team`."""
     of: list[Literal["failed", "crashed", "worse", "promoted", "silent", "unchanged"]] = Field(min_length=1)
 
@@ -91,9 +103,17 @@ class KeepDays(Section):
 
 
 class Settings(Section):
-    project: str | None = Field(default=None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    project: (
+        Annotated[str, _written("[a-z0-9]+(-[a-z0-9]+)*", "lower-case letters and digits, with single '-' between")]
+        | None
+    ) = None
     workers: dict[str, str]
     worker_wait_seconds: PositiveFloat
+    start_seconds: float = Field(default=300, ge=10)
+    """Between a worker's taking a run and the flow's first line: Python's start, the clone of the code, an image's download.
+
+    Nothing gives a sign of life meanwhile, and a run that is called dead too early is lost. Prefect watches for no less.
+    """
     parallel: Annotated[Literal["auto"] | int, BeforeValidator(_number_or_auto)] = AUTO
     """How many threads the stages of a run that are at work in one workspace may have between them."""
     timeout_seconds: dict[str, PositiveFloat]

@@ -148,7 +148,7 @@ class _Split:
         max_loss = self.settings.max_early_loss
         if max_loss is None or not self.can_stream:
             return None
-        longest = int(self.classifier.preparation.num_steps(self.sequences.lengths).max())
+        longest = -(-int(self.sequences.lengths.max()) // self.block_size)
         return fit_early_rule(self._steps(), self.sequences.labels, longest, self.block_size, max_loss, threshold)
 
     def early_answers(self, calibration: Calibration) -> EarlyAnswers | None:
@@ -164,7 +164,7 @@ class _Split:
 
     @property
     def block_size(self) -> int:
-        return self.classifier.params.downsampling
+        return self.classifier.params.num_averaged
 
     def _steps(self) -> Iterator[StepProbabilities]:
         preparation, batch_size = self.classifier.preparation, self.settings.batch_size

@@ -1,9 +1,9 @@
-"""Stage export: a checkpoint becomes an ONNX file, and a streaming one, if their predictions agree with PyTorch's."""
+"""Stage export: a checkpoint becomes ONNX files: of whole sequences, step by step, of 8 bits, if they answer as PyTorch."""
 
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ SHORT_LENGTH = 4
 """Few enough steps for rounding to hide nothing, and enough for each weight to take part."""
 EVALUATED = "the calibration that stage evaluate wrote"
 STREAMING_MODEL, LAYOUT = "model.stream.onnx", "state.json"
+INT8_MODEL, COST = "model.int8.onnx", "cost.json"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,17 +41,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="the trained model")
     parser.add_argument("--metrics", type=Path, required=True, help="metrics.json of its evaluation")
     parser.add_argument("--calibration", type=Path, required=True, help="calibration.json of its evaluation")
+    parser.add_argument("--validation", type=Path, required=True, help="folder of the validation split")
     parser.add_argument("--model", type=Path, required=True, help="the ONNX file, to be written")
     parser.add_argument(
         "--streaming", type=Path, required=True, help="folder of the streaming ONNX file, to be written"
     )
+    parser.add_argument("--int8", type=Path, required=True, help="folder of the one of 8 bits, to be written")
     parser.add_argument("--report", type=Path, required=True, help="parity and size, a JSON file to be written")
     arguments = parser.parse_args(argv)
     load = partial(load_section, arguments.params, ExportParams, "export")
     with (
         exit_on_input_error(),
         unchanged_params(load, arguments.params) as settings,
-        unchanged_files(arguments.checkpoint, arguments.metrics, arguments.calibration),
+        unchanged_files(arguments.checkpoint, arguments.metrics, arguments.calibration, arguments.validation),
     ):
         export(arguments, settings)
 
@@ -84,9 +87,11 @@ def export(arguments: argparse.Namespace, settings: ExportParams) -> None:
     }
     properties = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
     exporting = _Exporting(model, description, settings, properties, version_number(weights_md5))
-    with atomic_write(arguments.model) as temporary, atomic_folders(arguments.streaming) as (folder,):
+    folders = atomic_folders(arguments.streaming, arguments.int8)
+    with atomic_write(arguments.model) as temporary, folders as (streaming, int8):
         report = exporting.write_whole(temporary, arguments.model)
-        report |= exporting.write_streaming(folder, Predictor(temporary), arguments.streaming)
+        report |= exporting.write_streaming(streaming, Predictor(temporary), arguments.streaming)
+        report |= exporting.write_int8(int8, temporary, arguments.model, arguments.validation)
         write_json(arguments.report, report)
     if "not_streaming" in report:
         print(f"{description.name}: no streaming file: {report['not_streaming']}")
@@ -131,6 +136,24 @@ class _Exporting:
         self._refuse(difference, excess, place / STREAMING_MODEL, "those of whole sequences")
         print(f"{self.description.name}: step by step within {difference:.1e} of whole sequences")
         return {"streaming_bytes": len(content)}
+
+    def write_int8(self, folder: Path, whole: Path, place: Path, validation: Path) -> dict[str, object]:
+        """Write the file with weights of 8 bits and what it costs, or why there is none."""
+        if self.settings.quantize is None:
+            write_json(folder / COST, {"not_quantised": "export.quantize is null"})
+            return {}
+        from rnnflow.serving import quantisation  # half a second, which few runs have to wait for
+
+        if reason := quantisation.obstacle(self.model.params.cell):
+            print(f"{self.description.name}: no file of 8 bits: {reason}")
+            write_json(folder / COST, {"not_quantised": reason})
+            return {"not_quantised": reason}
+        names = ("export.int8_max_loss", "export.int8_max_shift")
+        limits = quantisation.Limits(self.settings.int8_max_loss, self.settings.int8_max_shift, names)
+        cost = quantisation.quantise(whole, folder / INT8_MODEL, validation, limits, place)
+        print(f"{self.description.name}: weights of 8 bits: {cost}")
+        write_json(folder / COST, asdict(cost))
+        return {"int8": {"bytes": (folder / INT8_MODEL).stat().st_size, **asdict(cost)}}
 
     @property
     def _lengths(self) -> list[int]:

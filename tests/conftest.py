@@ -1,13 +1,17 @@
+import gc
 import os
 import signal
 from pathlib import Path
 
 import pytest
 
+# A third of the time of collecting goes into looking through PyTorch's and Prefect's objects for garbage.
+gc.disable()
+
 # Whoever started the tests in the background has interrupts ignored, and with them every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# PyTorch's threads wait for each other in busy loops. Beside other processes, and the tests run two at a time, that takes
+# PyTorch's threads wait for each other in busy loops. Beside other processes, and the tests run beside each other, that takes
 # three to seven times the CPU time of a single thread. PyTorch reads this when it is loaded, and so do the stages.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -18,3 +22,10 @@ _FIRST = (Path(__file__).parent / "pipeline", Path(__file__).parent / "flows")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
     items.sort(key=lambda item: [folder not in item.path.parents for folder in _FIRST])
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of every search for garbage what has been loaded by now."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()

@@ -59,7 +59,7 @@ class Dialect:
         text = self.line_end.join([*self.above, *lines])
         content = (b"\xef\xbb\xbf" if self.has_mark and self.encoding == "utf-8" else b"") + text.encode(self.encoding)
         path.with_suffix(".csv.gz" if self.is_compressed else ".csv").write_bytes(
-            gzip.compress(content) if self.is_compressed else content
+            gzip.compress(content, mtime=0) if self.is_compressed else content
         )
 
 

@@ -45,7 +45,7 @@ def preparations(scaling: Scaling | None = None) -> st.SearchStrategy[dict[str, 
     )
 
 
-def multi_scale_stems() -> st.SearchStrategy[MultiScaleStemParams]:
+def multi_scale_stems(is_causal: st.SearchStrategy[bool]) -> st.SearchStrategy[MultiScaleStemParams]:
     return st.builds(
         MultiScaleStemParams,
         kind=st.just("multi_scale"),
@@ -53,13 +53,19 @@ def multi_scale_stems() -> st.SearchStrategy[MultiScaleStemParams]:
         channels=st.integers(1, 3),
         output_size=st.integers(1, 4),
         block_sizes=st.lists(st.integers(1, 3), min_size=3, max_size=3),
+        causal=is_causal,
+    )
+
+
+def convolutions(is_causal: st.SearchStrategy[bool]) -> st.SearchStrategy[StemParams]:
+    sizes = st.sampled_from([1, 3, 5])
+    return st.builds(
+        StemParams, channels=st.integers(1, 4), kernel_size=sizes, num_layers=st.integers(1, 2), causal=is_causal
     )
 
 
 def architectures() -> st.SearchStrategy[ModelParams]:
-    stems = multi_scale_stems() | st.builds(
-        StemParams, channels=st.integers(1, 4), kernel_size=st.sampled_from([1, 3, 5]), num_layers=st.integers(1, 2)
-    )
+    stems = multi_scale_stems(st.booleans()) | convolutions(st.booleans())
     return st.builds(
         ModelParams,
         cell=st.sampled_from(CELLS),
@@ -225,7 +231,7 @@ def export_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage export for a checkpoint and metrics in `folder`."""
     files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "metrics": "metrics.json"}
     files |= {"calibration": "calibration.json", "model": "model.onnx", "report": "export.json"}
-    files |= {"streaming": "streaming"}
+    files |= {"streaming": "streaming", "int8": "int8", "validation": "validation"}
     return _options(folder, files)
 
 

@@ -1,5 +1,6 @@
 """The automations by which a server notices that a flow run is dead: it has no other way to tell."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from prefect.client.schemas.objects import StateType
@@ -9,42 +10,54 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger
 
 SILENCE_SECONDS = 85
 """Longer than a server's absence of a minute and its start; shorter than the 90 in which a death is to be found."""
-START_SECONDS = 300
-"""Between a worker's taking a run and the flow's first line: Python's start, the clone of the code, an image's download.
-
-Nothing gives a sign of life meanwhile, and a run that is called dead too early is lost.
-"""
 REPEATED = "Repeated"
 REPEAT_SECONDS = 60
 """Between a death and the second try."""
 
 _RUN = "prefect.flow-run."
-_BEGUN_OR_ENDED = ("Running", "Completed", "Failed", "Crashed", "Cancelling", "Cancelled", "Scheduled", "AwaitingRetry")
 
 
-def automations(project: str) -> list[AutomationCore]:
+def never_began(start_seconds: float) -> str:
+    """Return what is said of a run that a worker took so long ago, and that has not begun."""
+    return f"Not running {start_seconds:g} s after a worker took it: its worker has died, or its repository is silent."
+
+
+def automations(project: str, start_seconds: float) -> list[AutomationCore]:
     """Return the automations that a server needs for a project's runs, which carry its name as a tag.
 
-    Runs of other projects on the server may send heartbeats more seldom.
+    Runs of other projects on the server may send heartbeats more seldom. What a trigger begins to wait with is among what it
+    waits for as well: only then does a further one begin the wait anew, of a run that was put back or is repeated.
+
+    Args:
+        project: its name.
+        start_seconds: in which a run begins after a worker took it.
     """
     return [
-        _crash(
+        _after_silence(
             project,
             name="runs that fell silent",
             description="The process of a run has died, with its worker or alone: it sends no heartbeats any more.",
-            after={f"{_RUN}heartbeat"},
-            expect={f"{_RUN}*"},  # the next one, or whatever state the run is in now
+            after={"Running", "heartbeat"},
             within=SILENCE_SECONDS,
             message=f"No heartbeat for {SILENCE_SECONDS} s: the flow's process, its worker or its machine has died.",
         ),
-        _crash(
+        _after_silence(
             project,
             name="runs that never began",
             description="A worker took a run and died before its flow began.",
-            after={f"{_RUN}Pending"},
-            expect={f"{_RUN}{name}" for name in _BEGUN_OR_ENDED},
-            within=START_SECONDS,
-            message=f"Not running {START_SECONDS} s after a worker took it: its worker has died, or its repository is silent.",
+            after={"Pending"},
+            within=start_seconds,
+            message=never_began(start_seconds),
+        ),
+        _after_silence(
+            project,
+            name="runs whose cancellation nobody ends",
+            description="The process of a run has died with its worker while it was being cancelled.",
+            after={"Cancelling"},
+            expect=("Cancelling", "Cancelled", "Crashed", "Completed", "Failed"),
+            within=SILENCE_SECONDS,
+            state=StateType.CANCELLED,  # not crashed, or it would be repeated
+            message=f"Cancelled; what it had started has not said within {SILENCE_SECONDS} s that it has ended.",
         ),
         _repeat(project),
     ]
@@ -78,19 +91,38 @@ def _repeat(project: str) -> AutomationCore:
     )
 
 
-def _crash(
-    project: str, name: str, description: str, after: set[str], expect: set[str], within: int, message: str
+def _after_silence(
+    project: str,
+    *,
+    name: str,
+    description: str,
+    after: set[str],
+    within: float,
+    message: str,
+    expect: Collection[str] = ("*",),
+    state: StateType = StateType.CRASHED,
 ) -> AutomationCore:
-    """Return the automation that calls a run crashed; the server refuses that for one that has ended."""
+    """Return the automation that says how a run has ended; the server refuses that for one that has ended already.
+
+    Args:
+        project: whose runs these are.
+        name: the automation's, behind that of the project.
+        description: the automation's.
+        after: the events that it begins to wait with, anew with each.
+        within: so many seconds.
+        message: the state's.
+        expect: the events that it waits for; by default the next sign of life, or whatever state the run is in now.
+        state: that the run is in from then on.
+    """
     trigger = EventTrigger(
         match={"prefect.resource.id": f"{_RUN}*"},
         match_related={"prefect.resource.id": f"prefect.tag.{project}", "prefect.resource.role": "tag"},
         for_each={"prefect.resource.id"},
-        after=after,
-        expect=expect,
+        after={f"{_RUN}{event}" for event in after},
+        expect={f"{_RUN}{event}" for event in expect},
         posture=Posture.Proactive,
         threshold=1,
         within=timedelta(seconds=within),
     )
-    action = ChangeFlowRunState(state=StateType.CRASHED, message=message)
+    action = ChangeFlowRunState(state=state, message=message)
     return AutomationCore(name=f"{project}: {name}", description=description, trigger=trigger, actions=[action])

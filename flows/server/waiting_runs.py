@@ -3,9 +3,12 @@
 A deployment runs once at a time, and whatever comes meanwhile waits: data that was announced, a person's run, a run that
 finds another still called Running whose machine is dead. The first of them to begin sees all that the others would have
 seen, so one is enough, however many there are: ticks of a night without a worker, or ten deliveries in an hour.
+
+It also finds those that never began, whose worker died in between. The server's automation does that as well, but learns of
+it by an event, and a server that is killed loses those that it has not yet looked at.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prefect import get_run_logger
@@ -14,39 +17,58 @@ from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
     FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.runtime import deployment, flow_run
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Crashed
+
+from flows import settings
+from flows.server.dead_run_automations import never_began
 
 _REASON = "why"
 """The parameter in which runs may differ and do the same."""
 
 
-def cancel_covered() -> None:
-    """Cancel the runs of this deployment that are due and would do what the current run is about to do."""
+def settle_others() -> None:
+    """Cancel the runs of this deployment that are due and would do what the current one does; call crashed what never began."""
     if not (PREFECT_API_URL.value() and deployment.id):
         return
     with get_client(sync_client=True) as client:
         own = client.read_flow_run(UUID(flow_run.id))
-        for run in _due(client, UUID(str(deployment.id))):
-            if run.id != own.id and _asked_for(run) == _asked_for(own):
-                message = f"{own.name} began after this was due, and does the same"
-                client.set_flow_run_state(run.id, Cancelled(message=message))
-                get_run_logger().info("also for: %s, due %s", run.parameters.get(_REASON), run.expected_start_time)
+        others = [run for run in _due(client, UUID(str(deployment.id))) if run.id != own.id]
+        _cancel_covered(client, own, others)
+        _call_crashed(client, others)
+
+
+def _cancel_covered(client: SyncPrefectClient, own: FlowRun, others: list[FlowRun]) -> None:
+    for run in others:
+        if run.state and run.state.is_scheduled() and _asked_for(run) == _asked_for(own):
+            message = f"{own.name} began after this was due, and does the same"
+            client.set_flow_run_state(run.id, Cancelled(message=message))
+            get_run_logger().info("also for: %s, due %s", run.parameters.get(_REASON), run.expected_start_time)
+
+
+def _call_crashed(client: SyncPrefectClient, others: list[FlowRun]) -> None:
+    seconds = settings.load().start_seconds
+    long_ago = datetime.now(UTC) - timedelta(seconds=seconds)
+    for run in others:
+        if run.state and run.state.is_pending() and run.state.timestamp < long_ago:
+            client.set_flow_run_state(run.id, Crashed(message=never_began(seconds)))
+            get_run_logger().warning("%s never began, and is called crashed", run.name)
 
 
 def _due(client: SyncPrefectClient, deployment_id: UUID) -> list[FlowRun]:
-    scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
-    runs = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=scheduled),
+    """Return the runs of a deployment that were to begin by now and have not."""
+    states = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING]))
+    by_now = FlowRunFilterExpectedStartTime(before_=datetime.now(UTC))
+    return client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=states, expected_start_time=by_now),
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id])),
     )
-    now = datetime.now(UTC)
-    return [run for run in runs if run.expected_start_time and run.expected_start_time <= now]
 
 
 def _asked_for(run: FlowRun) -> dict[str, object]:

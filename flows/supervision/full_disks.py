@@ -24,7 +24,7 @@ def explained(message: str, folders: Iterable[Path]) -> str:
     if found and found[1]:
         source, target = Path(found[1]), Path(found[2] or found[1])
         needed = _size(source) if found[2] else 0
-        return f"{_line(_existing(target))}{f', {_megabytes(needed)} needed for {source.name}' if needed else ''}; free some"
+        return f"{_line(_existing(target))}{f', {_in_words(needed)} needed for {source.name}' if needed else ''}; free some"
     if found or _NO_LINK in message:
         folder = min(map(_existing, folders), key=_free)
         if found or _free(folder) < _LITTLE_BYTES:
@@ -33,7 +33,7 @@ def explained(message: str, folders: Iterable[Path]) -> str:
 
 
 def _line(folder: Path) -> str:
-    return f"[Errno {errno.ENOSPC}] no space left in {folder}: {_megabytes(_free(folder))} free"
+    return f"[Errno {errno.ENOSPC}] no space left in {folder}: {_in_words(_free(folder))} free"
 
 
 def _existing(path: Path) -> Path:
@@ -50,5 +50,5 @@ def _size(path: Path) -> int:
     return 0
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+def _in_words(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"

@@ -28,10 +28,10 @@ class Stem(nn.Module):
             module.register_parameter(name, weight)
 
     def forward(
-        self, prepared: Float[Tensor, "batch time feature"], lengths: Valid, is_training: bool
-    ) -> tuple[Float[Tensor, "batch step channel"], Valid, Float[Tensor, "batch skip"] | None]:
+        self, prepared: Float[Tensor, "batch time feature"], lengths: Valid, is_training: bool, by_step: bool = False
+    ) -> tuple[Float[Tensor, "batch step channel"], Valid, Float[Tensor, "batch *step skip"] | None]:
         """Return what the layers read, its lengths, and what the head reads beside the layers, if anything."""
-        return self.stem.run(prepared, lengths, dict(self.named_parameters()), is_training)
+        return self.stem.run(prepared, lengths, dict(self.named_parameters()), is_training, by_step)
 
 
 class RecurrentLayer(nn.Module):

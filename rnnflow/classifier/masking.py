@@ -69,6 +69,19 @@ def block_means(
     return sums / counts, None if lengths is None else -(-lengths // size)
 
 
+def convolve(
+    channels: Float[Tensor, "batch channel time"],
+    weight: Float[Tensor, "other channel tap"],
+    bias: Float[Tensor, " other"] | None,
+    is_causal: bool,
+) -> Float[Tensor, "batch other time"]:
+    """Return a convolution of as many steps, which sees zeros around them: before them alone where it is causal."""
+    size = weight.shape[2]
+    if is_causal:
+        return functional.conv1d(functional.pad(channels, (size - 1, 0)), weight, bias)
+    return functional.conv1d(channels, weight, bias, padding=size // 2)
+
+
 def moments(
     inputs: Float[Tensor, "batch time feature"], lengths: Valid
 ) -> tuple[Float[Tensor, " feature"], Float[Tensor, " feature"]]:

@@ -52,8 +52,10 @@ class Classifier(nn.Module):
         """Return the logits of prepared sequences."""
 
     @abstractmethod
-    def classify_steps(self, prepared: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time class"]:
-        """Return the logits of what each sequence is up to each step, of a model that can answer step by step."""
+    def classify_steps(
+        self, prepared: Float[Tensor, "batch time feature"], lengths: Valid
+    ) -> Float[Tensor, "batch step class"]:
+        """Return the logits of what each sequence is up to each step of the layers, of a model that can answer step by step."""
 
     @abstractmethod
     def divide_logits(self, temperature: float) -> None:
@@ -86,12 +88,13 @@ class Classifier(nn.Module):
 
     @torch.inference_mode()
     def step_logits(
-        self, prepared: Float32[np.ndarray, "batch time feature"]
-    ) -> Float32[np.ndarray, "batch time class"]:
-        """Return the logits of what each sequence is up to each step, of a model that can answer step by step."""
+        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float32[np.ndarray, "batch step class"]:
+        """Return the logits of what each sequence is up to each step of the layers, of a model that can answer step by step."""
         assert self.params.streaming_obstacle is None
-        answers: Float32[np.ndarray, "batch time class"]
-        answers = self.classify_steps(torch.from_numpy(prepared).to(self.device)).cpu().numpy()
+        valid = None if lengths is None else torch.from_numpy(lengths).to(self.device)
+        answers: Float32[np.ndarray, "batch step class"]
+        answers = self.classify_steps(torch.from_numpy(prepared).to(self.device), valid).cpu().numpy()
         return answers
 
 
@@ -140,16 +143,18 @@ class SequenceClassifier(Classifier):
         logits: Tensor = self.head(pooled if head_mask is None else pooled * head_mask)
         return logits
 
-    def classify_steps(self, prepared: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time class"]:
-        """Return the logits of what each sequence is up to each step."""
-        outputs = prepared
+    def classify_steps(
+        self, prepared: Float[Tensor, "batch time feature"], lengths: Valid
+    ) -> Float[Tensor, "batch step class"]:
+        """Return the logits of what each sequence is up to each step of the layers."""
+        outputs, skip = prepared, None
         if self.stem:
-            outputs, _, _ = self.stem(outputs, None, False)
+            outputs, _, skip = self.stem(outputs, lengths, is_training=False, by_step=True)
         for layer in self.layers:
             outputs, _ = layer(outputs, None)
         if self.params.pooling != "last":
             outputs = running_pool(outputs, self.params.pooling)
-        logits: Tensor = self.head(outputs)
+        logits: Tensor = self.head(outputs if skip is None else torch.cat([outputs, skip], dim=2))
         return logits
 
     @torch.no_grad()
@@ -181,9 +186,11 @@ class Ensemble(Classifier):
         """Return the logits of prepared sequences."""
         return self._mean([member.classify(prepared, lengths) for member in self])
 
-    def classify_steps(self, prepared: Float[Tensor, "batch time feature"]) -> Float[Tensor, "batch time class"]:
-        """Return the logits of what each sequence is up to each step."""
-        return self._mean([member.classify_steps(prepared) for member in self])
+    def classify_steps(
+        self, prepared: Float[Tensor, "batch time feature"], lengths: Valid
+    ) -> Float[Tensor, "batch step class"]:
+        """Return the logits of what each sequence is up to each step of the layers."""
+        return self._mean([member.classify_steps(prepared, lengths) for member in self])
 
     def _mean(self, of_members: Sequence[Float[Tensor, "*batch class"]]) -> Float[Tensor, "*batch class"]:
         """Return the logits of the mean of the members' probabilities."""

@@ -12,7 +12,7 @@ from rnnflow.sequences.bucketing import Rows, batches
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.sequences.padding import pad
 
-Logits = Callable[[Float32[np.ndarray, "batch time feature"], Lengths], Float32[np.ndarray, "batch class"]]
+Logits = Callable[[Float32[np.ndarray, "batch time feature"], Lengths], Float32[np.ndarray, "*batch class"]]
 Labels = Int[np.ndarray, " sequence"]
 Probabilities = Float32[np.ndarray, "sequence class"]
 
@@ -37,14 +37,14 @@ class StepProbabilities(NamedTuple):
 
     rows: Rows
     num_steps: NumSteps
-    """Of each sequence; with down-sampling a step is a block, the last of which may be short."""
+    """Of each sequence; with down-sampling, or means of blocks in a stem, a step is a block, the last of which may be short."""
     lengths: NumSteps
     """Of the raw sequences."""
     probabilities: Float32[np.ndarray, "batch step class"]
 
 
 def predict_steps(
-    step_logits: Callable[[Float32[np.ndarray, "batch time feature"]], Float32[np.ndarray, "batch time class"]],
+    step_logits: Logits,
     preparation: Preparation,
     dataset: SequenceDataset,
     batch_size: int,
@@ -52,8 +52,8 @@ def predict_steps(
     """Yield the probabilities after each step, for each sequence once; arguments as those of `predict`."""
     for rows, prepared, num_steps in _prepared(preparation, dataset, batch_size):
         lengths = dataset.offsets[rows + 1] - dataset.offsets[rows]
-        every = preparation.num_steps(lengths) if num_steps is None else num_steps
-        yield StepProbabilities(rows, every, lengths, softmax(step_logits(prepared)))
+        num_layer_steps = -(-lengths // preparation.params.num_averaged)
+        yield StepProbabilities(rows, num_layer_steps, lengths, softmax(step_logits(prepared, num_steps)))
 
 
 def _prepared(

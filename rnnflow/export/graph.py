@@ -18,7 +18,8 @@ from rnnflow.classifier.model import Classifier, Ensemble, SequenceClassifier
 from rnnflow.export.memory import NEW_STATE, STATE, Memory
 from rnnflow.export.nodes import Nodes
 from rnnflow.export.preparation_nodes import Steps, refused, scaled, whole_steps
-from rnnflow.export.streaming_graph import stream_steps
+from rnnflow.export.streaming_graph import continued_maximum, continued_sums, no_steps, stream_steps
+from rnnflow.export.streaming_stem import StemMemory
 from rnnflow.export.version import VERSION
 from rnnflow.params.models import ModelParams
 from rnnflow.serving import checksum
@@ -51,6 +52,8 @@ def build_streaming(
     graph = Nodes()
     memory = graph.memory = Memory(graph)
     complete, partial = stream_steps(graph, model.preparation, "steps", "lengths")
+    if model.params.num_averaged > model.params.downsampling and not partial:
+        partial = no_steps(graph, complete)  # a block of the stem may be incomplete
     logits = _logits(graph, model, complete)
     if partial:
         with memory.ahead():
@@ -154,7 +157,8 @@ def _logits_of_one(graph: Nodes, model: SequenceClassifier, prepared: str, lengt
     outputs, skip = prepared, ""
     if model.stem:
         weights = {name: weight.detach().numpy() for name, weight in model.stem.named_parameters()}
-        outputs, lengths, skip = model.stem.stem.add_to(graph, weights, outputs, lengths)
+        past = StemMemory(graph) if graph.memory else None
+        outputs, lengths, skip = model.stem.stem.add_to(graph, weights, outputs, lengths, past)
     outputs = graph.add("Transpose", [outputs], perm=[1, 0, 2])
     final = ""
     lengths_of_cells = graph.add("Cast", [lengths], to=TensorProto.INT32)
@@ -201,41 +205,13 @@ def _pooling(graph: Nodes, params: ModelParams, outputs: str, final: str, length
         summed = graph.add("ReduceSum", [by_batch, graph.constant([1])], keepdims=0)
         count = graph.add("Unsqueeze", [graph.number(lengths), graph.constant([1])])
         if graph.memory:
-            summed, count = _continued_sums(graph, graph.memory, summed, count, params.output_size)
+            summed, count = continued_sums(graph, graph.memory, summed, count, params.output_size)
         parts.append(graph.add("Div", [summed, count]))
     if "max" in params.pooling:
         masked = graph.add("Where", [graph.valid_steps(by_batch, lengths), by_batch, graph.constant(-np.inf)])
         largest = graph.add("ReduceMax", [masked], axes=[1], keepdims=0)
         if graph.memory:
-            largest = _continued_maximum(graph, graph.memory, largest, lengths, params.output_size)
+            started = "started" if params.num_averaged == params.downsampling else "layers.started"
+            largest = continued_maximum(graph, graph.memory, largest, lengths, params.output_size, started)
         parts.append(largest)
     return graph.add("Concat", parts, axis=1) if len(parts) > 1 else parts[0]
-
-
-def _continued_sums(graph: Nodes, memory: Memory, summed: str, count: str, size: int) -> tuple[str, str]:
-    """Sums and counts over all steps so far.
-
-    A float32 sum of a million steps loses the next one's last digits, and a count ends at 2^24. Both are compensated (Kahan,
-    1965): what a sum has lost is kept beside it.
-    """
-    new = graph.add("Concat", [summed, count], axis=1)
-    before, lost = memory.read("mean.sums", size + 1), memory.read("mean.lost", size + 1)
-    compensated = graph.add("Sub", [new, lost])
-    total = graph.add("Add", [before, compensated])
-    now_lost = graph.add("Sub", [graph.add("Sub", [total, before]), compensated])
-    has_steps = graph.add("Greater", [count, graph.constant(0.0)])
-    total = graph.add("Where", [has_steps, total, before])
-    memory.write("mean.sums", total)
-    memory.write("mean.lost", graph.add("Where", [has_steps, now_lost, lost]))
-    sizes = graph.constant([size, 1])
-    summed, count = graph.add_many("Split", [total, sizes], ["sums", "count"], axis=1)
-    return summed, graph.add("Max", [count, graph.constant(1.0)])
-
-
-def _continued_maximum(graph: Nodes, memory: Memory, largest: str, lengths: str, size: int) -> str:
-    """The maximum over all steps so far, zero before the first."""
-    had_started, has_started = memory.has_started(lengths)
-    before = graph.add("Where", [had_started, memory.read("max", size), graph.constant(-np.inf)])
-    total = graph.add("Where", [has_started, graph.add("Max", [before, largest]), graph.constant(0.0)])
-    memory.write("max", total)
-    return total

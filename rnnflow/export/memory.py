@@ -22,27 +22,28 @@ class Memory:
         """Numbers of each part, by its name: the layout of the state."""
         self._graph = graph
         self._written: dict[str, str] = {}
-        self._is_ahead = False
+        self.is_ahead = False
+        """Whether the graph looks at steps that are not complete."""
         self._prefix = ""
 
     @contextmanager
     def named(self, prefix: str) -> Iterator[None]:
         """Let the names of the parts begin so: what is like another's is kept apart from it."""
-        self._prefix = prefix
+        before, self._prefix = self._prefix, self._prefix + prefix
         yield
-        self._prefix = ""
+        self._prefix = before
 
     def read(self, name: str, size: int) -> str:
         """Return a part, (batch, size), as the steps before left it."""
         name = self._prefix + name
-        if self._is_ahead and name in self._written:
+        if self.is_ahead and name in self._written:
             return self._written[name]
         self.sizes[name] = size
         return f"before.{name}"
 
     def write(self, name: str, value: str) -> None:
         """Leave a part to the steps that follow."""
-        if not self._is_ahead:
+        if not self.is_ahead:
             self._written[self._prefix + name] = value
 
     def read_known(self, name: str, size: int) -> str:
@@ -56,20 +57,20 @@ class Memory:
         self.write(f"{name}.known", self._graph.number(self._graph.add("Not", [missing])))
         self.write(name, self._graph.add("Where", [missing, self._graph.constant(0.0), values]))
 
-    def has_started(self, lengths: str) -> tuple[str, str]:
+    def has_started(self, lengths: str, name: str = "started") -> tuple[str, str]:
         """Return whether there was a step before, and whether there is one now: bool (batch, 1)."""
-        before = self._graph.add("Cast", [self.read("started", 1)], to=_BOOL)
+        before = self._graph.add("Cast", [self.read(name, 1)], to=_BOOL)
         has_steps = self._graph.add("Greater", [lengths, self._graph.constant([0])])
         now = self._graph.add("Or", [before, self._graph.add("Unsqueeze", [has_steps, self._graph.constant([1])])])
-        self.write("started", self._graph.number(now))
+        self.write(name, self._graph.number(now))
         return before, now
 
     @contextmanager
     def ahead(self) -> Iterator[None]:
         """Look at steps that are not complete: they go on from what was written, and what they would leave is dropped."""
-        self._is_ahead = True
+        self.is_ahead = True
         yield
-        self._is_ahead = False
+        self.is_ahead = False
 
     def finish(self) -> None:
         """Take the state apart before the first node, and put the new one together behind the last."""

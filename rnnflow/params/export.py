@@ -1,10 +1,10 @@
 """Section `export`: which ONNX files there are, and how closely they must agree with PyTorch."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rnnflow.params.section import Count, Section, Size
+from rnnflow.params.section import Count, Probability, Section, Size
 
 
 class ExportParams(Section):
@@ -16,3 +16,9 @@ class ExportParams(Section):
     lengths: list[Count] = Field([1, 2, 10, 33], min_length=1)
     streaming: bool = True
     """Whether models that can answer step by step get a file for it; those that have to get it anyway."""
+    quantize: Literal["int8"] | None = None
+    """Whether LSTMs also get a file with weights of 8 bits."""
+    int8_max_loss: Probability = 0.01
+    """Accuracy on the validation split that 8 bits may cost."""
+    int8_max_shift: Probability = 0.2
+    """Largest difference of a probability there."""

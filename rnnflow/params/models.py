@@ -28,6 +28,8 @@ class StemParams(Section):
     kernel_size: Size = 5
     """Time steps, odd."""
     num_layers: Annotated[int, Field(ge=1, le=100)] = 1
+    causal: bool = False
+    """Whether a convolution sees its step and those before, and not as many on either side."""
 
     @model_validator(mode="after")
     def _kernel_has_a_centre(self) -> "StemParams":
@@ -68,6 +70,8 @@ class MultiScaleStemParams(Section):
     """Channels of the two other convolutions, of 9 and 5 steps."""
     block_sizes: list[Size] = Field(default=[2, 2, 2])
     """Steps whose mean becomes one step, after each of the three."""
+    causal: bool = False
+    """Whether the convolutions see their step and those before, and not as many on either side."""
 
     @model_validator(mode="after")
     def _has_three_stages_of_odd_kernels(self) -> "MultiScaleStemParams":
@@ -162,12 +166,20 @@ class ModelParams(Section):
             return "bidirectional: the backward direction begins at the end of a sequence; set it to false"
         if "sequence" in self.scalings:
             return "scaling: 'sequence' needs the whole sequence before its first step; use global or compressed"
+        if self.stem is None or self.stem.causal:
+            return None
         if isinstance(self.stem, MultiScaleStemParams):
-            return "stem: multi_scale has centred convolutions, which see later steps; set it to null"
-        if self.stem and self.stem.kernel_size > 1:
+            return "stem: multi_scale has centred convolutions, which see later steps; set its causal to true"
+        if self.stem.kernel_size > 1:
             ahead = self.stem.num_layers * (self.stem.kernel_size // 2)
-            return f"stem: its centred convolutions see {ahead} steps ahead; set kernel_size to 1, or stem to null"
+            steps = "1 step" if ahead == 1 else f"{ahead} steps"
+            return f"stem: its centred convolutions see {steps} ahead; set its causal to true"
         return None
+
+    @property
+    def num_averaged(self) -> int:
+        """Steps of a sequence that become one step of the layers."""
+        return self.downsampling * (self.stem.num_averaged if self.stem else 1)
 
     def num_layer_steps(self, num_prepared: int) -> int:
         """Return how many steps the layers read of so many prepared ones."""

@@ -33,10 +33,12 @@ class Limits:
     Attributes:
         accuracy: that may be lost.
         shift: largest difference of a probability.
+        names: of these two, for whoever has to change them.
     """
 
     accuracy: float = 0.01
     shift: float = 0.2
+    names: tuple[str, str] = ("--max-loss", "--max-shift")
 
 
 @dataclass(frozen=True)
@@ -95,21 +97,32 @@ def with_rounded_weights(path: Path, validation: Path, limits: Limits) -> Iterat
         yield other, _checked(path, predictor, Predictor(other), validation, limits)
 
 
-def quantise(path: Path, output: Path, validation: Path, limits: Limits) -> Cost:
+def obstacle(cell: str) -> str | None:
+    """Return why a model of this cell has no file of 8 bits; none if it can have one."""
+    if cell == "lstm":
+        return None
+    return f"unsupported: onnxruntime has no operator with weights of 8 bits for cell {cell}, only for lstm"
+
+
+def quantise(path: Path, output: Path, validation: Path, limits: Limits, place: Path | None = None) -> Cost:
     """Write an LSTM with weights of 8 bits for onnxruntime, which computes its products with 8 bits, too.
 
     The file's metrics are those of 32 bits; its property `quantisation` has the cost.
+
+    Args:
+        path: the file of 32 bits.
+        output: is written.
+        validation: the split.
+        limits: what 8 bits may cost.
+        place: of the file of 32 bits, if it is not there yet.
 
     Raises:
         InputError: onnxruntime has no such operator for the cell, the file or the split cannot be read, or it costs more
             than the limits allow. Nothing is written then.
     """
     predictor = float_predictor(path)
-    cell = predictor.metadata["model"]["cell"]
-    if cell != "lstm":
-        raise InputError(
-            f"{path}: unsupported: onnxruntime has no operator with weights of 8 bits for cell {cell}, only for lstm"
-        )
+    if reason := obstacle(predictor.metadata["model"]["cell"]):
+        raise InputError(f"{path}: {reason}")
     proto = onnx.load(path)
     helper.set_model_props(proto, _PREPROCESSED)
     with tempfile.TemporaryDirectory() as folder, atomic_write(output) as temporary:
@@ -118,7 +131,7 @@ def quantise(path: Path, output: Path, validation: Path, limits: Limits) -> Cost
         quantised = onnx.load(raw)
         helper.set_model_props(quantised, predictor.properties)
         temporary.write_bytes(checksum.signed(quantised, PROPERTIES))
-        cost = _checked(path, predictor, Predictor(temporary), validation, limits)
+        cost = _checked(place or path, predictor, Predictor(temporary), validation, limits)
         helper.set_model_props(
             quantised, predictor.properties | {"quantisation": json.dumps(asdict(cost), sort_keys=True)}
         )
@@ -139,6 +152,6 @@ def _checked(path: Path, before: Predictor, after: Predictor, validation: Path, 
     if not (accuracy - accuracy_after <= limits.accuracy and cost.largest_shift <= limits.shift):
         raise InputError(
             f"{path}: weights of 8 bits cost too much: {cost}; allowed are {limits.accuracy:g} of accuracy "
-            f"(--max-loss) and a shift of {limits.shift:g} (--max-shift); nothing was written"
+            f"({limits.names[0]}) and a shift of {limits.shift:g} ({limits.names[1]}); nothing was written"
         )
     return cost

@@ -27,7 +27,7 @@ def test_gradients_are_those_of_autograd(cell: Cell) -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(
-    stem=toys.multi_scale_stems(),
+    stem=toys.multi_scale_stems(st.booleans()),
     channels=st.integers(1, 20),
     output_size=st.integers(1, 40),
     num_features=st.integers(1, 20),
@@ -58,8 +58,9 @@ def test_it_answers_and_moves_the_running_statistics_as_pytorch_does() -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_what_stands_in_the_padding_or_was_there_before_changes_no_bit() -> None:
-    made = task(STEMMED)
+@pytest.mark.parametrize("causal", [False, True])
+def test_what_stands_in_the_padding_or_was_there_before_changes_no_bit(causal: bool) -> None:
+    made = task(STEMMED.model_copy(update={"stem": STEM.model_copy(update={"causal": causal})}))
     found = []
     for garbage in (np.nan, 1e30, 0.0):
         used = engine(made)

@@ -23,13 +23,14 @@ NUM_STEPS, NUM_SEQUENCES = 10, 400
 def test_logits_of_each_step_are_those_of_the_sequence_up_to_it(params: ModelParams, seed: int) -> None:
     model = toys.random_ensemble(params, seed=seed)
     missing = 0.0 if params.missing == "refuse" else 0.2
-    sequences = np.stack(toys.random_sequences([8, 8, 8], seed=seed, missing=missing))
-    found = model.step_logits(model.preparation(sequences, None)[0])
-    for block in range(found.shape[1]):
-        end = min(8, (block + 1) * params.downsampling)
-        with torch.inference_mode():
-            expected = model(sequences[:, :end], None).numpy()
-        np.testing.assert_allclose(found[:, block], expected, atol=2e-5)
+    sequences = toys.random_sequences([8, 8, 5, 3], seed=seed, missing=missing)
+    prepared, num_steps = model.preparation(*toys.padded(sequences, 8, np.nan))
+    found = model.step_logits(prepared, num_steps)
+    for row, sequence in enumerate(sequences):
+        for block in range(-(-len(sequence) // params.num_averaged)):
+            with torch.inference_mode():
+                expected = model(sequence[None, : (block + 1) * params.num_averaged], None)[0].numpy()
+            np.testing.assert_allclose(found[row, block], expected, atol=2e-5)
 
 
 def walks(seed: int) -> tuple[np.ndarray, np.ndarray]:

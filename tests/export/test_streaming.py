@@ -15,7 +15,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 
 from rnnflow.export.graph import build, build_streaming, serialise
 from rnnflow.export.streaming_parity import InPieces, largest_difference, prefixes
-from rnnflow.params.models import Cell, ModelParams, Pooling, StemParams
+from rnnflow.params.models import Cell, ModelParams, MultiScaleStemParams, Pooling, StemParams
 from rnnflow.serving.predictor import Predictor
 from rnnflow.serving.streaming_model import StreamingModel
 from tests import toys
@@ -27,6 +27,7 @@ NUM_FEATURES = len(toys.FEATURES)
 
 def streaming_architectures() -> st.SearchStrategy[ModelParams]:
     """All that can stream; most of what `toys.architectures` gives cannot."""
+    stems = toys.convolutions(st.just(True)) | toys.multi_scale_stems(st.just(True))
     return st.builds(
         ModelParams,
         cell=st.sampled_from(toys.CELLS),
@@ -37,7 +38,7 @@ def streaming_architectures() -> st.SearchStrategy[ModelParams]:
         missing=st.sampled_from(toys.MISSING),
         downsampling=st.integers(1, 4),
         differences=st.booleans(),
-        stem=st.none() | st.builds(StemParams, channels=st.integers(1, 3), kernel_size=st.just(1)),
+        stem=st.none() | stems | st.builds(StemParams, channels=st.integers(1, 3), kernel_size=st.just(1)),
         members=st.sampled_from([1, 1, 1, 2]),
     )
 
@@ -132,6 +133,25 @@ def test_the_state_says_what_its_numbers_are(cell: Cell) -> None:
 
 def test_a_plain_model_keeps_the_state_of_its_cells_alone() -> None:
     assert Pair(ModelParams(cell="gru", hidden_size=4)).layout == {"layers.0.hidden": 4}
+
+
+def test_a_causal_stem_keeps_the_last_steps_of_each_convolution_and_what_is_between_them() -> None:
+    stem = MultiScaleStemParams(
+        kind="multi_scale", kernel_sizes=[3, 5], channels=2, output_size=3, block_sizes=[2, 1, 2], causal=True
+    )
+    assert Pair(ModelParams(cell="gru", hidden_size=4, stem=stem)).layout == {
+        "stem.stages.0": 4 * 2,
+        "stem.blocks.0.phase": 1,
+        "stem.blocks.0.sums": 2 * 4,
+        "stem.stages.1": 8 * 4,
+        "stem.stages.2": 4 * 3,
+        "stem.mean.sums": 4,
+        "stem.mean.lost": 4,
+        "stem.max": 3,
+        "stem.blocks.2.phase": 1,
+        "stem.blocks.2.sums": 2 * 3,
+        "layers.0.hidden": 4,
+    }
 
 
 @pytest.mark.parametrize("pooling", toys.POOLINGS)

@@ -154,7 +154,7 @@ def _evaluate(folder: Path) -> dict[str, str]:
 def _export(folder: Path) -> bytes:
     output = folder / "exported"
     arguments = dict(zip(*[iter(toys.export_arguments(folder))] * 2, strict=True))
-    names = {"--model": "model.onnx", "--report": "export.json", "--streaming": "streaming"}
+    names = {"--model": "model.onnx", "--report": "export.json", "--streaming": "streaming", "--int8": "int8"}
     arguments |= {option: str(output / name) for option, name in names.items()}
     export.main([part for pair in arguments.items() for part in pair])
     return (output / "model.onnx").read_bytes()

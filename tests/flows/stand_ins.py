@@ -29,7 +29,7 @@ from prefect.states import Completed
 
 import flows
 from flows.server.heartbeat import alive
-from flows.server.waiting_runs import cancel_covered
+from flows.server.waiting_runs import settle_others
 
 
 @flow(name="retrain", flow_run_name="retrain {revision} {why}")
@@ -48,7 +48,7 @@ def retrain(
 ) -> State[None]:
     """Say where it runs and what it finds there; `sleep` in the overrides keeps it at work for so many seconds."""
     with alive():
-        cancel_covered()
+        settle_others()
         print("at work", flush=True)
         time.sleep((overrides or {}).get("sleep", 0))
     found = {
@@ -93,14 +93,15 @@ class StandIn:
         return self.deploy(server, "--repository", str(self.folder), "--branch", BRANCH, "--move")
 
 
-def make_stand_in(folder: Path, project: str = PROJECT) -> StandIn:
+def make_stand_in(folder: Path, project: str = PROJECT, start_seconds: float = 300) -> StandIn:
     shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("prefect.yaml", "prefect.toml"):
         shutil.copy(ROOT / name, folder)
     (folder / "flows/retrain.py").write_text(RETRAIN)
     (folder / "flows/stage.py").write_text(STAGE)
     settings = folder / "flows/settings.yaml"
-    settings.write_text(settings.read_text().replace("project: null", f"project: {project}"))
+    text = settings.read_text().replace("project: null", f"project: {project}")
+    settings.write_text(text.replace("start_seconds: 300", f"start_seconds: {start_seconds}"))
     _git(folder, "init", "--quiet", f"--initial-branch={BRANCH}")
     _git(folder, "add", "--all")
     _git(folder, "-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "--quiet", "--message=stand-in")

@@ -51,7 +51,9 @@ def deployed(deploy_project: Callable[..., Deployed]) -> Deployed:
 @pytest.fixture
 def short_silence(deployed: Deployed) -> Iterator[None]:
     """Lets the server wait less for a sign of life."""
-    (own,) = [automation for automation in dead_run_automations.automations(PROJECT) if "silent" in automation.name]
+    (own,) = [
+        automation for automation in dead_run_automations.automations(PROJECT, 300) if "silent" in automation.name
+    ]
     short = own.model_copy(
         update={"trigger": own.trigger.model_copy(update={"within": timedelta(seconds=SILENCE_SECONDS)})}
     )

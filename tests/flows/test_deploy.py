@@ -54,6 +54,7 @@ def things(client: SyncPrefectClient) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 def test_an_address_with_a_token_is_refused_and_nothing_on_the_server_holds_it(
     deployed: StandIn, server: PrefectServer, client: SyncPrefectClient
 ) -> None:
@@ -92,6 +93,7 @@ def test_runs_of_a_deployment_do_not_pile_up_or_overlap(deployed: StandIn, clien
             assert deployment.concurrency_options.collision_strategy == "ENQUEUE"
 
 
+@pytest.mark.slow
 def test_two_projects_share_a_server_and_none_takes_the_other_over(
     deployed: StandIn, server: PrefectServer, client: SyncPrefectClient, tmp_path: Path
 ) -> None:

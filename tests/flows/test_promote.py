@@ -55,6 +55,7 @@ def test_what_the_model_was_trained_on_is_kept_beside_it(project: Repository) ->
     assert json.loads(project.read("reports/comparison/verdict.json"))["test"]["num_compared"] == 360 - len(kept)
 
 
+@pytest.mark.slow
 @at("replaced")
 def test_gto_and_dvc_find_the_versions_from_elsewhere(project: Repository, tmp_path: Path) -> None:
     shown = project.run("gto", "show", "classifier", "--plain")

@@ -27,7 +27,9 @@ TRAIN_ONLY: dict[str, Any] = {"stages": ["train"], "update": False, "pull": Fals
 def deployed(deploy_project: Callable[..., Deployed]) -> Iterator[Deployed]:
     """A project whose crashed runs are repeated soon."""
     deployed = deploy_project(models=["rnn"], params={"train.epochs": 150})
-    (own,) = [automation for automation in dead_run_automations.automations(PROJECT) if "once more" in automation.name]
+    (own,) = [
+        automation for automation in dead_run_automations.automations(PROJECT, 300) if "once more" in automation.name
+    ]
     trigger = own.trigger.model_copy(update={"within": timedelta(seconds=REPEAT_SECONDS)})
     with deployed.server.client() as client:
         (found,) = client.read_automations_by_name(own.name)

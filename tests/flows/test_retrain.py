@@ -262,6 +262,7 @@ def test_a_run_shows_its_results_and_one_with_nothing_to_do_adds_none(published:
     assert shown(published.server) == before
 
 
+@pytest.mark.slow
 def test_a_failed_stage_leaves_its_own_line_and_nothing_is_published(person: Person) -> None:
     stage = person.project.folder / "stages/evaluate.py"
     stage.write_text(

@@ -1,12 +1,16 @@
 """Which level the lines of a run's log have; whole logs are tried in test_retrain and test_deaths."""
 
+import inspect
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from prefect import task_engine
+from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.states import Failed
 
 from flows import run_log
 from flows.supervision.dvc import Dvc, Failure, StageError
@@ -99,3 +103,24 @@ def test_a_step_has_one_line_with_its_duration_however_it_ends(monkeypatch: pyte
         "ERROR train@rnn: failed: no data",
         "WARNING train@gru: interrupted",
     ]
+
+
+def test_a_try_that_failed_has_its_line_once_and_says_when_the_next_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("prefect.task_runs")
+    failed: State[None] = Failed(
+        message="the remote is full", data=StageError("push", Failure.TRANSIENT, "the remote is full")
+    )
+    assert run_log.TRIED_AGAIN in inspect.getsource(task_engine)
+    with kept(logger, monkeypatch) as lines:
+        logger.info(run_log.TRIED_AGAIN, "state", failed, 1, 4, "9.08910507300877 second(s) from now")
+        logger.error(f"Task run failed with state: {failed!r} - Retries are exhausted", exc_info=True)
+    assert lines == ["WARNING try 1 of 5 failed, the next is due 9 second(s) from now: the remote is full"]
+
+
+def test_files_that_could_not_be_sent_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with kept(logging.getLogger("test.transfer"), monkeypatch) as lines:
+        run_log.log_line(
+            "ERROR: failed to transfer '49239e8dc540602fc480241ee3e390b7' - [Errno 28] No space left on device"
+        )
+        run_log.log_line("ERROR: failed to push data to the cloud - 31 files failed to upload")
+    assert lines == ["ERROR ERROR: failed to push data to the cloud - 31 files failed to upload"]

@@ -52,6 +52,17 @@ def test_settings_cannot_be_changed_while_a_run_goes_on(tmp_path: Path) -> None:
         ("train: 20.5", "train: long", "timeout_seconds.train: input should be a valid number.*, got 'long'"),
         ("worker_wait_seconds", "worker_wait", "worker_wait: unknown parameter; did you mean 'worker_wait_seconds'"),
         ("max: 0", "max: 0, min: 0", "retries.min: unknown parameter; expected one of max, delay_seconds"),
+        ("worker_wait", "start_seconds: 9\nworker_wait", "start_seconds: input should be greater than or equal to 10"),
+        (
+            "worker_wait",
+            "project: my_project\nworker_wait",
+            "project: expected .*, with single '-' between, got 'my_project'$",
+        ),
+        (
+            "worker_wait",
+            "notify: [{block: team, of: [failed]}]\nworker_wait",
+            "block: expected .*slack-webhook/team, got 'team'$",
+        ),
         ("default: cpu-pool, ", "", "workers: expected an entry 'default'$"),
         ("default: 10, ", "", "timeout_seconds: expected an entry 'default'$"),
         ("retries: {", "retries: {{", "settings.yaml: line 5: not valid YAML"),

@@ -94,6 +94,7 @@ def test_stages_that_do_not_depend_on_each_other_are_at_work_at_once_and_leave_t
     assert left == stages_in_lock(repository)
 
 
+@pytest.mark.slow
 def test_one_out_of_time_ends_and_lets_the_one_beside_it_end_well(
     repository: Repository, server: PrefectServer
 ) -> None:
@@ -108,6 +109,7 @@ def test_one_out_of_time_ends_and_lets_the_one_beside_it_end_well(
     assert at_work_in(folder) == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_none_of_its_stages_at_work(repository: Repository, server: PrefectServer) -> None:
     stage = "touch began-{out} && python waits.py {out}"
     folder = with_stages(repository, first=stage, second=stage)

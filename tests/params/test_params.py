@@ -147,6 +147,9 @@ def test_a_missing_section_is_named(section: str) -> None:
             "local",
             "expected none, global, compressed, sequence, or a list of them, got 'local'",
         ),
+        ("export.quantize", "int4", "input should be 'int8', got 'int4'"),
+        ("export.int8_max_loss", 1.5, "input should be less than 1, got 1.5"),
+        ("export.int8_max_shift", -0.1, "input should be greater than or equal to 0, got -0.1"),
         ("models.toy.scaling", [], "expected none, global, compressed, sequence, or a list of them, got []"),
         (
             "models.toy.scaling",

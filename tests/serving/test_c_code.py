@@ -79,6 +79,13 @@ def test_c_code_answers_as_onnx_does_with_nothing_undefined(tmp_path: Path, comp
         check(tmp_path, params, *SANITISED[compiler], compiler=compiler)
 
 
+@pytest.mark.endurance
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_c_code_of_the_whole_grid_answers_as_onnx_does_with_nothing_undefined(tmp_path: Path, compiler: str) -> None:
+    for params in GRID:
+        check(tmp_path, params, *SANITISED[compiler], compiler=compiler)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not on the path")
 @pytest.mark.parametrize("compiler", COMPILERS)

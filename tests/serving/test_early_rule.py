@@ -63,7 +63,8 @@ def test_decisions_are_those_that_the_evaluation_counts_however_the_steps_arrive
     padded, lengths = toys.padded(SEQUENCES, 12, 0.0)
     prepared, num_blocks = MODEL.preparation(padded, lengths)
     assert num_blocks is not None
-    batch = StepProbabilities(np.arange(len(SEQUENCES)), num_blocks, lengths, softmax(MODEL.step_logits(prepared)))
+    probabilities = softmax(MODEL.step_logits(prepared, num_blocks))
+    batch = StepProbabilities(np.arange(len(SEQUENCES)), num_blocks, lengths, probabilities)
     rule = EarlyRule(**RULE)
     for label, name in enumerate(toys.CLASSES):
         found = early_answers([batch], np.full(len(SEQUENCES), label), 2, rule, None)

@@ -140,14 +140,14 @@ def saved(path: Path, target: Path) -> Path:
     return target
 
 
-def rewritten(file: Path, **changes: Any) -> None:
-    """Write a file of streams anew with other arrays, and the checksum that goes with them."""
+def rewritten(file: Path, format_: int | None = None, **changes: Any) -> None:
+    """Write a file of streams anew with other arrays or of another format, and the checksum that goes with them."""
     from rnnflow.serving import open_streams
 
     with np.load(file) as content:
         arrays = {name: content[name] for name in content.files} | changes
     about = json.loads(arrays["about"].tobytes())
-    about["sha256"] = open_streams._digest(arrays)
+    about["sha256"], about["format"] = open_streams._digest(arrays), format_ or about["format"]
     np.savez(file, **arrays | {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)})
 
 
@@ -164,9 +164,12 @@ def restoring(path: Path, file: Path, **options: Any) -> str:
 def test_states_of_another_model_or_size_and_damaged_ones_are_refused(path: Path, tmp_path: Path) -> None:
     file = saved(path, tmp_path / "streams.npz")
     other = files(tmp_path, PARAMS, seed=1)[1]
-    assert (
-        restoring(other, file) == "streams of another model or version; they go on with the file that they began with"
-    )
+    elsewhere = "streams of another model or version; they go on with the file that they began with"
+    assert restoring(other, file) == elsewhere
+    for format_ in (1, 99):
+        rewritten(file, format_)
+        assert restoring(path, file) == elsewhere
+    file = saved(path, file)
     assert restoring(path, tmp_path / "none.npz") == "no such file"
     assert restoring(path, file, capacity=1) == "2 streams, more than the capacity of 1"
     content, sound = file.read_bytes(), saved(path, tmp_path / "sound.npz")

@@ -13,6 +13,7 @@ from rnnflow.classifier.cells import builtin
 from rnnflow.evaluation.scores.calibration import Calibration
 from rnnflow.params.models import Cell, Missing, ModelParams
 from rnnflow.runtime import provenance
+from rnnflow.runtime.atomic_writes import rounded
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.early_rule import EarlyRule
 from rnnflow.serving.predictor import Predictor
@@ -235,3 +236,60 @@ def test_neither_kind_of_file_is_taken_for_the_other(folder: Path, is_streaming:
     else:
         with pytest.raises(InputError, match="a model of whole sequences, expected a streaming one"):
             StreamingModel(folder / "model.onnx")
+
+
+INT8 = {"batch_sizes": [1, 3], "lengths": [1, 5], "streaming": False, "quantize": "int8"}
+
+
+@pytest.fixture
+def with_lstm(folder: Path) -> Path:
+    """Holds an LSTM and the validation split that its 8 bits are measured by."""
+    model = toys.random_classifier(ModelParams(cell="lstm", hidden_size=16))
+    toys.save_checkpoint(folder / "checkpoint.safetensors", model)
+    sequences = toys.random_sequences([5, 9, 3, 7], missing=0)
+    toys.write_sequences(folder / "validation/part-00000.parquet", sequences, ["up", "down", "up", "level"])
+    return folder
+
+
+def test_an_lstm_gets_a_file_of_8_bits_with_what_that_costs_on_the_validation_split(
+    with_lstm: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    export.main(toys.export_arguments(with_lstm))
+    without, off = contents(with_lstm / "int8"), json.loads((with_lstm / "export.json").read_text())
+    assert list(without.values()) == [b'{\n  "not_quantised": "export.quantize is null"\n}\n']
+    whole = (with_lstm / "model.onnx").read_bytes()
+    capfd.readouterr()
+    toys.write_params(with_lstm, export=INT8)
+    export.main(toys.export_arguments(with_lstm))
+    said, report = capfd.readouterr(), json.loads((with_lstm / "export.json").read_text())
+    cost = Predictor(with_lstm / "int8/model.int8.onnx").metadata["quantisation"]
+    assert "toy: weights of 8 bits: accuracy " in said.out
+    assert said.err == ""
+    assert report.pop("int8") == {"bytes": (with_lstm / "int8/model.int8.onnx").stat().st_size, **rounded(cost)}
+    assert json.loads((with_lstm / "int8/cost.json").read_text()) == rounded(cost)
+    assert report == off
+    assert (with_lstm / "model.onnx").read_bytes() == whole
+
+
+def test_8_bits_that_cost_too_much_leave_everything_as_it_was(
+    with_lstm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toys.write_params(with_lstm, export=INT8 | {"int8_max_shift": 1e-9})
+    line = refusal(with_lstm, capsys)
+    assert line.startswith(f"error: {with_lstm}/model.onnx: weights of 8 bits cost too much: accuracy ")
+    assert line.endswith("a shift of 1e-09 (export.int8_max_shift); nothing was written")
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "mingru"])
+def test_where_onnxruntime_has_no_8_bits_the_stage_says_unsupported_and_writes_no_such_file(
+    folder: Path, capsys: pytest.CaptureFixture[str], cell: Cell
+) -> None:
+    toys.write_params(folder, export=INT8)
+    toys.save_checkpoint(
+        folder / "checkpoint.safetensors", toys.random_classifier(ModelParams(cell=cell, hidden_size=4))
+    )
+    export.main(toys.export_arguments(folder))
+    reason = f"unsupported: onnxruntime has no operator with weights of 8 bits for cell {cell}, only for lstm"
+    assert f"toy: no file of 8 bits: {reason}" in capsys.readouterr().out.splitlines()
+    assert json.loads((folder / "export.json").read_text())["not_quantised"] == reason
+    assert [path.name for path in (folder / "int8").iterdir()] == ["cost.json"]

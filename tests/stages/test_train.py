@@ -149,7 +149,8 @@ def test_while_it_trains_only_what_is_still_needed_is_in_memory(
     assert alive == ([["train", "validation"], []] if with_final_fit else [["validation"]])
 
 
-@pytest.mark.parametrize("phase", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", [0, 1])
 def test_a_final_fit_killed_in_either_phase_and_repeated_writes_the_same_bytes(
     folder: Path, params_of_final_fit: Path, final_fit: tuple[Path, str], tmp_path: Path, phase: int
 ) -> None:

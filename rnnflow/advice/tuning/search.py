@@ -130,11 +130,10 @@ class Search:
     def _own_settings(self) -> dict[str, Any]:
         """Return the settings of the model to start from, the first trial."""
         model, recipe = self.start.params, self.trial.recipe_of(self.start)
-        averaged = model.downsampling * (model.stem.num_averaged if model.stem else 1)
         found = {name: getattr(model, name) for name in ("hidden_size", "dropout", "pooling")}
         if self.num_steps > FEWEST_STEPS:
             most = min(MOST_STEPS, self.num_steps)
-            found["num_steps"] = min(max(math.ceil(self.num_steps / averaged), FEWEST_STEPS), most)
+            found["num_steps"] = min(max(math.ceil(self.num_steps / model.num_averaged), FEWEST_STEPS), most)
         return found | {name: getattr(recipe, name) for name in ("learning_rate", "weight_decay", *NOISE)}
 
 

@@ -1,4 +1,4 @@
-"""Convolutions over time, each followed by a ReLU. They see zeros before and after the sequence, and keep its length."""
+"""Convolutions over time, each followed by a ReLU. They see zeros around the sequence, and keep its length."""
 
 from itertools import pairwise
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Float, Int64
 
 from rnnflow.classifier.cells.interface import Graph, Weights
-from rnnflow.classifier.stems.interface import Stem, convolved
+from rnnflow.classifier.stems.interface import Past, Stem, convolved
 from rnnflow.params.models import StemParams
 
 
@@ -30,30 +30,31 @@ class Convolutions(Stem):
         return 1
 
     def run(
-        self, inputs: Float[Any, "batch time input"], lengths: Int64[Any, " batch"] | None, weights: Weights, is_training: bool  # noqa: ARG002
+        self, inputs: Float[Any, "batch time input"], lengths: Int64[Any, " batch"] | None, weights: Weights,
+        is_training: bool, by_step: bool = False,  # noqa: ARG002
     ) -> tuple[Float[Any, "batch time channel"], Int64[Any, " batch"] | None, None]:  # fmt: skip
         """Return what the last convolution puts out."""
-        from torch.nn import functional
-
-        from rnnflow.classifier.masking import valid_steps
+        from rnnflow.classifier.masking import convolve, valid_steps
 
         outputs = inputs.transpose(1, 2)
-        padding = None if lengths is None else ~valid_steps(lengths, inputs).transpose(1, 2)
+        is_padding = None if lengths is None else ~valid_steps(lengths, inputs).transpose(1, 2)
         for index in range(self.params.num_layers):
-            if padding is not None:
-                outputs = outputs.masked_fill(padding, 0.0)
+            if is_padding is not None:
+                outputs = outputs.masked_fill(is_padding, 0.0)
             weight, bias = (weights[f"convolutions.{index}.{name}"] for name in ("weight", "bias"))
-            outputs = functional.conv1d(outputs, weight, bias, padding=self.params.kernel_size // 2).relu()
+            outputs = convolve(outputs, weight, bias, self.params.causal).relu()
         return outputs.transpose(1, 2), lengths, None
 
-    def add_to(self, graph: Graph, weights: Weights, inputs: str, lengths: str) -> tuple[str, str, str]:
+    def add_to(
+        self, graph: Graph, weights: Weights, inputs: str, lengths: str, past: Past | None = None
+    ) -> tuple[str, str, str]:
         """Add the same convolutions."""
-        is_valid = graph.add("Transpose", [graph.valid_steps(inputs, lengths)], perm=[0, 2, 1])
-        outputs = graph.add("Transpose", [inputs], perm=[0, 2, 1])
+        outputs = inputs
         for index in range(self.params.num_layers):
             weight, bias = (weights[f"convolutions.{index}.{name}"] for name in ("weight", "bias"))
-            outputs = graph.add("Relu", [convolved(graph, outputs, is_valid, weight, bias)])
-        return graph.add("Transpose", [outputs], perm=[0, 2, 1]), lengths, ""
+            name = f"convolutions.{index}"
+            outputs = convolved(graph, outputs, lengths, [(weight, bias)], self.params.causal, past, name)
+        return outputs, lengths, ""
 
 
 STEM = Convolutions

@@ -9,13 +9,14 @@ read the order of what was found. Batch norm (Ioffe and Szegedy, 2015) sees the 
                                                             → mean and maximum over time → head
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64
 
 from rnnflow.classifier.cells.interface import Graph, Weights
-from rnnflow.classifier.stems.interface import Stem, convolved
+from rnnflow.classifier.stems.interface import Past, Stem, convolved
 from rnnflow.params.models import MultiScaleStemParams
 
 KERNEL_SIZE, RESIDUAL_KERNEL_SIZE = 9, 5
@@ -58,17 +59,18 @@ class MultiScale(Stem):
         return int(np.prod(self.params.block_sizes[:stage]))
 
     def run(
-        self, inputs: Float[Any, "batch time input"], lengths: Int64[Any, " batch"] | None, weights: Weights, is_training: bool
-    ) -> tuple[Float[Any, "batch step channel"], Int64[Any, " batch"] | None, Float[Any, "batch skip"]]:  # fmt: skip
+        self, inputs: Float[Any, "batch time input"], lengths: Int64[Any, " batch"] | None, weights: Weights,
+        is_training: bool, by_step: bool = False,
+    ) -> tuple[Float[Any, "batch step channel"], Int64[Any, " batch"] | None, Float[Any, "batch *step skip"]]:  # fmt: skip
         """Return block means of the last stage, their lengths, and mean and maximum of that stage over time."""
         import torch
 
-        from rnnflow.classifier.masking import block_means, pool, without_padding
+        from rnnflow.classifier.masking import block_means, convolve, pool, running_pool, without_padding
 
         def stage(index: int, outputs: Any, lengths: Any, names: list[str]) -> Any:
             channels = without_padding(outputs, lengths).transpose(1, 2)
-            convolved = [_convolved(channels, weights[name]) for name in names]
-            found = torch.cat(convolved, 1).transpose(1, 2)
+            causal = self.params.causal
+            found = torch.cat([convolve(channels, weights[name], None, causal) for name in names], 1).transpose(1, 2)
             norm = {
                 name: weights[f"norms.{index}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")
             }
@@ -79,28 +81,34 @@ class MultiScale(Stem):
         outputs, lengths = block_means(stage(0, inputs, lengths, scales), lengths, first)
         outputs, lengths = block_means(stage(1, outputs, lengths, ["convolution.weight"]), lengths, second)
         outputs = outputs + stage(2, outputs, lengths, ["residual.weight"])
-        skip = pool(outputs, lengths, "mean_max")
-        return *block_means(outputs, lengths, third), skip
+        means, num_blocks = block_means(outputs, lengths, third)
+        if not by_step:
+            return means, num_blocks, pool(outputs, lengths, "mean_max")
+        ends = third * torch.arange(1, means.shape[1] + 1, device=outputs.device)[None]
+        ends = ends.clamp(max=outputs.shape[1]) if lengths is None else torch.minimum(ends, lengths[:, None])
+        running = running_pool(outputs, "mean_max")
+        return means, num_blocks, running.take_along_dim(ends[:, :, None] - 1, 1)
 
-    def add_to(self, graph: Graph, weights: Weights, inputs: str, lengths: str) -> tuple[str, str, str]:
+    def add_to(
+        self, graph: Graph, weights: Weights, inputs: str, lengths: str, past: Past | None = None
+    ) -> tuple[str, str, str]:
         """Add the same, with the norms folded into the convolutions."""
+        means = past.block_means if past else partial(_block_mean_nodes, graph)
         first, second, third = self.params.block_sizes
         scales = [weights[f"scales.{index}.weight"] for index in range(len(self.params.kernel_sizes))]
-        outputs = _stage_nodes(graph, inputs, lengths, _folded(weights, 0, scales))
-        num_channels = self.params.channels * len(scales)
-        outputs, lengths = _block_mean_nodes(graph, outputs, lengths, first, num_channels)
-        outputs = _stage_nodes(graph, outputs, lengths, _folded(weights, 1, [weights["convolution.weight"]]))
-        outputs, lengths = _block_mean_nodes(graph, outputs, lengths, second, self.params.output_size)
-        residual = _stage_nodes(graph, outputs, lengths, _folded(weights, 2, [weights["residual.weight"]]))
-        outputs = graph.add("Add", [outputs, residual])
-        skip = _mean_and_max_nodes(graph, outputs, lengths)
-        return *_block_mean_nodes(graph, outputs, lengths, third, self.params.output_size), skip
 
+        def stage(index: int, inputs: str, lengths: str, convolutions: list[np.ndarray]) -> str:
+            folded = _folded(weights, index, convolutions)
+            return convolved(graph, inputs, lengths, folded, self.params.causal, past, f"stages.{index}")
 
-def _convolved(channels: Float[Any, "batch channel time"], weight: Any) -> Float[Any, "batch other time"]:
-    from torch.nn import functional
-
-    return functional.conv1d(channels, weight, padding=weight.shape[2] // 2)
+        outputs = stage(0, inputs, lengths, scales)
+        num_channels, size = self.params.channels * len(scales), self.params.output_size
+        outputs, lengths = means("blocks.0", outputs, lengths, first, num_channels)
+        outputs = stage(1, outputs, lengths, [weights["convolution.weight"]])
+        outputs, lengths = means("blocks.1", outputs, lengths, second, size)
+        outputs = graph.add("Add", [outputs, stage(2, outputs, lengths, [weights["residual.weight"]])])
+        skip = past.mean_and_max(outputs, lengths, size) if past else _mean_and_max_nodes(graph, outputs, lengths)
+        return *means("blocks.2", outputs, lengths, third, size), skip
 
 
 def _normed(
@@ -138,15 +146,7 @@ def _folded(weights: Weights, index: int, convolutions: list[np.ndarray]) -> Fol
     ]
 
 
-def _stage_nodes(graph: Graph, inputs: str, lengths: str, convolutions: Folded) -> str:
-    is_valid = graph.add("Transpose", [graph.valid_steps(inputs, lengths)], perm=[0, 2, 1])
-    channels = graph.add("Transpose", [inputs], perm=[0, 2, 1])
-    outputs = [convolved(graph, channels, is_valid, *convolution) for convolution in convolutions]
-    together = graph.add("Concat", outputs, axis=1) if len(outputs) > 1 else outputs[0]
-    return graph.add("Transpose", [graph.add("Relu", [together])], perm=[0, 2, 1])
-
-
-def _block_mean_nodes(graph: Graph, inputs: str, lengths: str, size: int, num_channels: int) -> tuple[str, str]:
+def _block_mean_nodes(graph: Graph, _: str, inputs: str, lengths: str, size: int, num_channels: int) -> tuple[str, str]:
     if size == 1:
         return inputs, lengths
     is_valid = graph.valid_steps(inputs, lengths)

@@ -60,7 +60,7 @@ INPUT_WEIGHT, STATE_WEIGHT, INPUT_BIAS, STATE_BIAS = range(11, 15)
 
 NUM_STAGES = 3
 # A row for each stage of a stem, and one for what the layers read of it, which has inputs alone. Its arrays hold the steps of
-# each sequence by itself; `half` is that of the window.
+# each sequence by itself; `left` and `right` are the steps of a window before and after its own.
 (
     STAGE_INPUTS,  # channels that it reads
     CHANNELS,  # that it gives
@@ -70,7 +70,7 @@ NUM_STAGES = 3
     TAPS,  # steps that its product sees in a row: the same, or 1 where windows are written out
     BLOCK,  # steps averaged into one behind it
     BEFORE,  # and by all that is before it
-    IN,  # (sequence, in_panels, half + steps + half, 16) zeros around the steps
+    IN,  # (sequence, in_panels, left + steps + right, 16) zeros around the steps
     IN_ROW,  # numbers of a sequence in it
     IN_PANEL,  # and of a panel
     D_IN,  # (sequence, in_panels, steps, 16) gradient
@@ -78,7 +78,7 @@ NUM_STAGES = 3
     Z,  # (sequence, out_panels, steps, 16) what the convolutions give
     Z_ROW,
     Z_PANEL,  # also of D_IN
-    DZ,  # (sequence, out_panels, half + steps + half, 16) gradient, zeros around the steps
+    DZ,  # (sequence, out_panels, right + steps + left, 16) gradient, zeros around the steps
     DZ_ROW,
     DZ_PANEL,
     CONV_PACKED,  # (out_panels, in_panels * taps * 16, 16) weights, for the product forward
@@ -89,12 +89,13 @@ NUM_STAGES = 3
     FIRST_CONV,  # row of its first convolution
     NUM_CONVS,  # side by side
     FLAT,  # one sequence with zeros around it, from which windows are written out
-) = range(27)
+    SIDES,  # of its step on which a window lies: 2, or 1 if it ends with it
+) = range(28)
 GAMMA, BETA, MEAN_OF, INVERSE, D_GAMMA, D_BETA = range(6)
 # A row for each of their convolutions.
 CONV_WEIGHT, CONV_KERNEL, CONV_CHANNELS, CONV_FIRST = range(4)  # the last: its first channel among those of the stage
 
-PLAN_WIDTH = 27
+PLAN_WIDTH = 28
 
 PLANES = (1, 4, 4)
 """Matrices of gates a step, by cell: RNN the state; LSTM input, forget, candidate, output; GRU reset, update, and the

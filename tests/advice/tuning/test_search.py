@@ -30,6 +30,7 @@ def trials(project: Path) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name=summary.study_name, storage=storage).trials
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_little_to_try")
 def test_a_search_goes_on_from_the_best_model_and_a_second_one_does_nothing_again(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -25,9 +25,10 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return line
 
 
-def test_the_best_model_and_its_recipe_are_written_and_the_rest_is_kept(
-    project: Path, capsys: pytest.CaptureFixture[str]
+def test_the_best_model_and_its_recipe_are_written_the_rest_is_kept_and_nothing_is_tried_again(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    original = (project / "params.yaml").read_text()
     main(["tune", "--folds", "2"])
     printed = capsys.readouterr().out
     params = whole.load(project / "params.yaml")
@@ -41,14 +42,8 @@ def test_the_best_model_and_its_recipe_are_written_and_the_rest_is_kept(
     text = (project / "params.yaml").read_text()
     assert text.startswith("# a comment at the top\n")
     assert "# kept, as is this comment" in text
-
-
-def test_what_was_tried_is_not_tried_again(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = (project / "params.yaml").read_text()
-    main(["tune", "--folds", "2"])
-    first, chosen = capsys.readouterr().out, (project / "params.yaml").read_text()
+    assert YAML(typ="safe").load(text)["train"]["epochs"] is None
+    assert "epochs: null" in text
     (project / "params.yaml").write_text(original)
 
     def fit(*_: Any) -> None:
@@ -56,8 +51,8 @@ def test_what_was_tried_is_not_tried_again(
 
     monkeypatch.setattr(cross_validation.CrossValidation, "_fit", fit)
     main(["tune", "--folds", "2"])
-    assert capsys.readouterr().out == first
-    assert (project / "params.yaml").read_text() == chosen
+    assert capsys.readouterr().out == printed
+    assert (project / "params.yaml").read_text() == text
 
 
 def test_a_damaged_result_of_before_is_said_and_counts_as_missing(tmp_path: Path) -> None:
@@ -184,10 +179,3 @@ def test_minirocket_is_judged_on_the_same_folds(project: Path, monkeypatch: pyte
     assert found
     assert found[0] > 0.8 * len(data)
     assert minirocket.num_right(data, parts, print, -math.inf) is None
-
-
-def test_the_written_file_is_yaml_that_a_person_can_read(project: Path) -> None:
-    main(["tune", "--folds", "2"])
-    text = (project / "params.yaml").read_text()
-    assert YAML(typ="safe").load(text)["train"]["epochs"] is None
-    assert "epochs: null" in text

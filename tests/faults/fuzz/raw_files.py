@@ -34,7 +34,7 @@ def targets(folder: Path) -> list[Target]:
     )
     compressed = Target(
         "inside of raw.csv.gz",
-        lambda rng: gzip.compress(damaged(_csv(), [_csv("\t")], rng), 1),
+        lambda rng: gzip.compress(damaged(_csv(), [_csv("\t")], rng), 1, mtime=0),
         partial(_read_raw, layout=_NAMED),
         "raw.csv.gz",
     )
@@ -120,7 +120,7 @@ _FILES: Sequence[tuple[str, dict[str, Any], Sequence[Callable[[], bytes]]]] = (
     ("raw numbers.csv", {**_FEATURE, "thousands": "'", "comment": "#"}, [_csv]),
     ("raw lists.csv", _NAMED, [partial(_csv, lists=True)]),
     ("raw.tsv", _NAMED, [partial(_csv, "\t")]),
-    ("raw.csv.gz", _NAMED, [lambda: gzip.compress(_csv())]),
+    ("raw.csv.gz", _NAMED, [lambda: gzip.compress(_csv(), mtime=0)]),
     ("raw.npz", {}, [_npz, lambda: _npz(group=np.arange(RECORDINGS))]),
     ("raw.parquet", _NAMED, [_parquet]),
     ("raw lists.parquet", _FEATURE, [partial(_parquet, lists=True)]),

@@ -69,6 +69,7 @@ def state_at_the_end(client: SyncPrefectClient, run: UUID, process: Background) 
     return state
 
 
+@pytest.mark.slow
 def test_a_run_sends_heartbeats_oftener_than_prefect_and_ends_when_it_was_taken_for_dead(
     start: Callable[..., tuple[UUID, Background]], client: SyncPrefectClient
 ) -> None:

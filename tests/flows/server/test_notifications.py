@@ -57,6 +57,7 @@ def stage() -> None:
     """Have another name."""
 
 
+@pytest.mark.slow
 def test_people_are_told_what_the_settings_ask_for_and_no_more(
     server: PrefectServer, told: tuple[str, list[dict[str, str]]]
 ) -> None:

@@ -59,13 +59,19 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 }
 
 
+MANY_FILES = ("folders", "folders with splits")
+"""Which take as long as all others together."""
+
+
 def by_id(table: pa.Table) -> dict[str, tuple[Any, ...]]:
     names = [name for name in table.column_names if name == "prediction" or name.startswith("probability_")]
     rows = zip(table["id"].to_pylist(), *(table[name].to_pylist() for name in names), strict=True)
     return {row[0]: row[1:] for row in rows}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in MANY_FILES else ()) for name in CASES]
+)
 def test_raw_files_get_the_answers_of_the_data_set_made_of_them(name: str, trained: Maker) -> None:
     write, files, settings = CASES[name]
     model = trained(write, files, **settings)

@@ -22,6 +22,18 @@ def num_steps(stage, length):
 
 
 @kernel
+def left(stage, size):
+    """How many steps of a window, or of a product, are before its own."""
+    return (size - 1) // stage[layout.SIDES]
+
+
+@kernel
+def right(stage, size):
+    """How many are after it."""
+    return size - 1 - left(stage, size)
+
+
+@kernel
 def _column(stage, tap, channel):
     """Where the weight of a step and channel is among the rows of the packed weights."""
     if stage[layout.TAPS] == 1:
@@ -37,7 +49,7 @@ def pack(plan, stage, work, weights, needs_back):
     for index in range(stage[layout.NUM_CONVS]):
         conv = plan[stage[layout.FIRST_CONV] + index]
         size = conv[layout.CONV_KERNEL]
-        shift = (stage[layout.KERNEL] - size) // 2
+        shift = left(stage, stage[layout.KERNEL]) - left(stage, size)
         for unit in range(conv[layout.CONV_CHANNELS]):
             out = conv[layout.CONV_FIRST] + unit
             to = stage[layout.CONV_PACKED] + out // WIDTH * depth * WIDTH + out % WIDTH
@@ -64,7 +76,7 @@ def unpack(plan, stage, work, gradient):
     for index in range(stage[layout.NUM_CONVS]):
         conv = plan[stage[layout.FIRST_CONV] + index]
         size = conv[layout.CONV_KERNEL]
-        shift = (stage[layout.KERNEL] - size) // 2
+        shift = left(stage, stage[layout.KERNEL]) - left(stage, size)
         for unit in range(conv[layout.CONV_CHANNELS]):
             out = conv[layout.CONV_FIRST] + unit
             source = stage[layout.D_CONV_PACKED] + out // WIDTH * depth * WIDTH + out % WIDTH
@@ -83,14 +95,14 @@ def unpack(plan, stage, work, gradient):
 
 @kernel
 def read_windows(stage, work, inputs, source, row, steps):
-    """Write the window around each step of a sequence side by side; it sees zeros before and after the sequence."""
-    num_features, half, flat = inputs.shape[2], stage[layout.KERNEL] // 2, stage[layout.FLAT]
-    at = flat + half * num_features  # before it are zeros that nobody writes to
+    """Write the window of each step of a sequence side by side; it sees zeros before and after the sequence."""
+    num_features, kernel_size, flat = inputs.shape[2], stage[layout.KERNEL], stage[layout.FLAT]
+    at = flat + left(stage, kernel_size) * num_features  # before it are zeros that nobody writes to
     for time in range(steps):
         for feature in range(num_features):
             work[at] = inputs[source, time, feature]
             at += 1
-    clear(work, at, half * num_features + WIDTH)
+    clear(work, at, right(stage, kernel_size) * num_features + WIDTH)
     for step in range(steps):
         to = stage[layout.IN] + row * stage[layout.IN_ROW] + step * WIDTH
         for panel in range(stage[layout.IN_PANELS]):
@@ -100,7 +112,7 @@ def read_windows(stage, work, inputs, source, row, steps):
 
 @kernel
 def convolve(work, c, c_panel, a, a_panel, b, steps, c_panels, a_panels, taps, adds):
-    """C = windows of A @ b, or added to C; all (panels, steps, 16), and A begins half a window before its first step."""
+    """C = windows of A @ b, or added to C; all (panels, steps, 16), and A begins where the first window does."""
     depth, stride = (a_panels * WIDTH, a_panel) if taps == 1 else (taps * WIDTH, WIDTH)
     groups = 1 if taps == 1 else a_panels
     b_stride = a_panels * taps * WIDTH * WIDTH
@@ -125,7 +137,7 @@ def add_weight_gradient(stage, work, row, steps):
     """Add a sequence's share: windows of the inputsᵀ @ gradient."""
     taps, out_panels, dz_panel = stage[layout.TAPS], stage[layout.OUT_PANELS], stage[layout.DZ_PANEL]
     stride = stage[layout.IN_PANELS] * taps * WIDTH * WIDTH
-    b = stage[layout.DZ] + row * stage[layout.DZ_ROW] + taps // 2 * WIDTH
+    b = stage[layout.DZ] + row * stage[layout.DZ_ROW] + right(stage, taps) * WIDTH
     whole = out_panels // PANELS * PANELS
     for place in range(stage[layout.IN_PANELS] * taps):
         a = (

@@ -6,7 +6,7 @@ from rnnflow.classifier.stems.multi_scale import EPSILON, MOMENTUM
 from rnnflow.engines.numba import layout
 from rnnflow.engines.numba.products import clear
 from rnnflow.engines.numba.simd import WIDTH, ZERO, broadcast, fma, kernel, larger, load, store
-from rnnflow.engines.numba.stem.convolutions import num_steps
+from rnnflow.engines.numba.stem.convolutions import left, num_steps, right
 
 MOVED = np.float32(MOMENTUM)
 
@@ -69,15 +69,15 @@ def activated(stage, work, normal, panel):
 @kernel
 def norm_gradient(stage, work, row, steps, count):
     """Bring the gradient of a sequence through the norm, whose moments are those of `count` steps; zeros follow it."""
-    size, half = stage[layout.OUT_PANELS] * WIDTH, stage[layout.TAPS] // 2
+    size, taps = stage[layout.OUT_PANELS] * WIDTH, stage[layout.TAPS]
     for panel in range(stage[layout.OUT_PANELS]):
         norm = stage[layout.NORM] + panel * WIDTH
         factor = load(work, norm + layout.GAMMA * size) * load(work, norm + layout.INVERSE * size)
         share = broadcast(np.float32(count))
         d_gamma = load(work, norm + layout.D_GAMMA * size) / share
         d_beta = load(work, norm + layout.D_BETA * size) / share
-        at = stage[layout.DZ] + row * stage[layout.DZ_ROW] + panel * stage[layout.DZ_PANEL] + half * WIDTH
+        at = stage[layout.DZ] + row * stage[layout.DZ_ROW] + panel * stage[layout.DZ_PANEL] + right(stage, taps) * WIDTH
         for step in range(steps):
             normal = normal_of(stage, work, row, panel, step)
             store(work, at + step * WIDTH, factor * (load(work, at + step * WIDTH) - d_beta - normal * d_gamma))
-        clear(work, at + steps * WIDTH, half * WIDTH)
+        clear(work, at + steps * WIDTH, left(stage, taps) * WIDTH)

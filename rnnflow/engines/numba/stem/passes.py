@@ -11,7 +11,16 @@ from rnnflow.engines.numba.denormals import flush_denormals, restore_denormals
 from rnnflow.engines.numba.layout import NUM_STAGES
 from rnnflow.engines.numba.products import clear
 from rnnflow.engines.numba.simd import ONE, WIDTH, ZERO, broadcast, fma, kernel, larger, load, store, where_equal
-from rnnflow.engines.numba.stem.convolutions import add_weight_gradient, convolve, num_steps, pack, read_windows, unpack
+from rnnflow.engines.numba.stem.convolutions import (
+    add_weight_gradient,
+    convolve,
+    left,
+    num_steps,
+    pack,
+    read_windows,
+    right,
+    unpack,
+)
 from rnnflow.engines.numba.stem.norm import activated, find_moments, norm_gradient, normal_of
 
 _PLAN, _FLOATS, _INTS = types.int64[:, ::1], types.float32[::1], types.int64[::1]
@@ -99,24 +108,25 @@ def _output(stage, work, row, panel, step, is_residual):
     value = activated(stage, work, normal_of(stage, work, row, panel, step), panel)
     if is_residual:
         at = stage[layout.IN] + row * stage[layout.IN_ROW] + panel * stage[layout.IN_PANEL]
-        value = value + load(work, at + (step + stage[layout.TAPS] // 2) * WIDTH)
+        value = value + load(work, at + (step + left(stage, stage[layout.TAPS])) * WIDTH)
     return value
 
 
 @kernel
 def _block_means(stage, above, work, row, steps, is_residual):
     """Average blocks of steps to where the next stage, or the layers, read them; zeros follow the last."""
-    block, half = stage[layout.BLOCK], above[layout.TAPS] // 2
+    block, taps = stage[layout.BLOCK], above[layout.TAPS]
     num_blocks = -(-steps // block)
     for panel in range(stage[layout.OUT_PANELS]):
-        to = above[layout.IN] + row * above[layout.IN_ROW] + panel * above[layout.IN_PANEL] + half * WIDTH
+        to = above[layout.IN] + row * above[layout.IN_ROW] + panel * above[layout.IN_PANEL]
+        to += left(above, taps) * WIDTH
         for index in range(num_blocks):
             stop = min(steps, (index + 1) * block)
             total = broadcast(ZERO)
             for step in range(index * block, stop):
                 total = total + _output(stage, work, row, panel, step, is_residual)
             store(work, to + index * WIDTH, total / broadcast(np.float32(stop - index * block)))
-        clear(work, to + num_blocks * WIDTH, half * WIDTH)
+        clear(work, to + num_blocks * WIDTH, right(above, taps) * WIDTH)
 
 
 @kernel
@@ -150,7 +160,7 @@ def _output_gradient(plan, stage, above, work, row, length, is_residual):
     for panel in range(stage[layout.OUT_PANELS]):
         source = above[layout.D_IN] + row * above[layout.D_IN_ROW] + panel * above[layout.Z_PANEL]
         to = stage[layout.DZ] + row * stage[layout.DZ_ROW] + panel * stage[layout.DZ_PANEL]
-        to += stage[layout.TAPS] // 2 * WIDTH
+        to += right(stage, stage[layout.TAPS]) * WIDTH
         past = stage[layout.D_IN] + row * stage[layout.D_IN_ROW] + panel * stage[layout.Z_PANEL]
         norm = stage[layout.NORM] + panel * WIDTH
         d_gamma, d_beta = zero, zero

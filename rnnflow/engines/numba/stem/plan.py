@@ -32,6 +32,7 @@ def make(
     stages = [kernels[:-2], kernels[-2:-1], kernels[-1:]]
     rows = np.zeros((len(stages) + 1 + len(kernels), k.PLAN_WIDTH), np.int64)
     averaged, conv = 1, len(stages) + 1
+    rows[:conv, k.SIDES] = 1 if params.causal else 2
     for index, (convolutions, block) in enumerate(zip(stages, params.block_sizes, strict=True)):
         stage = rows[index]
         stage[k.BEFORE], stage[k.BLOCK], stage[k.FIRST_CONV] = averaged, block, first_row + conv
