@@ -80,6 +80,7 @@ This page is of seed {seed}. An input that was lost stays in `tests/faults/fuzz/
 | --- | --- | --- |
 | a training is killed in any epoch, also with several processes or on another machine | the next ends with the same bytes | `tests/stages/test_train.py`, `tests/flows/test_coordination.py` |
 | a write is killed | its file is the old one or the new one | `tests/runtime/test_atomic_writes.py`, `tests/classifier/test_safetensors_files.py` |
+| a file rots in the work tree, in DVC's cache or in its remote | it is brought back, or made again by the next run | `tests/flows/repository/test_rot.py` |
 | raw files, sequences or params change while a stage is at work | the stage fails, DVC records nothing | `tests/runtime/test_unchanged.py` |
 | two or three runs at once, in one clone and in several with one remote | one works, the others wait, are refused or find its results | `tests/flows/test_three_at_once.py`, `tests/flows/repository/test_workspace.py` |
 | locks of dead processes, cut locks | removed or taken from Git | `tests/flows/supervision/test_repair.py` |
@@ -91,12 +92,14 @@ This page is of seed {seed}. An input that was lost stays in `tests/faults/fuzz/
 
 ## What is left to a person
 
-- **Your own raw files have no checksum.** A wrong bit in a number of a CSV file is another number. DVC keeps the files' md5:
-  `dvc status` tells a change if the time stamp changed with it. The drift check tells only what is far from the reference.
+- **Your own raw files have no checksum.** A wrong bit in a number of a CSV file is another number. Scheduled runs compare the
+  files that they read with the md5 in their `.dvc` files; in a folder of your own a change counts as yours, and `dvc status`
+  tells it if the time stamp changed with it. The drift check tells only what is far from the reference.
 - **The curves of a training's log have no checksum**, and neither has what only people read (`report.html`,
   `model_card.md`, `verdict.md`). What was measured in the end has one: metrics, tables, verdict, drift.
-- **DVC trusts its cache and its remote.** A file that rots there comes back as it is; what carries a checksum is then refused
-  by whoever reads it, `rnnflow verify models data/sequences` reads all of it, and `dvc pull` of a good remote brings it back.
+- **DVC trusts its cache and its remote**, and looks at a file only when its size or its time stamp has changed. `make run` and
+  scheduled runs find what has rotted there when a stage reads it; `rnnflow verify models data/sequences` reads all. Raw data
+  that is whole neither in the cache nor in the remote is a person's to replace ([troubleshooting](troubleshooting.md)).
 - **DVC does not write `dvc.lock` by renaming.** Killed at that moment, it leaves an empty or cut file, and a bare `dvc` command
   fails. `make run` and the flow bring it back ([troubleshooting](troubleshooting.md)); a bare `dvc repro` needs
   `git checkout -- dvc.lock` first. DVC could cure it by writing a file beside and renaming it.
