@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.provenance import ROOT
 from tests.faults import bad_inputs, clocks, endings, flips, kills, numbers, page, remotes, rot
 from tests.faults.endurance import endured
@@ -53,8 +54,8 @@ def _count(part: str, tallies: Iterator[Tally]) -> bool:
             print(f"{part}: {tally.target}: number {number}: {what}", flush=True)
         counted.setdefault(tally.target, Tally(tally.target)).add(tally)
         kept_counts = _counted() | {part: list(counted.values())}
-        COUNTS.parent.mkdir(exist_ok=True)
-        COUNTS.write_text(json.dumps({name: [asdict(each) for each in all_] for name, all_ in kept_counts.items()}))
+        with atomic_write(COUNTS) as temporary:
+            temporary.write_text(json.dumps({name: [*map(asdict, all_)] for name, all_ in kept_counts.items()}))
     for tally in counted.values():
         print(f"{part}: {tally.target}: {tally.tries:,} tries, {len(tally.losses)} lost", flush=True)
     return any(tally.losses for tally in counted.values())
