@@ -25,6 +25,7 @@ from prefect.states import Cancelling
 
 from flows import settings
 from flows.repository.pipeline import Stage
+from flows.server.waiting_runs import call_crashed_if_it_never_began
 from rnnflow.runtime.errors import InputError
 
 T = TypeVar("T")
@@ -142,10 +143,12 @@ class Dispatcher:
         self.logger.info("%s sent to %s", stage.name, pool)
 
     def _has_returned(self, dispatched: DispatchedStage) -> bool:
-        state = self._answer(lambda: self.client.read_flow_run(dispatched.run)).state
+        run = self._answer(lambda: self.client.read_flow_run(dispatched.run))
+        state = run.state
         if state is None or state.is_scheduled():
             return self._is_given_up(dispatched)
         if not state.is_final():
+            self._answer(lambda: call_crashed_if_it_never_began(self.client, run))  # then it is sent again
             return False
         said = state.message or state.name or ""
         if state.is_completed():

@@ -41,7 +41,19 @@ def settle_others() -> None:
         own = client.read_flow_run(UUID(flow_run.id))
         others = [run for run in _due(client, UUID(str(deployment.id))) if run.id != own.id]
         _cancel_covered(client, own, others)
-        _call_crashed(client, others)
+        for run in others:
+            if call_crashed_if_it_never_began(client, run):
+                get_run_logger().warning("%s never began, and is called crashed", run.name)
+
+
+def call_crashed_if_it_never_began(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Call a run crashed if a worker took it long ago and it has not begun, and return whether that is so."""
+    seconds = settings.load().start_seconds
+    long_ago = datetime.now(UTC) - timedelta(seconds=seconds)
+    is_lost = run.state is not None and run.state.is_pending() and run.state.timestamp < long_ago
+    if is_lost:
+        client.set_flow_run_state(run.id, Crashed(message=never_began(seconds)))
+    return is_lost
 
 
 def _cancel_covered(client: SyncPrefectClient, own: FlowRun, others: list[FlowRun]) -> None:
@@ -50,15 +62,6 @@ def _cancel_covered(client: SyncPrefectClient, own: FlowRun, others: list[FlowRu
             message = f"{own.name} began after this was due, and does the same"
             client.set_flow_run_state(run.id, Cancelled(message=message))
             get_run_logger().info("also for: %s, due %s", run.parameters.get(_REASON), run.expected_start_time)
-
-
-def _call_crashed(client: SyncPrefectClient, others: list[FlowRun]) -> None:
-    seconds = settings.load().start_seconds
-    long_ago = datetime.now(UTC) - timedelta(seconds=seconds)
-    for run in others:
-        if run.state and run.state.is_pending() and run.state.timestamp < long_ago:
-            client.set_flow_run_state(run.id, Crashed(message=never_began(seconds)))
-            get_run_logger().warning("%s never began, and is called crashed", run.name)
 
 
 def _due(client: SyncPrefectClient, deployment_id: UUID) -> list[FlowRun]:

@@ -6,10 +6,15 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Pending, Running, Scheduled
 
+from flows import settings
+from flows.dispatch import DispatchedStage, Dispatcher
+from flows.repository.pipeline import Stage
 from flows.server.dead_run_automations import SILENCE_SECONDS, never_began
 from tests.flows.servers import PROJECT, PrefectServer, Worker
 from tests.flows.services import wait_until
@@ -78,6 +83,25 @@ def test_the_next_run_calls_crashed_what_never_began_when_the_server_has_forgott
     assert state
     assert state.is_crashed()
     assert state.message == never_began(START_SECONDS)
+
+
+def test_a_stage_that_was_sent_to_a_worker_and_never_began_does_not_keep_its_run_waiting(
+    server: PrefectServer, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = settings.load()
+    monkeypatch.setattr(settings, "load", lambda: shipped.model_copy(update={"start_seconds": 0.01}))
+    lost = taken(client)
+    stage = Stage("generate", frozenset(), is_stale=True, is_new=True)
+
+    @flow
+    def coordinating() -> str:
+        dispatcher = Dispatcher(client, PROJECT, ".")
+        dispatcher.dispatched[stage.name] = DispatchedStage(stage, {}, "cpu-pool", lost, shipped.retries.max)
+        (returned,) = wait_until(dispatcher.returned, "its return")
+        return returned.failure
+
+    with temporary_settings({PREFECT_API_URL: server.api_url}):
+        assert coordinating() == never_began(0.01)
 
 
 def _seconds_in_state(client: SyncPrefectClient, run: UUID) -> float:
