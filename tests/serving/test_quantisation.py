@@ -48,6 +48,20 @@ def test_an_lstm_is_written_smaller_and_says_what_that_cost(
     assert f"largest shift of a probability {shift:.4f}" in said.out
     assert before.metadata.pop("quantisation") is None
     assert before.metadata == after.metadata
+    main(["describe", str(output)])
+    assert f"largest shift of a probability {shift:.4f}" in capfd.readouterr().out
+
+
+def test_the_file_of_32_bits_is_not_written_over(
+    tmp_path: Path, validation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = onnx_file(tmp_path, ModelParams(cell="lstm", hidden_size=4))
+    before = path.read_bytes()
+    with pytest.raises(SystemExit) as end:
+        main(["quantise", str(path), str(path), str(validation)])
+    assert end.value.code == 2
+    assert "is the file of 32 bits, which would be lost" in capsys.readouterr().err
+    assert path.read_bytes() == before
 
 
 def test_weights_of_8_bits_are_not_rounded_again(
