@@ -65,6 +65,8 @@ def _deploy(folder: Path, arguments: argparse.Namespace) -> None:
         for name in notifications.remove_others(client, project, told):
             _say("automation", name, "removed")
         url = redacted(str(client.api_url))
+    if not told:
+        print("nobody is told of runs that fail or do not come; `notify` in flows/settings.yaml names whom to tell")
     _say_what_next([pool.name for pool in POOLS], names[0], url)
 
 

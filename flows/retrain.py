@@ -1,7 +1,7 @@
 """The flow `retrain`: brings the stages of `dvc.yaml` up to date, here or on the workers they need."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -220,11 +220,12 @@ def run_once(arguments: Mapping[str, Any]) -> State[State[None]]:
     if PREFECT_API_URL.value():
         with connected():  # or Prefect would try for minutes
             pass
+        server: AbstractContextManager[None] = nullcontext()
     else:
-        temporary_server.end_with_this_process()
+        server = temporary_server.ending_with_this_process()
     try:
         product = product_of(Path.cwd() / arguments["folder"])
-        with tags(project_name(own_repository(Path.cwd()), product)):
+        with server, tags(project_name(own_repository(Path.cwd()), product)):
             state = retrain(**arguments, return_state=True)
     except Abort:  # cancelled from Prefect's pages
         raise KeyboardInterrupt from None

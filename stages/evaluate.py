@@ -133,6 +133,12 @@ class _Split:
     def answers(self) -> Answers:
         split, settings, preparation = self.sequences, self.settings, self.classifier.preparation
         probabilities = predict(self.classifier.logits, preparation, split, settings.batch_size)
+        wrong = np.flatnonzero(~np.isfinite(probabilities).all(1))
+        if len(wrong):
+            raise InputError(
+                f"{self.folder}: the model's probabilities of {len(wrong):,} sequences are no numbers: some of their values are "
+                "too large for it; leave them out, or train with another models.<name>.scaling"
+            )
         groups, names, times = groups_and_times(self.folder)
         known = split.labels, probabilities, split.classes, split.lengths, groups, names, times
         return Answers(*known, settings.num_calibration_bins, settings.num_length_slices)

@@ -6,20 +6,34 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MARK = "RNNFLOW_TEMPORARY_SERVER_OF"
 IS_TEMPORARY = b"PREFECT__SERVER_EPHEMERAL=1"
 """What Prefect says to its temporary server, and to nothing else below a run."""
 END_SECONDS, LOOK_SECONDS = 5.0, 0.5
+MAX_RETRIES = 2
 
 
-def end_with_this_process() -> None:
+@contextmanager
+def ending_with_this_process() -> Iterator[None]:
     """Have the server that Prefect will start end when this process has, however it ends.
 
     Another process waits for that, in a session of its own: it holds the reading end of a pipe whose writing end is here alone.
+    Ctrl-C ends the server at the same time as it asks the run to end, which would then try to reach it for minutes.
     """
+    from prefect.settings import (
+        PREFECT_CLIENT_MAX_RETRIES,
+        temporary_settings,
+    )  # the other process does without Prefect
+
+    _start_ending()
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}):
+        yield
+
+
+def _start_ending() -> None:
     os.environ[MARK] = secrets.token_hex(8)
     reading, _ = os.pipe()
     # -I and -S: it needs nothing but the standard library, and is there in some milliseconds.

@@ -61,6 +61,8 @@ class Raised:
     @property
     def is_transient(self) -> bool:
         """Whether it is of the kind that passes: a lock, the network, a server that is away or busy."""
+        if "PayloadEncodingError" in self.kinds:  # aiohttp's, of an answer that was cut off; it says status 400
+            return True
         if self.http_status is not None:
             return self.http_status == 429 or self.http_status >= 500
         if "DependencyDoesNotExistError" in self.kinds:  # also what DVC makes of a web server that does not answer

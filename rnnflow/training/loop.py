@@ -153,16 +153,21 @@ class Training:
     def _run_epoch(self) -> Epoch:
         train_loss, learning_rate = self.train_epoch()
         loss = train_loss if np.isfinite(self.weights).all() else np.nan  # the last step may have been the one
-        if not np.isfinite(loss):
-            raise InputError(
-                f"training: the loss is {loss} in epoch {len(self.history) + 1}; "
-                "lower train.learning_rate or look for extreme values in the data"
-            )
+        self._require_finite(loss, "the loss")
         epoch = Epoch(train_loss, *engines.from_first(self._validate), learning_rate)
+        if self.validation is not None:
+            self._require_finite(epoch.validation_loss, "the loss on the validation split")
         self.history.append(epoch)
         if self.best_epoch == len(self.history):
             self.best_weights = self.weights.copy()
         return epoch
+
+    def _require_finite(self, loss: float, which: str) -> None:
+        if not np.isfinite(loss):
+            raise InputError(
+                f"training: {which} is {loss} in epoch {len(self.history) + 1}; "
+                "lower train.learning_rate or look for extreme values in the data"
+            )
 
     def train_epoch(self) -> tuple[float, float]:
         """Take the steps of the next epoch and return its mean loss and the last learning rate."""

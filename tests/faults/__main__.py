@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.provenance import ROOT
-from tests.faults import bad_inputs, endings, flips, kills, page
+from tests.faults import bad_inputs, clocks, endings, flips, kills, numbers, page, remotes, rot
 from tests.faults.endurance import endured
 from tests.faults.fuzz import targets
 from tests.faults.fuzz.trials import Tally, Target, drawn, kept, trial
@@ -25,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(_PARTS)}; default: all")
     parser.add_argument("--inputs", type=int, default=100_000, help="damaged inputs of all readers together")
     parser.add_argument("--flips", type=int, default=1_500, help="flipped bits of all files together")
+    parser.add_argument("--numbers", type=int, default=330, help="models of data and recipes that break arithmetic")
+    parser.add_argument("--rot", type=int, default=12, help="bits flipped in the work tree and in DVC's cache")
+    parser.add_argument("--remotes", type=int, default=40, help="pushes and pulls from remotes that fail")
     parser.add_argument("--kills", type=int, default=100, help="killed runs of dvc repro")
     parser.add_argument("--endings", type=int, default=60, help="ended runs of make run")
     parser.add_argument("--seed", type=int, default=0, help="decides all of them")
@@ -50,8 +54,8 @@ def _count(part: str, tallies: Iterator[Tally]) -> bool:
             print(f"{part}: {tally.target}: number {number}: {what}", flush=True)
         counted.setdefault(tally.target, Tally(tally.target)).add(tally)
         kept_counts = _counted() | {part: list(counted.values())}
-        COUNTS.parent.mkdir(exist_ok=True)
-        COUNTS.write_text(json.dumps({name: [asdict(each) for each in all_] for name, all_ in kept_counts.items()}))
+        with atomic_write(COUNTS) as temporary:
+            temporary.write_text(json.dumps({name: [*map(asdict, all_)] for name, all_ in kept_counts.items()}))
     for tally in counted.values():
         print(f"{part}: {tally.target}: {tally.tries:,} tries, {len(tally.losses)} lost", flush=True)
     return any(tally.losses for tally in counted.values())
@@ -85,7 +89,11 @@ _PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Iterator[Tally]]] = {
     "inputs": _inputs,
     "flips": _flips,
     "mistakes": lambda _, folder: bad_inputs.trials(folder),
+    "numbers": lambda given, folder: numbers.trials(folder, given.numbers, given.seed),
     "kills": lambda given, folder: kills.trials(folder, given.kills, given.seed, given.jobs),
+    "rot": lambda given, folder: rot.trials(folder, given.rot, given.seed),
+    "clocks": lambda _, folder: clocks.trials(folder),
+    "remotes": lambda given, folder: remotes.trials(folder, given.remotes, given.seed),
     "endings": lambda given, folder: endings.trials(folder, given.endings, given.seed, given.jobs),
     "endurance": lambda _, __: endured(ROOT / "tests/endurance"),
 }

@@ -148,10 +148,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "stage export": Command(
         export.main,
-        [
-            *_options(params="@params.yaml", checkpoint="@checkpoint.safetensors", metrics="@metrics.json"),
-            *_options(calibration="@calibration.json", model="@new.onnx", streaming="@streaming", report="@e.json"),
-        ],
+        toys.export_arguments(Path("@")),
         ["params.yaml", "checkpoint.safetensors", "metrics.json", "calibration.json"],
     ),
     "stage compare": Command(
@@ -241,7 +238,9 @@ def _replaced(path: Path, make: Callable[[Path], object]) -> Iterator[None]:
 
 def refusal(folder: Path, command: Command, more: Sequence[str] = ()) -> str | None:
     """Return nothing if a command ends with one line and the status of a mistake, else what it does."""
-    given = [str(folder / part[1:]) if part.startswith("@") else part for part in (*command.arguments, *more)]
+    given = [
+        str(folder / part[1:].lstrip("/")) if part.startswith("@") else part for part in (*command.arguments, *more)
+    ]
     status, said = called(command.main, given)
     if status not in (EXIT_STATUS, REJECTS_STATUS):
         return f"{status}: {said[-200:]!r}"

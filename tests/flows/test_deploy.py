@@ -127,7 +127,8 @@ def test_deploying_again_doubles_nothing_and_leaves_alone_what_somebody_set(
     (automation,) = client.read_automations_by_name("rnnflow data arrived")
     client.pause_automation(automation.id)
     before = things(client)
-    outcomes = [line for line in deployed.deploy(server).splitlines() if ": " in line]
+    printed = deployed.deploy(server)
+    outcomes = [line for line in printed.splitlines() if ": " in line]
     (still,) = client.read_automations_by_name("rnnflow data arrived")
     client.resume_automation(still.id)
     assert things(client) == before
@@ -136,6 +137,7 @@ def test_deploying_again_doubles_nothing_and_leaves_alone_what_somebody_set(
     assert client.read_deployment_by_name("retrain/rnnflow-cpu").parameters["revision"] == "next"
     changed = [line for line in outcomes if not line.endswith(": unchanged")]
     assert changed == [f"deployment {name}: deployed" for name in NAMES]
+    assert "nobody is told of runs that fail" in printed
 
 
 def test_what_is_gone_from_the_file_is_gone_from_the_server_and_what_is_changed_there_is_changed(

@@ -88,6 +88,7 @@ def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     return output, printed
 
 
+@pytest.mark.slow
 def test_two_processes_end_where_one_does(
     folder: Path, whole: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ def test_two_processes_end_where_one_does(
     np.testing.assert_allclose(weights(whole[0]), weights(tmp_path / "one"), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_first_process_alone_prints(whole: tuple[Path, str]) -> None:
     advice, *lines = whole[1].splitlines()
     assert re.match(

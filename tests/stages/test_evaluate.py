@@ -2,6 +2,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rnnflow.params.models import Cell, ModelParams
@@ -199,3 +200,16 @@ def test_a_mistake_ends_it_with_one_line_and_leaves_the_last_evaluation(
     assert len(lines) == 1
     assert lines[0].startswith(f"error: {message}")
     assert (contents(folder / "evaluation"), sorted(folder.rglob("*"))) == before
+
+
+def test_probabilities_that_are_no_numbers_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = toys.random_classifier(ModelParams(cell="mingru", hidden_size=4, scaling="none", differences=True))
+    toys.save_checkpoint(folder / "checkpoint.safetensors", model)
+    huge = [
+        np.array([[3e38, 3e38], [-3e38, -3e38], [3e38, 3e38]], np.float32),
+        *SEQUENCES[1:],
+    ]  # their differences overflow
+    toys.write_sequences(folder / "test" / "part-00000.parquet", huge, LABELS)
+    with pytest.raises(SystemExit):
+        evaluate.main(toys.evaluate_arguments(folder))
+    assert "the model's probabilities of 1 sequences are no numbers" in capsys.readouterr().err

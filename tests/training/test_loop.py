@@ -226,3 +226,11 @@ def test_a_constant_feature_is_not_divided_by_zero() -> None:
 def test_a_loss_that_is_no_number_ends_training_with_advice() -> None:
     with pytest.raises(InputError, match=r"the loss is nan in epoch \d; lower train\.learning_rate"):
         training(ModelParams(cell="rnn", hidden_size=4), learning_rate=1e38).run()
+
+
+def test_a_validation_loss_that_is_no_number_ends_training_with_advice() -> None:
+    run = training(ModelParams(cell="mingru", hidden_size=4, scaling="none"), engine="torch")
+    assert run.validation
+    run.validation.values[:] = 3e38
+    with pytest.raises(InputError, match="the loss on the validation split is nan in epoch 1; lower"):
+        run.run()

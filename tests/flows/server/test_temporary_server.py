@@ -10,11 +10,11 @@ import pytest
 RUN = """
 import os, subprocess
 from flows.server import temporary_server
-temporary_server.end_with_this_process()
-server = subprocess.Popen(["sleep", "600"], env=os.environ | {"PREFECT__SERVER_EPHEMERAL": "1"})
-other = subprocess.Popen(["sleep", "600"])
-print(server.pid, other.pid, flush=True)
-input()
+with temporary_server.ending_with_this_process():
+    server = subprocess.Popen(["sleep", "600"], env=os.environ | {"PREFECT__SERVER_EPHEMERAL": "1"})
+    other = subprocess.Popen(["sleep", "600"])
+    print(server.pid, other.pid, flush=True)
+    input()
 """
 
 
