@@ -41,4 +41,5 @@ def check_is_file(path: Path) -> None:
     if not path.exists():
         raise InputError(f"{path}: a link to a file that is not there; `dvc checkout` brings tracked ones back")
     if not path.is_file():
-        raise InputError(f"{path}: not a file but a pipe, a socket or a device")
+        what = "a folder" if path.is_dir() else "a pipe, a socket or a device"
+        raise InputError(f"{path}: not a file but {what}")

@@ -111,7 +111,7 @@ def with_one_weight_changed(path: Path) -> None:
 
 DAMAGES = [
     (missing, "no such file"),
-    (folder, "cannot be read"),
+    (folder, "not a file but a folder"),
     (empty, "not a complete safetensors file"),
     (cut_in_the_description, "not a complete safetensors file"),
     (cut_in_the_weights, "not a complete safetensors file"),

@@ -21,7 +21,7 @@ from rnnflow.runtime.provenance import ROOT
 
 T = TypeVar("T")
 
-START_SECONDS = 180.0
+START_SECONDS = 600.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.1
 
