@@ -30,7 +30,9 @@ PARTS = (0.25, 0.5, 0.75, 1.0)
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.early", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", default=SETS)
-    print("| set | for validation | may lose | 25 % | 50 % | 75 % | 100 % | by the rule | share seen | harmonic mean |")
+    print(
+        "| set | sequences for validation | loss allowed | 25 % | 50 % | 75 % | 100 % | by the rule | share seen | harmonic mean |"
+    )
     print(f"| --- {'| ---: ' * 9}|")
     for name in parser.parse_args(argv).names:
         with tempfile.TemporaryDirectory() as folder:

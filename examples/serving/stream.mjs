@@ -1,9 +1,8 @@
-// One live stream in Node: npm install onnxruntime-node && node stream.mjs model.stream.onnx NUM_FEATURES STATE_SIZE
-// (the sizes are in state.json beside the model)
+// One live stream in Node: npm install onnxruntime-node && node stream.mjs model.stream.onnx
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
-const [path, numFeatures, stateSize] = [process.argv[2], ...process.argv.slice(3).map(Number)];
-const session = await InferenceSession.create(path);
+const session = await InferenceSession.create(process.argv[2]);
+const [numFeatures, stateSize] = [session.inputMetadata[0].shape[2], session.inputMetadata[2].shape[1]];
 let state = new Tensor("float32", new Float32Array(stateSize), [1, stateSize]); // zero before the first step
 for (let time = 0; time < 5; time++) {
   const step = new Tensor("float32", Float32Array.from({ length: numFeatures }, () => Math.sin(time)), [1, 1, numFeatures]);

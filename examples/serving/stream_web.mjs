@@ -1,10 +1,10 @@
 // One live stream with WebAssembly, in a browser or in Node: npm install onnxruntime-web
-// node stream_web.mjs model.stream.onnx NUM_FEATURES STATE_SIZE   (the sizes are in state.json beside the model)
+// node stream_web.mjs model.stream.onnx
 import { readFile } from "node:fs/promises"; // in a browser: InferenceSession.create("model.stream.onnx")
 import { InferenceSession, Tensor } from "onnxruntime-web";
 
-const [path, numFeatures, stateSize] = [process.argv[2], ...process.argv.slice(3).map(Number)];
-const session = await InferenceSession.create(await readFile(path), { executionProviders: ["wasm"] });
+const session = await InferenceSession.create(await readFile(process.argv[2]), { executionProviders: ["wasm"] });
+const [numFeatures, stateSize] = [session.inputMetadata[0].shape[2], session.inputMetadata[2].shape[1]];
 let state = new Tensor("float32", new Float32Array(stateSize), [1, stateSize]); // zero before the first step
 for (let time = 0; time < 5; time++) {
   const step = new Tensor("float32", Float32Array.from({ length: numFeatures }, () => Math.sin(time)), [1, 1, numFeatures]);

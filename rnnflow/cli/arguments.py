@@ -77,8 +77,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "stream",
         help="classify live streams from standard input, step by step",
         description='Read lines such as {"stream": "a", "steps": [[0.5, 1.2], [0.4, 1.1]]}, or CSV with the columns stream and the '
-        "features, and answer each line as it arrives, from all steps of its stream so far. `time` may be given for each line and "
-        "may not go backwards; `end` ends a stream. Lines that arrive together are answered in one batch.",
+        "features, and answer each line as it arrives, from all steps of its stream so far. A line may have a `time`, which may "
+        "not go backwards within a stream, and `end`: true ends the stream. Lines that arrive together are answered in one batch. "
+        "If the model has a rule for deciding early, each answer has the class that its stream is decided for, once it is.",
     )
     command.add_argument("model", type=Path, metavar="MODEL.stream.onnx")
     command.add_argument(
@@ -88,12 +89,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         metavar="NUMBER",
         help="most streams open at once (default: %(default)s)",
     )
-    command.add_argument("--idle", type=float, metavar="SECONDS", help="close a stream that gets no steps for so long")
+    command.add_argument(
+        "--idle", type=_amount, metavar="SECONDS", help="close a stream that gets no steps for so long (default: never)"
+    )
     command.add_argument(
         "--state",
         type=Path,
         metavar="FILE",
-        help="go on with the streams in this file, if it is there, and write them to it at the end",
+        help="go on with the streams in this file, if there is one, and write the open streams to it at the end",
     )
     command.set_defaults(run=run.stream)
 
@@ -178,7 +181,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "quantise",
         help="write an LSTM with weights of 8 bits",
         description="Write an ONNX file of an LSTM that onnxruntime computes with 8 bits, if that does not cost too much on the "
-        "validation split. It has no such operator for the other cells.",
+        "validation split. onnxruntime has no such operator for the other cells.",
     )
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
     command.add_argument("output", type=Path, metavar="OUTPUT.onnx")
@@ -194,9 +197,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def _add_limits(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--max-loss", type=float, default=0.01, help="of accuracy by 8 bits, at most (%(default)s)")
     command.add_argument(
-        "--max-shift", type=float, default=0.2, help="of a probability by 8 bits, at most (%(default)s)"
+        "--max-loss", type=_amount, default=0.01, help="most accuracy that 8 bits may cost (default: %(default)s)"
+    )
+    command.add_argument(
+        "--max-shift",
+        type=_amount,
+        default=0.2,
+        help="most that 8 bits may shift a probability by (default: %(default)s)",
     )
 
 

@@ -74,6 +74,8 @@ def classify(arguments: argparse.Namespace) -> None:
 
 
 def stream(arguments: argparse.Namespace) -> None:
+    if sys.stdin is None:
+        raise InputError("standard input is closed, where the lines would come from; pipe them in, or a file")
     predictor = StreamingPredictor(arguments.model, arguments.capacity, arguments.idle)
     if arguments.state and os.path.lexists(arguments.state):  # a link that leads nowhere is not the first start
         predictor.restore(arguments.state)
@@ -107,6 +109,8 @@ def quantise(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow.serving import quantisation
 
+    if arguments.output.exists() and arguments.output.samefile(arguments.model):
+        raise InputError(f"{arguments.output}: is the file of 32 bits, which would be lost; name another file to write")
     limits = quantisation.Limits(arguments.max_loss, arguments.max_shift)
     cost = quantisation.quantise(arguments.model, arguments.output, arguments.validation, limits)
     before, after = arguments.model.stat().st_size, arguments.output.stat().st_size

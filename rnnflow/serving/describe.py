@@ -84,6 +84,8 @@ def description(path: Path, *, verified: bool = False) -> Table:
             what.add_row(split, "\n".join(f"{name} {value:,}" for name, value in sorted(figures.items())))
     if calibration := metadata["calibration"]:
         what.add_row("calibration", "\n".join(_calibration(calibration)))
+    if cost := metadata["quantisation"]:
+        what.add_row("weights of 8 bits", "\n".join(_cost(cost)))
     what.add_row("md5", "\n".join(f"{name} {value}" for name, value in sorted(metadata["md5"].items())))
     revision = find_revision(metadata["md5"]["weights"], path.resolve().parent)
     what.add_row(
@@ -103,6 +105,14 @@ def _calibration(calibration: Mapping[str, Any]) -> list[str]:
             f"a live stream is decided at a probability of {early['threshold']}, looked at after {looks} steps"
         )
     return lines
+
+
+def _cost(cost: Mapping[str, Any]) -> list[str]:
+    """Return what the validation split says of 32 and of 8 bits."""
+    changes = [
+        f"{name} {before:.4f} -> {after:.4f}" for name in ("accuracy", "log_loss") for before, after in [cost[name]]
+    ]
+    return [*changes, f"largest shift of a probability {cost['largest_shift']:.4f}, on the validation split"]
 
 
 def latency_microseconds(predictor: Predictor) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from rnnflow.params.section import checked
 from rnnflow.runtime import npz_files
@@ -51,8 +51,9 @@ class OpenStreams:
         idle_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if capacity < 1 or (idle_seconds is not None and not idle_seconds > 0):
-            raise InputError(f"capacity {capacity} and idle_seconds {idle_seconds}: expected numbers above zero")
+        for name, number in (("capacity", capacity), ("idle_seconds", idle_seconds)):
+            if number is not None and not number > 0:
+                raise InputError(f"{name}: expected a number above zero, got {number:g}")
         self._capacity, self._idle_seconds, self._clock = capacity, idle_seconds, clock
         self._rows: dict[StreamId, int] = {}
         self._closed: dict[StreamId, str] = {}
@@ -74,7 +75,8 @@ class OpenStreams:
         """Return the row of each stream, new ones where they begin.
 
         Raises:
-            InputError: a stream is named twice, has ended, begins without a step, goes back in time, or there is no room.
+            InputError: a stream is named twice, has ended, begins without a step or with what is no name, goes back in time, or
+                there is no room.
         """
         self._close_idle()
         found = [self._rows.get(stream, -1) for stream in streams]
@@ -83,10 +85,11 @@ class OpenStreams:
             twice = next(stream for index, stream in enumerate(streams) if stream in streams[:index])
             raise InputError(f"stream {twice!r}: twice among those pushed together; push its steps one after another")
         for stream in new:
+            _check_name(stream)
             self._refuse_closed(stream)
         rows = np.array(found, np.int64)
         if at is not None:
-            self._refuse_backwards(streams, rows, np.asarray(at, np.float64))
+            self._refuse_backwards(streams, rows, _times(streams, at))
         if new:
             begins = rows < 0
             if not lengths[begins].all():
@@ -214,11 +217,32 @@ class OpenStreams:
         self, streams: Sequence[StreamId], rows: Int64[np.ndarray, " stream"], at: np.ndarray
     ) -> None:
         before = np.where(rows < 0, -np.inf, self._last_times[rows] if len(self.states) else -np.inf)
-        if not (at >= before).all():
-            index = int((~(at >= before)).argmax())
+        if (at < before).any():
+            index = int((at < before).argmax())
             raise InputError(
                 f"stream {streams[index]!r}: time {at[index]:g} comes after {before[index]:g}, and goes backwards"
             )
+
+
+def _check_name(stream: object) -> None:
+    """Refuse what a file of streams could not give back."""
+    is_text = isinstance(stream, str) and stream == stream.encode(errors="replace").decode()  # no half of a pair
+    is_number = isinstance(stream, int | np.integer) and not isinstance(stream, bool)
+    if not is_text and not is_number:
+        raise InputError(f"stream {stream!r}: expected a text or a whole number as its name")
+
+
+def _times(streams: Sequence[StreamId], at: Sequence[float]) -> Float64[np.ndarray, " stream"]:
+    try:
+        times = np.asarray(at, np.float64)
+    except (TypeError, ValueError):
+        raise InputError("times: expected a number for each stream") from None
+    if times.shape != (len(streams),):
+        raise InputError(f"{len(streams)} streams, but times of shape {times.shape}; expected one for each")
+    if not (is_finite := np.isfinite(times)).all():
+        index = int(is_finite.argmin())
+        raise InputError(f"stream {streams[index]!r}: time {times[index]:g}, expected a finite number")
+    return times
 
 
 def _read(path: Path, identity: str) -> dict[str, np.ndarray]:

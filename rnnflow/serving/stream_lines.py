@@ -15,6 +15,7 @@ from rnnflow.serving.open_streams import StreamId
 from rnnflow.serving.streaming import Answer, StreamingPredictor
 
 STREAM, STEPS, TIME, END = "stream", "steps", "time", "end"
+RESERVED = {STREAM, STEPS, TIME, END}
 DECISION = "decision", "decided_at"
 """In the answers of a model that decides before the end."""
 LONGEST_LINE = 1 << 24
@@ -199,6 +200,8 @@ class _Reader:
         """The steps of a line (time, feature)."""
         missing = [name for name in self._features if name not in content]
         steps = content.get(STEPS, [])
+        if STEPS in content and (both := [name for name in self._features if name in content.keys() - RESERVED]):
+            raise self._refusal(f"both {STEPS} and {both[0]!r}; expected one of them")
         if STEPS not in content and len(missing) < len(self._features):
             if missing:
                 raise self._refusal(f"no feature {missing[0]!r}; a missing value is null, and an empty cell in CSV")
@@ -223,7 +226,7 @@ class _Reader:
             content = None
         if not isinstance(content, dict):
             raise self._refusal('expected a JSON object, such as {"stream": "a", "steps": [[0.5, 1.2]]}')
-        if unknown := content.keys() - {STREAM, STEPS, TIME, END, *self._features}:
+        if unknown := content.keys() - RESERVED - {*self._features}:
             raise self._refusal(f"unknown name {min(unknown)!r}; the features are {', '.join(self._features)}")
         return content
 
@@ -246,7 +249,9 @@ class _Reader:
 
     def _checked(self, names: list[str]) -> list[str]:
         expected = f"expected {', '.join([STREAM, *self._features])}, and {TIME} and {END} if there are any"
-        if wrong := [name for name in self._features if names.count(name) != 1]:
+        if not {STREAM, *self._features} & {*names}:
+            raise self._refusal(f"neither a JSON object nor the names of CSV columns; {expected}")
+        if wrong := [name for name in (*self._features, *names) if names.count(name) != 1]:
             raise self._refusal(f"column {wrong[0]!r} is there {names.count(wrong[0])} times; {expected}")
         if unknown := {*names} - {STREAM, TIME, END, *self._features}:
             raise self._refusal(f"unknown column {min(unknown)!r}; {expected}")

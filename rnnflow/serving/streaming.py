@@ -203,10 +203,9 @@ class StreamingPredictor:
         if len(streams) != len(steps):
             raise InputError(f"{len(streams)} streams, but steps for {len(steps)}")
         if isinstance(steps, np.ndarray) and steps.ndim == 3 and steps.shape[1]:
-            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused
-                batch = steps.astype(np.float32, copy=False)
-            lengths = np.full(len(steps), steps.shape[1])
-            self._check_shape(streams[0] if len(streams) else "", batch.shape[1:])
+            first = streams[0] if len(streams) else ""
+            batch, lengths = _as_float32(first, steps), np.full(len(steps), steps.shape[1])
+            self._check_shape(first, batch.shape[1:])
         else:
             batch, lengths = self._padded(streams, steps)
         self._check_values(streams, batch)
@@ -217,11 +216,7 @@ class StreamingPredictor:
     ) -> tuple[Float32[np.ndarray, "stream time feature"], Int64[np.ndarray, " stream"]]:
         arrays = []
         for stream, each in zip(streams, steps, strict=True):
-            try:
-                with np.errstate(over="ignore"):
-                    array = np.asarray(each, dtype=np.float32)
-            except (TypeError, ValueError):
-                raise InputError(f"stream {stream!r}: expected numbers of shape (time, feature)") from None
+            array = _as_float32(stream, each)
             array = array.reshape(0, len(self.model.features)) if array.size == 0 else array
             self._check_shape(stream, array.shape)
             arrays.append(array)
@@ -251,3 +246,11 @@ class StreamingPredictor:
             row, _, feature = np.argwhere(is_missing)[0]
             name = self.model.features[feature]
             raise InputError(f"stream {streams[row]!r}: misses a value of {name!r}; the model refuses missing values")
+
+
+def _as_float32(stream: StreamId, values: Any) -> Float32[np.ndarray, "..."]:
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused
+            return np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"stream {stream!r}: expected numbers of shape (time, feature)") from None

@@ -9,6 +9,7 @@ from rich.table import Table
 from rnnflow.params.models import ModelParams
 from rnnflow.serving import describe
 from rnnflow.serving.predictor import Predictor
+from rnnflow.serving.quantisation import Limits, quantise
 from tests import toys
 from tests.serving.conftest import commit
 
@@ -53,6 +54,15 @@ def test_a_calibration_of_before_early_rules_is_told(tmp_path: Path) -> None:
     model = toys.random_classifier(ModelParams(cell="gru", hidden_size=4))
     path = toys.exported(tmp_path, model, calibration={"temperature": 1.5, "threshold": None})
     assert "temperature 1.5 " in text(describe.description(path))
+
+
+def test_the_cost_of_8_bits_is_told(tmp_path: Path) -> None:
+    path = toys.exported(tmp_path, toys.random_classifier(ModelParams(cell="lstm", hidden_size=4)))
+    toys.write_sequences(tmp_path / "validation/part-00000.parquet", toys.random_sequences([5, 9]), ["up", "down"])
+    cost = quantise(path, tmp_path / "int8.onnx", tmp_path / "validation", Limits(1.0, 1.0))
+    described = text(describe.description(tmp_path / "int8.onnx"))
+    assert f"largest shift of a probability {cost.largest_shift:.4f}, on the validation split" in described
+    assert "8 bits" not in text(describe.description(path))
 
 
 def test_a_comparison_has_a_line_for_each_model_in_the_order_given(path: Path, tmp_path: Path) -> None:

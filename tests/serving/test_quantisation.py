@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -18,6 +18,7 @@ from tests.serving.test_c_code import onnx_file
 SEQUENCES, LABELS = toys.random_sequences([5, 9, 3, 7], missing=0), ["up", "down", "up", "level"]
 
 
+@settings(deadline=None)
 @given(arrays.arrays(np.float32, (3, 4), elements=st.floats(-100, 100, width=32, allow_subnormal=False)))
 def test_a_weight_is_off_by_half_a_step_of_its_row_at_most_and_rounded_once(weights: np.ndarray) -> None:
     numbers, factors = rounded(weights)
@@ -48,6 +49,18 @@ def test_an_lstm_is_written_smaller_and_says_what_that_cost(
     assert f"largest shift of a probability {shift:.4f}" in said.out
     assert before.metadata.pop("quantisation") is None
     assert before.metadata == after.metadata
+
+
+def test_the_file_of_32_bits_is_not_written_over(
+    tmp_path: Path, validation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = onnx_file(tmp_path, ModelParams(cell="lstm", hidden_size=4))
+    before = path.read_bytes()
+    with pytest.raises(SystemExit) as end:
+        main(["quantise", str(path), str(path), str(validation)])
+    assert end.value.code == 2
+    assert "is the file of 32 bits, which would be lost" in capsys.readouterr().err
+    assert path.read_bytes() == before
 
 
 def test_weights_of_8_bits_are_not_rounded_again(

@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from rnnflow.cli import main
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
@@ -98,8 +99,16 @@ REFUSALS = [
     ('{"stream": [1], "x": 1, "y": 2}', "line 1: stream: expected a text or a whole number, got [1]"),
     ('{"end": "yes", "x": 1, "y": 2}', "line 1: end: expected true or false, got 'yes'"),
     ('{"x": 1, "y": 1' + "0" * 400 + "}", "line 1: expected a number, got 1000"),
+    ('{"steps": [[1, 2]], "x": 1, "y": 2}', "line 1: both steps and 'x'; expected one of them"),
+    (
+        r'{"stream": "\ud800", "x": 1, "y": 2}',
+        r"line 1: stream '\ud800': expected a text or a whole number as its name",
+    ),
+    ('{"time": Infinity, "x": 1, "y": 2}', "line 1: stream 'stream': time inf, expected a finite number"),
     ('{"time": "noon", "x": 1, "y": 2}', "line 1: time: expected a number, got 'noon'"),
     ('{"stream": "a", "end": true}', "line 1: stream 'a': is not open"),
+    ("[1, 2]", "line 1: neither a JSON object nor the names of CSV columns; expected stream, x, y, and time and end"),
+    ("stream,stream,x,y\na,b,1,2", "line 1: column 'stream' is there 2 times; expected stream, x, y, and time and end"),
     ("stream,x\na,1", "line 1: column 'y' is there 0 times; expected stream, x, y, and time and end if there are any"),
     ("stream,x,y,z\na,1,2,3", "line 1: unknown column 'z'; expected stream, x, y, and time and end if there are any"),
     ("stream,x,y\na,1", "line 2: 2 cells, expected 3"),
@@ -124,6 +133,16 @@ def test_a_line_that_is_refused_is_named_and_those_before_it_are_answered(path: 
 def test_a_line_without_end_does_not_fill_the_memory(path: Path) -> None:
     with pytest.raises(InputError, match="a line of more than 16,777,216 bytes; expected one for a few steps"):
         answer_lines(StreamingPredictor(path), lambda: b"1" * (1 << 22), lambda answer: None)
+
+
+def test_closed_standard_input_is_said_in_a_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(SystemExit) as end:
+        main(["stream", str(path)])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("error: standard input is closed, where the lines would come from")
 
 
 def started(path: Path, state: Path) -> subprocess.Popen[str]:
@@ -193,7 +212,7 @@ def test_the_examples_in_javascript_give_the_same_probabilities(
     if not shutil.which("npm") or subprocess.run(install, cwd=tmp_path, check=False, timeout=300).returncode:
         pytest.skip(f"{package} cannot be installed here")
     shutil.copy(ROOT / "examples/serving" / name, tmp_path)
-    check_example(path, ["node", str(tmp_path / name), str(path), "2", "4"])
+    check_example(path, ["node", str(tmp_path / name), str(path)])
 
 
 HEADERS = Path(os.environ.get("ONNXRUNTIME_INCLUDE", "/usr/include/onnxruntime"))

@@ -212,7 +212,12 @@ REFUSALS: list[tuple[list[Any], Any, list[float] | None, str]] = [
     (["new", "a"], [STEP, [[1e300, 0]]], None, "stream 'a': an infinite value; a missing one is NaN"),
     (["new", "ended"], [STEP, STEP], None, "stream 'ended': has ended; steps that follow need another name"),
     (["new", "a"], [STEP, STEP], [1.0, 9.0], "stream 'a': time 9 comes after 10, and goes backwards"),
-    (["new", "a"], [STEP, STEP], [1.0, np.nan], "stream 'a': time nan comes after 10, and goes backwards"),
+    (["new", "a"], [STEP, STEP], [1.0, np.nan], "stream 'a': time nan, expected a finite number"),
+    (["new", "a"], [STEP, STEP], [np.inf, 11.0], "stream 'new': time inf, expected a finite number"),
+    (["new", "a"], [STEP, STEP], [11.0], "2 streams, but times of shape (1,); expected one for each"),
+    (["new"], np.full((1, 1, 2), "x"), None, "stream 'new': expected numbers of shape (time, feature)"),
+    (["a", True], [STEP, STEP], None, "stream True: expected a text or a whole number as its name"),
+    (["a", "\ud800"], [STEP, STEP], None, r"stream '\ud800': expected a text or a whole number as its name"),
     (["new", "a", "a"], [STEP] * 3, None, "stream 'a': twice among those pushed together; push its steps one after another"),
     (["a", "new"], [STEP, np.empty((0, 2))], None, "stream 'new': begins without a step"),
     (["new"], np.full((1, 1, 2), 1e300), None, "stream 'new': an infinite value; a missing one is NaN"),
@@ -223,7 +228,7 @@ REFUSALS: list[tuple[list[Any], Any, list[float] | None, str]] = [
 
 @pytest.mark.parametrize(("streams", "steps", "at", "expected"), REFUSALS)
 def test_what_is_refused_changes_nothing(
-    path: Path, streams: list[str], steps: Any, at: list[float] | None, expected: str
+    path: Path, streams: list[Any], steps: Any, at: list[float] | None, expected: str
 ) -> None:
     predictor = StreamingPredictor(path, capacity=3)
     predictor.push("ended", STEP)
@@ -249,5 +254,6 @@ def test_a_stream_that_is_not_open_cannot_end(path: Path) -> None:
 
 @pytest.mark.parametrize("options", [{"capacity": 0}, {"idle_seconds": 0.0}, {"idle_seconds": float("nan")}])
 def test_limits_are_above_zero(path: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="expected numbers above zero"):
+    (name,) = options
+    with pytest.raises(InputError, match=f"{name}: expected a number above zero, got"):
         StreamingPredictor(path, **options)

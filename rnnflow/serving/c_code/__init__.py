@@ -85,7 +85,7 @@ def _obstacle(params: ModelParams) -> str | None:
 def _context(predictor: Predictor, params: ModelParams, weights: Weights) -> dict[str, Any]:
     num_features = len(predictor.features)
     return {
-        "description": f"{params.cell.upper()} classifier of {num_features} features into {len(predictor.classes)} classes",
+        "description": f"{params.cell.upper()} classifier; features: {num_features}, classes: {len(predictor.classes)}",
         "num_features": num_features,
         "num_prepared": num_features * (2 if params.missing == "mask" else 1),
         "num_classes": len(predictor.classes),
