@@ -7,14 +7,14 @@ from tests.flows.projects import Deployed, deploy, make_project
 from tests.flows.servers import PrefectServer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """One Prefect server for all tests of the session."""
+    """One Prefect server for all tests of the flow that a process runs; it would go on computing beside the others."""
     with PrefectServer(tmp_path_factory.mktemp("prefect-server")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deploy_project(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Deployed]:
     """Makes a project of the work tree and deploys it on the server; the arguments are those of `make_project`."""
 

@@ -41,7 +41,7 @@ class Person:
         return list((self.project.folder.with_name("state") / "runs").glob("*"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def trained(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Person:
     """A project with one model in which the flow has run in place and pushed; read it, do not change it."""
 

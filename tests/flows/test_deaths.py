@@ -74,6 +74,7 @@ def clones(worker: Worker) -> list[Path]:
     return list((worker.state / "runs").glob("*"))
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_is_cancelled_and_gone(deployed: Deployed, worker: Worker) -> None:
     training = Training(worker.state)
     run = deployed.start(**TRAIN_ONLY, overrides=ENDLESS | {"train.seed": 1})

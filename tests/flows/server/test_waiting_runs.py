@@ -41,6 +41,7 @@ def taken(client: SyncPrefectClient) -> UUID:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_that_was_put_back_and_taken_again_is_called_crashed_if_it_does_not_begin(
     server: PrefectServer, client: SyncPrefectClient
 ) -> None:
@@ -85,6 +86,7 @@ def test_the_next_run_calls_crashed_what_never_began_when_the_server_has_forgott
     assert state.message == never_began(START_SECONDS)
 
 
+@pytest.mark.slow
 def test_a_stage_that_was_sent_to_a_worker_and_never_began_does_not_keep_its_run_waiting(
     server: PrefectServer, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,7 +177,8 @@ def test_a_dvc_that_is_hashing_is_interrupted(repository: Repository, dvc: Dvc) 
     assert dvc.run(["status"], print)
 
 
-@pytest.mark.parametrize(("gently", "num_tries"), [(True, 10), pytest.param(False, 5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("gently", "num_tries"), [(True, 10), (False, 5)])
 def test_endings_at_random_moments_can_all_be_repaired(
     repository: Repository, gently: bool, num_tries: int, dvc: Dvc
 ) -> None:

@@ -59,7 +59,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-MANY_FILES = ("folders", "folders with splits")
+MANY_FILES = ("folders", "folders with splits", "folders of subjects")
 """Which take as long as all others together."""
 
 
