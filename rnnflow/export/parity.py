@@ -16,6 +16,8 @@ ORDERS_OF_MAGNITUDE = 5
 """Of the sizes of sequences, where they are scaled each by itself or compressed."""
 LARGE = 1000.0
 """Size and offset of the largest of them, in deviations, where no feature is scaled over the train split."""
+LARGEST = float(np.finfo(np.float32).max) / 2
+"""Of all values."""
 
 
 @torch.inference_mode()
@@ -56,14 +58,21 @@ def _sequences(
     """Yield sequences such as those of the train split, and others of all sizes where the scaling is made for them."""
     center, std = model.preparation.typical_values()
     shape = batch_size, num_steps, len(center)
-    yield rng.standard_normal(shape, dtype=np.float32) * std + center
+    with np.errstate(over="ignore"):
+        typical = rng.standard_normal(shape, dtype=np.float32) * std + center
+    yield _finite(typical)
     kinds = model.params.scalings
     if "compressed" in kinds or "sequence" in kinds:
         each = batch_size, 1, len(center)
         # What is scaled over the train split as well may be smaller, not larger: that would only saturate the cells.
         sizes = 10 ** rng.uniform(-ORDERS_OF_MAGNITUDE, 0, each) * (1 if "global" in kinds else LARGE)
         offsets = rng.standard_normal(each) * (1 if "global" in kinds else LARGE)
-        yield ((rng.standard_normal(shape) * sizes + offsets) * std + center).astype(np.float32)
+        yield _finite((rng.standard_normal(shape) * sizes + offsets) * std + center)
+
+
+def _finite(values: np.ndarray) -> Float32[np.ndarray, "batch time feature"]:
+    """Return values that may be too large for float32 as values that are not, even if rounding moves them."""
+    return np.clip(values, -LARGEST, LARGEST).astype(np.float32)
 
 
 def _difference(

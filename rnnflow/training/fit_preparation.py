@@ -33,7 +33,9 @@ def fit(preparation: Preparation, train: SequenceDataset) -> None:
             part = preparation.part(index)
             mean, std = _moments(partial(_chunks, preparation, train, kind), part.stop - part.start)
             preparation.mean[part] = mean
-            preparation.inverse_deviation[part] = 1 / np.where(std > 0, std, 1)
+            # Of a feature that is next to nothing the inverse is too large for float32.
+            inverse = np.minimum(1 / np.where(std > 0, std, 1), np.finfo(np.float32).max)
+            preparation.inverse_deviation[part] = inverse
 
 
 def _fit_compression(preparation: Preparation, train: SequenceDataset) -> None:
