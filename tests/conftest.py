@@ -15,13 +15,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # three to seven times the CPU time of a single thread. PyTorch reads this when it is loaded, and so do the stages.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-_FIRST = (Path(__file__).parent / "pipeline", Path(__file__).parent / "flows")
-"""Of the files here some take minutes: at the end of a run, one process would wait for another's."""
+_HERE = Path(__file__).parent
+_FIRST = (_HERE / "advice/inspection/test_random_files.py", _HERE / "pipeline", _HERE / "flows")
+"""Of these files some take minutes: at the end of a run, the other processes would wait for the one that has it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
-    items.sort(key=lambda item: [folder not in item.path.parents for folder in _FIRST])
+    items.sort(key=lambda item: [path not in (item.path, *item.path.parents) for path in _FIRST])
 
 
 def pytest_collection_finish() -> None:
