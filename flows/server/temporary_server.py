@@ -14,6 +14,7 @@ IS_TEMPORARY = b"PREFECT__SERVER_EPHEMERAL=1"
 """What Prefect says to its temporary server, and to nothing else below a run."""
 END_SECONDS, LOOK_SECONDS = 5.0, 0.5
 MAX_RETRIES = 2
+"""Of a call to the server, 2 and 4 seconds after the first try; `prefect.toml` has more, for servers that may come back."""
 
 
 @contextmanager
@@ -23,10 +24,8 @@ def ending_with_this_process() -> Iterator[None]:
     Another process waits for that, in a session of its own: it holds the reading end of a pipe whose writing end is here alone.
     Ctrl-C ends the server at the same time as it asks the run to end, which would then try to reach it for minutes.
     """
-    from prefect.settings import (
-        PREFECT_CLIENT_MAX_RETRIES,
-        temporary_settings,
-    )  # the other process does without Prefect
+    # Here, since the other process runs this file without Prefect.
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     _start_ending()
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}):

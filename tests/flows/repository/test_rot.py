@@ -1,6 +1,5 @@
 """Bits that flip where DVC does not look: in files with the time stamp they had, in its cache and in its remote."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,21 +7,12 @@ import pytest
 
 from flows.repository import rot
 from flows.repository.workspace import Workspace
+from tests.faults.rot import flip
 from tests.flows.repositories import Repository
 
 pytest_plugins = ["tests.flows.repositories"]
 
 FILE = "data/numbers.txt"
-
-
-def flip(path: Path) -> None:
-    """Flip a bit, as a disk does, which tells nobody."""
-    said, content = path.stat(), bytearray(path.read_bytes())
-    content[0] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(content)
-    path.chmod(said.st_mode)
-    os.utime(path, ns=(said.st_atime_ns, said.st_mtime_ns))
 
 
 def stored(folder: Path, md5: str) -> Path:
@@ -56,10 +46,10 @@ def test_a_damaged_file_comes_back_from_the_cache_or_the_remote(
 ) -> None:
     whole = repository.read(FILE)
     repository.dvc("status")  # by which DVC learns what it takes for unchanged from then on
-    flip(repository.folder / FILE)
+    flip(repository.folder / FILE, 0, 0)
     assert "up to date" in repository.dvc("status")  # which is why somebody has to look
     if is_cache_damaged:
-        flip(objects[0])
+        flip(objects[0], 0, 0)
     assert restore("pull" if is_cache_damaged else "checkout") == (True, [])
     assert repository.read(FILE) == whole
 
@@ -73,7 +63,7 @@ def test_what_is_whole_nowhere_is_removed_and_dvc_makes_it_again(
 ) -> None:
     whole = repository.read(FILE)
     for path in (repository.folder / FILE, *objects):
-        flip(path)
+        flip(path, 0, 0)
     assert restore(command) == (True, [FILE])
     repository.dvc("repro", "--quiet")
     assert repository.read(FILE) == whole
