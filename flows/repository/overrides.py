@@ -10,18 +10,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.representer import RoundTripRepresenter
 
 from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.yaml_text import round_trip
 
 FILE = "params.yaml"
-
-
-class _Representer(RoundTripRepresenter):
-    """Writes `null` where the default leaves a blank."""
-
-
-_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
 def check(workspace: Path, overrides: Mapping[str, Any]) -> None:
@@ -54,10 +47,7 @@ def apply(workspace: Path, overrides: Mapping[str, Any]) -> None:
 def _changed(workspace: Path, overrides: Mapping[str, Any]) -> Iterator[Path]:
     """A file beside the params, with the overrides in it, that the workspace's own code accepts."""
     path = workspace / FILE
-    yaml = YAML()
-    yaml.Representer = _Representer
-    yaml.preserve_quotes = True
-    yaml.width = 1000
+    yaml = round_trip()
     content = _load(yaml, path)
     for name, value in overrides.items():
         _set(content, name, value)

@@ -4,8 +4,9 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
+
+from rnnflow.runtime.yaml_text import round_trip
 
 WIDTH = 110
 
@@ -17,8 +18,7 @@ def text(settings: Mapping[str, Any], by_time: Mapping[str, str] | None) -> str:
         settings: what differs from the defaults.
         by_time: times to cut at, which a comment offers.
     """
-    yaml = YAML()
-    yaml.representer.add_representer(type(None), lambda of, _: of.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml = round_trip()
     yaml.width = WIDTH
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()

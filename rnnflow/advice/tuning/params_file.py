@@ -10,8 +10,7 @@ from ruamel.yaml import YAML
 from rnnflow.advice.tuning.portfolio import Candidate
 from rnnflow.params import whole
 from rnnflow.runtime.atomic_writes import atomic_write
-
-WIDTH = 110
+from rnnflow.runtime.yaml_text import round_trip
 
 
 def write(
@@ -29,9 +28,7 @@ def write(
         InputError: the file is no params.yaml.
     """
     whole.load(path)
-    yaml = YAML()
-    yaml.representer.add_representer(type(None), lambda of, _: of.represent_scalar("tag:yaml.org,2002:null", "null"))
-    yaml.width, yaml.preserve_quotes = WIDTH, True
+    yaml = round_trip()
     content = yaml.load(path.read_text(encoding="utf-8"))
     section = content["train"]
     for name, value in ({"early_stopping_patience": None, "recipe": "given"} | dict(recipe)).items():
