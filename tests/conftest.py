@@ -26,6 +26,7 @@ _ONE_SERVER = tuple(
         "server/test_pools.py",
         "test_announce.py",
         "test_deploy.py",
+        "test_deploy_refusals.py",
         "test_products.py",
         "test_report.py",
         "test_retrain.py",
