@@ -208,7 +208,7 @@ ours is checked by `onnx`.
 {parts.get("predict", "")}
 ## The flow
 
-`python -m benchmarks.flow`: wall seconds of `python -m flows.retrain`, of a bare `dvc repro`, and of a Prefect flow with the
+`python -m benchmarks.flow`: wall seconds of `python -m flows`, of a bare `dvc repro`, and of a Prefect flow with the
 same number of tasks that do nothing, in turn, 3 to 7 rounds. Without a server, Prefect starts one that ends with the flow.
 {parts.get("flow", "")}{_growth(known["scale"]) if "scale" in known else ""}"""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import grimp
+import networkx
 import pytest
 from ruamel.yaml import YAML
 
@@ -110,6 +111,15 @@ def test_the_library_imports_from_lower_layers_only(imports: grimp.ImportGraph) 
 @pytest.mark.parametrize("folder", LAYERS_WITHIN)
 def test_the_rooms_of_a_folder_import_from_lower_ones_only(folder: str, imports: grimp.ImportGraph) -> None:
     assert not imports.find_illegal_dependencies_for_layers(LAYERS_WITHIN[folder], containers={f"rnnflow.{folder}"})
+
+
+def test_no_imports_run_in_a_circle(imports: grimp.ImportGraph) -> None:
+    graph = networkx.DiGraph(
+        (module, imported)
+        for module in imports.modules
+        for imported in imports.find_modules_directly_imported_by(module)
+    )
+    assert not [circle for circle in networkx.strongly_connected_components(graph) if len(circle) > 1]
 
 
 @pytest.mark.parametrize("stage", STAGES)
