@@ -27,17 +27,13 @@ def are_numbers_in_text(column: pa.ChunkedArray) -> bool:
 def is_category(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(is_text(kind) or is_integer(kind) or pa.types.is_boolean(kind))
-
-
-def is_integer(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind))
+    return bool(is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
 
 def is_whole(column: pa.ChunkedArray) -> bool:
     """Return whether a column holds whole numbers, be it as floats as pandas does where one is missing."""
     if not pa.types.is_floating(column.type):
-        return is_integer(column.type)
+        return bool(pa.types.is_integer(column.type))
     known = column.drop_null()
     return len(known) > 0 and bool(pc.all(pc.equal(pc.round(known), known)).as_py())
 

@@ -11,16 +11,14 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import Progress
 
-from rnnflow.advice.inspection.amplitudes import Amplitudes
 from rnnflow.advice.inspection.recordings import Recordings
-from rnnflow.advice.inspection.smoothness import Smoothness
+from rnnflow.advice.inspection.variation import Amplitudes, Smoothness
 from rnnflow.generation.build import DatasetBuilder
 from rnnflow.generation.drift import Profile
 from rnnflow.generation.shards import ShardWriter
-from rnnflow.generation.sources.cutting import sequences
+from rnnflow.generation.sources.cutting import NeedsWindowsError, sequences
 from rnnflow.generation.sources.files import cutter_of, open_all
 from rnnflow.generation.sources.opened_file import OpenedFile
-from rnnflow.generation.sources.recording_chunk import RecordingChunk
 from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.generation.splitting import SPLITS, UNASSIGNED, SplitIndices
 from rnnflow.params.generate import GenerateParams
@@ -133,43 +131,15 @@ def dry_run(paths: Sequence[Path], raw: Path, params: GenerateParams) -> DryRun:
 def _take(found: DryRun, builder: DatasetBuilder, path: Path, name: str, opened: OpenedFile) -> None:
     """Take in a file, or once recordings turned out to need windows, look at them only."""
     cutter = cutter_of(opened, found.params.files, found.params.windows)
-    chunks = _Chunks(found.recordings.watch(opened.chunks))
-
-    def tables() -> Iterator[pa.Table]:
-        try:
-            yield from sequences(chunks, cutter)
-        except InputError:
-            found.needs_windows = found.params.windows is None and not chunks.have_failed
-            raise
-
+    chunks = found.recordings.watch(opened.chunks)
     if not found.needs_windows:
         try:
-            watched = found.watch(tables())
+            watched = found.watch(sequences(chunks, cutter))
             builder.take(SourceFile(name, str(path), watched, num_left_out=lambda: cutter.num_left_out))
-        except InputError as error:
-            if not found.needs_windows:
-                raise
-            found.problem = str(error)
+        except NeedsWindowsError as error:
+            found.problem, found.needs_windows = str(error), True
     for _ in chunks:
         pass
-
-
-class _Chunks:
-    """An iterator that knows whether it raised, and goes on where another reader of it stopped."""
-
-    def __init__(self, chunks: Iterator[RecordingChunk]) -> None:
-        self.chunks = chunks
-        self.have_failed = False
-
-    def __iter__(self) -> Iterator[RecordingChunk]:
-        return self
-
-    def __next__(self) -> RecordingChunk:
-        try:
-            return next(self.chunks)
-        except InputError:
-            self.have_failed = True
-            raise
 
 
 def _shown(paths: Sequence[Path]) -> Iterator[Path]:

@@ -10,15 +10,14 @@ import pyarrow.compute as pc
 
 from rnnflow.generation.sources import label_table, wide
 from rnnflow.generation.sources.layout import PARTS, Layout, Part
-from rnnflow.generation.sources.paths import levels, names_of, value_of
+from rnnflow.generation.sources.paths import names_of, text_of_path
 from rnnflow.generation.sources.recording_chunk import SourceLocation
-from rnnflow.generation.sources.values import holds_numbers, is_list, is_text, listed, refuse
+from rnnflow.generation.sources.values import holds_numbers, is_list, is_text, listed, refuse, refuse_blank
 from rnnflow.params.generate import ColumnNames, FilesParams
 from rnnflow.runtime.errors import InputError
 
 OPTIONAL = ("group", "time", "split")
 TIME_SINCE_LAST_STEP = "time_since_last_step"
-_PATH = re.compile(r"path(?:\[(-\d+)\])?")
 _INDEX = re.compile(r"__index_level_\d+__")
 """What pandas calls the index of a table."""
 
@@ -41,19 +40,18 @@ def layout(
     parts = {name: part for name in PARTS if (part := _part(location, schema, files, below, name)) is not None}
     parts["label"] = replace(parts["label"], trims=files.trim_labels, renamed=files.label_names)
     taken = {part.column for part in parts.values()} | {getattr(files.columns, name) for name in files.ignored}
-    known = set(schema.names)
+    free = [name for name in schema.names if name not in taken and not _INDEX.fullmatch(name)]
     if files.layout == "melted":
         return _melted(location, schema, files, parts)
     sequence = files.columns.sequence
-    if sequence in known - taken and is_list(schema.field(sequence).type):
+    if sequence in free and is_list(schema.field(sequence).type):
         return Layout("sequence", parts, (sequence,))
     if files.layout == "wide":
-        free = [name for name in schema.names if name not in taken and not _INDEX.fullmatch(name)]
         steps = wide.steps_of(location.path, free, files.features)
-        _check_numbers(location, schema, [name for names in steps.values() for name in names])
         columns = tuple(name for names in steps.values() for name in names)
+        _check_numbers(location, schema, columns)
         return Layout("wide", parts, columns, tuple(steps))
-    names = list(features or [name for name in schema.names if name not in taken and not _INDEX.fullmatch(name)])
+    names = list(features or free)
     _check_numbers(location, schema, names)
     if not names:
         raise InputError(
@@ -135,21 +133,6 @@ def _of_label_table(location: SourceLocation, schema: pa.Schema, files: FilesPar
     raise InputError(f"{path}: no {below.as_posix()!r} in column {files.labels.key!r}, and so no class for the file")
 
 
-def text_of_path(below: Path, name: str) -> str | None:
-    """Return what a file's path says, if `name` is a piece of it such as `path[-1]` and not a column."""
-    matched = _PATH.fullmatch(name)
-    return _of_path(below, matched[1]) if matched else None
-
-
-def _of_path(below: Path, index: str | None) -> str:
-    parts = levels(below)
-    if index is None:
-        return "/".join(parts)
-    if -int(index) > len(parts):
-        raise InputError(f"{below}: path[{index}] is not below data/raw")
-    return value_of(parts[int(index)])
-
-
 def text(location: SourceLocation, part: Part, batch: pa.RecordBatch, first_row: int) -> pa.StringArray:
     """Return a part of each row as text.
 
@@ -157,20 +140,26 @@ def text(location: SourceLocation, part: Part, batch: pa.RecordBatch, first_row:
         InputError: it is missing in a row, or of a type that is no text and no whole number.
     """
     if part.column is None:
-        return _named(part, pa.array([part.text] * batch.num_rows, pa.string()))
+        return pa.array([_meaning(part, part.text or "")] * batch.num_rows, pa.string())
     known = _as_text(location, part.column, batch.column(part.column))
     known = pc.utf8_trim_whitespace(known) if part.trims else known
-    refuse(location, first_row, pc.or_kleene(known.is_null(), pc.equal(known, "")), f"column {part.column!r} is empty")
-    if part.table is None:
-        return _named(part, known)
+    refuse_blank(location, part.column, known, first_row)
+    if part.table is None and not part.renamed:
+        return known
     encoded = known.dictionary_encode()
-    labels = pa.array(
-        [part.table.get(label_table.plain_key(key)) for key in encoded.dictionary.to_pylist()], pa.string()
-    ).take(encoded.indices)
-    refuse(
-        location, first_row, labels.is_null(), f"no class in {part.table_path} for what is in column {part.column!r}"
-    )
-    return _named(part, labels)
+    found = pa.array([_meaning(part, key) for key in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
+    what = f"no class in {part.table_path} for what is in column {part.column!r}"
+    refuse(location, first_row, found.is_null(), what)
+    return found
+
+
+def _meaning(part: Part, entry: str) -> str | None:
+    """Return what an entry of a file is called in the data set; none if a table of labels does not know it."""
+    found = entry if part.table is None else part.table.get(label_table.plain_key(entry))
+    if found is None:
+        return None
+    found = found.strip() if part.trims else found
+    return part.renamed.get(found, found)
 
 
 def _as_text(location: SourceLocation, name: str, column: pa.Array) -> pa.StringArray:
@@ -183,14 +172,3 @@ def _as_text(location: SourceLocation, name: str, column: pa.Array) -> pa.String
     if not is_known:
         raise InputError(f"{location.path}: column {name!r} is {kind}, expected text or whole numbers")
     return column.cast(pa.string())
-
-
-def _named(part: Part, texts: pa.StringArray) -> pa.StringArray:
-    """Return labels as they are called in the data set."""
-    if part.trims:
-        texts = pc.utf8_trim_whitespace(texts)
-    if not part.renamed:
-        return texts
-    encoded = texts.dictionary_encode()
-    names = [part.renamed.get(name, name) for name in encoded.dictionary.to_pylist()]
-    return pa.array(names, pa.string()).take(encoded.indices)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from rnnflow.generation.sources.layout import Layout
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.sources.times import read_times
-from rnnflow.generation.sources.values import numbers, refuse
+from rnnflow.generation.sources.values import numbers, refuse, refuse_blank
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
@@ -37,12 +37,7 @@ def spread(
     (value,) = layout.columns
     assert layout.dimension is not None
     dimensions = table[layout.dimension].cast(pa.string()).combine_chunks()
-    refuse(
-        location,
-        0,
-        pc.or_kleene(dimensions.is_null(), pc.equal(dimensions, "")),
-        f"column {layout.dimension!r} is empty",
-    )
+    refuse_blank(location, layout.dimension, dimensions, 0)
     there = sorted(pc.unique(dimensions).to_pylist())
     if missing := [name for name in files.features or () if name not in there]:
         raise InputError(

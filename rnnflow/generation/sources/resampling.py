@@ -57,11 +57,12 @@ class _Resampler:
 
     def take(self, chunk: RecordingChunk) -> tuple[RecordingChunk, RecordingChunk]:
         """Return the steps that are complete, and those of the chunk that later ones will need."""
+        first_times = chunk.known("first_time")
         assert chunk.times is not None
-        assert chunk.first_times is not None
+        assert first_times is not None
         values, labels, times = [], [], []
         kept = 0
-        for recording, first_time in enumerate(chunk.first_times):
+        for recording, first_time in enumerate(first_times):
             steps = slice(*chunk.offsets[recording : recording + 2])
             is_open = chunk.is_open and recording == chunk.num_recordings - 1
             own = chunk.times[steps] - first_time
