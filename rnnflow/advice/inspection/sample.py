@@ -2,7 +2,6 @@
 
 import io
 import json
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from rnnflow.generation.sources.lines import open_text
 from rnnflow.generation.sources.numbers_in_text import NULLS, NumberFormat, parsed
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.sources.source_file import SourceTable
+from rnnflow.generation.sources.times import cast_all
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError, library
@@ -128,9 +128,9 @@ def _typed(cells: pa.Array) -> pa.Array:
     if plain.null_count == len(plain):
         return pa.nulls(len(plain))
     for kind in KINDS:
-        if not (pa.types.is_floating(kind) and are_only_groups(cells, ".")):
-            with suppress(pa.ArrowInvalid):
-                return plain.cast(kind)
+        is_open = pa.types.is_floating(kind) and are_only_groups(cells, ".")
+        if not is_open and (found := cast_all(plain, kind)) is not None:
+            return found
     return cells
 
 

@@ -56,11 +56,10 @@ def read_times(location: SourceLocation, name: str, column: pa.Array, files: Fil
     for zone in (None, "UTC"):  # what is plain ISO 8601, all of it with a zone or none, needs no regular expressions
         if (stamps := cast_all(column, pa.timestamp("us", zone))) is not None:
             return _in_utc(location, name, stamps, files)
-    try:
-        plain = pc.replace_substring(column, files.decimal, ".").cast(pa.float64())
-        return Times(_microseconds(location, name, plain, unit, first_row), has_zone=False)
-    except pa.ArrowInvalid:
+    plain = cast_all(pc.replace_substring(column, files.decimal, "."), pa.float64())
+    if plain is None:
         return _stamps(location, name, column, files, first_row)
+    return Times(_microseconds(location, name, plain, unit, first_row), has_zone=False)
 
 
 def _microseconds(location: SourceLocation, name: str, column: pa.Array, unit: str, first_row: int) -> np.ndarray:
@@ -83,8 +82,10 @@ def _stamps(location: SourceLocation, name: str, texts: pa.StringArray, files: F
     zones = pc.struct_field(pc.extract_regex(column, _ZONE), 0)
     has_zone = zones.is_valid().to_numpy(zero_copy_only=False)
     kind = pa.timestamp("ns" if _has_nanoseconds(column) else "us", "UTC" if has_zone.any() else None)
-    stamps = cast_all(column, kind)
-    is_odd = has_zone & False if stamps is not None else np.array([cast_all(entry, kind) is None for entry in column])
+    stamps = None if column.null_count else cast_all(column, kind)
+    is_odd = has_zone & False
+    if stamps is None:
+        is_odd = np.array([not each.is_valid or cast_all(pa.array([each]), kind) is None for each in column])
     if is_odd.any() and not (has_zone.any() and not has_zone[is_odd].all()):
         text = texts[int(is_odd.argmax())].as_py()[:40]
         tried = f"the format {files.time_format!r}" if files.time_format else f"a number of {files.time_unit}, ISO 8601"
@@ -116,14 +117,14 @@ def _has_nanoseconds(column: pa.StringArray) -> bool:
     return bool(pc.any(pc.match_substring_regex(column, r"\.\d{7}")).as_py())
 
 
-def cast_all(texts: pa.StringArray | pa.StringScalar, kind: pa.DataType) -> pa.TimestampArray | pa.Scalar | None:
-    """Return texts as times; none where one is no time of this kind, or null."""
+def cast_all(texts: pa.StringArray, kind: pa.DataType) -> pa.Array | None:
+    """Return texts in another type, null where they are null; none where one cannot be of that type."""
     try:
-        times = texts.cast(kind)
+        texts.drop_null()[:1].cast(kind)  # Arrow would word an error for each of a million
+        found = texts.cast(kind)
     except pa.ArrowInvalid:
         return None
-    is_whole = times.null_count == 0 if isinstance(times, pa.Array) else times.is_valid
-    return times if is_whole else None
+    return found if found.null_count == texts.null_count else None
 
 
 def in_iso(texts: pa.StringArray, time_format: str) -> pa.StringArray:
