@@ -40,13 +40,13 @@ class DryRun:
     """What the files hold, and what stage generate would make of them."""
 
     params: GenerateParams
+    builder: DatasetBuilder
+    """What took in the sequences."""
     recordings: Recordings = field(default_factory=Recordings)
     num_files: int = 0
     form: str = ""
     features: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
-    builder: DatasetBuilder | None = None
-    """What took in the sequences."""
     amplitudes: Amplitudes | None = None
     """Of all sequences."""
     smoothness: Smoothness | None = None
@@ -69,7 +69,7 @@ class DryRun:
     @property
     def profile(self) -> Profile | None:
         """Of all sequences."""
-        return self.builder.new if self.builder else None
+        return self.builder.new
 
     @property
     def num_sequences(self) -> int:
@@ -77,7 +77,7 @@ class DryRun:
 
     @property
     def num_duplicates(self) -> int:
-        return self.builder.leaks.num_duplicates if self.builder else 0
+        return self.builder.leaks.num_duplicates
 
     @property
     def spans(self) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +108,7 @@ def dry_run(paths: Sequence[Path], raw: Path, params: GenerateParams) -> DryRun:
     """Return what stage generate would find in the files at `paths`."""
     builder = DatasetBuilder(params, dict.fromkeys((*SPLITS, "unassigned"), raw), {})
     builder.writer = CountingWriter(dict.fromkeys((*range(len(SPLITS)), UNASSIGNED), raw), params.shard_rows)
-    found = DryRun(params, builder=builder)
+    found = DryRun(params, builder)
     try:
         for path, opened in open_all(_shown(paths), raw, params.files):
             if not found.num_files:

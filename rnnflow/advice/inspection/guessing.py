@@ -141,7 +141,7 @@ class _Guesser:
         if part == "label" and name.lower() == "y" and not self.sample.has_lists and self._has_x:
             return False
         is_number_text = part == "label" and self.sample.kind in ("CSV", "NumPy") and pa.types.is_floating(column.type)
-        return is_category(column.type) or is_number_text or is_whole(column)
+        return is_number_text or is_category(column)
 
     @property
     def _has_x(self) -> bool:
@@ -155,7 +155,7 @@ class _Guesser:
         return np.diff(codes(self.table[name])) != 0
 
     def _categories(self) -> list[str]:
-        return [name for name in self._free if is_category(self.table[name].type) or is_whole(self.table[name])]
+        return [name for name in self._free if is_category(self.table[name])]
 
     def _fill_by_content(self) -> None:
         columns = self.found.columns

@@ -54,13 +54,12 @@ def layout(
     names = list(features or free)
     _check_numbers(location, schema, names)
     if not names:
-        raise InputError(
-            f"{location.path}: no column of numbers and no column {files.columns.sequence!r} of sequences; "
-            "name them in generate.files"
+        raise location.error(
+            f"no column of numbers and no column {files.columns.sequence!r} of sequences; name them in generate.files"
         )
     are_lists = {is_list(schema.field(name).type) for name in names}
     if len(are_lists) > 1:
-        raise InputError(f"{location.path}: some of the features {', '.join(names)} are lists and some are not")
+        raise location.error(f"some of the features {', '.join(names)} are lists and some are not")
     return Layout("features" if are_lists == {True} else "long", parts, tuple(names))
 
 
@@ -68,11 +67,9 @@ def _melted(location: SourceLocation, schema: pa.Schema, files: FilesParams, par
     names = files.columns
     for name in (names.dimension, names.value, names.step):
         if name is not None and name not in schema.names:
-            raise InputError(f"{location.path}: column {name!r} is missing, there are {listed(schema.names)}")
+            raise location.error(f"column {name!r} is missing, there are {listed(schema.names)}")
     if names.step is None and parts.get("time", Part()).column is None:
-        raise InputError(
-            f"{location.path}: layout melted needs a column of steps or of times; generate.files.columns names it"
-        )
+        raise location.error("layout melted needs a column of steps or of times; generate.files.columns names it")
     _check_numbers(location, schema, [names.value])
     return Layout("melted", parts, (names.value,), dimension=names.dimension, step=names.step)
 
@@ -81,12 +78,12 @@ def _check_numbers(location: SourceLocation, schema: pa.Schema, names: Sequence[
     known = set(schema.names)
     for name in names:
         if not name:
-            raise InputError(f"{location.path}: a column has no name; name those to take in generate.files.features")
+            raise location.error("a column has no name; name those to take in generate.files.features")
         if name not in known:
-            raise InputError(f"{location.path}: column {name!r} is missing, there are {listed(schema.names)}")
+            raise location.error(f"column {name!r} is missing, there are {listed(schema.names)}")
         if not holds_numbers(schema.field(name).type):
-            raise InputError(
-                f"{location.path}: column {name!r} is {schema.field(name).type}, expected numbers; "
+            raise location.error(
+                f"column {name!r} is {schema.field(name).type}, expected numbers; "
                 "name the columns to take in generate.files.features"
             )
 
@@ -105,9 +102,7 @@ def _part(location: SourceLocation, schema: pa.Schema, files: FilesParams, below
         return Part(text=of_path)
     if part in OPTIONAL and (files.ignored or name == ColumnNames.model_fields[part].default):
         return None
-    raise InputError(
-        f"{location.path}: column {name!r} is missing, there are {listed(schema.names)}{_advice(schema, part)}"
-    )
+    raise location.error(f"column {name!r} is missing, there are {listed(schema.names)}{_advice(schema, part)}")
 
 
 def _advice(schema: pa.Schema, part: str) -> str:
@@ -170,5 +165,5 @@ def _as_text(location: SourceLocation, name: str, column: pa.Array) -> pa.String
         is_known = bool(pc.all(pc.equal(pc.round(column), column)).as_py())
         column = column.cast(pa.int64()) if is_known else column
     if not is_known:
-        raise InputError(f"{location.path}: column {name!r} is {kind}, expected text or whole numbers")
+        raise location.error(f"column {name!r} is {kind}, expected text or whole numbers")
     return column.cast(pa.string())

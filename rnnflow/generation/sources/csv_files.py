@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows, torn_row
+from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows
 from rnnflow.generation.sources.csv_header import delimiter_of, head, lines_of
 from rnnflow.generation.sources.lines import MAX_LINE
 from rnnflow.generation.sources.numbers_in_text import NULLS, NumberFormat, parsed
@@ -26,6 +26,7 @@ BAD_CELL = (ValueError, TypeError, OverflowError, RecursionError, pa.ArrowExcept
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)", re.DOTALL)
+_TORN = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 _CURES = {
     '"': "blanks before a quotation mark make it part of the cell; remove them",
     "'": "only double quotation marks are left out around a cell; replace them",
@@ -77,6 +78,9 @@ class _CsvFile:
         cells = dict(zip(header, row, strict=False))
         self.kinds = {name: pa.string() if name in texts else _kind(cells.get(name, "")) for name in header}
         self.schema = pa.schema([(name, self.kinds[name]) for name in header])
+        # Numbers are read as text first because of thousands, or to find those that are none.
+        converted = {STEPS, NUMBERS} | ({pa.float64()} if files.thousands is not None or set_aside else set())
+        self.read_as = {name: pa.string() if kind in converted else kind for name, kind in self.kinds.items()}
         self.format = NumberFormat(files.decimal, files.thousands)
         self.num_headings = 0 if files.names else 1
         self.has_ids = columns.id in header
@@ -137,30 +141,19 @@ class _CsvFile:
                 invalid_row_handler=self.torn.leave_out if self.set_aside and self.has_ids else None,
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types={name: self._read_as(name) for name in names},
+                column_types={name: self.read_as[name] for name in names},
                 include_columns=names,
                 decimal_point=files.decimal,
                 null_values=[*NULLS, *files.missing],
             ),
         )
 
-    def _read_as(self, name: str) -> pa.DataType:
-        kind = self.kinds[name]
-        is_text = pa.types.is_list(kind) or (pa.types.is_floating(kind) and self._parses_numbers)
-        return pa.string() if is_text else kind
-
-    @property
-    def _parses_numbers(self) -> bool:
-        """Whether numbers are read as text first: because of thousands, or to find those that are none."""
-        return self.files.thousands is not None or self.set_aside is not None
-
     def _converted(self, name: str, batch: pa.RecordBatch, first_row: int) -> pa.Array:
         kind, cells = self.kinds[name], batch.column(name)
-        if pa.types.is_list(kind):
-            return self._lists(name, cells, kind, first_row)
-        if self._parses_numbers and pa.types.is_floating(kind):
-            return self._numbers(name, batch, first_row)
-        return cells
+        if kind == self.read_as[name]:
+            return cells
+        is_list = pa.types.is_list(kind)
+        return self._lists(name, cells, kind, first_row) if is_list else self._numbers(name, batch, first_row)
 
     def _numbers(self, name: str, batch: pa.RecordBatch, first_row: int) -> pa.Array:
         """Return numbers such as `1.234,5`; null where one is none and is set aside."""
@@ -202,8 +195,9 @@ class _CsvFile:
             if "UTF8" in what:
                 return f"line {line}: column {name!r} is not UTF-8 text; save the file in UTF-8"
             return self._no_number(line, name, what.removeprefix("invalid value ")[1:-1])
-        if torn := torn_row(message, self.lines, self.num_headings > 0):
-            return torn
+        if torn := _TORN.search(message):
+            first = "the first line has" if self.num_headings else "expected"
+            return f"line {self.lines.number(int(torn[1]) - 1)}: {torn[3]} columns, {first} {torn[2]}"
         if "invalid UTF8" in message:
             return "not UTF-8 text; save the file in UTF-8"
         return f"cannot be read as CSV: {' '.join(message.split())}"

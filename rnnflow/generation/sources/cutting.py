@@ -147,7 +147,7 @@ class Windows:
         """A recording that gives no window would not be missed by those who look at windows."""
         for name in chunk.ids[: chunk.num_recordings - chunk.is_open].to_pylist():
             if name in self._seen:
-                raise InputError(f"{self.location.path}: id {name!r} came before in the same file; {STAND_TOGETHER}")
+                raise self.location.error(f"id {name!r} came before in the same file; {STAND_TOGETHER}")
             self._seen.add(name)
 
     def _windows(self, chunk: RecordingChunk, recording: int) -> tuple[Rows, Rows, Rows]:
@@ -168,7 +168,7 @@ class Windows:
             return np.arange(gone, gone + stop - first), gone + stop - first
         first_times = chunk.known("first_time")
         if chunk.times is None or first_times is None:
-            raise InputError(f"{self.location.path}: windows in seconds need the time of each step")
+            raise self.location.error("windows in seconds need the time of each step")
         at = chunk.times[first:stop] - first_times[recording]
         is_open = chunk.is_open and recording == chunk.num_recordings - 1
         last = 0 if is_open or len(at) < 2 else int(np.diff(at[-3:]).min())  # the last step takes some time, too

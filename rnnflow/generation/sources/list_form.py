@@ -13,7 +13,6 @@ from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLoc
 from rnnflow.generation.sources.row_reader import RowReader
 from rnnflow.generation.sources.times import read_times
 from rnnflow.generation.sources.values import is_list, numbers
-from rnnflow.runtime.errors import InputError
 
 STEPS_FIRST, FEATURES_FIRST = "sequence-time-feature", "sequence-feature-time"
 """As `generate.files.axes`."""
@@ -71,8 +70,8 @@ class ListForm(RowReader):
         if self.layout.form == "features":
             for lists, own_name in zip(found, self.layout.columns, strict=True):
                 if lists.width not in (None, 1):
-                    raise InputError(
-                        f"{self.location.path}: column {own_name!r} holds lists of lists, which is whole sequences; "
+                    raise self.location.error(
+                        f"column {own_name!r} holds lists of lists, which is whole sequences; "
                         "generate.files.columns.sequence names it"
                     )
             for other, other_name in zip(found[1:], self.layout.columns[1:], strict=True):
@@ -81,9 +80,7 @@ class ListForm(RowReader):
             return np.column_stack([lists.values for lists in found]), first.lengths
         num_features = self.num_features
         if first.width not in (None, num_features):
-            raise InputError(
-                f"{self.location.path}: column {name!r} has {first.width} features, expected {num_features}"
-            )
+            raise self.location.error(f"column {name!r} has {first.width} features, expected {num_features}")
         ragged = first.lengths % num_features != 0
         self.refuse(
             ragged, f"column {name!r} has a number of values that is not a multiple of the {num_features} features"
@@ -95,24 +92,20 @@ class ListForm(RowReader):
         if isinstance(column.type, pa.FixedShapeTensorType):
             shape, order = column.type.shape, column.type.permutation
             if len(shape) > 2 or (order is not None and list(order) != sorted(order)):
-                raise InputError(
-                    f"{self.location.path}: column {name!r} is {column.type}, expected (time, feature) in that order"
-                )
+                raise self.location.error(f"column {name!r} is {column.type}, expected (time, feature) in that order")
             column = column.storage
             width = int(np.prod(shape[1:])) if len(shape) > 1 else None
         else:
             width = None
         if not is_list(column.type):
-            raise InputError(f"{self.location.path}: column {name!r} is {column.type}, expected lists of numbers")
+            raise self.location.error(f"column {name!r} is {column.type}, expected lists of numbers")
         self.refuse(column.is_null(), f"column {name!r} is null")
         lengths = _lengths(column)
         flat = column.flatten()
         if is_list(flat.type):
             width, flat, lengths = self._nested(name, flat, lengths)
         if is_list(flat.type):
-            raise InputError(
-                f"{self.location.path}: column {name!r} is {column.type}, lists deeper than (time, feature)"
-            )
+            raise self.location.error(f"column {name!r} is {column.type}, lists deeper than (time, feature)")
         return Lists(numbers(self._of_entries(lengths), name, flat, 0), lengths, width)
 
     def _of_entries(self, lengths: Int64[np.ndarray, " row"]) -> SourceLocation:

@@ -16,7 +16,6 @@ from rnnflow.generation.sources.row_reader import RowReader
 from rnnflow.generation.sources.source_file import SourceTable
 from rnnflow.generation.sources.values import generic_names, is_list
 from rnnflow.params.generate import FilesParams
-from rnnflow.runtime.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ def _require_lists_of_lists(location: SourceLocation, schema: pa.Schema, sequenc
     """Refuse another order than (time, feature) where nothing can have it, instead of leaving it aside."""
     kind = schema.field(sequence).type
     if axes != FEATURES_FIRST or not (is_list(kind) and is_list(kind.value_type)):
-        raise InputError(
-            f"{location.path}: column {sequence!r} is {kind}; generate.files.axes: {axes} is of NumPy arrays"
+        raise location.error(
+            f"column {sequence!r} is {kind}; generate.files.axes: {axes} is of NumPy arrays"
             f"{' and of lists of lists' if axes == FEATURES_FIRST else ''}, leave it out"
         )
 
@@ -83,6 +82,4 @@ def _names_of(location: SourceLocation, schema: pa.Schema, sequence: str, axes: 
     inner = kind if axes == FEATURES_FIRST else kind.value_type if is_list(kind) else None
     if inner is not None and pa.types.is_fixed_size_list(inner):
         return generic_names(inner.list_size)
-    raise InputError(
-        f"{location.path}: nothing names the features of column {sequence!r}; name them in generate.files.features"
-    )
+    raise location.error(f"nothing names the features of column {sequence!r}; name them in generate.files.features")

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int32, Int64
 
+from rnnflow.runtime.errors import InputError
+
 
 @dataclass(frozen=True)
 class SourceLocation:
@@ -18,6 +20,9 @@ class SourceLocation:
     path: str
     place: Callable[[int], str]
     """Names a row by its index: `row 3`, or `line 5` of a CSV file."""
+
+    def error(self, what: str) -> InputError:
+        return InputError(f"{self.path}: {what}")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from jaxtyping import Float32, Int64
 
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.params.generate import ResampleParams
-from rnnflow.runtime.errors import InputError
 
 Times = Int64[np.ndarray, " step"]
 """Microseconds since the recording's first step."""
@@ -27,7 +26,7 @@ def resampled(
     waiting: RecordingChunk | None = None
     for chunk in chunks:
         if chunk.times is None:
-            raise InputError(f"{location.path}: generate.files.resample needs the time of each step")
+            raise location.error("generate.files.resample needs the time of each step")
         joined = chunk if waiting is None else waiting.joined(chunk)
         if joined.num_recordings:
             made, waiting = resampler.take(joined)

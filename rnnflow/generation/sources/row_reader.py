@@ -12,7 +12,6 @@ from rnnflow.generation.sources.layout import Layout
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.generation.sources.values import refuse
 from rnnflow.params.generate import FilesParams
-from rnnflow.runtime.errors import InputError
 
 MAX_CLASSES = 10000
 
@@ -65,8 +64,8 @@ class RowReader:
             known.setdefault(name, len(known))
         self._classes.extend(list(known)[len(self._classes) :])
         if len(known) > MAX_CLASSES:
-            raise InputError(
-                f"{self.location.path}: more than {MAX_CLASSES:,} classes; generate.files.columns.label names the column"
+            raise self.location.error(
+                f"more than {MAX_CLASSES:,} classes; generate.files.columns.label names the column"
             )
         places = np.array([known[name] for name in names], dtype=np.int32)
         return places[encoded.indices.to_numpy(zero_copy_only=False)]
@@ -81,9 +80,8 @@ class RowReader:
         if not self.files.time_since_last_step:
             return values
         if gaps is None:
-            raise InputError(
-                f"{self.location.path}: generate.files.time_since_last_step needs the time of each step, in a column or a "
-                "list column"
+            raise self.location.error(
+                "generate.files.time_since_last_step needs the time of each step, in a column or a list column"
             )
         return np.column_stack([values, (np.where(begins, 0, gaps) / 1e6).astype(np.float32)])
 

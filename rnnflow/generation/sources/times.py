@@ -11,7 +11,6 @@ from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.sources.values import is_text, refuse, refuse_blank
 from rnnflow.params.generate import FilesParams
 from rnnflow.params.time_format import pattern
-from rnnflow.runtime.errors import InputError
 
 _ZONE = r"\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?P<zone>[Zz]|[+-]\d\d(?::?\d\d)?)$"
 LATEST = 2.0**53
@@ -51,7 +50,7 @@ def read_times(location: SourceLocation, name: str, column: pa.Array, files: Fil
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return Times(_microseconds(location, name, column, unit, first_row), has_zone=False)
     if not is_text(column.type):
-        raise InputError(f"{location.path}: column {name!r} is {column.type}, expected times")
+        raise location.error(f"column {name!r} is {column.type}, expected times")
     column = column.cast(pa.string())
     for zone in (None, "UTC"):  # what is plain ISO 8601, all of it with a zone or none, needs no regular expressions
         if (stamps := cast_all(column, pa.timestamp("us", zone))) is not None:
@@ -107,9 +106,7 @@ def _in_utc(location: SourceLocation, name: str, stamps: pa.TimestampArray, file
             stamps = pc.assume_timezone(stamps, files.time_zone)
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(
-                f"{location.path}: column {name!r}: {reason}; write times in UTC, or with their offset"
-            ) from None
+            raise location.error(f"column {name!r}: {reason}; write times in UTC, or with their offset") from None
     return Times(stamps.view(pa.int64()).to_numpy(), has_zone=stamps.type.tz is not None)
 
 

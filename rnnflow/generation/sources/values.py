@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rnnflow.generation.sources.recording_chunk import SourceLocation
-from rnnflow.runtime.errors import InputError
 
 MOST_NAMES = 20
 
@@ -38,7 +37,7 @@ def numbers(location: SourceLocation, name: str, column: pa.Array, first_row: in
         InputError: it holds no numbers, or an infinite one.
     """
     if not holds_numbers(column.type) or is_list(column.type):
-        raise InputError(f"{location.path}: column {name!r} is {column.type}, expected numbers")
+        raise location.error(f"column {name!r} is {column.type}, expected numbers")
     known = as_float32(column).to_numpy(zero_copy_only=False)
     refuse(location, first_row, np.isinf(known), f"column {name!r} is infinite, or too large for float32")
     return known
@@ -63,7 +62,7 @@ def refuse(location: SourceLocation, first_row: int, is_bad: pa.Array | np.ndarr
     """Raise InputError for the first row in which `is_bad` is true."""
     bad = np.flatnonzero(np.asarray(is_bad))
     if len(bad):
-        raise InputError(f"{location.path}: {location.place(first_row + int(bad[0]))}: {what}")
+        raise location.error(f"{location.place(first_row + int(bad[0]))}: {what}")
 
 
 def refuse_blank(location: SourceLocation, name: str, column: pa.Array, first_row: int) -> None:
