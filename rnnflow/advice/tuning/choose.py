@@ -60,11 +60,16 @@ def choose(
 
 
 def try_all(trial: CrossValidation, candidates: Iterable[Candidate]) -> list[Score]:
-    """Return the scores of candidates, and of several of the best as one; of those left out, say why."""
+    """Return the scores of candidates, of the best with more noise, and of several of the best then as one.
+
+    Of those left out, say why.
+    """
     scores: list[Score] = []
     for candidate in candidates:
         _try(trial, candidate, scores, most_accurate(scores).accuracy if scores else 0.0)
     size = len(trial.data.features), len(trial.data.classes)
+    if scores:
+        _try(trial, portfolio.noisier(best(scores).candidate), scores, 0.0)
     if scores and (several := portfolio.ensemble(best(scores).candidate, *size)):
         _try(trial, several, scores, 0.0)
     return scores

@@ -35,6 +35,7 @@ def test_the_best_model_and_its_recipe_are_written_the_rest_is_kept_and_nothing_
     (name,) = params.models
     assert f"models and train are now those of {name}" in printed
     tried = portfolio.candidates(16)
+    tried += [portfolio.noisier(each) for each in tried]
     tried += [several for each in tried if (several := portfolio.ensemble(each, 1, 3))]
     assert params.models[name] == next(each.params for each in tried if each.name == name)
     assert any(line.startswith(tuple(f"{each.name}-x3: " for each in tried)) for line in printed.splitlines())
