@@ -40,7 +40,7 @@ LAYERS = (
 """Of the library, the highest first: a layer imports from lower ones only, and nothing beside itself."""
 
 LAYERS_WITHIN: dict[str, tuple[grimp.Layer | str, ...]] = {
-    "advice": ("inspection", "tuning"),
+    "advice": ("inspection", "tuning", "model_selection"),
     "evaluation": (grimp.Layer("comparison", "report"), "scores"),
     "serving": (
         "prediction",

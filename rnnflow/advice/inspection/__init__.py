@@ -18,7 +18,8 @@ from rnnflow.advice.inspection.guessing import guess
 from rnnflow.advice.inspection.label_tables import find_label_table
 from rnnflow.advice.inspection.locations import Location, locate
 from rnnflow.advice.inspection.sample import Sample, read_sample
-from rnnflow.advice.tuning import params_file, portfolio
+from rnnflow.advice.model_selection import portfolio
+from rnnflow.advice.tuning import params_file
 from rnnflow.generation import drift
 from rnnflow.generation.sources.arrays import LENGTHS
 from rnnflow.generation.sources.files import FORMATS, find, format_of

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from rnnflow.advice.tuning.folds import Fold, subset
+from rnnflow.advice.model_selection.folds import Fold, subset
 from rnnflow.sequences.dataset import SequenceDataset
 
 FEWEST_STEPS = 9
