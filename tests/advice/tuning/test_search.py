@@ -5,9 +5,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from rnnflow.advice.tuning import portfolio, search, tune
-from rnnflow.advice.tuning.cross_validation import CrossValidation, GivenUpError, Score
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.model_selection import portfolio
+from rnnflow.advice.model_selection.cross_validation import CrossValidation, GivenUpError, Score
+from rnnflow.advice.model_selection.portfolio import Candidate
+from rnnflow.advice.tuning import search, tune
 from rnnflow.cli import main
 from rnnflow.params import whole
 from rnnflow.runtime.errors import InputError

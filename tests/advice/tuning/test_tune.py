@@ -7,14 +7,15 @@ import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow.advice.tuning import cross_validation, folds, minirocket, portfolio
+from rnnflow.advice.model_selection import cross_validation, folds, portfolio
+from rnnflow.advice.tuning import minirocket
 from rnnflow.classifier import safetensors_files
 from rnnflow.cli import main
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset
-from tests.advice.tuning.conftest import YAML_TEXT
+from tests.advice.conftest import YAML_TEXT
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from rnnflow.advice.tuning import folds, portfolio
-from rnnflow.advice.tuning.cross_validation import (
+from rnnflow.advice.model_selection import folds, portfolio
+from rnnflow.advice.model_selection.cross_validation import (
     BeatenError,
     CrossValidation,
     OutOfBudgetError,
@@ -14,7 +14,7 @@ from rnnflow.advice.tuning.cross_validation import (
     best,
     most_accurate,
 )
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.model_selection.portfolio import Candidate
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import provenance

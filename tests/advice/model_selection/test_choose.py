@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow.advice.tuning import choose, folds, portfolio
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.model_selection import choose, folds, portfolio
+from rnnflow.advice.model_selection.portfolio import Candidate
 from rnnflow.classifier import checkpoint
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
