@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float32, Int64
 
 from rnnflow.generation.sources import columns
 from rnnflow.generation.sources.layout import Layout
@@ -16,6 +15,7 @@ from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLoc
 from rnnflow.generation.sources.times import read_times
 from rnnflow.generation.sources.values import is_list, numbers, refuse
 from rnnflow.params.generate import FilesParams
+from rnnflow.runtime.array_types import Float32, Int64
 from rnnflow.runtime.errors import InputError
 
 STEPS_FIRST, FEATURES_FIRST = "sequence-time-feature", "sequence-feature-time"

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float32, Int64
 
 from rnnflow.generation.sources import columns
 from rnnflow.generation.sources.layout import Layout
@@ -14,6 +13,7 @@ from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLoc
 from rnnflow.generation.sources.times import Times, read_times
 from rnnflow.generation.sources.values import numbers, refuse
 from rnnflow.params.generate import FilesParams
+from rnnflow.runtime.array_types import Bool, Float32, Int64
 from rnnflow.runtime.errors import InputError
 
 MAX_CLASSES = 10000
