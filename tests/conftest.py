@@ -4,6 +4,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 # A third of the time of collecting goes into looking through PyTorch's and Prefect's objects for garbage.
 gc.disable()
@@ -16,8 +18,36 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _HERE = Path(__file__).parent
-_FIRST = (_HERE / "advice/inspection/test_random_files.py", _HERE / "pipeline", _HERE / "flows")
+_ONE_SERVER = tuple(
+    _HERE / "flows" / name
+    for name in (
+        "server/test_heartbeat.py",
+        "server/test_notifications.py",
+        "server/test_pools.py",
+        "test_announce.py",
+        "test_deploy.py",
+        "test_deploy_refusals.py",
+        "test_products.py",
+        "test_report.py",
+        "test_retrain.py",
+        "test_side_by_side.py",
+    )
+)
+"""Whose tests share a Prefect server, which takes as much time of a processor as a hundred other tests."""
+_FIRST = (*_ONE_SERVER, _HERE / "pipeline", _HERE / "advice/inspection/test_random_files.py", _HERE / "flows")
 """Of these files some take minutes: at the end of a run, the other processes would wait for the one that has it."""
+
+
+class _Scheduling(LoadFileScheduling):
+    """Gives a process a file at a time, and all those that share a server to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "one server" if _HERE.parent / file in _ONE_SERVER else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return _Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -200,7 +200,9 @@ def test_the_number_of_parameters_counts_every_weight_and_no_scaling() -> None:
     assert model.num_parameters == 2 * (3 * 4 + 4 * 4 + 4 + 4) + (8 * 2 + 2)
 
 
-def test_a_tensor_of_another_shape_than_the_annotation_says_is_refused() -> None:
+def test_a_tensor_of_another_shape_than_the_annotation_says_is_refused(pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.getoption("jaxtyping_packages"):
+        pytest.skip("shapes are checked by `make shapes`")
     with pytest.raises(TypeCheckError, match="batch time input"):
         RecurrentLayer("gru", 2, 3, False)(torch.zeros(4, 2), None)
 

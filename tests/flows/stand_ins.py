@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,15 @@ class StandIn:
 
     def write(self, manifest: Any) -> None:
         YAML().dump(manifest, self.folder / "prefect.yaml")
+
+    @contextmanager
+    def changed_manifest(self) -> Iterator[Any]:
+        """Yield what `prefect.yaml` says, to be changed and written; afterwards the file is as it was."""
+        original = (self.folder / "prefect.yaml").read_bytes()
+        try:
+            yield self.read()
+        finally:
+            (self.folder / "prefect.yaml").write_bytes(original)
 
     def deploy(self, server: PrefectServer, *options: str) -> str:
         """Return what `python -m flows.deploy` prints."""

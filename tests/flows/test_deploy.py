@@ -1,9 +1,6 @@
 import json
-import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +8,10 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.deploy import main
 from tests.flows.postgresql import PostgreSQL
 from tests.flows.servers import PROJECT, PrefectServer, Worker
-from tests.flows.services import free_port, wait_until
+from tests.flows.services import wait_until
 from tests.flows.stand_ins import StandIn, make_stand_in
 
 BRANCH = "rnnflow_branch"
@@ -143,7 +138,7 @@ def test_deploying_again_doubles_nothing_and_leaves_alone_what_somebody_set(
 def test_what_is_gone_from_the_file_is_gone_from_the_server_and_what_is_changed_there_is_changed(
     deployed: StandIn, server: PrefectServer, client: SyncPrefectClient
 ) -> None:
-    with changed_manifest(deployed) as manifest:
+    with deployed.changed_manifest() as manifest:
         cpu, gpu, coordinated = manifest["deployments"][:3]
         coordinated["name"] = "rnnflow-together"
         del cpu["schedules"], cpu["triggers"], cpu["concurrency_limit"]
@@ -164,112 +159,6 @@ def test_what_is_gone_from_the_file_is_gone_from_the_server_and_what_is_changed_
     (schedule,) = client.read_deployment_by_name("retrain/rnnflow-gpu").schedules
     assert not schedule.active
     assert schedule.schedule.model_dump()["cron"] == "30 4 * * *"
-
-
-REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"parameters": {"epochs": 3}}, "its runs would fail: the flow has no parameter 'epochs'; expected some of re"),
-    ({"schedules": [{"slug": "a"}]}, "-cpu: schedules"),
-    ({"work_pool": {"name": "tpu"}}, "references work pool 'tpu' which does not exist."),
-    ({"schedules": [{"slug": "a", "cron": "99 * * * *"}]}, 'cron Value error, Invalid cron string: "99 * * * *"'),
-    ({"work_pool": {}}, "A work pool is required to deploy this flow."),
-    ({"work_pool": {"name": "rnnflow-cpu-pool", "job_variables": {"stream_output": "maybe"}}}, "is not of type"),
-    ({"entrypoint": "flows/gone.py:retrain"}, "No such file or directory: 'flows/gone.py'"),
-    ({"entrypoint": "flows/retrain.py:gone"}, "Flow function with name 'gone' not found in 'flows/retrain.py'"),
-    ({"parameters": {"isolated": "maybe"}}, "'maybe' is not of type 'boolean'"),
-    ({"triggers": [{"expect": ["a"], "within": "often"}]}, "event.within Input should be a valid timedelta"),
-    ({"schedules": [{"cron": "0 3 * * *"}]}, "Please provide a slug for each schedule"),
-]
-"""Each takes a program that loads Prefect, and so all but one are slow."""
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [REFUSED[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in REFUSED[1:])],
-)
-def test_what_prefect_or_its_server_refuses_is_one_line(
-    deployed: StandIn,
-    server: PrefectServer,
-    refusal: Callable[[StandIn, str | None], str],
-    values: dict[str, Any],
-    expected: str,
-) -> None:
-    with changed_manifest(deployed) as manifest:
-        manifest["deployments"][0].update(values)
-        deployed.write(manifest)
-        line = refusal(deployed, server.api_url)
-    assert line.startswith("error: prefect.yaml: ")
-    assert "cpu" in line
-    assert expected in line
-
-
-@contextmanager
-def changed_manifest(stand_in: StandIn) -> Iterator[Any]:
-    """Yield what `prefect.yaml` says, to be changed and written; afterwards the file is as it was."""
-    original = (stand_in.folder / "prefect.yaml").read_bytes()
-    try:
-        yield stand_in.read()
-    finally:
-        (stand_in.folder / "prefect.yaml").write_bytes(original)
-
-
-@pytest.fixture
-def refusal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[StandIn, str | None], str]:
-    """Returns the line with which a deployment to an address is refused."""
-
-    def refuse(stand_in: StandIn, url: str | None) -> str:
-        monkeypatch.chdir(stand_in.folder)
-        with temporary_settings({PREFECT_API_URL: url}), pytest.raises(SystemExit) as exit_:
-            main([])
-        assert exit_.value.code == 2
-        captured = capsys.readouterr()
-        assert "deployment " not in captured.out
-        (line,) = captured.err.splitlines()
-        return line
-
-    return refuse
-
-
-def test_no_server_is_named(stand_in: StandIn, refusal: Callable[[StandIn, str | None], str]) -> None:
-    assert refusal(stand_in, None) == (
-        "error: PREFECT_API_URL is not set: start one with `make server`, "
-        "then export PREFECT_API_URL=http://127.0.0.1:4200/api"
-    )
-
-
-def test_no_server_answers(stand_in: StandIn, refusal: Callable[[StandIn, str | None], str]) -> None:
-    url = f"http://127.0.0.1:{free_port()}/api"
-    line = refusal(stand_in, url)
-    assert line.startswith(f"error: {url}: no Prefect server answers (")
-    assert line.endswith("); start one with `make server`")
-
-
-def test_the_address_is_that_of_the_user_interface(
-    stand_in: StandIn, server: PrefectServer, refusal: Callable[[StandIn, str | None], str]
-) -> None:
-    line = refusal(stand_in, server.api_url.removesuffix("/api"))
-    assert line.endswith("no Prefect API there (/admin/version not found); the address ends in /api")
-
-
-def test_a_bad_manifest_is_refused_before_the_server_is_asked(
-    tmp_path: Path, refusal: Callable[[StandIn, str | None], str]
-) -> None:
-    stand_in = make_stand_in(tmp_path / "project")
-    manifest = stand_in.read()
-    manifest["deployments"][0]["tags"] = []
-    stand_in.write(manifest)
-    assert refusal(stand_in, None).startswith("error: prefect.yaml: deployment 'project-cpu': no tag 'project'")
-
-
-def test_a_part_of_a_larger_repository_in_which_no_run_would_find_the_flow_is_refused(
-    stand_in: StandIn, tmp_path: Path, refusal: Callable[[StandIn, str | None], str]
-) -> None:
-    part = tmp_path / "larger/part"
-    shutil.copytree(stand_in.folder, part, ignore=shutil.ignore_patterns(".git"))
-    subprocess.run(["git", "init", "--quiet"], cwd=part.parent, check=True)
-    line = refusal(StandIn(part), None)
-    assert line.startswith(f"error: {part}: expected the top of a Git repository, where runs look for flows/")
 
 
 def test_help_needs_no_prefect(deployed: StandIn, server: PrefectServer) -> None:
