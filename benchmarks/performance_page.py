@@ -227,8 +227,8 @@ def _seconds(of_run: Mapping[str, Any]) -> str:
     return f"""
 ### Where the seconds go
 
-`python -m benchmarks.stages`: CPU seconds of each process of a run of the default pipeline, medians of three, and what Python says
-that its imports take. A stage's work is what is left: training, a thousand resamples of each metric in `evaluate`, 34 charts
+`python -m benchmarks.stages`: CPU seconds of each process of a run of the default pipeline, medians of three, and those of a
+process that only imports the same modules. A stage's work is what is left: training, a thousand resamples of each metric in `evaluate`, 34 charts
 in `report`. Engine numba takes .4 s to load, PyTorch 1.2 s or more; stage export needs it, as the judge of its files. DVC
 itself reads and writes `dvc.lock` anew after each stage, and looks up what it keeps. The last three are `make run` from
 results that are up to date.

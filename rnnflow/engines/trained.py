@@ -13,8 +13,8 @@ from rnnflow.engines.interface import AnsweringEngine, EngineConfig
 from rnnflow.params.train import Engine, TrainParams
 from rnnflow.runtime.array_types import Float32
 
-BATCH_SIZE = 32
-"""Sequences that are computed at once, in memory as large as in a training by default."""
+BATCH_SIZE = 64
+"""Sequences that are computed at once."""
 
 
 class TrainedClassifier:

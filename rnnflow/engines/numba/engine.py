@@ -172,9 +172,9 @@ class NumbaEngine:
             self._call(prepared[rows], valid, NO_GRADIENT, NO_LABELS, 1.0, None, None, last[rows])
             head = plan.head(self._plan, self.weights.astype(np.float64), model)
             states = plan.states(self._plan, self._scratch, model, num_steps, len(last[rows]))
-            in_order = np.stack([pooled @ head[0] + head[1] for pooled in _pooled(states, model.pooling)], axis=1)
-            order, _ = self._in_order(valid, len(in_order), num_steps)
-            logits[rows][order] = in_order
+            order, _ = self._in_order(valid, len(last[rows]), num_steps)
+            by_step = np.concatenate([pooled @ head[0] + head[1] for pooled in _pooled(states, model.pooling)])
+            logits[rows][order] = by_step.swapaxes(0, 1)
         return logits
 
     def state(self) -> dict[str, np.ndarray]:
@@ -248,11 +248,17 @@ def _equal_lengths(batch_size: int, num_steps: int) -> tuple[Int64[np.ndarray, "
 
 
 def _pooled(
-    states: Iterable[Float64[np.ndarray, "batch unit"]], pooling: str
-) -> Iterator[Float64[np.ndarray, "batch pooled"]]:
+    blocks: Iterable[Float64[np.ndarray, "step batch unit"]], pooling: str
+) -> Iterator[Float64[np.ndarray, "step batch pooled"]]:
     """Yield what the head reads after each step."""
-    total, largest = np.zeros(()), np.full((), -np.inf)
-    for count, state in enumerate(states, 1):
-        total, largest = total + state, np.maximum(largest, state)
-        parts = {"last": [state], "mean": [total / count], "max": [largest], "mean_max": [total / count, largest]}
-        yield np.concatenate(parts[pooling], axis=1)
+    count, total, largest = 0, np.zeros(()), np.full((), -np.inf)
+    for states in blocks:
+        parts = [states] if pooling == "last" else []
+        if "mean" in pooling:
+            totals = total + np.cumsum(states, axis=0)
+            parts.append(totals / np.arange(count + 1, count + 1 + len(states))[:, None, None])
+            count, total = count + len(states), totals[-1]
+        if "max" in pooling:
+            parts.append(np.maximum(largest, np.maximum.accumulate(states, axis=0)))
+            largest = parts[-1][-1]
+        yield np.concatenate(parts, axis=2)

@@ -17,6 +17,8 @@ CELLS = {"rnn": k.RNN, "lstm": k.LSTM, "gru": k.GRU}
 """The cells that there are kernels for; their gates lie as `rnnflow.classifier.cells` orders them."""
 ALIGNMENT = WIDTH
 """In numbers: every size here is a multiple, so that no vector lies across two lines of the CPU's cache, 64 bytes each."""
+STEPS_AT_ONCE = 32
+"""Whose states are copied."""
 POOLINGS = {"last": 0, "mean": k.MEAN, "max": k.MAX, "mean_max": k.MEAN + k.MAX}
 
 
@@ -55,8 +57,8 @@ def states(
     params: ModelParams,
     num_steps: int,
     batch_size: int,
-) -> Iterator[Float64[np.ndarray, "batch unit"]]:
-    """Yield the last layer's states after each step, as the forward pass left them, of a model in one direction.
+) -> Iterator[Float64[np.ndarray, "step batch unit"]]:
+    """Yield the last layer's states after some steps at a time, as the forward pass left them, of a model in one direction.
 
     Args:
         plan: of the forward pass.
@@ -68,11 +70,16 @@ def states(
     layer, panel = plan[params.num_layers], plan[0, k.PANEL]
     num_panels = plan[0, k.UNITS] // WIDTH
     step_size = (num_panels + layer[k.INPUT_PANELS]) * panel
-    for step in range(1, num_steps + 1):
-        start = layer[k.STATES] + step * step_size
-        panels = scratch[start : start + num_panels * panel].reshape(num_panels, -1, WIDTH)
-        units = panels[:, :batch_size].swapaxes(0, 1).reshape(batch_size, -1)
-        yield units[:, : params.hidden_size].astype(np.float64)
+    first = layer[k.STATES] + step_size  # behind the state before the first step
+    by_step = scratch[first : first + num_steps * step_size].reshape(num_steps, -1)[:, : num_panels * panel]
+    panels = by_step.reshape(num_steps, num_panels, -1, WIDTH)[:, :, :batch_size].swapaxes(1, 2)
+    for start in range(0, num_steps, STEPS_AT_ONCE):
+        units = (
+            panels[start : start + STEPS_AT_ONCE]
+            .astype(np.float64, order="C")
+            .reshape(-1, batch_size, num_panels * WIDTH)
+        )
+        yield units[:, :, : params.hidden_size]
 
 
 def head(
