@@ -227,11 +227,11 @@ def _seconds(of_run: Mapping[str, Any]) -> str:
     return f"""
 ### Where the seconds go
 
-`python -m benchmarks.stages`: CPU seconds of each process of a run of the default pipeline, medians of three, and those of a
-process that only imports the same modules. A stage's work is what is left: training, a thousand resamples of each metric in `evaluate`, 34 charts
-in `report`. Engine numba takes .4 s to load, PyTorch 1.2 s or more; stage export needs it, as the judge of its files. DVC
-itself reads and writes `dvc.lock` anew after each stage, and looks up what it keeps. The last three are `make run` from
-results that are up to date.
+`python -m benchmarks.stages`: CPU seconds of each process of a run of the default pipeline, medians of three rounds, and those
+of a process that only imports the same modules. A stage's work is the rest: training, a thousand resamples of each metric in
+`evaluate`, 34 charts in `report`. Half of the imports are PyTorch's, which stage export needs as the judge of its files.
+DVC itself begins once, and reads and writes the whole of `dvc.lock` after each stage. The last three are what `make run`
+calls, here with nothing to do.
 
 {chr(10).join(lines)}
 

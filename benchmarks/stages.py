@@ -54,12 +54,9 @@ def measure(out: Console, writes: bool = False) -> list[Figure]:
         stages = YAML(typ="safe").load(clone / "dvc.lock")["stages"]
         commands = {name: [sys.executable, *stage["cmd"].split()[1:]] for name, stage in stages.items()}
         commands |= {name: [sys.executable, *command] for name, command in UP_TO_DATE.items()}
-        imports = {name: _seconds_of_imports(command, clone, environment) for name, command in commands.items()}
+        importing = {name: _importing(command, clone, environment) for name, command in commands.items()}
         commands[REPRO] = [*DVC, "repro", "-f"]
-        functions = {name: partial(call, command, clone, environment) for name, command in commands.items()}
-        cpu = {
-            name: float(np.median(of)) for name, of in alternated(functions, NUM_ROUNDS, 0, _cpu_of_children).items()
-        }
+        cpu, imports = (_cpu_seconds(all_of, clone, environment) for all_of in (commands, importing))
         both: Mapping[str, Callable[[], str]] = {
             "dvc repro": partial(call, [*DVC, "repro"], clone, environment),
             FLOW: partial(call, [sys.executable, *UP_TO_DATE["python -m flows"]], clone, environment),
@@ -88,6 +85,11 @@ def measure(out: Console, writes: bool = False) -> list[Figure]:
         Figure("make run, up to date: CPU s", f"<= {TARGET_UP_TO_DATE}", f"{up_to_date:.2f}", up_to_date <= TARGET_UP_TO_DATE),
         Figure("make run, all to do: its wall time / dvc repro's", f"<= {TARGET_RATIO}", f"{ratio:.2f}", ratio <= TARGET_RATIO),
     ]  # fmt: skip
+
+
+def _cpu_seconds(commands: Mapping[str, list[str]], folder: Path, environment: Mapping[str, str]) -> dict[str, float]:
+    functions = {name: partial(call, command, folder, environment) for name, command in commands.items()}
+    return {name: float(np.median(of)) for name, of in alternated(functions, NUM_ROUNDS, 0, _cpu_of_children).items()}
 
 
 def _cpu_of_children() -> float:
