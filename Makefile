@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE  # or every stage would compile its modules aga
 # Three processes of tests keep two processors at work while some wait for a server or a worker; long files come first.
 SIDE_BY_SIDE = -n 3 --no-loadscope-reorder
 
-SHAPED = classifier engines evaluation export generation sequences serving training
+SHAPED = advice classifier engines evaluation export generation sequences serving stages training
 
 EXAMPLES = $(filter-out defaults,$(basename $(notdir $(wildcard examples/*.yaml))))
 
@@ -50,7 +50,7 @@ test: .venv/.installed  ## run the tests
 	@pytest $(SIDE_BY_SIDE)
 
 shapes: .venv/.installed  ## run the library's tests again with the shape and type of every argument checked, which doubles their time
-	@pytest $(SIDE_BY_SIDE) --jaxtyping-packages=rnnflow,beartype.beartype $(addprefix tests/,$(SHAPED))
+	@pytest $(SIDE_BY_SIDE) --jaxtyping-packages=rnnflow,stages,beartype.beartype $(addprefix tests/,$(SHAPED))
 
 slow: .venv/.installed  ## run the long proofs, which `make test` leaves out
 	@rnnflow warmup

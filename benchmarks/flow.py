@@ -43,7 +43,7 @@ def empty():
 empty()
 """
 DVC = [sys.executable, "-m", "dvc"]
-RETRAIN = [sys.executable, "-m", "flows.retrain", "--allow-dirty"]
+RETRAIN = [sys.executable, "-m", "flows", "--allow-dirty"]
 
 
 def call(command: list[str], folder: Path, environment: Mapping[str, str]) -> str:

@@ -1,4 +1,7 @@
-"""Peak memory and pace of stage generate on a CSV and a Parquet file of five gigabytes: `python -m benchmarks imports`."""
+"""Peak memory and pace of stage generate on a CSV and a Parquet file of five gigabytes: `python -m benchmarks imports`.
+
+python -m benchmarks.imports --compare    # CPU seconds a GB beside scripts with pandas and DuckDB, for docs/performance.md
+"""
 
 import argparse
 import json
@@ -12,7 +15,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from benchmarks import performance_page
+from benchmarks.contest import PEERS_PYTHON
 from benchmarks.measuring import Figure, console, table
+from benchmarks.peers.importing import FEATURES
+from benchmarks.performance_page import Comparison
 from benchmarks.resource_usage import usage_of
 from rnnflow.params.generate import GenerateParams
 
@@ -22,7 +29,9 @@ TARGET_PEAK_GB = 1.5
 ROWS_AT_ONCE = 1_000_000
 LENGTHS = {"whole": 50, "windows": 100_000}
 """Time steps of a recording: many short ones, and few that are cut into windows."""
-FEATURES = ("accelerometer", "gyroscope", "temperature", "current")
+NUM_ROUNDS = 3
+OURS = "rnnflow, stage generate"
+SCRIPTS = {"pandas": "script with pandas", "duckdb": "script with DuckDB"}
 
 
 def chunks(length: int) -> Iterator[pa.Table]:
@@ -75,6 +84,35 @@ def measure(out: Console, gigabytes: float = GIGABYTES) -> list[Figure]:
     return figures
 
 
+def compare(out: Console, gigabytes: float) -> None:
+    """Time the stage and the scripts in turn on files of short recordings, and write the page."""
+    settings = {}
+    for ending in ("csv", "parquet"):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            path = folder / f"raw/a.{ending}"
+            write(path, LENGTHS["whole"], gigabytes)
+            ours = ["stages.generate", *_arguments(folder, "whole")]
+            scripts = {
+                title: ["benchmarks.peers.importing", script, str(path), f"{folder}/{script}.parquet"]
+                for script, title in SCRIPTS.items()
+            }
+            rounds = []
+            for _ in range(NUM_ROUNDS):
+                taken = {OURS: usage_of(ours, folder / "usage.json", REPOSITORY, {}).cpu_seconds}
+                for title, script in scripts.items():
+                    used = usage_of(script, folder / "usage.json", REPOSITORY, {}, str(PEERS_PYTHON))
+                    taken[title] = used.cpu_seconds
+                out.print(f"{ending}: {taken}")
+                rounds.append(taken)
+        settings[f"{ending}, CPU"] = {
+            title: np.array([taken[title] for taken in rounds]) / gigabytes for title in rounds[0]
+        }
+    title = "Files with a row a time step become sequences, seconds a GB"
+    performance_page.keep("imports", [Comparison.of("imports", title, "s", OURS, settings)])
+    performance_page.write()
+
+
 def _arguments(folder: Path, form: str) -> list[str]:
     windows = {"length": 200, "stride": 200} if form == "windows" else None
     generate = GenerateParams.model_validate({"source": "files", "windows": windows})
@@ -90,7 +128,9 @@ def _arguments(folder: Path, form: str) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.imports", description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=GIGABYTES, help="of each file (default %(default)s)")
-    measure(console(), parser.parse_args(argv).gigabytes)
+    parser.add_argument("--compare", action="store_true", help="beside pandas and DuckDB")
+    arguments = parser.parse_args(argv)
+    (compare if arguments.compare else measure)(console(), arguments.gigabytes)
 
 
 if __name__ == "__main__":

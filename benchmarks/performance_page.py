@@ -24,7 +24,7 @@ RESULTS = REPOSITORY / "docs/performance.json"
 BUSY = 1.5
 """Processes at work on average over five minutes, from where on something else than a benchmark is among them."""
 OUR_PACKAGES = ("torch", "numba", "onnxruntime", "pyarrow", "numpy")
-PEERS_PACKAGES = ("torch", "lightning", "skorch", "keras", "jax", "datasets", "pandas", "onnxscript")
+PEERS_PACKAGES = ("torch", "lightning", "skorch", "keras", "jax", "datasets", "pandas", "duckdb", "onnxscript")
 
 
 @dataclass(frozen=True)
@@ -214,9 +214,14 @@ ours is checked by `onnx`.
 
 `python -m benchmarks.prediction`: the whole command, from the start of the process, beside scripts that write the same table.
 {parts.get("predict", "")}
+### Importing files
+
+`python -m benchmarks.imports --compare --gigabytes 1`: CPU seconds of whole processes. Stage `generate` checks every row, splits,
+looks for leaks and drift, and writes shards; the scripts write one Parquet file of sequences. pandas holds the file in memory.
+{parts.get("imports", "")}
 ## The flow
 
-`python -m benchmarks.flow`: wall seconds of `python -m flows.retrain`, of a bare `dvc repro`, and of a Prefect flow with the
+`python -m benchmarks.flow`: wall seconds of `python -m flows`, of a bare `dvc repro`, and of a Prefect flow with the
 same number of tasks that do nothing, in turn, 3 to 7 rounds. Without a server, Prefect starts one that ends with the flow.
 {parts.get("flow", "")}{_seconds(known["stages"]) if "stages" in known else ""}{_growth(known["scale"]) if "scale" in known else ""}"""
 

@@ -20,13 +20,15 @@ class Usage:
     peak_bytes: int
 
 
-def usage_of(command: list[str], report: Path, folder: Path, environment: dict[str, str]) -> Usage:
-    """Run a Python module with its arguments in `folder` and return what it used.
+def usage_of(
+    command: list[str], report: Path, folder: Path, environment: dict[str, str], python: str = sys.executable
+) -> Usage:
+    """Run a Python module with its arguments in `folder`, by whichever interpreter, and return what it used.
 
     Raises:
         subprocess.CalledProcessError: it failed.
     """
-    starter = [sys.executable, "-m", "benchmarks.resource_usage", str(report), sys.executable, "-m", *command]
+    starter = [sys.executable, "-m", "benchmarks.resource_usage", str(report), python, "-m", *command]
     run(starter, check=True, cwd=folder, env=os.environ | environment, capture_output=True)
     return Usage(**json.loads(report.read_text()))
 

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.measuring import Figure, Quartiles, alternated, console, table
-from rnnflow.advice.tuning import portfolio
+from rnnflow.advice.model_selection import portfolio
 from rnnflow.params.train import Engine, TrainParams
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training.loop import Training

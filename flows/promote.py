@@ -172,7 +172,7 @@ def _say_latency(top: Path, challenger: Predictor) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m flows.promote", description=__doc__)
     parser.add_argument("command", nargs="?", choices=["show"], help="print the versions and change nothing")
-    parser.add_argument("--at-least", choices=[*ENOUGH], default="better", help="the verdict that it takes")
+    parser.add_argument("--at-least", choices=[*ENOUGH], default="better", help="the lowest verdict that is promoted")
     parser.add_argument("--model", metavar="NAME", help="an entry of `models:`; default: the challenger")
     parser.add_argument("--version", metavar="vX.Y.Z", help="default: the next minor version")
     parser.add_argument("--force", action="store_true", help="promote whatever the verdict says; needs --why")

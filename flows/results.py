@@ -23,14 +23,14 @@ MAX_LINES = 20
 
 @dataclass(frozen=True)
 class Results:
-    """The results that lie in a workspace, as far as they do.
+    """The results in a workspace; what is not there is empty.
 
     Attributes:
         params: those that DVC has recorded with the results, by their dotted names.
         files: the number of sequences of each source file.
         drift: how new files differ from the reference, beyond the bounds.
         verdict: what stage `compare` says.
-        judge: that stage's name.
+        verdict_stage: that stage's name.
         left_out: how many recordings or windows `generate` did not take, by reason.
         report: path of the report for people, if there is one.
     """
@@ -39,7 +39,7 @@ class Results:
     files: Mapping[str, int] = field(default_factory=dict)
     drift: Sequence[str] = ()
     verdict: Mapping[str, Any] = field(default_factory=dict)
-    judge: str = ""
+    verdict_stage: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
     report: str = ""
 
@@ -58,14 +58,14 @@ class Results:
             files=profile.get("files", {}),
             drift=drift.get("differences", []),
             verdict=verdict,
-            judge=outs[VERDICT][0] if VERDICT in outs else "",
+            verdict_stage=outs[VERDICT][0] if VERDICT in outs else "",
             left_out=profile.get("left_out", {}),
             report=outs[REPORT][1]["path"] if REPORT in outs else "",
         )
 
     def of(self, stages: Collection[str]) -> "Results":
         """Return the results of a run of these stages: the verdict of another run is not about them."""
-        return self if self.judge in stages else replace(self, verdict={})
+        return self if self.verdict_stage in stages else replace(self, verdict={})
 
     def judged(self) -> str:
         """Return the verdict in a few words, or nothing where there is none."""

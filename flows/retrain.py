@@ -232,9 +232,3 @@ def run_once(arguments: Mapping[str, Any]) -> State[State[None]]:
     if state.name == InputError.__name__:
         raise InputError(state.message)
     return state
-
-
-if __name__ == "__main__":
-    from flows.__main__ import main
-
-    main()

@@ -1,4 +1,4 @@
-"""Stage report: what the run came to, as a page for people and a model card."""
+"""Stage report: an HTML report of the run and a model card."""
 
 import argparse
 from collections.abc import Sequence

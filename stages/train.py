@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 processes.start(recipe.num_processes, "stages.train", sys.argv[1:] if argv is None else argv)
             with unchanged_files(*files):
                 if recipe.recipe == "auto":
-                    from rnnflow.advice.tuning.choose import choose
+                    from rnnflow.advice.model_selection.choose import choose
 
                     splits = arguments.train, arguments.validation
                     model_params, recipe = choose(model_params, recipe, *splits, partial(_say, arguments.name))

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler.loadfile import LoadFileScheduling
 
@@ -16,6 +17,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # PyTorch's threads wait for each other in busy loops. Beside other processes, as here, that takes three to seven times the
 # CPU time of a single thread. PyTorch reads this when it is loaded, and so do the stages.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same cases in every run, so that a red test tells of a change; `--hypothesis-profile=new`, as each week, draws others.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("new", deadline=None)
+settings.load_profile("same")
 
 _HERE = Path(__file__).parent
 _ONE_SERVER = tuple(

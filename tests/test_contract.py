@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import grimp
+import networkx
 import pytest
 from ruamel.yaml import YAML
 
@@ -39,7 +40,7 @@ LAYERS = (
 """Of the library, the highest first: a layer imports from lower ones only, and nothing beside itself."""
 
 LAYERS_WITHIN: dict[str, tuple[grimp.Layer | str, ...]] = {
-    "advice": ("inspection", "tuning"),
+    "advice": ("inspection", "tuning", "model_selection"),
     "evaluation": (grimp.Layer("comparison", "report"), "scores"),
     "serving": (
         "prediction",
@@ -110,6 +111,15 @@ def test_the_library_imports_from_lower_layers_only(imports: grimp.ImportGraph) 
 @pytest.mark.parametrize("folder", LAYERS_WITHIN)
 def test_the_rooms_of_a_folder_import_from_lower_ones_only(folder: str, imports: grimp.ImportGraph) -> None:
     assert not imports.find_illegal_dependencies_for_layers(LAYERS_WITHIN[folder], containers={f"rnnflow.{folder}"})
+
+
+def test_no_imports_run_in_a_circle(imports: grimp.ImportGraph) -> None:
+    graph = networkx.DiGraph(
+        (module, imported)
+        for module in imports.modules
+        for imported in imports.find_modules_directly_imported_by(module)
+    )
+    assert not [circle for circle in networkx.strongly_connected_components(graph) if len(circle) > 1]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -1,1 +1,1 @@
-"""What to set for data that nobody has seen before: `inspect` reads the files, `tune` tries models."""
+"""Settings for a new data set: `inspect` reads its files, `tune` tries models on it."""

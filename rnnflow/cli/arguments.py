@@ -69,7 +69,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     command = commands.add_parser("classify", help="classify one sequence given as numbers")
     command.add_argument("model", type=Path, metavar="MODEL.onnx")
     command.add_argument(
-        "values", type=float, nargs=argparse.REMAINDER, metavar="VALUE", help="step after step, each feature in order"
+        "values",
+        type=float,
+        nargs=argparse.REMAINDER,
+        metavar="VALUE",
+        help="all features of the first step, then of the second, …",
     )
     command.set_defaults(run=run.classify)
 
@@ -125,7 +129,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     command.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
     command.set_defaults(run=run.summary)
 
-    command = commands.add_parser("report", help="show models on labelled sequences, as a page for people")
+    command = commands.add_parser("report", help="write an HTML report on models and labelled sequences")
     command.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
     command.add_argument(
         "--data", type=Path, required=True, metavar="FOLDER", help="of a split: Parquet files with labels"
@@ -212,8 +216,8 @@ def _add_tune(commands: Any) -> None:
     command = commands.add_parser(
         "tune",
         help="choose a model and a recipe by cross-validation, and write them into params.yaml",
-        description="Try a few models on the splits train and validation of the data set, by cross-validation: folds keep groups "
-        "together, or hold out what came later, where the split does. The test split is not read. The most accurate one and its "
+        description="Try a few models on the splits train and validation of the data set, by cross-validation; folds keep groups "
+        "together or respect time, as the split does. The test split is not read. The most accurate one and its "
         "recipe replace sections models and train of params.yaml. Killed and started again, it goes on where it was.",
     )
     command.add_argument("--minutes", type=_amount, default=10.0, help="of CPU time, for this run (default: 10)")
@@ -236,7 +240,7 @@ def _add_inspect(commands: Any) -> None:
     command = commands.add_parser(
         "inspect",
         help="preview how files will be read, and print the params for them",
-        description="Read recordings in Parquet, CSV, .npz, .ts or .arff as stage generate would: guess the role of each column, "
+        description="Read recordings (CSV, TSV, Parquet, JSON lines, .npz, .npy, .ts or .arff) as stage generate would: guess the role of each column, "
         "list problems, and print the section of params.yaml that describes the files. The exit status is 0 if stage "
         "generate would accept them, otherwise 2.",
     )

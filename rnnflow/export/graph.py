@@ -59,7 +59,7 @@ def build_streaming(
         with memory.ahead():
             logits = _logits(graph, model, partial)
     _probabilities(graph, model, logits, "steps")
-    memory.finish()
+    graph.nodes.insert(0, memory.finish())
     size = sum(memory.sizes.values())
     inputs = [
         _steps_input("steps", model, SEQUENCE),

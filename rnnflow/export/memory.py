@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import onnx
 from onnx import helper
 
-from rnnflow.export.nodes import Nodes
+from rnnflow.classifier.cells.interface import Graph
 
 STATE, NEW_STATE = "state", "new_state"
 
@@ -17,7 +18,7 @@ STATE, NEW_STATE = "state", "new_state"
 class Memory:
     """The parts of the state of a graph under construction, in the order in which they are first asked for."""
 
-    def __init__(self, graph: Nodes) -> None:
+    def __init__(self, graph: Graph) -> None:
         self.sizes: dict[str, int] = {}
         """Numbers of each part, by its name: the layout of the state."""
         self._graph = graph
@@ -72,17 +73,16 @@ class Memory:
         yield
         self.is_ahead = False
 
-    def finish(self) -> None:
-        """Take the state apart before the first node, and put the new one together behind the last."""
+    def finish(self) -> onnx.NodeProto:
+        """Put the new state together, behind the last node, and return the node that takes the old one apart."""
         assert self.sizes.keys() == self._written.keys()
         graph, names = self._graph, list(self.sizes)
         if len(names) == 1:  # which onnxruntime then leaves out
-            graph.nodes.insert(0, helper.make_node("Identity", [STATE], [f"before.{names[0]}"]))
             graph.add("Identity", [self._written[names[0]]], output=NEW_STATE)
-            return
+            return helper.make_node("Identity", [STATE], [f"before.{names[0]}"])
         sizes = graph.constant(list(self.sizes.values()))
-        graph.nodes.insert(0, helper.make_node("Split", [STATE, sizes], [f"before.{name}" for name in names], axis=1))
         graph.add("Concat", [self._written[name] for name in names], output=NEW_STATE, axis=1)
+        return helper.make_node("Split", [STATE, sizes], [f"before.{name}" for name in names], axis=1)
 
 
 _BOOL = helper.np_dtype_to_tensor_dtype(np.dtype(bool))

@@ -1,20 +1,19 @@
 """Nodes and constants of an ONNX graph under construction."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from rnnflow.export.memory import Memory
+from rnnflow.export.memory import Memory
 
 
 class Nodes:
     """Nodes in the order of their computation; values are known by name."""
 
-    memory: "Memory | None" = None
+    memory: Memory | None = None
     """Of the steps before, in a graph that goes on from them."""
 
     def __init__(self) -> None:

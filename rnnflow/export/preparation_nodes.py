@@ -21,12 +21,6 @@ class Steps:
     lengths: str
 
 
-def prepare(graph: Nodes, preparation: Preparation, sequence: str, lengths: str) -> tuple[str, str]:
-    """Add the preparation and return the prepared sequences and their lengths; the padding may hold anything."""
-    steps = whole_steps(graph, preparation, sequence, lengths)
-    return scaled(graph, preparation, steps), steps.lengths
-
-
 def whole_steps(graph: Nodes, preparation: Preparation, sequence: str, lengths: str) -> Steps:
     """Add what comes before the scaling."""
     downsampling, stem = preparation.params.downsampling, preparation.params.stem

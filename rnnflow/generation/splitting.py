@@ -16,7 +16,7 @@ from rnnflow.runtime.errors import InputError
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 UNASSIGNED = 3
-"""Given as training, and kept for validation if it turns out that the data gives none."""
+"""Given as training; moved to validation if no file gives a validation split."""
 LEFT_OUT = -1
 GIVEN_NAMES = {
     "train": TRAIN,
@@ -67,7 +67,7 @@ class Splitter:
         seed: decides what falls where.
         file: its name, which decides the order in which a stratified split deals out its sequences.
         place: the file in messages.
-        num_trained: sequences of each class that the files before have given the train part; is counted on.
+        num_trained: training sequences of each class so far; updated in place.
     """
 
     def __init__(self, params: SplitParams, seed: int, file: str, place: str, num_trained: Counter[str]) -> None:

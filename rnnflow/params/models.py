@@ -177,6 +177,11 @@ class ModelParams(Section):
         return None
 
     @property
+    def has_norms(self) -> bool:
+        """Whether training goes by the moments of a batch."""
+        return bool(self.stem and self.stem.has_norms)
+
+    @property
     def num_averaged(self) -> int:
         """Steps of a sequence that become one step of the layers."""
         return self.downsampling * (self.stem.num_averaged if self.stem else 1)

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 EXIT_STATUS = 2
 REJECTS_STATUS = 3
-"""Of a prediction that was asked to go on without what it could not read, and has."""
+"""Exit status of a prediction that left out what it could not read, as `--rejects` asks."""
 FAILED_STATUS = 1
 TEMPORARY_STATUS = 75
 """`EX_TEMPFAIL` of `sysexits.h`: a temporary failure; trying again may succeed."""

@@ -16,17 +16,19 @@ Offsets = Int64[np.ndarray, " sequence_plus_one"]
 """Where each sequence begins and ends, in steps."""
 
 
-def buckets(order: Int64[np.ndarray, " sequence"], offsets: Offsets, batch_size: int) -> Iterator[tuple[Rows, Lengths]]:
+def buckets(
+    order: Int64[np.ndarray, " sequence"], offsets: Offsets, batch_size: int, is_sorted: bool = True
+) -> Iterator[tuple[Rows, Lengths]]:
     """Yield the sequences of `order` with their lengths, eight batches at a time, each time sorted by length.
 
     Cut into batches of `batch_size` and trimmed to their longest, they need little padding, and yet
-    no sequence moves further than its bucket from its place in `order`.
+    no sequence moves further than its bucket from its place in `order`. Where not `is_sorted`, none moves at all.
     """
     for start in range(0, len(order), BATCHES_PER_BUCKET * batch_size):
         bucket = order[start : start + BATCHES_PER_BUCKET * batch_size]
         lengths = offsets[bucket + 1] - offsets[bucket]
-        by_length = np.argsort(lengths, kind="stable")
-        yield bucket[by_length], lengths[by_length]
+        rows = np.argsort(lengths, kind="stable") if is_sorted else slice(None)
+        yield bucket[rows], lengths[rows]
 
 
 def batches(offsets: Offsets, batch_size: int) -> Iterator[tuple[Rows, Lengths]]:

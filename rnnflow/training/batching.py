@@ -58,7 +58,10 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         order = epoch_order(self.rng, self.labels, self.recipe.sampling)
-        for rows, lengths in buckets(order, self.sequences.offsets, self.batch_size):
+        # With a norm, batches of like lengths would each have moments of their own, which no running moments stand for; and
+        # a split of one bucket would have the same batches in each epoch.
+        is_sorted = not self.model.has_norms
+        for rows, lengths in buckets(order, self.sequences.offsets, self.batch_size, is_sorted):
             starts = self.sequences.offsets[rows]
             if self.recipe.random_crop:
                 starts, lengths = augmentation.crop(starts, lengths, self.recipe.random_crop, self.rng)
@@ -75,7 +78,7 @@ class BatchLoader:
     def _batches(self, inputs: Any, lengths: Counts, labels: Counts) -> Iterator[Batch]:
         """Yield the batches of a bucket, each one trimmed to its longest sequence.
 
-        A bucket is sorted by length: without an order of their own, its batches would always go from short to long.
+        A bucket is mostly sorted by length: without an order of their own, its batches would go from short to long.
         """
         size = self.batch_size
         first_rows = np.arange(0, len(labels), size)
@@ -110,7 +113,7 @@ def batch_size(num_sequences: int, model: ModelParams, recipe: TrainParams) -> i
     Batch norm goes by the moments of a batch: with 16 at a time, 33 sequences would leave one alone, whose moments disturb
     both the weights and the running moments. With a norm in the stem the last batch is at least half as large as the others.
     """
-    if not (model.stem and model.stem.has_norms):
+    if not model.has_norms:
         return recipe.batch_size
     sizes = range(recipe.batch_size, 0, -1)
     return next(size for size in sizes if num_sequences % size == 0 or 2 * (num_sequences % size) >= size)

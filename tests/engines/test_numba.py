@@ -56,19 +56,19 @@ def batch(
     return Batch(inputs, valid if is_ragged else None, labels, total, step_mask, head_mask)
 
 
-def by_autograd(made: EngineConfig, given: Batch) -> tuple[float, np.ndarray]:
-    """Loss and gradient in float64."""
+def by_autograd(made: EngineConfig, given: Batch, dtype: torch.dtype = torch.float64) -> tuple[float, np.ndarray]:
+    """Loss and gradient."""
     shapes = parameters.shapes(made.model, made.num_features, made.num_classes)
     arrays = parameters.views(weights(made), shapes)
     unscaled = SequenceClassifier(made.model, made.num_features, made.num_classes).preparation.arrays()
-    model = restored({**unscaled, **arrays}, made.model, made.num_features, made.num_classes).double()
+    model = restored({**unscaled, **arrays}, made.model, made.num_features, made.num_classes).to(dtype)
     assert isinstance(model, SequenceClassifier)
-    masks = [None if mask is None else torch.from_numpy(mask).double() for mask in (given.step_mask, given.head_mask)]
-    inputs = torch.from_numpy(np.nan_to_num(given.inputs, nan=0.0)).double()
+    masks = [None if mask is None else torch.from_numpy(mask).to(dtype) for mask in (given.step_mask, given.head_mask)]
+    inputs = torch.from_numpy(np.nan_to_num(given.inputs, nan=0.0)).to(dtype)
     lengths = None if given.lengths is None else torch.from_numpy(given.lengths)
     logits = model.classify(inputs, lengths, *masks, is_training=True)
     loss = torch.nn.functional.cross_entropy(
-        logits, torch.from_numpy(given.labels), torch.from_numpy(made.class_weights),
+        logits, torch.from_numpy(given.labels), torch.from_numpy(made.class_weights).to(dtype),
         label_smoothing=made.train.label_smoothing,
     )  # fmt: skip
     loss.backward()
@@ -81,7 +81,10 @@ def assert_right(made: EngineConfig, given: Batch) -> None:
     trained = engine(made)
     trained.gradient[:] = np.nan
     assert trained.loss_and_grad(given) == pytest.approx(expected_loss, rel=1e-5)
-    assert np.abs(trained.gradient - expected).max() <= LARGEST_ERROR * np.abs(expected).max()
+    error = np.abs(trained.gradient - expected).max()
+    if error > LARGEST_ERROR * np.abs(expected).max():  # a norm over two values that nearly agree magnifies rounding
+        _, rounded = by_autograd(made, given, torch.float32)
+        assert error <= 4 * np.abs(rounded - expected).max()
 
 
 @pytest.mark.parametrize(

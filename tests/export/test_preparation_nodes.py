@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from rnnflow.classifier.preparation import Preparation
 from rnnflow.export.graph import IR_VERSION, OPSET
 from rnnflow.export.nodes import Nodes
-from rnnflow.export.preparation_nodes import prepare
+from rnnflow.export.preparation_nodes import scaled, whole_steps
 from rnnflow.params.models import ModelParams
 from tests import toys
 
@@ -17,7 +17,7 @@ from tests import toys
 def in_onnx(preparation: Preparation, array: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return what the nodes of a preparation make of padded sequences."""
     graph = Nodes()
-    prepared, _ = prepare(graph, preparation, "sequence", "lengths")
+    prepared = scaled(graph, preparation, whole_steps(graph, preparation, "sequence", "lengths"))
     size: list[str | int | None] = ["batch", "time", preparation.num_features]
     inputs = [
         helper.make_tensor_value_info("sequence", TensorProto.FLOAT, size),

@@ -53,10 +53,10 @@ PROMISES = {
     ),
 }
 NOT_RUN = "not run for this page"
-TEXT = """# What was tried to break it
+TEXT = """# How we tried to break it
 
 `make faults` writes this page: it breaks things by a seed, and counts. A loss is whatever the promise rules out. A share
-with a fixed seed runs in `make test`, the whole each week ([`weekly.yml`](../.github/workflows/weekly.yml)). The parts can
+with a fixed seed runs in `make test` or `make slow`, the whole each week ([`weekly.yml`](../.github/workflows/weekly.yml)). The parts can
 be run one by one: `python -m tests.faults kills --write docs/reliability.md`.
 
 | promise | trial | count | losses |

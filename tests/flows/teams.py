@@ -117,7 +117,7 @@ class Team:
 
     def begin(self, why: str, *options: str) -> Background:
         """Start a coordinated run here, as a person would, and return its process."""
-        command = [sys.executable, "-m", "flows.retrain", "--coordinated", "--repository", "origin"]
+        command = [sys.executable, "-m", "flows", "--coordinated", "--repository", "origin"]
         state = self.project.folder.with_name("coordinator")
         environment = self.server.environment | {"RNNFLOW_STATE": str(state)}
         state.mkdir(exist_ok=True)

@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from flows import promote
 from tests.flows.promotions import hook, refused, reproduce, set_models
 from tests.flows.repositories import Repository
+from tests.flows.services import wait_for_deaths, wait_until
 
 pytest_plugins = ["tests.flows.promotions"]
 
@@ -185,12 +185,11 @@ def killed(project: Repository) -> Callable[[Path], None]:
         reached = project.folder.with_name("reached")
         hook(at, f"touch '{reached}'; sleep 60")
         with subprocess.Popen([sys.executable, "-m", "flows.promote"], start_new_session=True) as process:
-            while not reached.exists() and process.poll() is None:
-                time.sleep(0.05)
+            wait_until(lambda: reached.exists() or process.poll() is not None, "the hook")
             started = psutil.Process(process.pid).children(recursive=True)
             for one in (process, *started):  # Git too, which would go on by itself
                 one.kill()
-        psutil.wait_procs(started)
+        wait_for_deaths(started)
         assert process.returncode == -signal.SIGKILL
         at.unlink()
 

@@ -77,13 +77,6 @@ finally:
     assert ("Completed: up to date\n\n" in printed) if status == 0 else (printed.startswith("\nerror: ")), printed
 
 
-@pytest.mark.slow
-def test_the_flow_is_also_called_by_the_name_of_its_module(trained: Person) -> None:
-    command = (sys.executable, "-m", "flows.retrain", "-S", "train.epochs=many")
-    printed = trained.server.run(*command, folder=trained.project.folder, expected=2)
-    assert printed.startswith("error: overrides: params.yaml: train.epochs: ")
-
-
 def test_a_run_in_place_is_what_dvc_repro_would_have_made(trained: Person) -> None:
     # The stages after the training would take most of the time.
     reproduced = trained.project.reproduced(trained.project.git("rev-parse", "HEAD"), "train@rnn")

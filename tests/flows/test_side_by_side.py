@@ -20,7 +20,7 @@ from rnnflow.runtime.provenance import ROOT
 from tests.flows.processes import at_work_in, with_stages
 from tests.flows.repositories import Repository
 from tests.flows.servers import PrefectServer
-from tests.flows.services import wait_until
+from tests.flows.services import running, wait_until
 
 pytest_plugins = ["tests.flows.repositories"]
 
@@ -114,11 +114,11 @@ def test_an_interrupted_run_leaves_none_of_its_stages_at_work(repository: Reposi
     stage = "touch began-{out} && python waits.py {out}"
     folder = with_stages(repository, first=stage, second=stage)
     arguments, environment = command(server, folder, parallel=2)
-    running = subprocess.Popen(arguments, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: len(list(folder.glob("began-*"))) == 2, "two stages at work", 60)
-    running.send_signal(signal.SIGINT)
-    _, printed = running.communicate()
-    assert running.returncode
+    with running(arguments, env=environment, stderr=subprocess.PIPE) as run:
+        wait_until(lambda: len(list(folder.glob("began-*"))) == 2, "two stages at work", 60)
+        run.send_signal(signal.SIGINT)
+        _, printed = run.communicate()
+    assert run.returncode
     assert "first: interrupted" in printed
     assert "second: interrupted" in printed
     assert at_work_in(folder) == []

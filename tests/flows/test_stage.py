@@ -3,14 +3,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
 from flows.stage import ending_in_one_line
 from flows.supervision.dvc import Failure, StageError
 from rnnflow.runtime.errors import InputError
-from rnnflow.runtime.provenance import ROOT
 from tests.flows.repositories import Repository
+from tests.flows.services import running
 
 pytest_plugins = ["tests.flows.repositories"]
 
@@ -66,9 +67,10 @@ def test_of_runs_of_one_commit_at_once_one_makes_a_stage_and_the_other_takes_its
     (repository.folder / "data/raw/first.txt.dvc").unlink()
     repository.commit("no data in DVC")
     command = [sys.executable, "-c", ISOLATED, str(repository.folder)]
-    running = [subprocess.Popen([*command, name], cwd=ROOT, stdout=subprocess.PIPE, text=True) for name in ("a", "b")]
-    printed = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0], printed
+    with ExitStack() as stack:
+        runs = [stack.enter_context(running([*command, name], stdout=subprocess.PIPE)) for name in ("a", "b")]
+        printed = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], printed
     outcomes = sorted(line for text in printed for line in text.splitlines() if line.startswith("outcome: "))
     assert outcomes == ["outcome: ran", "outcome: restored from the run cache"], printed
     assert any("another run is at work on the same collect; waiting" in text for text in printed)

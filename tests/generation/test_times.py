@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnflow.generation.sources.time_formats import in_iso
+from rnnflow.generation.sources.times import in_iso
 from rnnflow.params.generate import FilesParams
 from tests.generation.test_files import rows
 from tests.recordings import long_table, recordings, write_frame

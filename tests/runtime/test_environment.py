@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +12,7 @@ from rnnflow import engines
 from rnnflow.params.train import Engine
 from rnnflow.runtime import environment
 from rnnflow.runtime.errors import InputError
-from rnnflow.runtime.provenance import ROOT
+from tests.flows.services import running
 
 ENGINES = get_args(Engine)
 
@@ -105,10 +106,9 @@ def test_trainings_that_end_side_by_side_do_not_stumble_over_files_that_others_r
 ) -> None:
     program = END_BESIDE_OTHERS.replace("import sys\n", "import sys\nfrom rnnflow.runtime import environment\n", 1)
     program = program.replace("for number", "environment.MAX_STATE_AGE_SECONDS = 0\nfor number", 1)
-    running = [
-        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), name], cwd=ROOT) for name in ("one", "two")
-    ]
-    assert [process.wait() for process in running] == [0, 0]
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with running([*command, "one"]) as one, running([*command, "two"]) as two:
+        assert (one.wait(), two.wait()) == (0, 0)
 
 
 def test_a_lock_is_waited_for_said_and_gone_afterwards(tmp_path: Path) -> None:
@@ -117,13 +117,13 @@ def test_a_lock_is_waited_for_said_and_gone_afterwards(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from rnnflow.runtime.environment import held\n"
         "with held(Path(sys.argv[1]), lambda: print('waits', flush=True)): print('has it', flush=True)\n"
     )
-    with environment.held(file, lambda: None):
-        other = subprocess.Popen(
-            [sys.executable, "-c", program, str(file)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        assert other.stdout is not None
-        assert other.stdout.readline() == "waits\n"
-        assert other.poll() is None
-    printed, _ = other.communicate()
+    with ExitStack() as stack:
+        with environment.held(file, lambda: None):
+            command = [sys.executable, "-c", program, str(file)]
+            other = stack.enter_context(running(command, stdout=subprocess.PIPE))
+            assert other.stdout is not None
+            assert other.stdout.readline() == "waits\n"
+            assert other.poll() is None
+        printed, _ = other.communicate()
     assert (printed, other.returncode) == ("has it\n", 0)
     assert not [*file.parent.iterdir()]

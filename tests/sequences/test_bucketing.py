@@ -19,6 +19,15 @@ def test_each_bucket_of_the_order_is_sorted_by_length(lengths: list[int], batch_
     assert rest == []
 
 
+def test_a_bucket_that_is_not_sorted_keeps_its_order() -> None:
+    order = np.random.default_rng(0).permutation(50)
+    lengths = np.arange(50) % 7 + 1
+    found = list(buckets(order, np.cumsum([0, *lengths]), 2, is_sorted=False))
+    assert len(found) == 4
+    assert np.concatenate([rows for rows, _ in found]).tolist() == order.tolist()
+    assert np.concatenate([row_lengths for _, row_lengths in found]).tolist() == lengths[order].tolist()
+
+
 def test_no_order_has_no_buckets() -> None:
     assert list(buckets(np.array([], dtype=np.int64), np.array([0, 3]), 2)) == []
 

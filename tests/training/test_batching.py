@@ -100,6 +100,18 @@ def test_the_batches_of_a_ragged_bucket_come_in_random_order() -> None:
     assert any(lengths != sorted(lengths) for lengths in longest)
 
 
+def test_with_a_norm_short_and_long_sequences_share_a_batch_and_an_epoch_has_other_batches_than_the_one_before() -> (
+    None
+):
+    stem = {"kind": "multi_scale", "kernel_sizes": [1], "channels": 2, "output_size": 2, "block_sizes": [1, 1, 1]}
+    split = toy_split(32)  # one bucket
+    by_length = {tuple(sorted(lengths_of(batch))) for batch in loader(split)}
+    batches = loader(split, ModelParams.model_validate({"cell": "rnn", "hidden_size": 4, "stem": stem}))
+    first, second = ({tuple(sorted(lengths_of(batch))) for batch in batches} for _ in range(2))
+    assert first.isdisjoint(by_length)
+    assert first != second
+
+
 def test_what_is_downsampled_goes_in_batches_of_what_is_left() -> None:
     split = toy_split()
     batches = loader(split, ModelParams(cell="rnn", hidden_size=4, downsampling=3))

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from rnnflow.advice.inspection import advice, report, section
+from rnnflow.advice.inspection import advice, report
 from rnnflow.advice.inspection.dry_run import DryRun, dry_run
 from rnnflow.advice.inspection.folders import parts_of_paths
 from rnnflow.advice.inspection.guess import DEFAULTS, Guess, UserHints
@@ -18,7 +18,8 @@ from rnnflow.advice.inspection.guessing import guess
 from rnnflow.advice.inspection.label_tables import find_label_table
 from rnnflow.advice.inspection.locations import Location, locate
 from rnnflow.advice.inspection.sample import Sample, read_sample
-from rnnflow.advice.tuning import params_file, portfolio
+from rnnflow.advice.model_selection import portfolio
+from rnnflow.advice.tuning import params_file
 from rnnflow.generation import drift
 from rnnflow.generation.sources.arrays import LENGTHS
 from rnnflow.generation.sources.files import FORMATS, find, format_of
@@ -116,15 +117,17 @@ def examine(
     # What is tested on may come without labels.
     shown = next((path for path in files if "train" in path.name.lower()), files[0])
     sample = read_sample(shown, hints.delimiter, hints.decimal)
-    if labels and labels["key"] in sample.table.column_names:
-        hints = replace(hints, columns={"id": labels["key"], **hints.columns})
+    if labels:
+        known = {"id": labels["key"]} if labels["key"] in sample.table.column_names else {}
+        hints = replace(hints, columns={"label": DEFAULTS["label"]} | known | dict(hints.columns))
     of_paths = parts_of_paths([path.relative_to(location.raw) for path in files])
-    guessed = guess(sample, of_paths, len(files), hints, labels is not None)
+    guessed = guess(sample, of_paths, len(files), hints)
     guessed.remarks += sample.remarks + _unread_arrays(sample, guessed)
-    names = {} if location.names == (".",) else {"paths": list(location.names)}
-    settings: dict[str, Any] = {"source": "files"}
-    if described := names | guessed.section() | sample.settings | ({"labels": labels} if labels else {}):
-        settings["files"] = described
+    described = (
+        {"paths": list(location.names)} | guessed.settings() | sample.settings | ({"labels": labels} if labels else {})
+    )
+    files_params = _checked({"source": "files", "files": described}).files.model_dump(exclude_defaults=True)
+    settings: dict[str, Any] = {"source": "files"} | ({"files": files_params} if files_params else {})
     if windows:
         settings["windows"] = windows
     found = dry_run(files, location.raw, _checked(settings))
@@ -176,9 +179,8 @@ def windows_of(length: str | None, stride: str | None) -> dict[str, Any] | None:
             raise InputError("--stride needs --window")
         return None
     number, unit = _measured("--window", length)
-    step, step_unit = _measured("--stride", stride) if stride else (max(1, number // 2), unit)
-    if stride is None and unit == "seconds":
-        step = number / 2
+    half = number / 2 if unit == "seconds" else max(1, number // 2)
+    step, step_unit = _measured("--stride", stride) if stride else (half, unit)
     if step_unit != unit:
         raise InputError(f"--window {length} --stride {stride}: both in steps, or both in seconds")
     return {"length": number, "stride": step} | ({"unit": unit} if unit == "seconds" else {})
@@ -219,5 +221,5 @@ def _show_section(console: Console, location: Location, findings: Findings) -> N
     if not location.is_raw:
         how = f"move them from {location.raw.absolute()} or `dvc add` them there"
         console.print(f"# The files must be below data/raw, under the same names: {how}.", soft_wrap=True)
-    text = section.text(findings.settings, advice.times_to_cut(found) if is_offered else None)
+    text = report.section(findings.settings, advice.times_to_cut(found) if is_offered else None)
     console.print(text, soft_wrap=True, highlight=False)

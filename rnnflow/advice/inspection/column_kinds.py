@@ -24,20 +24,16 @@ def are_numbers_in_text(column: pa.ChunkedArray) -> bool:
     return len(entries) > 1 and all(_IN_TEXT.fullmatch(entry) for entry in entries)
 
 
-def is_category(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(is_text(kind) or is_integer(kind) or pa.types.is_boolean(kind))
-
-
-def is_integer(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind))
+def is_category(column: pa.ChunkedArray) -> bool:
+    """Return whether a column holds texts, whole numbers or truth values."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return bool(is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)) or is_whole(column)
 
 
 def is_whole(column: pa.ChunkedArray) -> bool:
     """Return whether a column holds whole numbers, be it as floats as pandas does where one is missing."""
     if not pa.types.is_floating(column.type):
-        return is_integer(column.type)
+        return bool(pa.types.is_integer(column.type))
     known = column.drop_null()
     return len(known) > 0 and bool(pc.all(pc.equal(pc.round(known), known)).as_py())
 

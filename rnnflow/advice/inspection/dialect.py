@@ -5,14 +5,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rnnflow.generation.sources.csv_files import NULLS
-from rnnflow.generation.sources.csv_header import MAX_CELL, looks_like_values, thousands_pattern
+from rnnflow.generation.sources.csv_header import MAX_CELL, looks_like_values
 from rnnflow.generation.sources.lines import BLANKS
+from rnnflow.generation.sources.numbers_in_text import NULLS, NumberFormat
 
 DELIMITERS = ",;\t|"
 COMMENTS = "#%"
@@ -28,8 +28,7 @@ LIKELY = 0.5
 SIGNS = ",' \u00a0\u202f\u2019"
 """What numbers may hold besides digits and points."""
 _SEP = re.compile(r"sep=(.)\s*")
-_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
-_EXPONENT = r"([eE][+-]?\d+)?"
+_PLAIN = r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)$"
 
 
 @dataclass
@@ -43,33 +42,7 @@ class Dialect:
     remarks: list[str] = field(default_factory=list)
 
     def settings(self) -> dict[str, Any]:
-        """Return those that differ from the defaults."""
-        found = {"delimiter": self.delimiter, "skip": self.skip, "comment": self.comment, "names": self.names}
-        return {name: value for name, value in found.items() if value and value != ","}
-
-
-@dataclass(frozen=True)
-class NumberFormat:
-    """How numbers are written."""
-
-    decimal: str
-    thousands: str | None
-
-    def matches(self, text: str) -> bool:
-        return self._pattern.fullmatch(text) is not None
-
-    def plain(self, text: str) -> str:
-        return re.sub(thousands_pattern(self.thousands), "", text).replace(self.decimal, ".")
-
-    @property
-    def _pattern(self) -> re.Pattern[str]:
-        decimal, thousands = re.escape(self.decimal), thousands_pattern(self.thousands)
-        grouped = rf"[1-9]\d{{0,2}}({thousands}\d{{3}})+|" if self.thousands else ""
-        return re.compile(rf"\s*[+-]?({grouped}\d+)?({decimal}\d*)?{_EXPONENT}\s*")
-
-    def settings(self) -> dict[str, str]:
-        found = {"decimal": self.decimal if self.decimal != "." else None, "thousands": self.thousands}
-        return {name: value for name, value in found.items() if value}
+        return {name: value for name, value in vars(self).items() if name != "remarks"}
 
 
 FORMATS = tuple(
@@ -98,22 +71,22 @@ def guess_dialect(lines: Sequence[str], delimiter: str | None) -> Dialect:
         found.skip = content[0][0] + 1
         delimiter = delimiter or matched[1]
         content = content[1:]
-    best = max((_Columns.of(sign, content) for sign in delimiter or DELIMITERS), key=lambda columns: columns.score)
+    texts = [line for _, line in content]
+    best = _best_columns(delimiter or DELIMITERS, texts)
     if best.num_columns == 1 and delimiter is None:
-        best = _Columns.of(BLANKS, content)
+        best = _columns(BLANKS, texts)
     found.delimiter = best.delimiter
     if best.num_above:
         found.skip = content[best.num_above - 1][0] + 1
         shown = ", ".join(repr(line[:40]) for _, line in content[: min(3, best.num_above)])
         found.remarks.append(f"the first {found.skip} lines are skipped: {shown}")
-    _find_names(found, lines, [line for _, line in content[best.num_above :]], best)
+    _find_names(found, lines, texts[best.num_above :], best)
     return found
 
 
 def _comment(lines: Sequence[str], delimiter: str | None) -> str | None:
     """Return what comments begin with; lines with as many columns as the others are rows, whose first cell has the sign."""
-    content = [(index, line) for index, line in enumerate(lines) if line.strip()]
-    columns = max((_Columns.of(sign, content) for sign in delimiter or DELIMITERS), key=lambda each: each.score)
+    columns = _best_columns(delimiter or DELIMITERS, [line for line in lines if line.strip()])
     for sign in COMMENTS:
         begun = [line for line in lines if line.startswith(sign)]
         num_rows = sum(len(cells) == columns.num_columns for cells in _cells(begun, columns.delimiter))
@@ -122,9 +95,8 @@ def _comment(lines: Sequence[str], delimiter: str | None) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """What a delimiter makes of the lines."""
+class _Columns(NamedTuple):
+    """What a delimiter makes of lines."""
 
     delimiter: str
     num_columns: int
@@ -133,25 +105,26 @@ class _Columns:
     share: float
     """Of the lines below that have them."""
 
-    @property
-    def score(self) -> tuple[bool, bool, int, int]:
-        return self.num_columns > 1, self.share > 0.9, -self.num_above, self.num_columns
 
-    @classmethod
-    def of(cls, delimiter: str, content: Sequence[tuple[int, str]]) -> "_Columns":
-        rows = list(_cells([line for _, line in content], delimiter))
-        counts = [len(cells) for cells in rows]
-        if not counts:
-            return cls(delimiter, 0, 0, 0.0)
-        usual = Counter(counts[len(counts) // 2 :]).most_common(1)[0][0]
-        above = counts.index(usual)
-        # A single line with one name too few is no text above the names.
-        if usual == 1 or counts[:above] == [usual - 1] != [1] or usual in counts[:above]:
-            above = 0
-        elif above and counts[above - 1] == usual - 1 and not any(cells[-1] for cells in rows[above:]):
-            above -= 1  # the names, without the delimiter that each row ends in
-        below = counts[above:]
-        return cls(delimiter, usual, above, below.count(usual) / len(below))
+def _best_columns(delimiters: str, lines: Sequence[str]) -> _Columns:
+    found = [_columns(sign, lines) for sign in delimiters]
+    return max(found, key=lambda each: (each.num_columns > 1, each.share > 0.9, -each.num_above, each.num_columns))
+
+
+def _columns(delimiter: str, lines: Sequence[str]) -> _Columns:
+    rows = list(_cells(lines, delimiter))
+    counts = [len(cells) for cells in rows]
+    if not counts:
+        return _Columns(delimiter, 0, 0, 0.0)
+    usual = Counter(counts[len(counts) // 2 :]).most_common(1)[0][0]
+    above = counts.index(usual)
+    # A single line with one name too few is no text above the names.
+    if usual == 1 or counts[:above] == [usual - 1] != [1] or usual in counts[:above]:
+        above = 0
+    elif above and counts[above - 1] == usual - 1 and not any(cells[-1] for cells in rows[above:]):
+        above -= 1  # the names, without the delimiter that each row ends in
+    below = counts[above:]
+    return _Columns(delimiter, usual, above, below.count(usual) / len(below))
 
 
 def _cells(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
@@ -185,39 +158,25 @@ def _find_names(found: Dialect, lines: Sequence[str], content: Sequence[str], co
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """A column of text that holds numbers, and what else it holds."""
-
-    values: pa.Array
-    """Null where there is none."""
-    others: dict[str, int]
-    """Texts that are no numbers, and the first row of each."""
-    num_others: int
-
-    @property
-    def are_placeholders(self) -> bool:
-        return all(text.strip().lower() in PLACEHOLDERS for text in self.others)
-
-
-@dataclass(frozen=True)
 class AmbiguousNumbersError(ValueError):
     """The commas of a column may stand before decimals or between thousands."""
 
     text: str
 
 
-def are_only_groups(cells: pa.ChunkedArray, sign: str) -> bool:
+def are_only_groups(cells: pa.Array, sign: str) -> bool:
     """Return whether a sign may stand between thousands: what has it has groups of three digits, what has none no more."""
-    known = cells.filter(pc.invert(pc.is_in(cells, pa.array(NULLS))))
+    texts = pc.utf8_trim_whitespace(cells)
+    known = texts.filter(pc.invert(pc.is_in(texts, pa.array(NULLS))))
     has_sign = pc.match_substring(known, sign)
     grouped, whole = known.filter(has_sign), known.filter(pc.invert(has_sign))
-    patterns = ((grouped, rf"^\s*[+-]?[1-9]\d{{0,2}}({re.escape(sign)}\d{{3}})+\s*$"), (whole, r"^\s*[+-]?\d{1,3}\s*$"))
+    patterns = ((grouped, rf"^[+-]?[1-9]\d{{0,2}}({re.escape(sign)}\d{{3}})+$"), (whole, r"^[+-]?\d{1,3}$"))
     return len(grouped) >= FEW_GROUPS and all(
         len(texts) and pc.all(pc.match_substring_regex(texts, shape)).as_py() for texts, shape in patterns
     )
 
 
-def number_format(columns: Sequence[Sequence[str]], delimiter: str, decimal: str | None) -> NumberFormat | None:
+def number_format(columns: Sequence[pa.Array], delimiter: str, decimal: str | None) -> NumberFormat | None:
     """Return how columns of text write numbers, if most of one's cells are numbers in some format.
 
     Args:
@@ -229,20 +188,23 @@ def number_format(columns: Sequence[Sequence[str]], delimiter: str, decimal: str
         AmbiguousNumbersError: nothing says what commas mean.
     """
     votes: Counter[NumberFormat] = Counter()
-    example = ""
-    of_points = next((column for column in columns if are_only_groups(_texts(column), ".")), None)
-    are_groups = any(are_only_groups(_texts(column), ",") for column in columns)
+    example: pa.Array = pa.array([], pa.string())
+    of_points = next((column for column in columns if are_only_groups(column, ".")), None)
+    are_groups = any(are_only_groups(column, ",") for column in columns)
     for column in columns:
-        cells = [cell for cell in column if cell.strip() not in NULLS]
+        texts = pc.utf8_trim_whitespace(column)
+        cells = texts.filter(pc.invert(pc.is_in(texts, pa.array(NULLS))))
         # What is a number as it stands says nothing of a format.
-        odd = [cell for cell in cells if not _PLAIN.fullmatch(cell.strip())]
+        odd = cells.filter(pc.invert(pc.match_substring_regex(cells, _PLAIN)))
+        signed = odd.filter(pc.match_substring_regex(odd, f"[.{SIGNS}]"))
         for known in FORMATS:
-            matching = [cell for cell in odd if known.matches(cell) and any(sign in cell for sign in (".", *SIGNS))]
-            if len(cells) - len(odd) + len(matching) > LIKELY * len(cells) and len(matching) >= max(1, 0.9 * len(odd)):
+            matching = signed.filter(known.matches(signed))
+            num_others = len(odd) - len(matching)
+            if len(cells) - num_others > LIKELY * len(cells) and len(matching) >= max(1, 0.9 * len(odd)):
                 votes[known] += 1
-                example = example or matching[0]
+                example = example if len(example) else matching[:1]
     if of_points is not None and decimal is None and not votes and delimiter == ";":
-        raise AmbiguousNumbersError(next(cell for cell in of_points if "." in cell))
+        raise AmbiguousNumbersError(of_points.filter(pc.match_substring(of_points, "."))[0].as_py())
     fitting = {known: count for known, count in votes.items() if decimal in (None, known.decimal)}
     if of_points is not None and (decimal == "," or {known.decimal for known in fitting} == {","}):
         return NumberFormat(",", ".")
@@ -251,31 +213,8 @@ def number_format(columns: Sequence[Sequence[str]], delimiter: str, decimal: str
     most = max(fitting.values())
     best = [known for known in FORMATS if fitting.get(known) == most]
     are_two = {known.decimal for known in best} == {",", "."}
-    if are_two and len({known.plain(example) for known in best}) == 1:
+    if are_two and len({known.values(example)[0].as_py() for known in best}) == 1:
         return next(known for known in best if (known.decimal == ",") == (delimiter == ";"))
     if (delimiter != ";" or are_groups) and are_two:
-        raise AmbiguousNumbersError(example)
+        raise AmbiguousNumbersError(example[0].as_py())
     return best[0]
-
-
-def _texts(cells: Sequence[str]) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.array(cells, pa.string())])
-
-
-def numbers_of(cells: Sequence[str], known: NumberFormat) -> Numbers | None:
-    """Return the numbers of a column of text, if most of its cells are some."""
-    values: list[float | None] = []
-    others: dict[str, int] = {}
-    num_others = num_known = 0
-    for row, cell in enumerate(cells):
-        text = cell.strip()
-        is_number = known.matches(text) and any(character.isdigit() for character in text)
-        values.append(float(known.plain(text)) if is_number else None)
-        if text not in NULLS:
-            num_known += 1
-            if not is_number:
-                num_others += 1
-                others.setdefault(cell, row)
-    if not num_known or num_known - num_others <= LIKELY * num_known:
-        return None
-    return Numbers(pa.array(values, pa.float64()), others, num_others)

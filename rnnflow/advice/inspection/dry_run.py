@@ -11,16 +11,14 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import Progress
 
-from rnnflow.advice.inspection.amplitudes import Amplitudes
 from rnnflow.advice.inspection.recordings import Recordings
-from rnnflow.advice.inspection.smoothness import Smoothness
+from rnnflow.advice.inspection.variation import Amplitudes, Smoothness
 from rnnflow.generation.build import DatasetBuilder
 from rnnflow.generation.drift import Profile
 from rnnflow.generation.shards import ShardWriter
-from rnnflow.generation.sources.cutting import sequences
+from rnnflow.generation.sources.cutting import NeedsWindowsError, sequences
 from rnnflow.generation.sources.files import cutter_of, open_all
 from rnnflow.generation.sources.opened_file import OpenedFile
-from rnnflow.generation.sources.recording_chunk import RecordingChunk
 from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.generation.splitting import SPLITS, UNASSIGNED, SplitIndices
 from rnnflow.params.generate import GenerateParams
@@ -42,13 +40,13 @@ class DryRun:
     """What the files hold, and what stage generate would make of them."""
 
     params: GenerateParams
+    builder: DatasetBuilder
+    """What took in the sequences."""
     recordings: Recordings = field(default_factory=Recordings)
     num_files: int = 0
     form: str = ""
     features: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
-    builder: DatasetBuilder | None = None
-    """What took in the sequences."""
     amplitudes: Amplitudes | None = None
     """Of all sequences."""
     smoothness: Smoothness | None = None
@@ -71,7 +69,7 @@ class DryRun:
     @property
     def profile(self) -> Profile | None:
         """Of all sequences."""
-        return self.builder.new if self.builder else None
+        return self.builder.new
 
     @property
     def num_sequences(self) -> int:
@@ -79,7 +77,7 @@ class DryRun:
 
     @property
     def num_duplicates(self) -> int:
-        return self.builder.leaks.num_duplicates if self.builder else 0
+        return self.builder.leaks.num_duplicates
 
     @property
     def spans(self) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +108,7 @@ def dry_run(paths: Sequence[Path], raw: Path, params: GenerateParams) -> DryRun:
     """Return what stage generate would find in the files at `paths`."""
     builder = DatasetBuilder(params, dict.fromkeys((*SPLITS, "unassigned"), raw), {})
     builder.writer = CountingWriter(dict.fromkeys((*range(len(SPLITS)), UNASSIGNED), raw), params.shard_rows)
-    found = DryRun(params, builder=builder)
+    found = DryRun(params, builder)
     try:
         for path, opened in open_all(_shown(paths), raw, params.files):
             if not found.num_files:
@@ -133,43 +131,15 @@ def dry_run(paths: Sequence[Path], raw: Path, params: GenerateParams) -> DryRun:
 def _take(found: DryRun, builder: DatasetBuilder, path: Path, name: str, opened: OpenedFile) -> None:
     """Take in a file, or once recordings turned out to need windows, look at them only."""
     cutter = cutter_of(opened, found.params.files, found.params.windows)
-    chunks = _Chunks(found.recordings.watch(opened.chunks))
-
-    def tables() -> Iterator[pa.Table]:
-        try:
-            yield from sequences(chunks, cutter)
-        except InputError:
-            found.needs_windows = found.params.windows is None and not chunks.have_failed
-            raise
-
+    chunks = found.recordings.watch(opened.chunks)
     if not found.needs_windows:
         try:
-            watched = found.watch(tables())
+            watched = found.watch(sequences(chunks, cutter))
             builder.take(SourceFile(name, str(path), watched, num_left_out=lambda: cutter.num_left_out))
-        except InputError as error:
-            if not found.needs_windows:
-                raise
-            found.problem = str(error)
+        except NeedsWindowsError as error:
+            found.problem, found.needs_windows = str(error), True
     for _ in chunks:
         pass
-
-
-class _Chunks:
-    """An iterator that knows whether it raised, and goes on where another reader of it stopped."""
-
-    def __init__(self, chunks: Iterator[RecordingChunk]) -> None:
-        self.chunks = chunks
-        self.have_failed = False
-
-    def __iter__(self) -> Iterator[RecordingChunk]:
-        return self
-
-    def __next__(self) -> RecordingChunk:
-        try:
-            return next(self.chunks)
-        except InputError:
-            self.have_failed = True
-            raise
 
 
 def _shown(paths: Sequence[Path]) -> Iterator[Path]:

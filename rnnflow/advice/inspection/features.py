@@ -10,14 +10,12 @@ from rnnflow.advice.inspection.column_kinds import (
     codes,
     first_text,
     has_decimal_commas,
-    is_integer,
 )
 from rnnflow.advice.inspection.guess import Guess
 from rnnflow.advice.inspection.names import INDEX_NAMES, is_strong
 from rnnflow.advice.inspection.sample import Sample, is_features_first
 from rnnflow.generation.sources.list_form import FEATURES_FIRST
-from rnnflow.generation.sources.opened_file import generic_names
-from rnnflow.generation.sources.values import holds_numbers, is_list, is_text
+from rnnflow.generation.sources.values import generic_names, holds_numbers, is_list, is_text
 
 MAX_LIKELY_CLASSES = 50
 FEW_GAPS, EVENLY = 20, 0.9
@@ -52,8 +50,9 @@ def note_impure(sample: Sample, found: Guess, names: Sequence[str]) -> None:
     """Say which of the columns hold other texts than numbers, and take those that stand for none as missing."""
     for name in names:
         if name in sample.impure:
-            found.remarks.append(sample.impure[name])
-            found.missing += [text for text in sample.placeholders[name] if text not in found.missing]
+            remark, placeholders = sample.impure[name]
+            found.remarks.append(remark)
+            found.missing += [text for text in placeholders if text not in found.missing]
 
 
 def _names_of_sequence(sample: Sample, found: Guess, name: str) -> list[str] | None:
@@ -104,7 +103,7 @@ def _why_no_feature(sample: Sample, found: Guess, name: str) -> str | None:
         return "of its name"
     if not sample.has_lists and _rises(sample, found, name):
         return "it rises evenly from step to step, as a time does"
-    if not is_integer(column.type):
+    if not pa.types.is_integer(column.type):
         return None
     return "it repeats the label" if _repeats_label(sample, found, name) else _how_it_counts(sample, found, name)
 

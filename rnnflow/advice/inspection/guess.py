@@ -28,7 +28,7 @@ class UserHints:
 
 @dataclass
 class Guess:
-    """What would stand in `generate.files`, and why."""
+    """What would stand in `generate.files`, under its names there, and why."""
 
     columns: dict[str, str | None] = field(default_factory=dict)
     """By part, those with their default names included."""
@@ -40,16 +40,6 @@ class Guess:
     trim_labels: bool = False
     remarks: list[str] = field(default_factory=list)
 
-    def section(self) -> dict[str, Any]:
-        """Return `generate.files`, without what has its default."""
-        renamed = {part: name for part, name in self.columns.items() if name != DEFAULTS[part]}
-        found = {
-            "columns": {part: renamed[part] for part in DEFAULTS if part in renamed},
-            "features": self.features,
-            "layout": self.layout if self.layout != "auto" else None,
-            "missing": self.missing,
-            "trim_labels": self.trim_labels,
-            "time_unit": self.time_unit if self.time_unit != "s" else None,
-            "time_format": self.time_format,
-        }
-        return {name: value for name, value in found.items() if value}
+    def settings(self) -> dict[str, Any]:
+        """Return it as `generate.files` has it."""
+        return {name: value for name, value in vars(self).items() if name != "remarks"}

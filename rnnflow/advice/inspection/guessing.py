@@ -1,6 +1,7 @@
 """Which column plays which part, by its name, its type and what the first rows hold."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +24,7 @@ from rnnflow.generation.sources.values import holds_numbers, is_list, is_text
 from rnnflow.generation.splitting import GIVEN_NAMES
 
 
-def guess(
-    sample: Sample, of_paths: Mapping[str, str], num_files: int, hints: UserHints, has_label_table: bool = False
-) -> Guess:
+def guess(sample: Sample, of_paths: Mapping[str, str], num_files: int, hints: UserHints) -> Guess:
     """Return which column plays which part.
 
     Args:
@@ -33,39 +32,35 @@ def guess(
         of_paths: parts that the files' paths can play, by part.
         num_files: that there are.
         hints: come before any guess.
-        has_label_table: the classes are in a table of their own.
     """
     if sample.kind in ("ts", "ARFF") or sample.names_features:
         return Guess(dict(hints.columns), list(hints.features) if hints.features else None)
     steps = {} if hints.features else series.steps_in(sample)
-    whole, of_rows = sample, {} if steps or hints.features else melted.parts_of_rows(sample)
+    of_rows = {} if steps or hints.features else melted.parts_of_rows(sample)
     if steps:
-        sample = series.collapsed(sample, steps)
-    elif of_rows:
-        sample = melted.of_one_feature(sample, of_rows)
-    found = _Guesser(sample, of_paths, num_files, hints, has_label_table).guess()
-    if steps:
+        found = _Guesser(series.collapsed(sample, steps), of_paths, num_files, hints).guess()
         series.describe(found, sample, steps)
     elif of_rows:
-        melted.describe(found, whole, of_rows)
-    found.remarks += melted.doubt(found, whole)
+        found = _Guesser(melted.of_one_feature(sample, of_rows), of_paths, num_files, hints).guess()
+        melted.describe(found, sample, of_rows)
+    else:
+        found = _Guesser(sample, of_paths, num_files, hints).guess()
+    found.remarks += melted.doubt(found, sample)
     return found
 
 
+@dataclass
 class _Guesser:
-    def __init__(
-        self, sample: Sample, of_paths: Mapping[str, str], num_files: int, hints: UserHints, has_label_table: bool
-    ) -> None:
-        self.sample = sample
-        self.table = sample.table
-        self.of_paths = of_paths
-        self.num_files = num_files
-        self.hints = hints
-        self.found = Guess(dict(hints.columns))
-        self.not_read: str | None = None
-        """A column of times that do not rise."""
-        if has_label_table:
-            self.found.columns.setdefault("label", DEFAULTS["label"])
+    sample: Sample
+    of_paths: Mapping[str, str]
+    num_files: int
+    hints: UserHints
+    not_read: str | None = None
+    """A column of times that do not rise."""
+
+    def __post_init__(self) -> None:
+        self.table = self.sample.table
+        self.found = Guess(dict(self.hints.columns))
 
     def guess(self) -> Guess:
         if self.sample.has_lists and "sequence" not in self.found.columns:
@@ -123,7 +118,7 @@ class _Guesser:
     def _named(self, part: str) -> str | None:
         fitting = [name for name in self._free if self._fits(part, name)]
         default = DEFAULTS[part]
-        if default in self.table.column_names and default in self._free and (part != "split" or default in fitting):
+        if default in self._free and (part != "split" or default in fitting):
             return default
         if part == "id":
             fitting = [name for name in fitting if self._stands_together(name)] or fitting
@@ -146,7 +141,7 @@ class _Guesser:
         if part == "label" and name.lower() == "y" and not self.sample.has_lists and self._has_x:
             return False
         is_number_text = part == "label" and self.sample.kind in ("CSV", "NumPy") and pa.types.is_floating(column.type)
-        return is_category(column.type) or is_number_text or is_whole(column)
+        return is_number_text or is_category(column)
 
     @property
     def _has_x(self) -> bool:
@@ -160,7 +155,7 @@ class _Guesser:
         return np.diff(codes(self.table[name])) != 0
 
     def _categories(self) -> list[str]:
-        return [name for name in self._free if is_category(self.table[name].type) or is_whole(self.table[name])]
+        return [name for name in self._free if is_category(self.table[name])]
 
     def _fill_by_content(self) -> None:
         columns = self.found.columns

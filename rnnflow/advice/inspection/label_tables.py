@@ -54,11 +54,7 @@ def _is_in(path: Path, key: str, keys: set[str]) -> bool:
     if not path.name.lower().endswith((".csv", ".tsv")):
         return False
     try:
-        header, rows = head(path, FilesParams())
+        header, row = head(path, FilesParams())
     except InputError:
         return False
-    return (
-        key in header
-        and bool(rows)
-        and label_table.plain_key(dict(zip(header, rows[0], strict=False)).get(key, "")) in keys
-    )
+    return label_table.plain_key(dict(zip(header, row, strict=False)).get(key, "")) in keys

@@ -43,7 +43,8 @@ def locate(paths: Sequence[str]) -> Location:
     if raw is None:
         raw = Path(os.path.commonpath([_anchor(path) for path in absolute]))
     names = [_relative(path, raw) for path in absolute]
-    return Location(_shortest(raw), tuple(dict.fromkeys(names)), is_raw)
+    raw = raw.relative_to(Path.cwd()) if raw.is_relative_to(Path.cwd()) else raw  # shorter in messages
+    return Location(raw, tuple(dict.fromkeys(names)), is_raw)
 
 
 def _raw_above(path: Path) -> Path | None:
@@ -64,8 +65,3 @@ def _anchor(path: Path) -> Path:
 def _relative(path: Path, raw: Path) -> str:
     name = path.relative_to(raw).as_posix()
     return glob.escape(name) if path.exists() else name
-
-
-def _shortest(folder: Path) -> Path:
-    """Return `folder` relative to the current one where it lies below it, for messages."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

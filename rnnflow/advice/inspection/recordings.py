@@ -79,7 +79,7 @@ class Recordings:
         return is_changing
 
     def _note_times(self, chunk: RecordingChunk) -> None:
-        known = chunk.starts if chunk.times is None else chunk.times
+        known = chunk.known("start") if chunk.times is None else chunk.times
         if known is None:
             return
         low, high = int(known.min()), int(known.max())

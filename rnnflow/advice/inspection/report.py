@@ -1,17 +1,21 @@
 """What an inspection found, for a person to read."""
 
+import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from ruamel.yaml.comments import CommentedSeq
 
 from rnnflow.advice.inspection.advice import median, time_text
 from rnnflow.advice.inspection.dry_run import DryRun
 from rnnflow.generation.sources.layout import PARTS
+from rnnflow.runtime.yaml_text import round_trip
 
 FORMS = {
     "long": "a row a time step",
@@ -21,6 +25,7 @@ FORMS = {
     "wide": "a row a sequence, a column for each step",
 }
 BAR = 30
+YAML_WIDTH = 110
 MAX_ROWS = 20
 NUM_BINS = 10
 
@@ -132,3 +137,36 @@ def _histogram(lengths: Counter[int]) -> Iterator[tuple[str, int]]:
     for first, stop, count in zip(edges[:-1], edges[1:], counts, strict=True):
         last = stop if stop == edges[-1] and stop in values else stop - 1
         yield (f"{first:,}" if first == last else f"{first:,} to {last:,}"), int(count)
+
+
+def section(settings: Mapping[str, Any], by_time: Mapping[str, str] | None) -> str:
+    """Return section `generate` with `settings`.
+
+    Args:
+        settings: what differs from the defaults.
+        by_time: times to cut at, which a comment offers.
+    """
+    yaml = round_trip()
+    yaml.width = YAML_WIDTH
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    yaml.dump({"generate": _flowing(settings)}, stream)
+    lines = stream.getvalue().splitlines()
+    if by_time:
+        offer = {"by": "time"} | dict(by_time)
+        lines += [
+            "  # split:  # train on the past, judge by what came later",
+            *(f"  #   {k}: {v}" for k, v in offer.items()),
+        ]
+    return "\n".join(lines)
+
+
+def _flowing(value: Any) -> Any:
+    """Return `value` with its lists on one line each."""
+    if isinstance(value, Mapping):
+        return {name: _flowing(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        entries = CommentedSeq(value)
+        entries.fa.set_flow_style()
+        return entries
+    return value

@@ -8,36 +8,37 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as arrow_csv
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from rnnflow.advice.inspection.dialect import (
+    LIKELY,
+    PLACEHOLDERS,
     SIGNS,
     AmbiguousNumbersError,
-    NumberFormat,
     are_only_groups,
     guess_dialect,
     number_format,
-    numbers_of,
 )
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
 from rnnflow.generation.sources.arrays import AXES, LENGTHS, by_split, load_arrays
-from rnnflow.generation.sources.bad_rows import torn_row
-from rnnflow.generation.sources.csv_files import BAD_CELL
+from rnnflow.generation.sources.csv_files import BAD_CELL, read_csv
 from rnnflow.generation.sources.csv_header import head, lines_of
 from rnnflow.generation.sources.files import FORMATS, format_of
 from rnnflow.generation.sources.json_lines import first_rows
-from rnnflow.generation.sources.lines import LineFilter, open_text
+from rnnflow.generation.sources.lines import open_text
+from rnnflow.generation.sources.numbers_in_text import NULLS, NumberFormat, parsed
+from rnnflow.generation.sources.recording_chunk import SourceLocation
+from rnnflow.generation.sources.source_file import SourceTable
+from rnnflow.generation.sources.times import cast_all
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.generate import FilesParams
-from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet_bounds import open_footer, written_out
-from rnnflow.sequences.parquet_metadata import KEY
+from rnnflow.runtime.errors import InputError, library
 
-CSV_BYTES = 4 * 2**20
+HEAD_BYTES = 2**18
+SAMPLE_BYTES = 2**23
 SCALAR_ROWS = 100_000
 LIST_ROWS = 100
-SAMPLE_VALUES = 2**25
+KINDS = (pa.int64(), pa.bool_(), pa.float64(), pa.date32(), pa.timestamp("s"), pa.timestamp("ns"))
 FEW_FEATURES = 32
 """A file of arrays may hold (sequence, feature, time) where so few are followed by three times as many."""
 CATEGORIES = ("split", "label", "group", "id")
@@ -57,10 +58,8 @@ class Sample:
     remarks: list[str] = field(default_factory=list)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Of arrays."""
-    impure: dict[str, str] = field(default_factory=dict)
-    """Columns of numbers with a few other texts, and what is to be said of each."""
-    placeholders: dict[str, list[str]] = field(default_factory=dict)
-    """Texts in them that stand for missing numbers."""
+    impure: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    """Columns of numbers with a few other texts: what is to be said of each, and the texts if they stand for missing numbers."""
 
     @property
     def has_lists(self) -> bool:
@@ -78,72 +77,42 @@ def read_sample(path: Path, delimiter: str | None, decimal: str | None = None) -
     Raises:
         InputError: the file cannot be read, or its numbers may be two things.
     """
-    kind = FORMATS[format_of(path)][0]
+    kind, read = FORMATS[format_of(path)]
     if kind == "CSV":
         return _of_csv(path, delimiter, decimal)
     if kind == "Parquet":
-        return _of_parquet(path)
+        table = read(path, Path(path.name), FilesParams())
+        return Sample(kind, _first_rows(table), names_features=table.features is not None)
     if kind == "JSON lines":
         return Sample(kind, first_rows(path))
     return _of_arrays(path) if kind == "NumPy" else Sample(kind, pa.table({}))
 
 
-def _of_parquet(path: Path) -> Sample:
-    footer = open_footer(path)
-    schema = footer.schema
-    values_a_row = footer.num_values() // max(1, footer.metadata.num_rows)
-    repeated = footer.repeated_texts(SCALAR_ROWS)
-    try:
-        with pq.ParquetFile(path, memory_map=True, read_dictionary=repeated) as parquet:
-            num_rows = LIST_ROWS if any(is_list(column.type) for column in schema) else SCALAR_ROWS
-            at_once = max(1, min(num_rows, SAMPLE_VALUES // max(1, values_a_row)))
-            batches = [written_out(path, batch, repeated) for batch in _first(parquet.iter_batches(at_once))]
-            for batch in batches:
-                batch.validate(full=True)  # a text may be none
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a complete Parquet file: {' '.join(str(error).split())}") from None
-    if twice := [name for index, name in enumerate(schema.names) if name in schema.names[:index]]:
-        raise InputError(f"{path}: two columns are called {twice[0]!r}; rename one")
-    table = pa.Table.from_batches(batches, None if batches else schema)
-    for index, column in enumerate(table.schema):
+def _first_rows(table: SourceTable) -> pa.Table:
+    """Return some rows of all columns; of empty names, which alone can come twice, one stands for all."""
+    fields = {field.name: field for field in table.schema}
+    batch = next(iter(table.batches(list(fields))), None)
+    found = pa.Table.from_batches(
+        [] if batch is None else [batch], pa.schema(fields.values()) if batch is None else None
+    )
+    for index, column in enumerate(found.schema):
         if pa.types.is_float16(column.type):  # which Arrow cannot round
-            table = table.set_column(index, column.name, table[column.name].cast(pa.float32()))
-    return Sample("Parquet", table, names_features=KEY in (schema.metadata or {}))
-
-
-def _first(batches: Any) -> list[pa.RecordBatch]:
-    batch = next(iter(batches), None)
-    return [] if batch is None else [batch]
+            found = found.set_column(index, column.name, found[column.name].cast(pa.float32()))
+    num_rows = LIST_ROWS if any(is_list(column.type) for column in found.schema) else SCALAR_ROWS
+    return found.slice(0, max(1, min(num_rows, SAMPLE_BYTES * len(found) // max(1, found.nbytes))))
 
 
 def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
     dialect = guess_dialect(_first_lines(path), "\t" if ".tsv" in path.suffixes else delimiter)
-    files = FilesParams.model_validate({"delimiter": dialect.delimiter} | dialect.settings())
-    header, rows = head(path, files)
-    lines = lines_of(path, files, header, rows)
-    if lines.ending:
-        dialect.remarks.append(f"each line ends in {lines.ending!r}, which is left out")
-    try:
-        content = lines.head(CSV_BYTES)
-        table = _parsed(content, header, files, [])
-        _refuse_bytes(path, table, lines, files)
-        floats = [column.name for column in table.schema if pa.types.is_floating(column.type)]
-        clocks = [column.name for column in table.schema if pa.types.is_time(column.type)]
-        texts = _parsed(content, header, files, floats + clocks)
-        for name in floats + clocks:  # 1.234 may be a thousand and more, 10:15 is in a format
-            if name in clocks or are_only_groups(texts[name], "."):
-                table = table.set_column(table.schema.get_field_index(name), name, texts[name])
-    except (pa.ArrowException, OSError) as error:
-        what = (
-            torn_row(str(error), lines, files.names is None) or f"cannot be read as CSV: {' '.join(str(error).split())}"
-        )
-        raise InputError(f"{path}: {what}") from None
-    # Only empty names can come twice; what is said of the first of them holds for all.
-    names = table.column_names
-    table = table.select([index for index, name in enumerate(names) if name not in names[:index]])
+    files = FilesParams.model_validate(dialect.settings())
+    if ending := lines_of(path, files, *head(path, files)).ending:
+        dialect.remarks.append(f"each line ends in {ending!r}, which is left out")
+    source = read_csv(path, Path(path.name), files, as_text=True)
+    texts = _first_rows(source)
+    table = pa.table({name: _typed(texts[name].combine_chunks()) for name in texts.column_names})
     sample = Sample("CSV", _with_lists(table), dialect.settings(), remarks=dialect.remarks)
     try:
-        return _with_numbers(sample, files, lines, decimal)
+        return _with_numbers(sample, files.delimiter, source.location, decimal)
     except AmbiguousNumbersError as error:
         text = error.text.strip()
         with_point, with_comma = text.replace(",", ""), text.replace(".", "").replace(",", ".")
@@ -152,32 +121,22 @@ def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
         ) from None
 
 
-def _parsed(content: bytes, header: list[str], files: FilesParams, texts: list[str]) -> pa.Table:
-    """Return rows in the types that their cells suggest, but `texts` as text."""
-    return arrow_csv.read_csv(
-        io.BytesIO(content),
-        # With one thread, messages know the line.
-        read_options=arrow_csv.ReadOptions(column_names=header if files.names else None, use_threads=False),
-        parse_options=arrow_csv.ParseOptions(delimiter=files.delimiter, newlines_in_values=True),
-        convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string())),
-    )
-
-
-def _refuse_bytes(path: Path, table: pa.Table, lines: LineFilter, files: FilesParams) -> None:
-    """Refuse cells that are no UTF-8, which Arrow takes for bytes."""
-    for name in [column.name for column in table.schema if pa.types.is_binary(column.type)]:
-        for row, cell in enumerate(table[name].to_pylist()):
-            if cell is not None and cell.decode(errors="replace").encode() != cell:
-                line = lines.number(row + (0 if files.names else 1))
-                raise InputError(f"{path}: line {line}: column {name!r} is not UTF-8 text; save the file in UTF-8")
+def _typed(cells: pa.Array) -> pa.Array:
+    """Return cells in the first type that all of them have; but 1.234 in all may be a thousand and more."""
+    plain = pc.utf8_trim_whitespace(cells)
+    plain = pc.if_else(pc.is_in(plain, pa.array(NULLS)), pa.scalar(None, pa.string()), plain)
+    if plain.null_count == len(plain):
+        return pa.nulls(len(plain))
+    for kind in KINDS:
+        is_open = pa.types.is_floating(kind) and are_only_groups(cells, ".")
+        if not is_open and (found := cast_all(plain, kind)) is not None:
+            return found
+    return cells
 
 
 def _first_lines(path: Path) -> list[str]:
-    try:
-        with io.BufferedReader(open_text(path)) as file:
-            content = b"".join(file.readlines(CSV_BYTES // 16))
-    except (OSError, pa.ArrowException, UnicodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+    with library(f"{path}: cannot be read"), io.BufferedReader(open_text(path)) as file:
+        content = b"".join(file.readlines(HEAD_BYTES))
     return content.decode("utf-8-sig", errors="replace").splitlines()
 
 
@@ -200,43 +159,35 @@ def _begins_list(column: pa.ChunkedArray) -> bool:
     return len(column) > 0 and str(column[0].as_py() or "").lstrip().startswith("[")
 
 
-def _with_numbers(sample: Sample, files: FilesParams, lines: LineFilter, decimal: str | None) -> Sample:
+def _with_numbers(sample: Sample, delimiter: str, location: SourceLocation, decimal: str | None) -> Sample:
     """Return columns of text as numbers where that is what most of their cells are, in whatever format."""
     table = sample.table
-    texts = {
-        column.name: [str(cell or "") for cell in table[column.name].to_pylist()]
-        for column in table.schema
-        if is_text(column.type) and not _may_be_category(column.name)
-    }
-    known = number_format(list(texts.values()), files.delimiter, decimal)
+    names = [column.name for column in table.schema if is_text(column.type) and not _may_be_category(column.name)]
+    texts = {name: table[name].combine_chunks() for name in names}
+    known = number_format(list(texts.values()), delimiter, decimal)
     if known is not None and known.decimal == "," and any(pa.types.is_floating(column.type) for column in table.schema):
         known = None  # other columns have points
-    sample.settings.update(known.settings() if known else {})
+    sample.settings.update(vars(known or NumberFormat()))
     for name, cells in texts.items():
-        numbers = numbers_of(cells, known or NumberFormat(".", None))
-        if numbers is None:
+        values, is_other = parsed(cells, known or NumberFormat())
+        other_rows = np.flatnonzero(is_other.to_numpy(zero_copy_only=False))
+        num_known = len(values) - values.null_count
+        if num_known <= LIKELY * (num_known + len(other_rows)):
             continue
-        if (
-            known is not None
-            and (row := _first_odd(cells)) is not None
-            and (value := numbers.values[row].as_py()) is not None
-        ):
-            sample.remarks.append(f"column {name!r}: {cells[row]!r} is read as {value:g}")
-        table = table.set_column(table.schema.get_field_index(name), name, numbers.values)
-        if numbers.others:
-            text, row = next(iter(numbers.others.items()))
-            line = lines.number(row + (0 if files.names else 1))
-            sample.impure[name] = (
-                f"column {name!r}: {len(cells) - numbers.num_others:,} of {len(cells):,} cells are numbers, "
-                f"first other: {text[:40]!r} in line {line}; generate.files.missing takes such texts as missing"
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+        is_odd = pc.match_substring_regex(cells, f"[{SIGNS}]")  # no number unless its format is known
+        row = pc.index(is_odd, True).as_py()
+        if known is not None and row >= 0 and values[row].is_valid:
+            sample.remarks.append(f"column {name!r}: {cells[row].as_py()!r} is read as {values[row].as_py():g}")
+        if len(other_rows):
+            others = list(dict.fromkeys(cells.take(pa.array(other_rows)).to_pylist()))
+            remark = (
+                f"column {name!r}: {len(cells) - len(other_rows):,} of {len(cells):,} cells are numbers, first other: "
+                f"{others[0][:40]!r} in {location.place(int(other_rows[0]))}; generate.files.missing takes such texts as missing"
             )
-            sample.placeholders[name] = list(numbers.others) if numbers.are_placeholders else []
+            are_placeholders = all(text.strip().lower() in PLACEHOLDERS for text in others)
+            sample.impure[name] = remark, others if are_placeholders else []
     return replace(sample, table=table)
-
-
-def _first_odd(cells: list[str]) -> int | None:
-    """Return the first row that is no number unless its format is known."""
-    return next((row for row, cell in enumerate(cells) if any(sign in cell for sign in SIGNS)), None)
 
 
 def _may_be_category(name: str) -> bool:

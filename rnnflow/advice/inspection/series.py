@@ -17,21 +17,7 @@ from rnnflow.generation.sources.values import holds_numbers, is_list
 MIN_STEPS = 8
 MOST = 0.8
 STEP_NAMES = (
-    "",
-    "t",
-    "step",
-    "time",
-    "timestep",
-    "att",
-    "v",
-    "val",
-    "value",
-    "x",
-    "col",
-    "column",
-    "c",
-    "sample",
-    "pixel",
+    *("", "t", "step", "time", "timestep", "att", "v", "val", "value", "x", "col", "column", "c", "sample", "pixel"),
 )
 """What the columns of steps are called, apart from their number; sensors and coefficients are not called so."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rnnflow.generation.sources.time_formats import in_iso
+from rnnflow.generation.sources.times import cast_all, in_iso
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.time_format import pattern
 from rnnflow.runtime.errors import InputError
@@ -100,19 +100,23 @@ def format_of(name: str, table: pa.Table) -> str | None:
     Raises:
         InputError: two formats fit, so that nothing says which number is the day.
     """
-    if name in table.column_names and pa.types.is_integer(table[name].type):
-        return _format_of_digits(table[name])
-    if name not in table.column_names or not is_text(table[name].type):
+    column = table[name].combine_chunks().drop_null() if name in table.column_names else pa.nulls(0)
+    is_number = pa.types.is_integer(column.type)
+    if not len(column) or not (is_number or is_text(column.type)):
         return None
-    texts = pc.utf8_trim_whitespace(table[name].combine_chunks().drop_null())
-    if not len(texts) or _are_iso(texts) or _are(texts, pa.float64()):
-        return None
+    texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
     first = texts[0].as_py()
-    likely = [known for known in _FORMATS if _has_signs(first, known) and re.fullmatch(pattern(known), first)]
+    if is_number:  # 20260301 or 20260301103000
+        known = _OF_DIGITS.get(len(first)) if pc.all(pc.match_substring_regex(texts, "^(19|20)")).as_py() else None
+        likely = [known] if known else []
+    elif _are_iso(texts) or _are(texts, pa.float64()):
+        return None
+    else:
+        likely = [known for known in _FORMATS if _has_signs(first, known) and re.fullmatch(pattern(known), first)]
     fitting = [known for known in likely if (iso := in_iso(texts, known)).null_count == 0 and _are_iso(iso)]
     if len(fitting) > 1:
         raise InputError(
-            f"column {name!r}: which number of {texts[0].as_py()!r} is the day? --time-format '{fitting[0]}' or "
+            f"column {name!r}: which number of {first!r} is the day? --time-format '{fitting[0]}' or "
             f"--time-format '{fitting[1]}' says it"
         )
     return fitting[0] if fitting else None
@@ -123,26 +127,12 @@ def _has_signs(text: str, time_format: str) -> bool:
     return all(sign in text for sign in re.split("%.", time_format))
 
 
-def _format_of_digits(column: pa.ChunkedArray) -> str | None:
-    """Return the format of numbers such as 20260301 or 20260301103000, where all of them are a date."""
-    texts = column.combine_chunks().drop_null().cast(pa.string())
-    found = _OF_DIGITS.get(len(texts[0].as_py())) if len(texts) else None
-    if found is None or not pc.all(pc.match_substring_regex(texts, "^(19|20)")).as_py():
-        return None
-    iso = in_iso(texts, found)
-    return found if iso.null_count == 0 and _are_iso(iso) else None
-
-
 def _are_iso(texts: pa.StringArray) -> bool:
     return _are(texts, pa.timestamp("ns", "UTC")) or _are(texts, pa.timestamp("ns"))
 
 
 def _are(texts: pa.StringArray, kind: pa.DataType) -> bool:
-    try:
-        texts.cast(kind)
-    except pa.ArrowInvalid:
-        return False
-    return True
+    return cast_all(texts, kind) is not None
 
 
 def _flat(column: pa.ChunkedArray) -> list[object]:

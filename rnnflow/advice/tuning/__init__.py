@@ -1,1 +1,1 @@
-"""`rnnflow tune`: which of a few models suits the data, by cross-validation on all but the test split."""
+"""`rnnflow tune`: tries models and their settings on all but the test split, and writes the best one down."""

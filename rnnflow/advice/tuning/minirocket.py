@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rnnflow.advice.tuning.folds import Fold, subset
+from rnnflow.advice.model_selection.folds import Fold, subset
 from rnnflow.runtime.array_types import Float64
 from rnnflow.sequences.dataset import SequenceDataset
 
 FEWEST_STEPS = 9
-"""Of its kernels."""
+"""Length of MiniRocket's kernels: shorter sequences are stretched."""
 MOST_STEPS = 2000
 MOST_VALUES = 2**24
 

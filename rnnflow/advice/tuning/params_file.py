@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.model_selection.portfolio import Candidate
 from rnnflow.params import whole
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.yaml_text import round_trip

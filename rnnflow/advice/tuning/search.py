@@ -8,9 +8,15 @@ from typing import Any
 import optuna
 from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 
-from rnnflow.advice.tuning import portfolio
-from rnnflow.advice.tuning.cross_validation import CrossValidation, GivenUpError, OnEpoch, OutOfBudgetError, Score
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.model_selection import portfolio
+from rnnflow.advice.model_selection.cross_validation import (
+    CrossValidation,
+    GivenUpError,
+    OnEpoch,
+    OutOfBudgetError,
+    Score,
+)
+from rnnflow.advice.model_selection.portfolio import Candidate
 from rnnflow.classifier import parameters
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime import provenance

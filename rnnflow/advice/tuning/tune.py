@@ -7,10 +7,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rnnflow.advice.tuning import folds, minirocket, params_file, portfolio
-from rnnflow.advice.tuning.choose import try_all
-from rnnflow.advice.tuning.cross_validation import CrossValidation, Score, best, most_accurate
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.model_selection import folds, portfolio
+from rnnflow.advice.model_selection.choose import try_all
+from rnnflow.advice.model_selection.cross_validation import CrossValidation, Score, best, most_accurate
+from rnnflow.advice.model_selection.portfolio import Candidate
+from rnnflow.advice.tuning import minirocket, params_file
 from rnnflow.evaluation.scores.intervals import wilson
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams

@@ -14,7 +14,7 @@ Weights = Mapping[str, Any]
 
 @runtime_checkable
 class Graph(Protocol):
-    """An ONNX graph under construction, whose values are known by name: `Nodes` of `export`, on a higher floor."""
+    """An ONNX graph under construction, whose values are known by name: implemented by `Nodes` in `export`."""
 
     def add(self, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
         """Append a node and return the name of its output."""
@@ -39,7 +39,7 @@ class Cell(ABC):
     """A recurrent cell. It holds no parameters: whoever calls it does."""
 
     drawn_by_hidden_size: ClassVar[bool] = False
-    """Whether fresh parameters are drawn up to the inverse root of the hidden size, or of the number of their inputs."""
+    """Whether fresh parameters are uniform within ±1/√hidden_size; otherwise within ±1/√(number of their inputs)."""
     num_states: ClassVar[int] = 1
     """Vectors of hidden size that a step leaves to the next one, the first of which is what the layer puts out."""
 

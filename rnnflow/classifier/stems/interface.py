@@ -17,7 +17,7 @@ not decay; a training step moves them.
 
 @runtime_checkable
 class Past(Protocol):
-    """What a stem needs in a graph that goes on from the steps before: `StemMemory` of `export`, on a higher floor."""
+    """What a stem needs in a graph that goes on from the steps before: implemented by `StemMemory` in `export`."""
 
     def steps(self, name: str, values: str, lengths: str, num_steps: int, num_channels: int) -> str:
         """Return `values` (batch, time, channel) behind the last `num_steps` before them, zeros where there are none."""

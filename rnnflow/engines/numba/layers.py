@@ -251,9 +251,10 @@ def _add_gradient_below(plan, index, direction, work, gates, step, rows, lengths
     num_inputs = layer[layout.INPUT_PANELS]
     product(work, d_below, gates, of_input, depth * WIDTH, whole_tiles(rows), num_inputs, depth, panel)
     for row in range(rows):
+        # Backwards a sequence begins with its own last step, so that the rows of one product belong to different times.
         time = lengths[row] - 1 - step if direction else step
         to = d_outputs + time * num_directions * num_panels * panel + row * WIDTH
-        if mask.shape[1]:
+        if mask.shape[1]:  # of dropout between layers; it goes by unit, without the zeros that fill up the panels
             for column in range(num_directions * hidden):
                 below_direction, unit = column // hidden, column % hidden
                 place = (below_direction * num_panels + unit // WIDTH) * panel + unit % WIDTH

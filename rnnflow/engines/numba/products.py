@@ -26,6 +26,7 @@ def _product(start: Start) -> Any:
     @kernel
     def product(work, c, a, b, b_stride, bias, rows, num_panels, depth, panel):
         whole = num_panels // PANELS * PANELS
+        # Panels outside, rows inside: the weights of a panel stay in the nearest cache while all rows go past them.
         for index in range(0, whole, PANELS):
             to, of_b, bias_at = c + index * panel, b + index * b_stride, bias + index * WIDTH
             for row in range(0, rows * WIDTH, ROWS * WIDTH):

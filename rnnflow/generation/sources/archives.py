@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from rnnflow.generation.sources.opened_file import generic_names
 from rnnflow.generation.sources.source_file import SourceFile
+from rnnflow.generation.sources.values import generic_names
 from rnnflow.params.generate import ArchiveName, GenerateParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet

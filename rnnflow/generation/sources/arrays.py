@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from rnnflow.generation.sources.layout import PARTS
-from rnnflow.generation.sources.opened_file import OpenedFile, generic_names, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
-from rnnflow.generation.sources.values import listed
+from rnnflow.generation.sources.source_file import SourceTable
+from rnnflow.generation.sources.values import generic_names, listed
 from rnnflow.generation.splitting import GIVEN_NAMES
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime import npz_files
@@ -34,7 +34,7 @@ class _Sequences:
     values: np.ndarray
     """(sequence, time, feature)."""
     lengths: np.ndarray
-    beside: dict[str, pa.Array]
+    beside: pa.RecordBatch
 
     def batches(self, names: list[str], sequence: str) -> Iterator[pa.RecordBatch]:
         num_rows, num_steps, num_features = self.values.shape
@@ -45,12 +45,10 @@ class _Sequences:
             offsets = np.concatenate(([0], np.cumsum(self.lengths[rows]))) * num_features
             flat = pa.array(self.values[rows][kept].astype(np.float32).reshape(-1))
             column = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
-            yield pa.RecordBatch.from_arrays(
-                [column if name == sequence else self.beside[name][rows] for name in names], names
-            )
+            yield self.beside.slice(start, rows_at_once).append_column(sequence, column).select(names)
 
 
-def read_arrays(path: Path, below: Path, files: FilesParams) -> OpenedFile:
+def read_arrays(path: Path, below: Path, files: FilesParams) -> SourceTable:
     """Return what an `.npz` file holds; an array `lengths` says where the padding of each sequence begins.
 
     Where the arrays are called `x_train` and `x_test`, `columns.sequence: x` takes both, as given splits.
@@ -73,7 +71,7 @@ def read_arrays(path: Path, below: Path, files: FilesParams) -> OpenedFile:
                 f"{together}"
             )
         found = [_sequences(path, arrays, own, files, f"{stem}/{split}", split) for split, own in of_splits.items()]
-    return _opened(path, below, files, found)
+    return _table(path, files, found)
 
 
 def by_split(names: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -89,15 +87,12 @@ def by_split(names: Iterable[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _opened(path: Path, below: Path, files: FilesParams, found: list[_Sequences]) -> OpenedFile:
+def _table(path: Path, files: FilesParams, found: list[_Sequences]) -> SourceTable:
     sequence = files.columns.sequence
-    columns = found[0].beside
-    for other in found[1:]:
-        if {name: column.type for name, column in other.beside.items()} != {
-            name: column.type for name, column in columns.items()
-        }:
-            raise InputError(f"{path}: the arrays of its splits are not alike")
-    schema = pa.schema([(sequence, pa.list_(pa.float32())), *((name, column.type) for name, column in columns.items())])
+    beside = found[0].beside.schema
+    if any(entry.beside.schema != beside for entry in found):
+        raise InputError(f"{path}: the arrays of its splits are not alike")
+    schema = beside.append(pa.field(sequence, pa.list_(pa.float32())))
     sizes = {entry.values.shape[2] for entry in found}
     named = tuple(files.features) if files.features else generic_names(min(sizes))
     for num_features in sizes:
@@ -111,7 +106,7 @@ def _opened(path: Path, below: Path, files: FilesParams, found: list[_Sequences]
         for entry in found:
             yield from entry.batches(names, sequence)
 
-    return open_table(SourceLocation(str(path), lambda row: f"sequence {row}"), schema, below, files, named, batches)
+    return SourceTable(SourceLocation(str(path), lambda row: f"sequence {row}"), schema, batches, named)
 
 
 def _sequences(
@@ -129,12 +124,12 @@ def _sequences(
     ):
         raise InputError(f"{path}: array {own[LENGTHS]!r}: expected {num_rows} whole numbers up to {num_steps}")
     wanted = {getattr(columns, part) for part in PARTS if part not in files.ignored} & set(own)
-    beside = {name: _column(path, own[name], arrays[own[name]], num_rows) for name in sorted(wanted)}
+    beside = {name: _column(path, own[name], arrays[own[name]], num_rows) for name in wanted}
     if columns.id not in beside:
         beside |= {columns.id: pa.array([f"{stem}#{row}" for row in range(num_rows)])}
     if split and columns.split is not None:
         beside |= {columns.split: pa.array([split] * num_rows)}
-    return _Sequences(values, lengths, beside)
+    return _Sequences(values, lengths, pa.RecordBatch.from_pydict(dict(sorted(beside.items()))))
 
 
 def load_arrays(path: Path) -> Mapping[str, np.ndarray]:

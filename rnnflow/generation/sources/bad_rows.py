@@ -1,6 +1,5 @@
 """Rows that cannot be read, set aside where somebody wants the others all the same."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -8,10 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
-
-from rnnflow.generation.sources.lines import LineFilter
-
-_TORN = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
 class BadRow(NamedTuple):
@@ -73,10 +68,3 @@ class TornRows:
             for name in [f"line {line}"] if are_sequences else sorted(around):
                 reason = f"{row.actual_columns} columns, expected {row.expected_columns}"
                 take(BadRow(name, line, "", row.text[:40], reason))
-
-
-def torn_row(message: str, lines: LineFilter, has_names: bool) -> str | None:
-    """Return where a row has another number of columns, if that is what Arrow says."""
-    bad = _TORN.search(message)
-    first = "the first line has" if has_names else "expected"
-    return f"line {lines.number(int(bad[1]) - 1)}: {bad[3]} columns, {first} {bad[2]}" if bad else None

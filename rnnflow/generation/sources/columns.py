@@ -10,15 +10,14 @@ import pyarrow.compute as pc
 
 from rnnflow.generation.sources import label_table, wide
 from rnnflow.generation.sources.layout import PARTS, Layout, Part
-from rnnflow.generation.sources.paths import levels, names_of, value_of
+from rnnflow.generation.sources.paths import names_of, text_of_path
 from rnnflow.generation.sources.recording_chunk import SourceLocation
-from rnnflow.generation.sources.values import holds_numbers, is_list, is_text, listed, refuse
+from rnnflow.generation.sources.values import holds_numbers, is_list, is_text, listed, refuse, refuse_blank
 from rnnflow.params.generate import ColumnNames, FilesParams
 from rnnflow.runtime.errors import InputError
 
 OPTIONAL = ("group", "time", "split")
 TIME_SINCE_LAST_STEP = "time_since_last_step"
-_PATH = re.compile(r"path(?:\[(-\d+)\])?")
 _INDEX = re.compile(r"__index_level_\d+__")
 """What pandas calls the index of a table."""
 
@@ -41,28 +40,26 @@ def layout(
     parts = {name: part for name in PARTS if (part := _part(location, schema, files, below, name)) is not None}
     parts["label"] = replace(parts["label"], trims=files.trim_labels, renamed=files.label_names)
     taken = {part.column for part in parts.values()} | {getattr(files.columns, name) for name in files.ignored}
-    known = set(schema.names)
+    free = [name for name in schema.names if name not in taken and not _INDEX.fullmatch(name)]
     if files.layout == "melted":
         return _melted(location, schema, files, parts)
     sequence = files.columns.sequence
-    if sequence in known - taken and is_list(schema.field(sequence).type):
+    if sequence in free and is_list(schema.field(sequence).type):
         return Layout("sequence", parts, (sequence,))
     if files.layout == "wide":
-        free = [name for name in schema.names if name not in taken and not _INDEX.fullmatch(name)]
         steps = wide.steps_of(location.path, free, files.features)
-        _check_numbers(location, schema, [name for names in steps.values() for name in names])
         columns = tuple(name for names in steps.values() for name in names)
+        _check_numbers(location, schema, columns)
         return Layout("wide", parts, columns, tuple(steps))
-    names = list(features or [name for name in schema.names if name not in taken and not _INDEX.fullmatch(name)])
+    names = list(features or free)
     _check_numbers(location, schema, names)
     if not names:
-        raise InputError(
-            f"{location.path}: no column of numbers and no column {files.columns.sequence!r} of sequences; "
-            "name them in generate.files"
+        raise location.error(
+            f"no column of numbers and no column {files.columns.sequence!r} of sequences; name them in generate.files"
         )
     are_lists = {is_list(schema.field(name).type) for name in names}
     if len(are_lists) > 1:
-        raise InputError(f"{location.path}: some of the features {', '.join(names)} are lists and some are not")
+        raise location.error(f"some of the features {', '.join(names)} are lists and some are not")
     return Layout("features" if are_lists == {True} else "long", parts, tuple(names))
 
 
@@ -70,11 +67,9 @@ def _melted(location: SourceLocation, schema: pa.Schema, files: FilesParams, par
     names = files.columns
     for name in (names.dimension, names.value, names.step):
         if name is not None and name not in schema.names:
-            raise InputError(f"{location.path}: column {name!r} is missing, there are {listed(schema.names)}")
+            raise location.error(f"column {name!r} is missing, there are {listed(schema.names)}")
     if names.step is None and parts.get("time", Part()).column is None:
-        raise InputError(
-            f"{location.path}: layout melted needs a column of steps or of times; generate.files.columns names it"
-        )
+        raise location.error("layout melted needs a column of steps or of times; generate.files.columns names it")
     _check_numbers(location, schema, [names.value])
     return Layout("melted", parts, (names.value,), dimension=names.dimension, step=names.step)
 
@@ -83,12 +78,12 @@ def _check_numbers(location: SourceLocation, schema: pa.Schema, names: Sequence[
     known = set(schema.names)
     for name in names:
         if not name:
-            raise InputError(f"{location.path}: a column has no name; name those to take in generate.files.features")
+            raise location.error("a column has no name; name those to take in generate.files.features")
         if name not in known:
-            raise InputError(f"{location.path}: column {name!r} is missing, there are {listed(schema.names)}")
+            raise location.error(f"column {name!r} is missing, there are {listed(schema.names)}")
         if not holds_numbers(schema.field(name).type):
-            raise InputError(
-                f"{location.path}: column {name!r} is {schema.field(name).type}, expected numbers; "
+            raise location.error(
+                f"column {name!r} is {schema.field(name).type}, expected numbers; "
                 "name the columns to take in generate.files.features"
             )
 
@@ -107,9 +102,7 @@ def _part(location: SourceLocation, schema: pa.Schema, files: FilesParams, below
         return Part(text=of_path)
     if part in OPTIONAL and (files.ignored or name == ColumnNames.model_fields[part].default):
         return None
-    raise InputError(
-        f"{location.path}: column {name!r} is missing, there are {listed(schema.names)}{_advice(schema, part)}"
-    )
+    raise location.error(f"column {name!r} is missing, there are {listed(schema.names)}{_advice(schema, part)}")
 
 
 def _advice(schema: pa.Schema, part: str) -> str:
@@ -135,21 +128,6 @@ def _of_label_table(location: SourceLocation, schema: pa.Schema, files: FilesPar
     raise InputError(f"{path}: no {below.as_posix()!r} in column {files.labels.key!r}, and so no class for the file")
 
 
-def text_of_path(below: Path, name: str) -> str | None:
-    """Return what a file's path says, if `name` is a piece of it such as `path[-1]` and not a column."""
-    matched = _PATH.fullmatch(name)
-    return _of_path(below, matched[1]) if matched else None
-
-
-def _of_path(below: Path, index: str | None) -> str:
-    parts = levels(below)
-    if index is None:
-        return "/".join(parts)
-    if -int(index) > len(parts):
-        raise InputError(f"{below}: path[{index}] is not below data/raw")
-    return value_of(parts[int(index)])
-
-
 def text(location: SourceLocation, part: Part, batch: pa.RecordBatch, first_row: int) -> pa.StringArray:
     """Return a part of each row as text.
 
@@ -157,20 +135,26 @@ def text(location: SourceLocation, part: Part, batch: pa.RecordBatch, first_row:
         InputError: it is missing in a row, or of a type that is no text and no whole number.
     """
     if part.column is None:
-        return _named(part, pa.array([part.text] * batch.num_rows, pa.string()))
+        return pa.array([_meaning(part, part.text or "")] * batch.num_rows, pa.string())
     known = _as_text(location, part.column, batch.column(part.column))
     known = pc.utf8_trim_whitespace(known) if part.trims else known
-    refuse(location, first_row, pc.or_kleene(known.is_null(), pc.equal(known, "")), f"column {part.column!r} is empty")
-    if part.table is None:
-        return _named(part, known)
+    refuse_blank(location, part.column, known, first_row)
+    if part.table is None and not part.renamed:
+        return known
     encoded = known.dictionary_encode()
-    labels = pa.array(
-        [part.table.get(label_table.plain_key(key)) for key in encoded.dictionary.to_pylist()], pa.string()
-    ).take(encoded.indices)
-    refuse(
-        location, first_row, labels.is_null(), f"no class in {part.table_path} for what is in column {part.column!r}"
-    )
-    return _named(part, labels)
+    found = pa.array([_meaning(part, key) for key in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
+    what = f"no class in {part.table_path} for what is in column {part.column!r}"
+    refuse(location, first_row, found.is_null(), what)
+    return found
+
+
+def _meaning(part: Part, entry: str) -> str | None:
+    """Return what an entry of a file is called in the data set; none if a table of labels does not know it."""
+    found = entry if part.table is None else part.table.get(label_table.plain_key(entry))
+    if found is None:
+        return None
+    found = found.strip() if part.trims else found
+    return part.renamed.get(found, found)
 
 
 def _as_text(location: SourceLocation, name: str, column: pa.Array) -> pa.StringArray:
@@ -181,16 +165,5 @@ def _as_text(location: SourceLocation, name: str, column: pa.Array) -> pa.String
         is_known = bool(pc.all(pc.equal(pc.round(column), column)).as_py())
         column = column.cast(pa.int64()) if is_known else column
     if not is_known:
-        raise InputError(f"{location.path}: column {name!r} is {kind}, expected text or whole numbers")
+        raise location.error(f"column {name!r} is {kind}, expected text or whole numbers")
     return column.cast(pa.string())
-
-
-def _named(part: Part, texts: pa.StringArray) -> pa.StringArray:
-    """Return labels as they are called in the data set."""
-    if part.trims:
-        texts = pc.utf8_trim_whitespace(texts)
-    if not part.renamed:
-        return texts
-    encoded = texts.dictionary_encode()
-    names = [part.renamed.get(name, name) for name in encoded.dictionary.to_pylist()]
-    return pa.array(names, pa.string()).take(encoded.indices)

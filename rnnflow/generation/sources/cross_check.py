@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from rnnflow.generation.sources.layout import Layout
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.generation.sources.values import as_float32, is_list
-from rnnflow.runtime.errors import InputError
 
 TOLERANCE = 1e-9
 """Of the sum of absolute values; the same numbers are added in another order."""
@@ -71,8 +70,8 @@ class CrossCheck:
         index = int(differs.argmax())
         name = (self.layout.wide_features or self.layout.columns)[index]
         (there, total), (read, own) = self.there[index], self.read[index]
-        raise InputError(
-            f"{self.location.path}: {self.num_rows:,} rows were read as {num_read:,}, and {there:,.0f} values of {name!r} with "
+        raise self.location.error(
+            f"{self.num_rows:,} rows were read as {num_read:,}, and {there:,.0f} values of {name!r} with "
             f"the sum {total:.9g} as {read:,.0f} with the sum {own:.9g}; this is a fault of rnnflow, please report it"
         )
 

@@ -10,22 +10,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows, torn_row
-from rnnflow.generation.sources.columns import text_of_path
-from rnnflow.generation.sources.csv_header import delimiter_of, head, lines_of, thousands_pattern
-from rnnflow.generation.sources.lines import MAX_LINE, open_quote
-from rnnflow.generation.sources.opened_file import OpenedFile, open_table
+from rnnflow.generation.sources.bad_rows import BadRow, SetAside, TornRows
+from rnnflow.generation.sources.csv_header import delimiter_of, head, lines_of
+from rnnflow.generation.sources.lines import MAX_LINE
+from rnnflow.generation.sources.numbers_in_text import NULLS, NumberFormat, parsed
+from rnnflow.generation.sources.paths import text_of_path
 from rnnflow.generation.sources.recording_chunk import SourceLocation
+from rnnflow.generation.sources.source_file import SourceTable
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 BLOCK_BYTES = MAX_LINE
 BAD_CELL = (ValueError, TypeError, OverflowError, RecursionError, pa.ArrowException)
 """What a cell that is no list of numbers raises: 10^400 overflows, ten thousand brackets are nested too deeply."""
-NULLS = arrow_csv.ConvertOptions().null_values
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)", re.DOTALL)
+_TORN = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 _CURES = {
     '"': "blanks before a quotation mark make it part of the cell; remove them",
     "'": "only double quotation marks are left out around a cell; replace them",
@@ -35,7 +36,9 @@ _CURES = {
 """By what texts hold that are no numbers."""
 
 
-def read_csv(path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None) -> OpenedFile:
+def read_csv(
+    path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None, as_text: bool = False
+) -> SourceTable:
     """Return what a CSV file holds.
 
     Args:
@@ -44,11 +47,13 @@ def read_csv(path: Path, below: Path, files: FilesParams, set_aside: SetAside | 
         files: the params.
         set_aside: takes rows that cannot be read, whose recordings then lack a step or a value and have to be left out;
             none: the first of them is an error.
+        as_text: return all cells as they are written.
 
     Raises:
         InputError: it is empty or no UTF-8, or its columns do not fit the params.
     """
-    return _CsvFile(path, below, files, set_aside).opened()
+    file = _CsvFile(path, below, files, set_aside, as_text)
+    return SourceTable(SourceLocation(str(path), lambda row: f"line {file.line(row)}"), file.schema, file.batches)
 
 
 def _kind(cell: str) -> pa.DataType:
@@ -60,30 +65,28 @@ def _kind(cell: str) -> pa.DataType:
 class _CsvFile:
     """Reads one file and knows the line of each row."""
 
-    def __init__(self, path: Path, below: Path, files: FilesParams, set_aside: SetAside | None) -> None:
+    def __init__(self, path: Path, below: Path, files: FilesParams, set_aside: SetAside | None, as_text: bool) -> None:
         self.path = path
-        self.below = below
         self.files = files
         self.set_aside = set_aside
-        header, rows = head(path, files)
-        self.lines = lines_of(path, files, header, rows)
-        first_row = rows[0] if rows else []
+        header, row = head(path, files)
+        self.lines = lines_of(path, files, header, row)
         columns = files.columns
         texts = {columns.id, columns.label, columns.group, columns.time, columns.split} - set(files.features or ())
         texts |= {columns.dimension} if files.layout == "melted" else set()
-        cells = dict(zip(header, first_row, strict=False))
-        self.schema = pa.schema(
-            [(name, pa.string() if name in texts else _kind(cells.get(name, ""))) for name in header]
-        )
+        texts |= set(header) if as_text else set()
+        cells = dict(zip(header, row, strict=False))
+        self.kinds = {name: pa.string() if name in texts else _kind(cells.get(name, "")) for name in header}
+        self.schema = pa.schema([(name, self.kinds[name]) for name in header])
+        # Numbers are read as text first because of thousands, or to find those that are none.
+        converted = {STEPS, NUMBERS} | ({pa.float64()} if files.thousands is not None or set_aside else set())
+        self.read_as = {name: pa.string() if kind in converted else kind for name, kind in self.kinds.items()}
+        self.format = NumberFormat(files.decimal, files.thousands)
         self.num_headings = 0 if files.names else 1
         self.has_ids = columns.id in header
         self.stem = None if self.has_ids else text_of_path(below, columns.id)
-        self.are_sequences = files.layout == "wide" or any(pa.types.is_list(kind) for kind in self.schema.types)
+        self.are_sequences = files.layout == "wide" or any(map(pa.types.is_list, self.kinds.values()))
         self.torn = TornRows(self.num_headings)
-
-    def opened(self) -> OpenedFile:
-        location = SourceLocation(str(self.path), lambda row: f"line {self.line(row)}")
-        return open_table(location, self.schema, self.below, self.files, None, self.batches)
 
     def line(self, row: int) -> int:
         return self._line_of_any(row + self.torn.num_above(row))
@@ -101,7 +104,7 @@ class _CsvFile:
         except (pa.ArrowException, OSError, UnicodeError) as error:
             raise InputError(f"{self.path}: {self._explanation(str(error))}") from None
         if self.lines.num_kept != num_rows + len(self.torn.rows) + self.num_headings:
-            line = open_quote(self.path)
+            line = lines_of(self.path, self.files, [], []).open_quote()
             place = f"line {line}: " if line else ""
             raise InputError(
                 f"{self.path}: {place}a quotation mark is not closed, or a cell holds a line break: {self.lines.num_kept:,} "
@@ -115,7 +118,7 @@ class _CsvFile:
 
     def _refuse_repeated_names(self, batch: pa.RecordBatch, first_row: int) -> None:
         """Two files that were joined hold the line of names twice; as a row it would be a recording of its own."""
-        texts = [name for name in batch.schema.names if pa.types.is_string(self.schema.field(name).type)]
+        texts = [name for name in batch.schema.names if pa.types.is_string(self.kinds[name])]
         are_names = [
             pc.equal(batch.column(name), name).fill_null(False).to_numpy(zero_copy_only=False) for name in texts
         ]
@@ -138,46 +141,26 @@ class _CsvFile:
                 invalid_row_handler=self.torn.leave_out if self.set_aside and self.has_ids else None,
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types={name: self._read_as(name) for name in names},
+                column_types={name: self.read_as[name] for name in names},
                 include_columns=names,
                 decimal_point=files.decimal,
                 null_values=[*NULLS, *files.missing],
             ),
         )
 
-    def _read_as(self, name: str) -> pa.DataType:
-        kind = self.schema.field(name).type
-        is_text = pa.types.is_list(kind) or (pa.types.is_floating(kind) and self._parses_numbers)
-        return pa.string() if is_text else kind
-
-    @property
-    def _parses_numbers(self) -> bool:
-        """Whether numbers are read as text first: because of thousands, or to find those that are none."""
-        return self.files.thousands is not None or self.set_aside is not None
-
     def _converted(self, name: str, batch: pa.RecordBatch, first_row: int) -> pa.Array:
-        kind, cells = self.schema.field(name).type, batch.column(name)
-        if pa.types.is_list(kind):
-            return self._lists(name, cells, kind, first_row)
-        if self._parses_numbers and pa.types.is_floating(kind):
-            return self._numbers(name, batch, first_row)
-        return cells
+        kind, cells = self.kinds[name], batch.column(name)
+        if kind == self.read_as[name]:
+            return cells
+        is_list = pa.types.is_list(kind)
+        return self._lists(name, cells, kind, first_row) if is_list else self._numbers(name, batch, first_row)
 
     def _numbers(self, name: str, batch: pa.RecordBatch, first_row: int) -> pa.Array:
         """Return numbers such as `1.234,5`; null where one is none and is set aside."""
-        cells = batch.column(name)
-        thousands, decimal = thousands_pattern(self.files.thousands), re.escape(self.files.decimal)
-        cells = pc.utf8_trim_whitespace(cells)
-        is_null = pc.is_in(cells, pa.array([*NULLS, *self.files.missing]))
-        cells = pc.if_else(is_null, pa.scalar(None, pa.string()), cells)
-        grouped = rf"[1-9]\d{{0,2}}({thousands}\d{{3}})+|" if thousands else ""
-        shape = rf"^[+-]?(({grouped}\d+)({decimal}\d*)?|{decimal}\d+)([eE][+-]?\d+)?$"
-        is_number = pc.match_substring_regex(cells, shape).fill_null(True)
-        for row in np.flatnonzero(~is_number.to_numpy(zero_copy_only=False)):
+        values, is_other = parsed(batch.column(name), self.format, self.files.missing)
+        for row in np.flatnonzero(is_other.to_numpy(zero_copy_only=False)):
             self._refuse_cell(name, batch, int(row), first_row)
-        cells = pc.if_else(is_number, cells, pa.scalar(None, pa.string()))
-        plain = pc.replace_substring_regex(cells, thousands, "")
-        return pc.replace_substring(plain, self.files.decimal, ".").cast(pa.float64())
+        return values
 
     def _refuse_cell(self, name: str, batch: pa.RecordBatch, row: int, first_row: int) -> None:
         line, text = self.line(first_row + row), batch.column(name)[row].as_py()
@@ -189,7 +172,7 @@ class _CsvFile:
     def _lists(self, name: str, cells: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
         texts = cells.to_pylist()
         try:
-            return pa.array([_parsed(text) for text in texts], kind)
+            return pa.array([_loaded(text) for text in texts], kind)
         except BAD_CELL:
             bad = next(row for row, text in enumerate(texts) if not _is_list(text, kind))
             raise InputError(
@@ -212,20 +195,21 @@ class _CsvFile:
             if "UTF8" in what:
                 return f"line {line}: column {name!r} is not UTF-8 text; save the file in UTF-8"
             return self._no_number(line, name, what.removeprefix("invalid value ")[1:-1])
-        if torn := torn_row(message, self.lines, self.num_headings > 0):
-            return torn
+        if torn := _TORN.search(message):
+            first = "the first line has" if self.num_headings else "expected"
+            return f"line {self.lines.number(int(torn[1]) - 1)}: {torn[3]} columns, {first} {torn[2]}"
         if "invalid UTF8" in message:
             return "not UTF-8 text; save the file in UTF-8"
         return f"cannot be read as CSV: {' '.join(message.split())}"
 
 
-def _parsed(text: str) -> object:
+def _loaded(text: str) -> object:
     return json.loads(text) if text else None
 
 
 def _is_list(text: str, kind: pa.DataType) -> bool:
     try:
-        pa.array([_parsed(text)], kind)
+        pa.array([_loaded(text)], kind)
     except BAD_CELL:
         return False
     return True

@@ -1,15 +1,15 @@
 """The first lines of a CSV file: the names of its columns, and what the cells below tell of its lines."""
 
 import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 
-from rnnflow.generation.sources.lines import BLANKS, MAX_LINE, LineFilter, bounded, kept, open_text
+from rnnflow.generation.sources.lines import BLANKS, MAX_LINE, LineFilter
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
@@ -20,68 +20,57 @@ _VALUE = re.compile(
 )
 """Of a column, and no name for one."""
 _ENDED = re.compile(r"\s*[+-]?[\d.,]*\d(e[+-]?\d+)?;", re.IGNORECASE)
-_THOUSANDS = {" ": "[ \u00a0\u202f]", "'": "['\u2019]"}
-"""Signs that are printed in several ways."""
 
 
 def delimiter_of(path: Path, files: FilesParams) -> str:
     return "\t" if ".tsv" in path.suffixes else files.delimiter
 
 
-def head(path: Path, files: FilesParams, num_rows: int = 1) -> tuple[list[str], list[list[str]]]:
-    """Return the names of the columns and the cells of the first rows.
+def head(path: Path, files: FilesParams) -> tuple[list[str], list[str]]:
+    """Return the names of the columns and the cells of the first row, if there is one.
 
     Raises:
         InputError: the file is empty or no UTF-8 text, names are missing, or two columns have the same one.
     """
     csv.field_size_limit(MAX_CELL)
-    rows: list[list[str]] = []
+    lines = LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS)
     try:
-        with io.TextIOWrapper(io.BufferedReader(open_text(path)), encoding="utf-8-sig", newline="") as file:
-            lines = kept(bounded(path, file), files.skip, files.comment, files.delimiter == BLANKS)
-            for row in csv.reader(lines, delimiter=delimiter_of(path, files)):
-                rows += [row] if row else []
-                if len(rows) > num_rows:
-                    break
+        with lines.texts() as texts:
+            rows = [*islice(filter(None, csv.reader(texts, delimiter=delimiter_of(path, files))), 2)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected CSV in UTF-8: {error}; save the file in UTF-8") from None
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not rows:
         raise InputError(f"{path}: empty, expected a line with the names of the columns")
+    first, following = [*rows, []][:2]
     if files.names is None:
-        return _checked(path, rows, files.skip), rows[1:]
-    names = [f"column_{index}" for index in range(len(rows[0]))] if files.names == "numbered" else files.names
-    if len(names) != len(rows[0]):
-        raise InputError(f"{path}: line {files.skip + 1}: {len(rows[0])} cells, generate.files.names has {len(names)}")
-    return names, rows[:num_rows]
+        return _checked(path, first, following, files.skip), following
+    names = [f"column_{index}" for index in range(len(first))] if files.names == "numbered" else files.names
+    if len(names) != len(first):
+        raise InputError(f"{path}: line {files.skip + 1}: {len(first)} cells, generate.files.names has {len(names)}")
+    return names, first
 
 
-def lines_of(path: Path, files: FilesParams, header: Sequence[str], rows: Sequence[Sequence[str]]) -> LineFilter:
+def lines_of(path: Path, files: FilesParams, header: Sequence[str], row: Sequence[str]) -> LineFilter:
     """Return the lines for Arrow to read.
 
     Args:
         path: the file.
         files: the params.
         header: the names of its columns.
-        rows: the cells of the first, which may end as in `0.5,1.2,-0.3;`, or with a delimiter that the names lack.
+        row: the cells of the first, which may end as in `0.5,1.2,-0.3;`, or with a delimiter that the names lack.
     """
     delimiter, ending = delimiter_of(path, files), ""
-    if rows and delimiter != ";" and _ENDED.fullmatch(rows[0][-1]):
+    if row and delimiter != ";" and _ENDED.fullmatch(row[-1]):
         ending = ";"
-    elif rows and len(rows[0]) == len(header) + 1 and not rows[0][-1]:
+    elif row and len(row) == len(header) + 1 and not row[-1]:
         ending = delimiter
     return LineFilter(path, files.skip, files.comment, files.delimiter == BLANKS, ending)
 
 
-def thousands_pattern(sign: str | None) -> str:
-    """Return the regular expression of what stands between thousands; a blank may be one that breaks no line."""
-    return _THOUSANDS.get(sign or "", re.escape(sign or ""))
-
-
-def _checked(path: Path, rows: list[list[str]], skip: int) -> list[str]:
-    header = rows[0]
-    if looks_like_values(header, *rows[1:2]):
+def _checked(path: Path, header: list[str], following: list[str], skip: int) -> list[str]:
+    if looks_like_values(header, following):
         raise InputError(
             f"{path}: line {skip + 1} looks like values, expected the names of the columns; generate.files.names gives them"
         )

@@ -1,7 +1,7 @@
 """How recordings become sequences: each as a whole, or cut into windows."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -15,7 +15,14 @@ from rnnflow.sequences import parquet
 
 STAND_TOGETHER = "the rows of a sequence must stand together"
 
+BESIDE = ("end", "split", "recording", "first_step", "stop_step")
+"""Columns of sequences besides those of the contract."""
+
 Rows = Int64[np.ndarray, " sequence"]
+
+
+class NeedsWindowsError(InputError):
+    """A recording is too long for a sequence, or its label changes."""
 
 
 @runtime_checkable
@@ -52,7 +59,7 @@ class Whole:
     """Each recording is a sequence.
 
     Raises:
-        InputError: a recording is longer than `max_length`, or its label changes.
+        NeedsWindowsError: a recording is longer than `max_length`, or its label changes.
     """
 
     location: SourceLocation
@@ -64,7 +71,7 @@ class Whole:
         too_long = np.flatnonzero(chunk.lengths > self.max_length)
         if len(too_long):
             name, length = chunk.ids[int(too_long[0])].as_py(), int(chunk.lengths[too_long[0]])
-            raise InputError(
+            raise NeedsWindowsError(
                 f"{self.location.path}: sequence {name!r} has {length:,} steps or more, above generate.files.max_length "
                 f"{self.max_length:,}; cut recordings with generate.windows"
             )
@@ -83,7 +90,7 @@ class Whole:
             step = int(changes.argmax())
             recording = int(np.searchsorted(chunk.offsets, step, side="right")) - 1
             before, after = (chunk.classes[chunk.labels[place]] for place in (step - 1, step))
-            raise InputError(
+            raise NeedsWindowsError(
                 f"{self.location.path}: sequence {chunk.ids[recording].as_py()!r}: the label changes from {before!r} to "
                 f"{after!r} at step {step - int(chunk.offsets[recording])}; cut recordings with generate.windows"
             )
@@ -102,7 +109,7 @@ class Windows:
     num_left_out: int = 0
     _seen: set[str] = field(default_factory=set)
     _begin: int = 0
-    """Where the next window of the open recording begins, in microseconds."""
+    """Where the next window of the open recording begins, in steps or microseconds."""
     _has_windows: bool = False
     """Whether the open recording has given a window in an earlier chunk."""
 
@@ -111,13 +118,22 @@ class Windows:
             none = np.empty(0, dtype=np.int64)
             return _table(self.features, chunk, none, none, none, chunk.labels[:0]), chunk
         self._refuse_repeated(chunk)
-        chunk = replace(chunk, starts=None)  # where a window begins is not known from where its recording does
         found = [self._windows(chunk, recording) for recording in range(chunk.num_recordings)]
         counts = [len(starts) for starts, _, _ in found]
         recordings = np.repeat(np.arange(chunk.num_recordings), counts)
         starts, stops, begins = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        table = _table(self.features, chunk, recordings, starts, stops, self._labels(chunk, starts, stops))
-        table = self._described(table, chunk, recordings, starts, stops, begins)
+        names = chunk.ids.take(pa.array(recordings))
+        unit = 1e6 if self.params.unit == "seconds" else 1
+        ids = [f"{name}@{begin / unit:.12g}" for name, begin in zip(names.to_pylist(), begins.tolist(), strict=True)]
+        first = starts - chunk.offsets[recordings] + chunk.first_steps[recordings]
+        of_windows = {
+            "id": pa.array(ids, pa.string()),
+            "recording": names,
+            "first_step": pa.array(first),
+            "stop_step": pa.array(first + stops - starts),
+        }
+        labels = self._labels(chunk, starts, stops)
+        table = _table(self.features, chunk, recordings, starts, stops, labels, of_windows)
         ended = chunk.num_recordings - chunk.is_open
         if not chunk.is_open:
             self._begin = 0
@@ -131,47 +147,45 @@ class Windows:
         """A recording that gives no window would not be missed by those who look at windows."""
         for name in chunk.ids[: chunk.num_recordings - chunk.is_open].to_pylist():
             if name in self._seen:
-                raise InputError(f"{self.location.path}: id {name!r} came before in the same file; {STAND_TOGETHER}")
+                raise self.location.error(f"id {name!r} came before in the same file; {STAND_TOGETHER}")
             self._seen.add(name)
 
     def _windows(self, chunk: RecordingChunk, recording: int) -> tuple[Rows, Rows, Rows]:
         """Return where the windows of a recording start and stop in the chunk, and begin in the recording."""
-        first, stop = (int(place) for place in chunk.offsets[recording : recording + 2])
-        if self.params.unit == "seconds":
-            return self._timed_windows(chunk, recording, first, stop)
-        length, stride = int(self.params.length), int(self.params.stride)
-        gone = int(chunk.first_steps[recording])
-        starts = np.arange(first + -gone % stride, stop - length + 1, stride, dtype=np.int64)
-        return starts, starts + length, starts - first + gone
-
-    def _timed_windows(self, chunk: RecordingChunk, recording: int, first: int, stop: int) -> tuple[Rows, Rows, Rows]:
-        if chunk.times is None or chunk.first_times is None:
-            raise InputError(f"{self.location.path}: windows in seconds need the time of each step")
-        times = chunk.times[first:stop] - chunk.first_times[recording]
-        length, stride = (round(1e6 * seconds) for seconds in (self.params.length, self.params.stride))
-        known = int(times[-1])
-        if not (chunk.is_open and recording == chunk.num_recordings - 1) and len(times) > 1:
-            known += int(np.diff(times[-3:]).min())  # the last step takes some time, too
+        at, known = self._positions(chunk, recording)
+        length, stride = self._length_and_stride
         begins = np.arange(0 if recording else self._begin, known - length + 1, stride, dtype=np.int64)
-        starts, stops = np.searchsorted(times, begins), np.searchsorted(times, begins + length)
+        starts, stops = np.searchsorted(at, begins), np.searchsorted(at, begins + length)
         holds_steps = stops > starts
+        first = chunk.offsets[recording]
         return first + starts[holds_steps], first + stops[holds_steps], begins[holds_steps]
+
+    def _positions(self, chunk: RecordingChunk, recording: int) -> tuple[Int64[np.ndarray, " step"], int]:
+        """Return where steps are in their recording, in steps or microseconds, and how far the recording is known."""
+        first, stop = (int(place) for place in chunk.offsets[recording : recording + 2])
+        if self.params.unit == "steps":
+            gone = int(chunk.first_steps[recording])
+            return np.arange(gone, gone + stop - first), gone + stop - first
+        first_times = chunk.known("first_time")
+        if chunk.times is None or first_times is None:
+            raise self.location.error("windows in seconds need the time of each step")
+        at = chunk.times[first:stop] - first_times[recording]
+        is_open = chunk.is_open and recording == chunk.num_recordings - 1
+        last = 0 if is_open or len(at) < 2 else int(np.diff(at[-3:]).min())  # the last step takes some time, too
+        return at, int(at[-1]) + last
+
+    @property
+    def _length_and_stride(self) -> tuple[int, int]:
+        unit = 1e6 if self.params.unit == "seconds" else 1
+        return round(unit * self.params.length), round(unit * self.params.stride)
 
     def _num_done(self, chunk: RecordingChunk) -> int:
         """Return how many steps of the open recording no later window will need."""
-        first, stop = (int(place) for place in chunk.offsets[-2:])
-        if self.params.unit == "steps":
-            length, stride, gone = int(self.params.length), int(self.params.stride), int(chunk.first_steps[-1])
-            known = gone + stop - first
-            following = max(-(-gone // stride), (known - length) // stride + 1) * stride
-            return min(following, known) - gone
-        assert chunk.times is not None
-        assert chunk.first_times is not None
-        times = chunk.times[first:stop] - chunk.first_times[-1]
-        length, stride = (round(1e6 * seconds) for seconds in (self.params.length, self.params.stride))
+        at, known = self._positions(chunk, chunk.num_recordings - 1)
+        length, stride = self._length_and_stride
         begin = self._begin if chunk.num_recordings == 1 else 0
-        self._begin = max(begin, ((int(times[-1]) - length) // stride + 1) * stride)
-        return max(0, min(int(np.searchsorted(times, self._begin)), len(times) - 3))
+        self._begin = max(begin, ((known - length) // stride + 1) * stride)
+        return max(0, min(int(np.searchsorted(at, self._begin)), len(at) - 3))  # three say how long the last one takes
 
     def _labels(self, chunk: RecordingChunk, starts: Rows, stops: Rows) -> np.ndarray:
         if self.params.label == "last":
@@ -181,55 +195,35 @@ class Windows:
             chosen[index] = np.bincount(chunk.labels[start:stop]).argmax()
         return chosen
 
-    def _described(
-        self, table: pa.Table, chunk: RecordingChunk, recordings: Rows, starts: Rows, stops: Rows, begins: Rows
-    ) -> pa.Table:
-        """Add which part of its recording a window is, and its recording as its group where it has none."""
-        names = chunk.ids.take(pa.array(recordings))
-        unit = 1e6 if self.params.unit == "seconds" else 1
-        ids = [f"{name}@{begin / unit:.12g}" for name, begin in zip(names.to_pylist(), begins.tolist(), strict=True)]
-        table = table.set_column(0, table.schema.field("id"), pa.array(ids, pa.string()))
-        first = starts - chunk.offsets[recordings] + chunk.first_steps[recordings]
-        if "group" not in table.schema.names:
-            metadata = table.schema.metadata
-            table = table.append_column(pa.field("group", pa.string(), nullable=False), names)
-            table = table.replace_schema_metadata(metadata)
-        for name, column in (
-            ("recording", names),
-            ("first_step", pa.array(first)),
-            ("stop_step", pa.array(first + stops - starts)),
-        ):
-            table = table.append_column(name, column)
-        return table
-
 
 def _table(
-    features: tuple[str, ...], chunk: RecordingChunk, recordings: Rows, starts: Rows, stops: Rows, labels: np.ndarray
+    features: tuple[str, ...],
+    chunk: RecordingChunk,
+    recordings: Rows,
+    starts: Rows,
+    stops: Rows,
+    labels: np.ndarray,
+    of_windows: Mapping[str, pa.Array] | None = None,
 ) -> pa.Table:
-    """Return the steps from `starts` to `stops` as sequences of the contract."""
-    taken = pa.array(recordings)
+    """Return the steps from `starts` to `stops` as sequences of the contract; a window's group is by default its recording."""
     offsets = np.concatenate(([0], np.cumsum(stops - starts)))
     is_all = len(starts) > 0 and bool((starts[1:] == stops[:-1]).all())
     rows = slice(starts[0], stops[-1]) if is_all else _ranges(starts, stops)
-    columns = {
-        "id": chunk.ids.take(taken),
-        "sequence": parquet.sequence_column(chunk.values[rows], offsets),
-        "label": pa.array(chunk.classes, pa.string()).take(pa.array(labels)),
-    }
-    if chunk.groups is not None:
-        columns["group"] = chunk.groups.take(taken)
-    extra: dict[str, pa.Array] = {}
+    of_recordings = chunk.recordings.take(pa.array(recordings))
+    found = dict(zip(of_recordings.schema.names, of_recordings.columns, strict=True))
+    found["sequence"] = parquet.sequence_column(chunk.values[rows], offsets)
+    found["label"] = pa.array(chunk.classes, pa.string()).take(pa.array(labels))
     if chunk.times is not None:
-        columns["time"] = pa.array(chunk.times[starts]).cast(parquet.TYPES["time"])
-        extra["end"] = pa.array(chunk.times[stops - 1])
-    elif chunk.starts is not None:
-        columns["time"] = pa.array(chunk.starts[recordings]).cast(parquet.TYPES["time"])
-        extra["end"] = pa.array(chunk.starts[recordings])
-    if chunk.splits is not None:
-        extra["split"] = chunk.splits.take(taken)
-    table = pa.Table.from_arrays(list(columns.values()), schema=parquet.schema(features, list(columns)))
-    for name, column in extra.items():
-        table = table.append_column(name, column)
+        found |= {"time": pa.array(chunk.times[starts]), "end": pa.array(chunk.times[stops - 1])}
+    elif "start" in found and of_windows is None:  # of a window it is not known from that of its recording
+        found |= {"time": found["start"], "end": found["start"]}
+    if of_windows is not None:
+        found = {"group": of_windows["recording"]} | found | dict(of_windows)
+    own = [name for name in parquet.TYPES if name in found]
+    columns = [found[name].cast(parquet.TYPES[name]) if name == "time" else found[name] for name in own]
+    table = pa.Table.from_arrays(columns, schema=parquet.schema(features, own))
+    for name in BESIDE:
+        table = table.append_column(name, found[name]) if name in found else table
     return table
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,32 +12,24 @@ from rnnflow.generation.sources.bad_rows import SetAside
 from rnnflow.generation.sources.csv_files import read_csv
 from rnnflow.generation.sources.cutting import Cutter, Whole, Windows, sequences
 from rnnflow.generation.sources.json_lines import read_json_lines
-from rnnflow.generation.sources.opened_file import OpenedFile
+from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.parquet_files import read_parquet
 from rnnflow.generation.sources.resampling import resampled
-from rnnflow.generation.sources.source_file import SourceFile
+from rnnflow.generation.sources.source_file import SourceFile, SourceTable
 from rnnflow.generation.sources.ts_files import read_ts
 from rnnflow.params.generate import FilesParams, GenerateParams, WindowParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.folders import check_is_file, files_below
 
-FORMATS = {
-    ".parquet": ("Parquet", read_parquet),
-    ".pq": ("Parquet", read_parquet),
-    ".csv": ("CSV", read_csv),
-    ".tsv": ("CSV", read_csv),
-    ".csv.gz": ("CSV", read_csv),
-    ".tsv.gz": ("CSV", read_csv),
-    ".txt": ("CSV", read_csv),
-    ".txt.gz": ("CSV", read_csv),
-    ".dat": ("CSV", read_csv),
-    ".data": ("CSV", read_csv),
-    **dict.fromkeys((".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"), ("JSON lines", read_json_lines)),
-    ".npz": ("NumPy", read_arrays),
-    ".npy": ("NumPy", read_arrays),
-    ".ts": ("ts", read_ts),
-    ".arff": ("ARFF", read_ts),
+_READERS: Mapping[str, tuple[Callable[..., SourceTable], str]] = {
+    "Parquet": (read_parquet, ".parquet .pq"),
+    "CSV": (read_csv, ".csv .tsv .csv.gz .tsv.gz .txt .txt.gz .dat .data"),
+    "JSON lines": (read_json_lines, ".jsonl .jsonl.gz .ndjson .ndjson.gz"),
+    "NumPy": (read_arrays, ".npz .npy"),
+    "ts": (read_ts, ".ts"),
+    "ARFF": (read_ts, ".arff"),
 }
+FORMATS = {ending: (kind, read) for kind, (read, endings) in _READERS.items() for ending in endings.split()}
 _CLASSES = re.compile(r"(y|labels?|targets?)([_-].*)?", re.IGNORECASE)
 _LAST = (".txt", ".txt.gz", ".dat", ".data")
 """Of a folder, files with these endings are read where no others are: many of them are texts for people, or no text."""
@@ -50,7 +42,8 @@ def read(params: GenerateParams, raw: Path) -> Iterator[SourceFile]:
     Raises:
         InputError: no file, two formats, a damaged file, one with other features or columns than the first.
     """
-    for path, opened in open_all(find(params.files.paths, raw, label_path(params.files, raw)), raw, params.files):
+    labels = raw / params.files.labels.path if params.files.labels else None  # which holds no recordings
+    for path, opened in open_all(find(params.files.paths, raw, labels), raw, params.files):
         cutter = cutter_of(opened, params.files, params.windows)
         name = path.relative_to(raw).as_posix()
         yield SourceFile(name, str(path), sequences(opened.chunks, cutter), num_left_out=partial(_left_out, cutter))
@@ -89,15 +82,11 @@ def open_file(path: Path, below: Path, files: FilesParams, set_aside: SetAside |
         InputError: it is damaged, of no known format, or does not fit the params.
     """
     _, opens = FORMATS[format_of(path)]
-    opened: OpenedFile = opens(path, below, files, set_aside) if opens is read_csv else opens(path, below, files)
+    table = read_csv(path, below, files, set_aside) if opens is read_csv else opens(path, below, files)
+    opened = open_table(table, below, files)
     if files.resample:
         opened = replace(opened, chunks=resampled(opened.location, opened.chunks, files.resample))
     return opened
-
-
-def label_path(files: FilesParams, raw: Path) -> Path | None:
-    """Return where the table of labels is, which holds no recordings."""
-    return None if files.labels is None else raw / files.labels.path
 
 
 def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Path]:
@@ -118,16 +107,16 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
         if not files:
             raise InputError(f"{raw / name}: no file that source 'files' reads ({KNOWN}); see {raw}/README.md")
         found.update(files)
-    found = set(one_a_folder(sorted(found)))
+    taken = one_a_folder(sorted(found))
     by_format: dict[str, Path] = {}
-    for path in sorted(found):
+    for path in taken:
         by_format.setdefault(FORMATS[format_of(path)][0], path)
     if len(by_format) > 1:
         (one, first), (other, second) = list(by_format.items())[:2]
         raise InputError(
             f"{second}: {other}, but {first} is {one}; name the files of one format in generate.files.paths"
         )
-    return sorted(found)
+    return taken
 
 
 def _globbed(name: str, raw: Path) -> list[Path]:
@@ -167,14 +156,14 @@ def one_a_folder(paths: Sequence[Path]) -> list[Path]:
 
 def files_of(match: Path, raw: Path, is_glob: bool = False) -> list[Path]:
     """Return a file, or those of a folder; what a person did not name itself has a known format and is not hidden."""
+    if is_glob and not all(map(_is_shown, match.relative_to(raw).parts)):
+        return []
     if not match.is_dir():
-        if is_glob and (_ending(match) not in FORMATS or _is_hidden(match.relative_to(raw))):
+        if is_glob and _ending(match) not in FORMATS:
             return []
         format_of(match)
         check_is_file(match)
         return [match]
-    if is_glob and _is_hidden(match.relative_to(raw)):
-        return []
     found = [path for path in files_below(match, _is_shown) if _ending(path) in FORMATS and _is_shown(path)]
     found = [path for path in found if _ending(path) not in _LAST] or found
     for path in sorted(found):
@@ -182,12 +171,8 @@ def files_of(match: Path, raw: Path, is_glob: bool = False) -> list[Path]:
     return found
 
 
-def _is_hidden(below: Path) -> bool:
-    return any(part.startswith(("_", ".", "~$")) for part in below.parts)
-
-
-def _is_shown(path: Path) -> bool:
-    return not _is_hidden(Path(path.name))
+def _is_shown(path: Path | str) -> bool:
+    return not Path(path).name.startswith(("_", ".", "~$"))
 
 
 def _ending(path: Path) -> str:

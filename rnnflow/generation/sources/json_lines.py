@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.json as arrow_json
 
-from rnnflow.generation.sources.lines import MAX_LINE, LineFilter, bounded, open_text
-from rnnflow.generation.sources.opened_file import OpenedFile, open_table
+from rnnflow.generation.sources.lines import MAX_LINE, LineFilter
 from rnnflow.generation.sources.recording_chunk import SourceLocation
+from rnnflow.generation.sources.source_file import SourceTable
 from rnnflow.generation.sources.values import is_list
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
@@ -20,7 +20,7 @@ HEAD_BYTES = 4 * 2**20
 _WORDS = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
-def read_json_lines(path: Path, below: Path, files: FilesParams) -> OpenedFile:
+def read_json_lines(path: Path, below: Path, files: FilesParams) -> SourceTable:
     """Return what a file of JSON lines holds. A key that is missing in a line is a missing value.
 
     Raises:
@@ -48,7 +48,7 @@ def read_json_lines(path: Path, below: Path, files: FilesParams) -> OpenedFile:
             raise InputError(f"{path}: {_bad_line(path, schema) or ' '.join(str(error).split())}") from None
 
     location = SourceLocation(str(path), lambda row: f"line {lines.number(row)}")
-    return open_table(location, schema, below, files, None, batches)
+    return SourceTable(location, schema, batches)
 
 
 def first_rows(path: Path) -> pa.Table:
@@ -79,22 +79,23 @@ def _read_as(kind: pa.DataType, keeps_whole: bool) -> pa.DataType:
 def _bad_line(path: Path, schema: pa.Schema | None = None) -> str | None:
     """Return which line is the first that is no object, or has a value of another type than those before."""
     kinds: dict[str, type] = {}
-    with io.TextIOWrapper(io.BufferedReader(open_text(path)), encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(bounded(path, file), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                return f'line {number}: expected an object such as {{"x": 1.5}}, got {line[:40].strip()!r}: {error}'
-            if not isinstance(row, dict):
-                return f'line {number}: expected an object such as {{"x": 1.5}}, got {line[:40].strip()!r}'
-            for name, value in row.items():
-                if schema is not None and name not in schema.names:
-                    return f"line {number}: {name!r} is in none of the first lines; generate.files.features names what to take"
-                if isinstance(value, float) and math.isinf(value):
-                    return f"line {number}: {name!r} is infinite, or too large for float64"
-                kind = float if type(value) is int else type(value)
-                if value is not None and kinds.setdefault(name, kind) is not kind:
-                    return f"line {number}: {name!r} is {_WORDS[kind]}, {str(value)[:40]!r}, and {_WORDS[kinds[name]]} above"
+    lines = LineFilter(path, 0)
+    for index, line in enumerate(lines.texts("replace")):
+        place = f"line {lines.number(index)}"
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            return f'{place}: expected an object such as {{"x": 1.5}}, got {line[:40].strip()!r}: {error}'
+        if not isinstance(row, dict):
+            return f'{place}: expected an object such as {{"x": 1.5}}, got {line[:40].strip()!r}'
+        for name, value in row.items():
+            if schema is not None and name not in schema.names:
+                return f"{place}: {name!r} is in none of the first lines; generate.files.features names what to take"
+            if isinstance(value, float) and math.isinf(value):
+                return f"{place}: {name!r} is infinite, or too large for float64"
+            kind = float if type(value) is int else type(value)
+            if value is not None and kinds.setdefault(name, kind) is not kind:
+                return f"{place}: {name!r} is {_WORDS[kind]}, {str(value)[:40]!r}, and {_WORDS[kinds[name]]} above"
     return None

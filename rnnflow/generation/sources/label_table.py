@@ -4,11 +4,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv as arrow_csv
 
+from rnnflow.generation.sources.csv_files import read_csv
 from rnnflow.generation.sources.values import listed
 from rnnflow.params.generate import FilesParams, LabelTable
-from rnnflow.runtime.errors import InputError
+from rnnflow.runtime.errors import InputError, library
 
 DELIMITERS = ",;\t|"
 
@@ -57,15 +57,9 @@ def rows(path: Path) -> pa.Table:
     Raises:
         InputError: it cannot be read.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            first = file.readline()
-        delimiter = max(DELIMITERS, key=first.count)
-        names = arrow_csv.read_csv(path, parse_options=arrow_csv.ParseOptions(delimiter=delimiter)).column_names
-        return arrow_csv.read_csv(
-            path,
-            parse_options=arrow_csv.ParseOptions(delimiter=delimiter),
-            convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        )
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as CSV: {' '.join(str(error).split())}") from None
+    with library(f"{path}: cannot be read as CSV"), path.open(encoding="utf-8-sig") as file:
+        delimiter = max(DELIMITERS, key=file.readline().count)
+    # Numbered, for otherwise a first line that looks like values would be refused before a better reason is found.
+    source = read_csv(path, Path(path.name), FilesParams(delimiter=delimiter, names="numbered"), as_text=True)
+    table = pa.Table.from_batches(source.batches(source.schema.names), source.schema)
+    return table.slice(1).rename_columns([column[0].as_py() for column in table.columns])

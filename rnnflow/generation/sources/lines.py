@@ -1,9 +1,9 @@
 """Lines of a text file without those that hold no row: the first ones, comments and empty ones."""
 
+import io
 import re
-from collections.abc import Iterable, Iterator
-from io import BufferedReader, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ BLANKS = " "
 BREAK, RETURN = 10, 13
 MAX_LINE = 16 * 2**20
 """Characters; a block of that size has to hold at least one row."""
+READ_BYTES = 2**20
 _BLANKS = re.compile(rb"[ \t]+")
 _AROUND = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
 _GZIP = b"\x1f\x8b"
@@ -58,39 +59,11 @@ def open_text(path: Path) -> pa.NativeFile:
     return stream
 
 
-def bounded(path: Path, file: TextIOWrapper) -> Iterator[str]:
-    """Yield the lines of a file that is open, of which none fills the memory.
-
-    Raises:
-        InputError: one is longer than any row can be.
-    """
-    number = 1
-    while line := file.readline(MAX_LINE):
-        if len(line) == MAX_LINE:
-            raise _too_long(path, number)
-        yield line
-        number += 1
-
-
-def open_quote(path: Path) -> int | None:
-    """Return the first line with a quotation mark that it does not close."""
-    with TextIOWrapper(BufferedReader(open_text(path)), encoding="utf-8-sig", errors="replace") as file:
-        lines = enumerate(bounded(path, file), 1)
-        return next((number for number, line in lines if line.count('"') % 2), None)
-
-
 def _too_long(path: Path, number: int) -> InputError:
     return InputError(f"{path}: line {number}: longer than {MAX_LINE:,} characters, expected rows with line ends")
 
 
-def kept(lines: Iterable[str], skip: int, comment: str | None, has_blanks: bool) -> Iterator[str]:
-    """Yield lines as a `LineFilter` does."""
-    for index, line in enumerate(lines):
-        if index >= skip and not (comment and line.startswith(comment)):
-            yield " ".join(line.split()) if has_blanks else line
-
-
-class LineFilter:
+class LineFilter(io.RawIOBase):
     """A file for Arrow to read that leaves lines out and knows where the others stand.
 
     Raises, while it is read, an `InputError` if a line is too long or the file expands out of proportion.
@@ -102,8 +75,6 @@ class LineFilter:
         has_blanks: blanks stand between columns, however many; they become one.
         ending: a sign that stands at the end of lines, and is left out.
     """
-
-    closed = False
 
     def __init__(
         self, path: Path, skip: int, comment: str | None = None, has_blanks: bool = False, ending: str = ""
@@ -127,6 +98,9 @@ class LineFilter:
         gaps = np.concatenate(self._gaps) if self._gaps else np.empty(0, np.int64)
         return index + 1 + int(np.searchsorted(gaps, index, side="right"))
 
+    def readable(self) -> bool:
+        return True
+
     def read(self, size: int = -1) -> bytes:
         if self._stream is None:
             self._stream = open_text(self._path)
@@ -135,6 +109,20 @@ class LineFilter:
         stop = len(self._ready) if size < 0 else size
         content, self._ready = self._ready[:stop], self._ready[stop:]
         return content
+
+    def readinto(self, buffer: Any) -> int:
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def texts(self, errors: str = "strict") -> io.TextIOWrapper:
+        """Return the lines as text, one after another; `errors` is what becomes of bytes that are none."""
+        return io.TextIOWrapper(io.BufferedReader(self, READ_BYTES), encoding="utf-8", errors=errors, newline="")
+
+    def open_quote(self) -> int | None:
+        """Return the number of the first line with a quotation mark that it does not close."""
+        lines = enumerate(self.texts("replace"))
+        return next((self.number(index) for index, line in lines if line.count('"') % 2), None)
 
     def head(self, size: int) -> bytes:
         """Return the first lines, whole ones, of about as many bytes."""
@@ -145,9 +133,9 @@ class LineFilter:
         return content[:cut] if cut else content + following
 
     def close(self) -> None:
-        self.closed = True
         if self._stream is not None:
             self._stream.close()
+        super().close()
 
     def _fill(self, size: int | None) -> bool:
         """Filter whole lines of the next block; return whether there was one."""

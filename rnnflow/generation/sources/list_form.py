@@ -1,22 +1,18 @@
 """Tables with a row a sequence: one column of all its values, or a list column for each feature."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rnnflow.generation.sources import columns
-from rnnflow.generation.sources.layout import Layout
-from rnnflow.generation.sources.long_form import class_indices, needs_times
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
+from rnnflow.generation.sources.row_reader import RowReader
 from rnnflow.generation.sources.times import read_times
-from rnnflow.generation.sources.values import is_list, numbers, refuse
-from rnnflow.params.generate import FilesParams
+from rnnflow.generation.sources.values import is_list, numbers
 from rnnflow.runtime.array_types import Float32, Int64
-from rnnflow.runtime.errors import InputError
 
 STEPS_FIRST, FEATURES_FIRST = "sequence-time-feature", "sequence-feature-time"
 """As `generate.files.axes`."""
@@ -32,86 +28,61 @@ class Lists(NamedTuple):
 
 
 @dataclass
-class ListForm:
-    """Reads the rows of one file, batch after batch.
+class ListForm(RowReader):
+    """Each row is a recording, and complete."""
 
-    Args:
-        location: the file.
-        layout: what its columns are.
-        num_features: that a step has; none, where the lists themselves say it.
-        files: the params.
-    """
+    num_features: int = 1
+    """That a step has."""
 
-    location: SourceLocation
-    layout: Layout
-    num_features: int | None
-    files: FilesParams
-    zone_is_known: bool | None = None
-    _classes: list[str] = field(default_factory=list)
-    _num_rows: int = 0
-
-    def chunks(self, batches: Iterable[pa.RecordBatch]) -> Iterator[RecordingChunk]:
-        """Yield the sequences of each batch.
-
-        Raises:
-            InputError: a value is missing, a sequence is empty or ragged.
-        """
-        for batch in batches:
-            if batch.num_rows:
-                yield self._chunk(batch)
-                self._num_rows += batch.num_rows
-
-    def _chunk(self, batch: pa.RecordBatch) -> RecordingChunk:
-        texts = {
-            name: columns.text(self.location, part, batch, self._num_rows)
-            for name, part in self.layout.parts.items()
-            if name != "time"
-        }
+    def chunk(self, batch: pa.RecordBatch) -> RecordingChunk:
+        texts = self.texts(batch)
         if self.layout.parts["id"].column is None:
-            texts["id"] = pa.array(
-                [f"{self.layout.parts['id'].text}#{self._num_rows + row}" for row in range(len(batch))]
-            )
+            stem = self.layout.parts["id"].text
+            texts["id"] = pa.array([f"{stem}#{self.num_rows + row}" for row in range(len(batch))])
         values, lengths = self._values(batch)
-        labels = class_indices(self.location, texts["label"], self._classes)
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        begins = np.zeros(len(values), bool)
+        begins[offsets[:-1]] = True
+        recordings = {name: texts[name] for name in texts if name != "label"}
         times, starts = self._times(batch, lengths)
-        if self.files.time_since_last_step:
-            values = np.column_stack([values, self._since_last_step(times, lengths)])
+        gaps = None
+        if starts is not None:
+            recordings["start"] = pa.array(starts)
+        elif times is not None:
+            gaps = np.diff(times, prepend=times[0])
+            falls = _any_in((gaps <= 0) & ~begins, lengths)
+            self.refuse(falls, f"column {self.layout.parts['time'].column!r} has times that do not rise")
+            recordings["first_time"] = pa.array(times[offsets[:-1]])
         return RecordingChunk(
-            ids=texts["id"],
-            offsets=np.concatenate(([0], np.cumsum(lengths))),
-            values=values,
-            labels=np.repeat(labels, lengths),
+            recordings=pa.RecordBatch.from_pydict(recordings),
+            offsets=offsets,
+            values=self.with_gaps(values, gaps, begins),
+            labels=np.repeat(self.class_indices(texts["label"]), lengths),
             classes=self._classes,
             first_steps=np.zeros(batch.num_rows, dtype=np.int64),
-            groups=texts.get("group"),
-            splits=texts.get("split"),
             times=times,
-            starts=starts,
-            first_times=None if times is None else times[np.cumsum(lengths) - lengths],
         )
 
     def _values(self, batch: pa.RecordBatch) -> tuple[Float32[np.ndarray, "step feature"], Int64[np.ndarray, " row"]]:
         found = [self._lists(batch, name) for name in self.layout.columns]
         first, name = found[0], self.layout.columns[0]
-        self._refuse(first.lengths == 0, f"column {name!r} is empty, expected at least one time step")
+        self.refuse(first.lengths == 0, f"column {name!r} is empty, expected at least one time step")
         if self.layout.form == "features":
             for lists, own_name in zip(found, self.layout.columns, strict=True):
                 if lists.width not in (None, 1):
-                    raise InputError(
-                        f"{self.location.path}: column {own_name!r} holds lists of lists, which is whole sequences; "
+                    raise self.location.error(
+                        f"column {own_name!r} holds lists of lists, which is whole sequences; "
                         "generate.files.columns.sequence names it"
                     )
             for other, other_name in zip(found[1:], self.layout.columns[1:], strict=True):
                 unlike = other.lengths != first.lengths
-                self._refuse(unlike, f"column {other_name!r} has another number of steps than column {name!r}")
+                self.refuse(unlike, f"column {other_name!r} has another number of steps than column {name!r}")
             return np.column_stack([lists.values for lists in found]), first.lengths
-        num_features = self.num_features or first.width or 1
+        num_features = self.num_features
         if first.width not in (None, num_features):
-            raise InputError(
-                f"{self.location.path}: column {name!r} has {first.width} features, expected {num_features}"
-            )
+            raise self.location.error(f"column {name!r} has {first.width} features, expected {num_features}")
         ragged = first.lengths % num_features != 0
-        self._refuse(
+        self.refuse(
             ragged, f"column {name!r} has a number of values that is not a multiple of the {num_features} features"
         )
         return first.values.reshape(-1, num_features), first.lengths // num_features
@@ -121,30 +92,26 @@ class ListForm:
         if isinstance(column.type, pa.FixedShapeTensorType):
             shape, order = column.type.shape, column.type.permutation
             if len(shape) > 2 or (order is not None and list(order) != sorted(order)):
-                raise InputError(
-                    f"{self.location.path}: column {name!r} is {column.type}, expected (time, feature) in that order"
-                )
+                raise self.location.error(f"column {name!r} is {column.type}, expected (time, feature) in that order")
             column = column.storage
             width = int(np.prod(shape[1:])) if len(shape) > 1 else None
         else:
             width = None
         if not is_list(column.type):
-            raise InputError(f"{self.location.path}: column {name!r} is {column.type}, expected lists of numbers")
-        self._refuse(column.is_null(), f"column {name!r} is null")
+            raise self.location.error(f"column {name!r} is {column.type}, expected lists of numbers")
+        self.refuse(column.is_null(), f"column {name!r} is null")
         lengths = _lengths(column)
         flat = column.flatten()
         if is_list(flat.type):
             width, flat, lengths = self._nested(name, flat, lengths)
         if is_list(flat.type):
-            raise InputError(
-                f"{self.location.path}: column {name!r} is {column.type}, lists deeper than (time, feature)"
-            )
+            raise self.location.error(f"column {name!r} is {column.type}, lists deeper than (time, feature)")
         return Lists(numbers(self._of_entries(lengths), name, flat, 0), lengths, width)
 
     def _of_entries(self, lengths: Int64[np.ndarray, " row"]) -> SourceLocation:
         """Return what names the row of an entry of the batch's lists."""
         ends = np.cumsum(lengths)
-        row_of = lambda entry: self._num_rows + int(np.searchsorted(ends, entry, side="right"))  # noqa: E731
+        row_of = lambda entry: self.num_rows + int(np.searchsorted(ends, entry, side="right"))  # noqa: E731
         return SourceLocation(self.location.path, lambda entry: self.location.place(row_of(entry)))
 
     def _nested(
@@ -152,11 +119,11 @@ class ListForm:
     ) -> tuple[int, pa.Array, Int64[np.ndarray, " row"]]:
         """Return the number of features of lists of lists, their values, and the number of values of each row."""
         widths = _lengths(inner)
-        named = self.num_features if self.layout.form == "sequence" else None
-        if self.files.axes == FEATURES_FIRST and self.layout.form == "sequence":
-            return self._by_feature(name, inner, lengths, named or int(lengths[0]))
-        width = named or (int(widths[0]) if len(widths) else 1)
-        self._refuse(
+        is_sequence = self.layout.form == "sequence"
+        if self.files.axes == FEATURES_FIRST and is_sequence:
+            return self._by_feature(name, inner, lengths)
+        width = self.num_features if is_sequence else int(widths[0]) if len(widths) else 1
+        self.refuse(
             _any_in(widths != width, lengths),
             f"column {name!r} has a step without exactly {width} features, as the others have; if each list holds all steps "
             f"of a feature, set generate.files.axes: {FEATURES_FIRST}",
@@ -164,13 +131,14 @@ class ListForm:
         return width, inner.flatten(), lengths * width
 
     def _by_feature(
-        self, name: str, inner: pa.Array, lengths: Int64[np.ndarray, " row"], width: int
+        self, name: str, inner: pa.Array, lengths: Int64[np.ndarray, " row"]
     ) -> tuple[int, pa.Array, Int64[np.ndarray, " row"]]:
         """Return the same of lists that hold a list of all steps for each feature."""
-        self._refuse(lengths != width, f"column {name!r} has not exactly {width} lists, one for each feature")
+        width = self.num_features
+        self.refuse(lengths != width, f"column {name!r} has not exactly {width} lists, one for each feature")
         num_steps = _lengths(inner).reshape(-1, width)
         unlike = (num_steps != num_steps[:, :1]).any(1)
-        self._refuse(unlike, f"column {name!r} has features of different numbers of steps")
+        self.refuse(unlike, f"column {name!r} has features of different numbers of steps")
         steps = num_steps[:, 0]
         ends = np.cumsum(steps)
         step = np.arange(ends[-1]) - np.repeat(ends - steps, steps)
@@ -187,31 +155,15 @@ class ListForm:
             return None, None
         column = batch.column(name)
         if not is_list(column.type):
-            times = read_times(self.location, name, column, self.files, self._num_rows)
+            times = read_times(self.location, name, column, self.files, self.num_rows)
             self.zone_is_known = times.has_zone
             return None, times.microseconds
-        self._refuse(
+        self.refuse(
             _lengths(column) != lengths, f"column {name!r} has another number of entries than the sequence has steps"
         )
-        flat = column.flatten()
-        times = read_times(self._of_entries(lengths), name, flat, self.files, 0)
+        times = read_times(self._of_entries(lengths), name, column.flatten(), self.files, 0)
         self.zone_is_known = times.has_zone
-        falls = np.diff(times.microseconds, prepend=times.microseconds[0] - 1) <= 0
-        falls[np.cumsum(lengths)[:-1]] = False
-        self._refuse(_any_in(falls, lengths), f"column {name!r} has times that do not rise")
         return times.microseconds, None
-
-    def _since_last_step(
-        self, times: Int64[np.ndarray, " step"] | None, lengths: Int64[np.ndarray, " row"]
-    ) -> Float32[np.ndarray, " step"]:
-        if times is None:
-            raise InputError(needs_times(self.location))
-        gaps = np.diff(times, prepend=times[0])
-        gaps[np.cumsum(lengths)[:-1]] = 0
-        return (gaps / 1e6).astype(np.float32)
-
-    def _refuse(self, is_bad: pa.Array | np.ndarray, what: str) -> None:
-        refuse(self.location, self._num_rows, is_bad, what)
 
 
 def _lengths(column: pa.Array) -> Int64[np.ndarray, " row"]:

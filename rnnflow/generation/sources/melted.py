@@ -10,9 +10,8 @@ import pyarrow.compute as pc
 from rnnflow.generation.sources.layout import Layout
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.sources.times import read_times
-from rnnflow.generation.sources.values import numbers, refuse
+from rnnflow.generation.sources.values import numbers, refuse, refuse_blank
 from rnnflow.params.generate import FilesParams
-from rnnflow.runtime.errors import InputError
 
 
 def spread(
@@ -33,20 +32,15 @@ def spread(
     """
     table = pa.Table.from_batches(list(batches)).combine_chunks()
     if not len(table):
-        raise InputError(f"{location.path}: no rows below the names of the columns")
+        raise location.error("no rows below the names of the columns")
     (value,) = layout.columns
     assert layout.dimension is not None
     dimensions = table[layout.dimension].cast(pa.string()).combine_chunks()
-    refuse(
-        location,
-        0,
-        pc.or_kleene(dimensions.is_null(), pc.equal(dimensions, "")),
-        f"column {layout.dimension!r} is empty",
-    )
+    refuse_blank(location, layout.dimension, dimensions, 0)
     there = sorted(pc.unique(dimensions).to_pylist())
     if missing := [name for name in files.features or () if name not in there]:
-        raise InputError(
-            f"{location.path}: column {layout.dimension!r} never says {missing[0]!r}, which generate.files.features names"
+        raise location.error(
+            f"column {layout.dimension!r} never says {missing[0]!r}, which generate.files.features names"
         )
     names = tuple(files.features or there)
     values = numbers(location, value, table[value].combine_chunks(), 0)

@@ -1,4 +1,4 @@
-"""A file whose layout is known and whose steps are still to be read; what the readers of all formats return."""
+"""A file whose layout is known and whose steps are still to be read."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ from rnnflow.generation.sources.cross_check import CrossCheck
 from rnnflow.generation.sources.list_form import FEATURES_FIRST, STEPS_FIRST, ListForm
 from rnnflow.generation.sources.long_form import LongForm
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
-from rnnflow.generation.sources.values import is_list
+from rnnflow.generation.sources.row_reader import RowReader
+from rnnflow.generation.sources.source_file import SourceTable
+from rnnflow.generation.sources.values import generic_names, is_list
 from rnnflow.params.generate import FilesParams
-from rnnflow.runtime.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -35,28 +36,13 @@ class OpenedFile:
     """Whether times have a zone, once steps were read."""
 
 
-def open_table(
-    location: SourceLocation,
-    schema: pa.Schema,
-    below: Path,
-    files: FilesParams,
-    named: tuple[str, ...] | None,
-    batches: Callable[[list[str]], Iterable[pa.RecordBatch]],
-) -> OpenedFile:
-    """Return a file that is a table.
-
-    Args:
-        location: the file.
-        schema: its columns.
-        below: its path below `data/raw`.
-        files: the params.
-        named: the features, where the file itself names them.
-        batches: reads the columns of these names.
-    """
+def open_table(table: SourceTable, below: Path, files: FilesParams) -> OpenedFile:
+    """Return what the columns of a table are by the params; `below` is its path below `data/raw`."""
+    location, schema, named = table.location, table.schema, table.features
     known = named or (tuple(files.features) if files.features else None)
     layout = read_as = columns.layout(location, schema, files, below, None if named else known)
     check = CrossCheck(location, layout)
-    rows: Iterable[pa.RecordBatch] = check.rows(batches(layout.needed))
+    rows: Iterable[pa.RecordBatch] = check.rows(table.batches(layout.needed))
     if layout.form == "wide":
         features, read_as, rows = wide.as_lists(location, layout, rows)
     elif layout.form == "melted":
@@ -67,11 +53,9 @@ def open_table(
         features = known or _names_of(location, schema, layout.columns[0], files.axes)
     else:
         features = layout.columns
-    reads = (
-        LongForm(location, read_as, files)
-        if read_as.form == "long"
-        else ListForm(location, read_as, len(features), files)
-    )
+    reads: RowReader = LongForm(location, read_as, files)
+    if read_as.form != "long":
+        reads = ListForm(location, read_as, files, num_features=len(features))
     chunks = reads.chunks(rows)
     if layout.form != "melted" or known is None:  # else some of the rows are left out
         chunks = check.steps(chunks)
@@ -84,8 +68,8 @@ def _require_lists_of_lists(location: SourceLocation, schema: pa.Schema, sequenc
     """Refuse another order than (time, feature) where nothing can have it, instead of leaving it aside."""
     kind = schema.field(sequence).type
     if axes != FEATURES_FIRST or not (is_list(kind) and is_list(kind.value_type)):
-        raise InputError(
-            f"{location.path}: column {sequence!r} is {kind}; generate.files.axes: {axes} is of NumPy arrays"
+        raise location.error(
+            f"column {sequence!r} is {kind}; generate.files.axes: {axes} is of NumPy arrays"
             f"{' and of lists of lists' if axes == FEATURES_FIRST else ''}, leave it out"
         )
 
@@ -98,11 +82,4 @@ def _names_of(location: SourceLocation, schema: pa.Schema, sequence: str, axes: 
     inner = kind if axes == FEATURES_FIRST else kind.value_type if is_list(kind) else None
     if inner is not None and pa.types.is_fixed_size_list(inner):
         return generic_names(inner.list_size)
-    raise InputError(
-        f"{location.path}: nothing names the features of column {sequence!r}; name them in generate.files.features"
-    )
-
-
-def generic_names(num_features: int) -> tuple[str, ...]:
-    """Return names for features that have none."""
-    return tuple(f"feature_{index}" for index in range(num_features))
+    raise location.error(f"nothing names the features of column {sequence!r}; name them in generate.files.features")

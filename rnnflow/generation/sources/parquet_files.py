@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rnnflow.generation.sources.opened_file import OpenedFile, open_table
 from rnnflow.generation.sources.recording_chunk import SourceLocation
+from rnnflow.generation.sources.source_file import SourceTable
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.parquet_bounds import VALUE_BYTES, Footer, open_footer, written_out
@@ -19,7 +19,7 @@ BATCH_BYTES = 32 * 2**20
 MAX_BATCH_ROWS = 2**17
 
 
-def read_parquet(path: Path, below: Path, files: FilesParams) -> OpenedFile:
+def read_parquet(path: Path, below: Path, files: FilesParams) -> SourceTable:
     """Return what a Parquet file holds.
 
     Raises:
@@ -38,7 +38,7 @@ def read_parquet(path: Path, below: Path, files: FilesParams) -> OpenedFile:
     stored = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
     num_bytes = max(stored, VALUE_BYTES * footer.num_values())  # runs of one value are stored as one
     batch_rows = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES * metadata.num_rows // max(1, num_bytes)))
-    return open_table(location, schema, below, files, named, partial(_batches, path, footer, batch_rows))
+    return SourceTable(location, schema, partial(_batches, path, footer, batch_rows), named)
 
 
 def _batches(path: Path, footer: Footer, batch_rows: int, names: list[str]) -> Iterator[pa.RecordBatch]:

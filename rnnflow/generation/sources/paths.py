@@ -3,6 +3,10 @@
 import re
 from pathlib import Path
 
+from rnnflow.runtime.errors import InputError
+
+_PIECE = re.compile(r"path(?:\[(-\d+)\])?")
+
 
 def levels(below: Path) -> list[str]:
     """Return the names on the way to a file: `june/run.fast.csv.gz` is `june` and `run.fast`."""
@@ -21,3 +25,17 @@ def names_of(below: Path) -> list[str]:
     name = levels(below)[-1]
     number = [str(int(name))] if name.isdecimal() else []
     return [below.as_posix(), "/".join(levels(below)), below.name, name, *number]
+
+
+def text_of_path(below: Path, name: str) -> str | None:
+    """Return what a file's path says, if `name` is a piece of it such as `path[-1]` and not a column.
+
+    Raises:
+        InputError: the path has no such piece.
+    """
+    matched, parts = _PIECE.fullmatch(name), levels(below)
+    if matched is None or matched[1] is None:
+        return "/".join(parts) if matched else None
+    if -int(matched[1]) > len(parts):
+        raise InputError(f"{below}: {name} is not below data/raw")
+    return value_of(parts[int(matched[1])])

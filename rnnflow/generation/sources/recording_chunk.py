@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from rnnflow.runtime.array_types import Float32, Int32, Int64
+from rnnflow.runtime.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,17 @@ class SourceLocation:
     place: Callable[[int], str]
     """Names a row by its index: `row 3`, or `line 5` of a CSV file."""
 
+    def error(self, what: str) -> InputError:
+        return InputError(f"{self.path}: {what}")
+
 
 @dataclass(frozen=True)
 class RecordingChunk:
     """A chunk of a file: recordings one after another. The last one may go on in the next chunk."""
 
-    ids: pa.StringArray
-    """R."""
+    recordings: pa.RecordBatch
+    """R rows: `id`; `group` and `split` where they are known; `first_time`, of the very first step, where steps have times;
+    `start`, where only recordings have; times in microseconds since 1970 in UTC."""
     offsets: Int64[np.ndarray, " recording_plus_one"]
     values: Float32[np.ndarray, "step feature"]
     labels: Int32[np.ndarray, " step"]
@@ -35,24 +40,25 @@ class RecordingChunk:
     """Grows while the file is read; all its chunks share it."""
     first_steps: Int64[np.ndarray, " recording"]
     """Steps of the recording in earlier chunks that are no longer here."""
-    groups: pa.StringArray | None = None
-    splits: pa.StringArray | None = None
     times: Int64[np.ndarray, " step"] | None = None
-    """Microseconds since 1970 in UTC."""
-    starts: Int64[np.ndarray, " recording"] | None = None
-    """The same for each recording's first step, where its steps have no times."""
-    first_times: Int64[np.ndarray, " recording"] | None = None
-    """Time of the very first step of each recording, where its steps have times."""
     is_open: bool = False
     """Whether the last recording may go on."""
 
     @property
     def num_recordings(self) -> int:
-        return len(self.ids)
+        return self.recordings.num_rows
+
+    @property
+    def ids(self) -> pa.StringArray:
+        return self.recordings["id"]
 
     @property
     def lengths(self) -> Int64[np.ndarray, " recording"]:
         return np.diff(self.offsets)
+
+    def known(self, name: str) -> np.ndarray | None:
+        """Return a column of numbers in `recordings`, if there is one."""
+        return self.recordings[name].to_numpy() if name in self.recordings.schema.names else None
 
     def joined(self, following: "RecordingChunk") -> "RecordingChunk":
         """Return both chunks as one; where the first is open and the ids agree, a recording goes on."""
@@ -61,16 +67,12 @@ class RecordingChunk:
         shifted = following.offsets[1:] + self.offsets[-1]
         return replace(
             following,
-            ids=_texts(self.ids, following.ids, skip),
+            recordings=pa.concat_batches([self.recordings, following.recordings.slice(skip)]),
             offsets=np.concatenate([self.offsets[: len(self.offsets) - skip], shifted]),
             values=np.concatenate([self.values, following.values]),
             labels=np.concatenate([self.labels, following.labels]),
             first_steps=np.concatenate([self.first_steps, following.first_steps[skip:]]),
-            groups=_texts(self.groups, following.groups, skip),
-            splits=_texts(self.splits, following.splits, skip),
-            times=_numbers(self.times, following.times, 0),
-            starts=_numbers(self.starts, following.starts, skip),
-            first_times=_numbers(self.first_times, following.first_times, skip),
+            times=None if following.times is None else np.concatenate([self.times, following.times]),
         )
 
     def closed(self) -> "RecordingChunk":
@@ -81,40 +83,23 @@ class RecordingChunk:
         """Return the chunk without its last recording, which has no steps."""
         return replace(
             self,
-            ids=self.ids[:-1],
+            recordings=self.recordings.slice(0, self.num_recordings - 1),
             offsets=self.offsets[:-1],
             first_steps=self.first_steps[:-1],
-            groups=None if self.groups is None else self.groups[:-1],
-            splits=None if self.splits is None else self.splits[:-1],
-            first_times=None if self.first_times is None else self.first_times[:-1],
             is_open=False,
         )
 
     def from_recording(self, first: int, num_gone: int = 0) -> "RecordingChunk":
         """Return the recordings from `first` on, without the first `num_gone` steps of that one."""
         start = int(self.offsets[first]) + num_gone
-        offsets = self.offsets[first:] - start
-        offsets[0] = 0
         first_steps = self.first_steps[first:].copy()
         first_steps[:1] += num_gone
         return replace(
             self,
-            ids=self.ids[first:],
-            offsets=offsets,
+            recordings=self.recordings.slice(first),
+            offsets=np.maximum(self.offsets[first:] - start, 0),
             values=self.values[start:],
             labels=self.labels[start:],
             first_steps=first_steps,
-            groups=None if self.groups is None else self.groups[first:],
-            splits=None if self.splits is None else self.splits[first:],
             times=None if self.times is None else self.times[start:],
-            starts=None if self.starts is None else self.starts[first:],
-            first_times=None if self.first_times is None else self.first_times[first:],
         )
-
-
-def _texts(first: pa.Array | None, second: pa.Array | None, skip: int) -> pa.Array | None:
-    return None if first is None or second is None else pa.concat_arrays([first, second[skip:]])
-
-
-def _numbers(first: np.ndarray | None, second: np.ndarray | None, skip: int) -> np.ndarray | None:
-    return None if first is None or second is None else np.concatenate([first, second[skip:]])

@@ -8,7 +8,6 @@ import numpy as np
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.params.generate import ResampleParams
 from rnnflow.runtime.array_types import Float32, Int64
-from rnnflow.runtime.errors import InputError
 
 Times = Int64[np.ndarray, " step"]
 """Microseconds since the recording's first step."""
@@ -27,7 +26,7 @@ def resampled(
     waiting: RecordingChunk | None = None
     for chunk in chunks:
         if chunk.times is None:
-            raise InputError(f"{location.path}: generate.files.resample needs the time of each step")
+            raise location.error("generate.files.resample needs the time of each step")
         joined = chunk if waiting is None else waiting.joined(chunk)
         if joined.num_recordings:
             made, waiting = resampler.take(joined)
@@ -57,11 +56,12 @@ class _Resampler:
 
     def take(self, chunk: RecordingChunk) -> tuple[RecordingChunk, RecordingChunk]:
         """Return the steps that are complete, and those of the chunk that later ones will need."""
+        first_times = chunk.known("first_time")
         assert chunk.times is not None
-        assert chunk.first_times is not None
+        assert first_times is not None
         values, labels, times = [], [], []
         kept = 0
-        for recording, first_time in enumerate(chunk.first_times):
+        for recording, first_time in enumerate(first_times):
             steps = slice(*chunk.offsets[recording : recording + 2])
             is_open = chunk.is_open and recording == chunk.num_recordings - 1
             own = chunk.times[steps] - first_time

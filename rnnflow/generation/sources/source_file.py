@@ -1,9 +1,23 @@
-"""A file of sequences, as every source yields them."""
+"""A file as a table of whatever layout, and as the sequences in it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
+
+from rnnflow.generation.sources.recording_chunk import SourceLocation
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A file as a table, which is what the readers of all formats return."""
+
+    location: SourceLocation
+    schema: pa.Schema
+    batches: Callable[[list[str]], Iterable[pa.RecordBatch]]
+    """Reads the columns of these names."""
+    features: tuple[str, ...] | None = None
+    """Their names, where the file itself says them."""
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rnnflow.generation.sources import time_formats
 from rnnflow.generation.sources.recording_chunk import SourceLocation
-from rnnflow.generation.sources.values import is_text, refuse
+from rnnflow.generation.sources.values import is_text, refuse, refuse_blank
 from rnnflow.params.generate import FilesParams
+from rnnflow.params.time_format import pattern
 from rnnflow.runtime.array_types import Int64
-from rnnflow.runtime.errors import InputError
 
 _ZONE = r"\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?P<zone>[Zz]|[+-]\d\d(?::?\d\d)?)$"
 LATEST = 2.0**53
 """The year 2255, in microseconds; what lies behind it has another unit. So far float64 knows each of them."""
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 
 
@@ -35,8 +35,7 @@ def read_times(location: SourceLocation, name: str, column: pa.Array, files: Fil
     Raises:
         InputError: one is missing or no time, or some have a zone and others have none.
     """
-    empty = pc.or_kleene(column.is_null(), pc.equal(column, "")) if is_text(column.type) else column.is_null()
-    refuse(location, first_row, empty, f"column {name!r} is empty")
+    refuse_blank(location, name, column, first_row)
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("us"))
     if pa.types.is_timestamp(column.type):
@@ -51,16 +50,15 @@ def read_times(location: SourceLocation, name: str, column: pa.Array, files: Fil
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return Times(_microseconds(location, name, column, unit, first_row), has_zone=False)
     if not is_text(column.type):
-        raise InputError(f"{location.path}: column {name!r} is {column.type}, expected times")
+        raise location.error(f"column {name!r} is {column.type}, expected times")
     column = column.cast(pa.string())
     for zone in (None, "UTC"):  # what is plain ISO 8601, all of it with a zone or none, needs no regular expressions
-        if (stamps := _parsed(column, pa.timestamp("us", zone))) is not None:
+        if (stamps := cast_all(column, pa.timestamp("us", zone))) is not None:
             return _in_utc(location, name, stamps, files)
-    try:
-        plain = pc.replace_substring(column, files.decimal, ".").cast(pa.float64())
-        return Times(_microseconds(location, name, plain, unit, first_row), has_zone=False)
-    except pa.ArrowInvalid:
+    plain = cast_all(pc.replace_substring(column, files.decimal, "."), pa.float64())
+    if plain is None:
         return _stamps(location, name, column, files, first_row)
+    return Times(_microseconds(location, name, plain, unit, first_row), has_zone=False)
 
 
 def _microseconds(location: SourceLocation, name: str, column: pa.Array, unit: str, first_row: int) -> np.ndarray:
@@ -79,12 +77,14 @@ def _microseconds(location: SourceLocation, name: str, column: pa.Array, unit: s
 def _stamps(location: SourceLocation, name: str, texts: pa.StringArray, files: FilesParams, first_row: int) -> Times:
     column = pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), r" ?UTC$", "Z")
     if files.time_format is not None:
-        column = time_formats.in_iso(column, files.time_format)
+        column = in_iso(column, files.time_format)
     zones = pc.struct_field(pc.extract_regex(column, _ZONE), 0)
     has_zone = zones.is_valid().to_numpy(zero_copy_only=False)
     kind = pa.timestamp("ns" if _has_nanoseconds(column) else "us", "UTC" if has_zone.any() else None)
-    stamps = _parsed(column, kind)
-    is_odd = has_zone & False if stamps is not None else np.array([_parsed(entry, kind) is None for entry in column])
+    stamps = None if column.null_count else cast_all(column, kind)
+    is_odd = has_zone & False
+    if stamps is None:
+        is_odd = np.array([not each.is_valid or cast_all(pa.array([each]), kind) is None for each in column])
     if is_odd.any() and not (has_zone.any() and not has_zone[is_odd].all()):
         text = texts[int(is_odd.argmax())].as_py()[:40]
         tried = f"the format {files.time_format!r}" if files.time_format else f"a number of {files.time_unit}, ISO 8601"
@@ -106,9 +106,7 @@ def _in_utc(location: SourceLocation, name: str, stamps: pa.TimestampArray, file
             stamps = pc.assume_timezone(stamps, files.time_zone)
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(
-                f"{location.path}: column {name!r}: {reason}; write times in UTC, or with their offset"
-            ) from None
+            raise location.error(f"column {name!r}: {reason}; write times in UTC, or with their offset") from None
     return Times(stamps.view(pa.int64()).to_numpy(), has_zone=stamps.type.tz is not None)
 
 
@@ -116,11 +114,50 @@ def _has_nanoseconds(column: pa.StringArray) -> bool:
     return bool(pc.any(pc.match_substring_regex(column, r"\.\d{7}")).as_py())
 
 
-def _parsed(texts: pa.StringArray | pa.StringScalar, kind: pa.DataType) -> pa.TimestampArray | pa.Scalar | None:
-    """Return texts as times; none where one is no time of this kind, or null."""
+def cast_all(texts: pa.StringArray, kind: pa.DataType) -> pa.Array | None:
+    """Return texts in another type, null where they are null; none where one cannot be of that type."""
     try:
-        times = texts.cast(kind)
+        texts.drop_null()[:1].cast(kind)  # Arrow would word an error for each of a million
+        found = texts.cast(kind)
     except pa.ArrowInvalid:
         return None
-    is_whole = times.null_count == 0 if isinstance(times, pa.Array) else times.is_valid
-    return times if is_whole else None
+    return found if found.null_count == texts.null_count else None
+
+
+def in_iso(texts: pa.StringArray, time_format: str) -> pa.StringArray:
+    """Return times in a format of Python's `strptime` as ISO 8601, null where one is not written so.
+
+    Arrow reads ISO 8601 strictly: it knows no 31st of February.
+    """
+    found = pc.extract_regex(texts, f"^{pattern(time_format)}$")
+    parts = {field.name: pc.struct_field(found, index) for index, field in enumerate(found.type)}
+    if "y" in parts:  # 00 to 68 are of this century, as in POSIX
+        is_late = pc.greater(parts["y"].cast(pa.int8()), 68)
+        parts["Y"] = pc.binary_join_element_wise(pc.if_else(is_late, "19", "20"), parts["y"], "")
+    if "b" in parts:
+        parts["m"] = _text(pc.add(pc.index_in(pc.utf8_lower(parts["b"]), pa.array(MONTHS)), 1))
+    if "I" in parts:
+        hours = parts["I"].cast(pa.int8())
+        is_pm = pc.equal(pc.utf8_lower(parts["p"]), "pm")
+        past_noon = pc.if_else(pc.equal(hours, 12), pc.subtract(hours, 12), hours)
+        parts["H"] = _text(
+            pc.if_else(
+                pc.is_in(hours, pa.array(range(1, 13), pa.int8())),
+                pc.add(past_noon, pc.if_else(is_pm, pa.scalar(12, pa.int8()), pa.scalar(0, pa.int8()))),
+                None,
+            )
+        )
+    date = "1970-01-01"  # of a clock's times
+    if "d" in parts:
+        date = pc.binary_join_element_wise(parts["Y"], *(_padded(parts[name]) for name in "md"), "-")
+    clock = pc.binary_join_element_wise(*(_padded(parts.get(name, "00")) for name in "HMS"), ":")
+    fraction = pc.binary_join_element_wise(".", parts["f"], "") if "f" in parts else ""
+    return pc.binary_join_element_wise(date, "T", clock, fraction, parts.get("z", ""), "")
+
+
+def _padded(numbers: pa.StringArray | str) -> pa.StringArray | str:
+    return numbers if isinstance(numbers, str) else pc.utf8_lpad(numbers, 2, "0")
+
+
+def _text(numbers: pa.Array) -> pa.StringArray:
+    return numbers.cast(pa.string())

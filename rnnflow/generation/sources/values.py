@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rnnflow.generation.sources.recording_chunk import SourceLocation
-from rnnflow.runtime.errors import InputError
 
 MOST_NAMES = 20
 
@@ -15,13 +15,8 @@ def holds_numbers(kind: pa.DataType) -> bool:
     """Return whether a column of this type can be a feature, as a number a row or a list a row."""
     if is_list(kind):
         return holds_numbers(kind.value_type)
-    return bool(
-        pa.types.is_null(kind)
-        or pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_boolean(kind)
-    )
+    checks = (pa.types.is_null, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return any(check(kind) for check in checks)
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -42,7 +37,7 @@ def numbers(location: SourceLocation, name: str, column: pa.Array, first_row: in
         InputError: it holds no numbers, or an infinite one.
     """
     if not holds_numbers(column.type) or is_list(column.type):
-        raise InputError(f"{location.path}: column {name!r} is {column.type}, expected numbers")
+        raise location.error(f"column {name!r} is {column.type}, expected numbers")
     known = as_float32(column).to_numpy(zero_copy_only=False)
     refuse(location, first_row, np.isinf(known), f"column {name!r} is infinite, or too large for float32")
     return known
@@ -67,4 +62,15 @@ def refuse(location: SourceLocation, first_row: int, is_bad: pa.Array | np.ndarr
     """Raise InputError for the first row in which `is_bad` is true."""
     bad = np.flatnonzero(np.asarray(is_bad))
     if len(bad):
-        raise InputError(f"{location.path}: {location.place(first_row + int(bad[0]))}: {what}")
+        raise location.error(f"{location.place(first_row + int(bad[0]))}: {what}")
+
+
+def refuse_blank(location: SourceLocation, name: str, column: pa.Array, first_row: int) -> None:
+    """Raise InputError for the first row in which a column is null or an empty text."""
+    blank = pc.or_kleene(column.is_null(), pc.equal(column, "")) if is_text(column.type) else column.is_null()
+    refuse(location, first_row, blank, f"column {name!r} is empty")
+
+
+def generic_names(num_features: int) -> tuple[str, ...]:
+    """Return names for features that have none."""
+    return tuple(f"feature_{index}" for index in range(num_features))

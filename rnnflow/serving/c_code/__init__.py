@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from rnnflow.classifier import cells
+from rnnflow.classifier.cells.builtin import BuiltinCell
 from rnnflow.params.models import ModelParams
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
@@ -21,11 +23,6 @@ FORMULAS = {
     "rnn": "h = tanh(W x + b + U h + c)",
     "gru": "h = (1 - update) * candidate + update * h, the candidate sees reset * (U h + c)",
     "lstm": "c = forget * c + input * candidate, h = output * tanh(c)",
-}
-GATES = {
-    "rnn": ["state"],
-    "gru": ["update", "reset", "candidate"],
-    "lstm": ["input", "output", "forget", "candidate"],
 }
 FLOAT_BYTES = 4
 GOLDEN_LENGTHS = (1, 2, 7, 20)
@@ -77,13 +74,14 @@ def _obstacle(params: ModelParams) -> str | None:
     """Why a model cannot become C code; none if it can."""
     if params.streaming_obstacle:
         return params.streaming_obstacle
-    if params.cell not in GATES:
-        return f"cell: {params.cell}, expected one of {', '.join(GATES)}"
+    if params.cell not in FORMULAS:
+        return f"cell: {params.cell}, expected one of {', '.join(FORMULAS)}"
     return plain_models.obstacle(params, "global or none")
 
 
 def _context(predictor: Predictor, params: ModelParams, weights: Weights) -> dict[str, Any]:
     num_features = len(predictor.features)
+    gates = cast(BuiltinCell, cells.load(params.cell)).onnx_gates
     return {
         "description": f"{params.cell.upper()} classifier; features: {num_features}, classes: {len(predictor.classes)}",
         "num_features": num_features,
@@ -93,8 +91,8 @@ def _context(predictor: Predictor, params: ModelParams, weights: Weights) -> dic
         "threshold": predictor.threshold,
         "cell": params.cell,
         "formula": FORMULAS[params.cell],
-        "gates": GATES[params.cell],
-        "num_gates": len(GATES[params.cell]),
+        "gates": gates,
+        "num_gates": len(gates),
         "hidden_size": params.hidden_size,
         "pooled_size": params.pooled_size,
         "missing": params.missing,
@@ -125,7 +123,7 @@ def _golden(predictor: Predictor, weights: Weights, num_steps: int) -> Mapping[s
 
 
 def _num_state_numbers(params: ModelParams, num_features: int) -> int:
-    per_layer = params.hidden_size * (2 if params.cell == "lstm" else 1)
+    per_layer = params.hidden_size * cells.load(params.cell).num_states
     poolings = params.hidden_size * (2 * ("mean" in params.pooling) + ("max" in params.pooling))
     filled = {"forward_fill": num_features, "refuse": 1}.get(params.missing, 0)
     return params.num_layers * per_layer + poolings + filled + 1

@@ -1,7 +1,7 @@
 """What a model says of sequences, as a table: a row a sequence, or a row a recording."""
 
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,6 @@ from rnnflow.serving.prediction.reading import OF_RECORDINGS, Batch
 from rnnflow.serving.predictor import Predictor
 
 Summing = Literal["mean", "vote", "max"]
-SUMMINGS = get_args(Summing)
 MAX_PARTS = 64
 
 

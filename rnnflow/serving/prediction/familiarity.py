@@ -25,7 +25,7 @@ class Familiarity:
 
     Args:
         features: of the model.
-        known: the profile; none in models of earlier versions, for which all is well.
+        known: the profile; none in models of earlier versions, for which nothing is compared.
 
     Raises:
         InputError: it is no profile.

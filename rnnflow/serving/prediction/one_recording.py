@@ -35,14 +35,13 @@ def probabilities_of_windows(
     if windows is None or (windows.unit == "seconds" and times is None):
         return predictor.probabilities([values])
     chunk = RecordingChunk(
-        ids=pa.array([NAME]),
+        recordings=pa.RecordBatch.from_pydict({"id": [NAME]} | ({} if times is None else {"first_time": times[:1]})),
         offsets=np.array([0, len(values)]),
         values=values.astype(np.float32),
         labels=np.zeros(len(values), np.int32),
         classes=[""],
         first_steps=np.zeros(1, np.int64),
         times=times,
-        first_times=None if times is None else times[:1],
     )
     table, _ = Windows(SourceLocation(NAME, str), predictor.features, windows).cut(chunk)
     if not len(table):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnflow.advice.inspection.amplitudes import Amplitudes
+from rnnflow.advice.inspection.variation import Amplitudes
 
 
 def lists(sequences: list[np.ndarray]) -> pa.Array:

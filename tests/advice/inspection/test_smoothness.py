@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rnnflow.advice.inspection.smoothness import Smoothness
+from rnnflow.advice.inspection.variation import Smoothness
 
 
 def measured(*sequences: np.ndarray) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnflow.advice.tuning import portfolio
+from rnnflow.advice.model_selection import portfolio
 from rnnflow.params import whole
 
 PARAMS = """generate: {source: sum_sign}

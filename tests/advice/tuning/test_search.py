@@ -5,9 +5,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from rnnflow.advice.tuning import portfolio, search, tune
-from rnnflow.advice.tuning.cross_validation import CrossValidation, GivenUpError, Score
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.model_selection import portfolio
+from rnnflow.advice.model_selection.cross_validation import CrossValidation, GivenUpError, Score
+from rnnflow.advice.model_selection.portfolio import Candidate
+from rnnflow.advice.tuning import search, tune
 from rnnflow.cli import main
 from rnnflow.params import whole
 from rnnflow.runtime.errors import InputError
@@ -20,6 +21,7 @@ def _little_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
     start = Candidate("gru-plain", {"cell": "gru", "hidden_size": 16})
     monkeypatch.setattr(portfolio, "candidates", lambda _: [start])
     monkeypatch.setattr(portfolio, "ensemble", lambda *_: None)
+    monkeypatch.setattr(portfolio, "noisier", lambda candidate: candidate)
     monkeypatch.setattr(portfolio, "NUM_STEPS", 4)
     monkeypatch.setattr(search, "MOST_TRIALS", 4)
 

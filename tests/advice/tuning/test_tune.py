@@ -7,14 +7,15 @@ import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow.advice.tuning import cross_validation, folds, minirocket, portfolio
+from rnnflow.advice.model_selection import cross_validation, folds, portfolio
+from rnnflow.advice.tuning import minirocket
 from rnnflow.classifier import safetensors_files
 from rnnflow.cli import main
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset
-from tests.advice.tuning.conftest import YAML_TEXT
+from tests.advice.conftest import YAML_TEXT
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -35,6 +36,7 @@ def test_the_best_model_and_its_recipe_are_written_the_rest_is_kept_and_nothing_
     (name,) = params.models
     assert f"models and train are now those of {name}" in printed
     tried = portfolio.candidates(16)
+    tried += [portfolio.noisier(each) for each in tried]
     tried += [several for each in tried if (several := portfolio.ensemble(each, 1, 3))]
     assert params.models[name] == next(each.params for each in tried if each.name == name)
     assert any(line.startswith(tuple(f"{each.name}-x3: " for each in tried)) for line in printed.splitlines())

@@ -12,6 +12,7 @@ from flows.repository.git import author, commit_id, git
 from flows.supervision.dvc import Failure, StageError
 from rnnflow.runtime.errors import InputError
 from tests.flows.repositories import Repository
+from tests.flows.services import wait_for_deaths
 
 pytest_plugins = ["tests.flows.repositories"]
 
@@ -132,11 +133,10 @@ def silent() -> Iterator[str]:
 
 
 def transient_failure(folder: Path, url: str) -> str:
-    before = set(psutil.Process().children(recursive=True))  # such as the server of other tests
     with pytest.raises(StageError) as raised:
         git(folder, "ls-remote", url)
     assert raised.value.failure is Failure.TRANSIENT
-    assert not set(psutil.Process().children(recursive=True)) - before, "Git's helper lives on"
+    wait_for_deaths([process for process in psutil.process_iter(["cmdline"]) if url in (process.info["cmdline"] or ())])
     return str(raised.value)
 
 

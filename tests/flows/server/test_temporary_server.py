@@ -7,6 +7,8 @@ import sys
 import psutil
 import pytest
 
+from tests.flows.services import is_alive, wait_for_deaths
+
 RUN = """
 import os, subprocess
 from flows.server import temporary_server
@@ -24,7 +26,9 @@ def test_a_temporary_server_ends_with_its_run_and_nothing_else_does(how: signal.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout
         server, other = map(psutil.Process, map(int, run.stdout.readline().split()))
-        run.send_signal(how)
-        server.wait(60)
-    assert other.is_running()
-    other.kill()
+        try:
+            run.send_signal(how)
+            wait_for_deaths([server])
+            assert is_alive(other)
+        finally:
+            other.kill()

@@ -49,6 +49,7 @@ def pack(plan, stage, work, weights, needs_back):
     for index in range(stage[layout.NUM_CONVS]):
         conv = plan[stage[layout.FIRST_CONV] + index]
         size = conv[layout.CONV_KERNEL]
+        # Parallel convolutions are one product over the widest window; in it the narrower ones lie around the same step.
         shift = left(stage, stage[layout.KERNEL]) - left(stage, size)
         for unit in range(conv[layout.CONV_CHANNELS]):
             out = conv[layout.CONV_FIRST] + unit
@@ -103,6 +104,7 @@ def read_windows(stage, work, inputs, source, row, steps):
             work[at] = inputs[source, time, feature]
             at += 1
     clear(work, at, right(stage, kernel_size) * num_features + WIDTH)
+    # In this one row the windows overlap, and begin at any number; products want them apart, by whole panels.
     for step in range(steps):
         to = stage[layout.IN] + row * stage[layout.IN_ROW] + step * WIDTH
         for panel in range(stage[layout.IN_PANELS]):
@@ -113,6 +115,8 @@ def read_windows(stage, work, inputs, source, row, steps):
 @kernel
 def convolve(work, c, c_panel, a, a_panel, b, steps, c_panels, a_panels, taps, adds):
     """C = windows of A @ b, or added to C; all (panels, steps, 16), and A begins where the first window does."""
+    # With one step per window, all its panels are one product. With several, a panel's steps already follow each other: each
+    # panel of A is a product over a long row, and the panels are added up.
     depth, stride = (a_panels * WIDTH, a_panel) if taps == 1 else (taps * WIDTH, WIDTH)
     groups = 1 if taps == 1 else a_panels
     b_stride = a_panels * taps * WIDTH * WIDTH
@@ -139,6 +143,7 @@ def add_weight_gradient(stage, work, row, steps):
     stride = stage[layout.IN_PANELS] * taps * WIDTH * WIDTH
     b = stage[layout.DZ] + row * stage[layout.DZ_ROW] + right(stage, taps) * WIDTH
     whole = out_panels // PANELS * PANELS
+    # One place of the window after the other: shifting where A begins by a step gives the next, and nothing is copied.
     for place in range(stage[layout.IN_PANELS] * taps):
         a = (
             stage[layout.IN]

@@ -28,6 +28,7 @@ def find_moments(stage, work, weights, lengths, trains):
         else:
             work[mean + channel] = weights[running + channel]
             work[inverse + channel] = weights[running + channels + channel]
+        # Computed in float64 and rounded once.
         work[inverse + channel] = np.float32(1.0 / np.sqrt(np.float64(work[inverse + channel]) + EPSILON))
 
 
@@ -44,6 +45,7 @@ def _add_moments(stage, work, lengths, to, is_variance):
             summed = broadcast(ZERO)
             for step in range(steps):
                 value = load(work, at + step * WIDTH)
+                # Around the mean in a second pass: the difference of two large sums would lose small variances.
                 summed = fma(value - mean, value - mean, summed) if is_variance else summed + value
             total = total + summed
             count += steps
@@ -77,6 +79,7 @@ def norm_gradient(stage, work, row, steps, count):
         d_gamma = load(work, norm + layout.D_GAMMA * size) / share
         d_beta = load(work, norm + layout.D_BETA * size) / share
         at = stage[layout.DZ] + row * stage[layout.DZ_ROW] + panel * stage[layout.DZ_PANEL] + right(stage, taps) * WIDTH
+        # The mean and the deviation move with each value: what all steps have in common goes back as nothing.
         for step in range(steps):
             normal = normal_of(stage, work, row, panel, step)
             store(work, at + step * WIDTH, factor * (load(work, at + step * WIDTH) - d_beta - normal * d_gamma))

@@ -167,18 +167,19 @@ def _output_gradient(plan, stage, above, work, row, length, is_residual):
         skip = panel * panel_size + row * WIDTH
         for step in range(steps):
             index = step // block
+            # What comes back to the mean of a block is shared by its steps, of which the last block may have fewer.
             count = min(steps, (index + 1) * block) - index * block
             d_output = load(work, source + index * WIDTH) / broadcast(np.float32(count))
             normal = normal_of(stage, work, row, panel, step)
             value = activated(stage, work, normal, panel)
-            if is_residual:
+            if is_residual:  # the head also read the mean and the maximum of these outputs over all steps
                 maxima = stage[layout.OUT_PANELS] * panel_size + skip
                 d_mean = load(work, plan[0, layout.D_SKIP] + skip) / broadcast(np.float32(steps))
                 d_max = load(work, plan[0, layout.D_SKIP] + maxima) / load(work, plan[0, layout.SKIP_TIES] + skip)
                 output = _output(stage, work, row, panel, step, True)
                 largest = load(work, plan[0, layout.SKIP] + maxima)
                 d_output = d_output + d_mean + where_equal(output, largest, d_max, zero)
-                store(work, past + step * WIDTH, d_output)
+                store(work, past + step * WIDTH, d_output)  # the way past the convolution, which adds to it
             d_value = where_equal(value, zero, zero, d_output)
             store(work, to + step * WIDTH, d_value)
             d_gamma = fma(d_value, normal, d_gamma)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from rnnflow.advice.tuning import folds, portfolio
-from rnnflow.advice.tuning.cross_validation import (
+from rnnflow.advice.model_selection import folds, portfolio
+from rnnflow.advice.model_selection.cross_validation import (
     BeatenError,
     CrossValidation,
     OutOfBudgetError,
@@ -14,7 +14,7 @@ from rnnflow.advice.tuning.cross_validation import (
     best,
     most_accurate,
 )
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.model_selection.portfolio import Candidate
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import provenance
@@ -60,11 +60,16 @@ def choose(
 
 
 def try_all(trial: CrossValidation, candidates: Iterable[Candidate]) -> list[Score]:
-    """Return the scores of candidates, and of several of the best as one; of those left out, say why."""
+    """Return the scores of candidates, of the best with more noise, and of several of the best then as one.
+
+    Of those left out, say why.
+    """
     scores: list[Score] = []
     for candidate in candidates:
         _try(trial, candidate, scores, most_accurate(scores).accuracy if scores else 0.0)
     size = len(trial.data.features), len(trial.data.classes)
+    if scores:
+        _try(trial, portfolio.noisier(best(scores).candidate), scores, 0.0)
     if scores and (several := portfolio.ensemble(best(scores).candidate, *size)):
         _try(trial, several, scores, 0.0)
     return scores

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnflow.advice.tuning import minirocket, portfolio
+from rnnflow.advice.model_selection import portfolio
+from rnnflow.advice.tuning import minirocket
 from tests import toys
 
 YAML_TEXT = """# a comment at the top

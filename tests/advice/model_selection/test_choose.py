@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from rnnflow.advice.tuning import choose, folds, portfolio
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.model_selection import choose, folds, portfolio
+from rnnflow.advice.model_selection.portfolio import Candidate
 from rnnflow.classifier import checkpoint
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
@@ -23,6 +23,7 @@ SPLITS = Path("data/sequences/train"), Path("data/sequences/validation")
 @pytest.fixture
 def _little_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portfolio, "candidates", lambda _: [OTHER])
+    monkeypatch.setattr(portfolio, "noisier", lambda candidate: candidate)
     monkeypatch.setattr(portfolio, "ensemble", lambda *_: None)
 
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from rnnflow.advice.tuning import portfolio
+from rnnflow.advice.model_selection import portfolio
 from rnnflow.classifier import parameters
 from rnnflow.params.models import MultiScaleStemParams
 from rnnflow.params.train import TrainParams

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from rnnflow import engines
-from rnnflow.advice.tuning.folds import Fold, subset
-from rnnflow.advice.tuning.portfolio import Candidate
+from rnnflow.advice.model_selection.folds import Fold, subset
+from rnnflow.advice.model_selection.portfolio import Candidate
 from rnnflow.classifier import cells, safetensors_files, stems
 from rnnflow.classifier.model import restored
 from rnnflow.classifier.predict_split import log_loss_and_accuracy, predict
