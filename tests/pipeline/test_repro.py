@@ -72,7 +72,7 @@ STALE_AFTER = {
     "rnnflow/training/loop.py": {"train"},
     "rnnflow/advice/tuning/search.py": set(),
     "rnnflow/params/generate.py": {"generate"},
-    "rnnflow/params/train.py": {"train"},
+    "rnnflow/params/train.py": {"train", "evaluate"},  # by the engine that trained
     "stages/compare.py": {"compare"},
     "rnnflow/evaluation/report/templates/report.html": {"report"},
 }
