@@ -16,13 +16,15 @@ BENCHMARKS = {
     "streaming": "a step of a live stream, beside PyTorch and C, and after a million steps",
     "prediction": "`rnnflow predict` as a whole command against scripts; takes many minutes, runs only if named",
     "performance": "all of that and more against peers in an environment of their own (make peers); takes many minutes",
+    "long_training": "whole trainings on sequences of a thousand steps",
+    "stages": "where the seconds of a run of the pipeline go; takes ten minutes, runs only if named",
     "flow": "the flow against a bare dvc repro; takes minutes",
     "scale": "time and memory of the stages up to 10,000,000 sequences; takes many minutes",
     "engines": "accuracy of each engine over five seeds; takes minutes, runs only if named",
     "imports": "peak memory of stage generate on files of five gigabytes; takes many minutes, runs only if named",
     "accuracy": "accuracy against published results; takes long, runs only if named",
 }
-ONLY_IF_NAMED = ("prediction", "engines", "imports", "accuracy")
+ONLY_IF_NAMED = ("prediction", "engines", "stages", "imports", "accuracy")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -67,7 +67,7 @@ def _measured(name: str, folder: Path) -> tuple[dict[str, Any], dict[float, floa
     )
     output = folder / "evaluation"
     of_test = {"validation": splits["validation"], "test": splits["test"], "output": output}
-    evaluate.main(_options(known | of_test))
+    evaluate.main(["--engine", found.train.engine, *_options(known | of_test)])
     with (output / "curves/early_answers.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["line"] == "accuracy"]
     metrics = json.loads((output / "metrics.json").read_text())

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from rnnflow.classifier.predict_split import log_loss_and_accuracy
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.params.whole import Params, load
+from rnnflow.runtime.array_types import Int64
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training.loop import Training

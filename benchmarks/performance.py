@@ -45,7 +45,7 @@ COMPILED_PEERS = {
     "JAX, a call a step": "jax_model:epoch",
     "JAX, an epoch as one scan": "jax_model:scanned",
 }
-PEERS_OF_LONG_SEQUENCES = {"lean PyTorch": "lean:epoch"}  # the others compute the same, and it takes minutes
+LEAN = {"lean PyTorch": "lean:epoch"}  # alone where the others compute the same and take minutes
 PEERS_OF_VARYING_LENGTHS = {"lean PyTorch, packed": "packed:epoch", "lean PyTorch, padded": "lean:epoch", **FRAMEWORKS}
 LONG = 200
 """Time steps from which on few peers are measured."""
@@ -63,12 +63,12 @@ TARGETS: Mapping[tuple[str, str], Mapping[str, float]] = {
     ("small_varying", "lean PyTorch, packed"): {"rnn": 20, "lstm": 20, "gru": 20},
     ("large_varying", "lean PyTorch, packed"): {"rnn": 6, "lstm": 6, "gru": 6},
     ("long_1000", "lean PyTorch"): {"rnn": 3, "lstm": 3, "gru": 3},
+    ("two_layers", "lean PyTorch"): {"rnn": 4.2, "lstm": 2.2, "gru": 4.6},
     ("job", "published script"): {"rnn": 2, "lstm": 2, "gru": 2},
     ("batches", "DataLoader over tensors"): {"large": 2},
     ("answers to many", "eager PyTorch"): {"rnn": 1.5, "lstm": 1.5, "gru": 1.5},
 }
 """How many times our CPU time a peer's is to be at least: by comparison and peer, then by setting.
-
 Those of a step are for a CPU with AVX-512; one with AVX2 has vectors half as long and is to reach half.
 """
 
@@ -77,8 +77,8 @@ def training(workload: str, seconds: float) -> list[Comparison]:
     """Return the step of each cell."""
     sizes = WORKLOADS[workload]
     peers = PEERS_OF_VARYING_LENGTHS if sizes.varies else PEERS_OF_EQUAL_LENGTHS
-    if sizes.length >= LONG:
-        peers = PEERS_OF_LONG_SEQUENCES
+    if sizes.length >= LONG or sizes.num_layers > 1:
+        peers = LEAN
     settings: dict[str, dict[str, np.ndarray]] = {}
     for cell in CELLS:
         contestants = {f"rnnflow, {engine}": ours("epoch", cell, workload, engine) for engine in ENGINES}
@@ -230,7 +230,8 @@ def _say(what: str) -> None:
 def _sizes(sizes: Workload) -> str:
     length = f"lengths {max(1, sizes.length // 10)} to {sizes.length}" if sizes.varies else f"length {sizes.length:,}"
     features = f"{sizes.num_features} feature{'s' if sizes.num_features > 1 else ''}"
-    return f"Training step: hidden {sizes.hidden_size}, {length}, batch {sizes.batch_size}, {features}"
+    layers = f", {sizes.num_layers} layers in both directions, {sizes.pooling} pooling" if sizes.num_layers > 1 else ""
+    return f"Training step: hidden {sizes.hidden_size}, {length}, batch {sizes.batch_size}, {features}{layers}"
 
 
 def figures_of(comparison: Comparison) -> list[Figure]:

@@ -89,6 +89,14 @@ def keep_growth(sizes: Sequence[int], stages: Mapping[str, Mapping[str, Any]]) -
         temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def keep_seconds(rows: Sequence[tuple[str, float, float | None]], said: str) -> None:
+    """Replace what is known of where the seconds of a run go."""
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    known["stages"] = {"machine": machine(), "comparisons": [], "rows": rows, "said": said}
+    with atomic_write(RESULTS) as temporary:
+        temporary.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def draw() -> None:
     """Draw the plots."""
     subprocess.run(
@@ -174,7 +182,7 @@ model. *JAX* is a compiled step, called batch by batch or, as one scan, for the 
 are uniform from a tenth of the maximum; Lightning and skorch pack these sequences, Keras masks them. Over long sequences
 gradients vanish into denormal numbers, with which a CPU computes many times slower: both our engines compute with zeros
 instead (flush-to-zero); PyTorch does so only if told to.
-{"".join(parts.get(name, "") for name in (*WORKLOADS, "compilers"))}
+{"".join(parts.get(name, "") for name in (*WORKLOADS, "long_training", "compilers"))}
 ## Around training
 
 ![Time of loading, batches, predictions, export and a whole job over ours](performance-around.png)
@@ -215,7 +223,25 @@ looks for leaks and drift, and writes shards; the scripts write one Parquet file
 
 `python -m benchmarks.flow`: wall seconds of `python -m flows`, of a bare `dvc repro`, and of a Prefect flow with the
 same number of tasks that do nothing, in turn, 3 to 7 rounds. Without a server, Prefect starts one that ends with the flow.
-{parts.get("flow", "")}{_growth(known["scale"]) if "scale" in known else ""}"""
+{parts.get("flow", "")}{_seconds(known["stages"]) if "stages" in known else ""}{_growth(known["scale"]) if "scale" in known else ""}"""
+
+
+def _seconds(of_run: Mapping[str, Any]) -> str:
+    rows = [f"| {name} | {all_:.2f} | {'' if of is None else f'{of:.2f}'} |" for name, all_, of in of_run["rows"]]
+    lines = ["| process | CPU, s | of it imports |", "| --- | ---: | ---: |", *rows]
+    return f"""
+### Where the seconds go
+
+`python -m benchmarks.stages`: CPU seconds of each process of a run of the default pipeline, medians of three rounds, and those
+of a process that only imports the same modules. A stage's work is the rest: training, a thousand resamples of each metric in
+`evaluate`, 34 charts in `report`. Half of the imports are PyTorch's, which stage export needs as the judge of its files.
+DVC itself begins once, and reads and writes the whole of `dvc.lock` after each stage. The last three are what `make run`
+calls, here with nothing to do.
+
+{chr(10).join(lines)}
+
+{of_run["said"]}
+"""
 
 
 def _growth(scale: Mapping[str, Any]) -> str:

@@ -96,7 +96,14 @@ def arguments(num_sequences: int, folder: Path) -> dict[str, list[str]]:
             *(f"--output={folder}/imported", f"--report={folder}/imported/data"),
         ],
         "train": ["rnn", *options, checkpoint, *splits, f"--log={folder}/training"],
-        "evaluate": [*options, checkpoint, splits[1], f"--test={data}/test", f"--output={folder}/evaluation"],
+        "evaluate": [
+            *options,
+            "--engine=numba",
+            checkpoint,
+            splits[1],
+            f"--test={data}/test",
+            f"--output={folder}/evaluation",
+        ],
         "export": [
             *options,
             checkpoint,

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from rnnflow.classifier import model
+from rnnflow import engines
+from rnnflow.classifier import checkpoint
 from rnnflow.classifier.checkpoint import Description
-from rnnflow.classifier.model import Classifier
-from rnnflow.classifier.predict_split import StepProbabilities, predict, predict_steps
+from rnnflow.classifier.predict_split import Answering, StepProbabilities, predict, predict_steps
+from rnnflow.engines.trained import TrainedClassifier
 from rnnflow.evaluation.scores import tables
 from rnnflow.evaluation.scores.answers import Answers, groups_and_times
 from rnnflow.evaluation.scores.calibration import NEVER, Calibration, choose_threshold, fit_temperature
@@ -20,6 +20,7 @@ from rnnflow.evaluation.scores.early import EarlyAnswers, early_answers, fit_ear
 from rnnflow.evaluation.scores.intervals import fewest_to_show
 from rnnflow.params.evaluate import EvaluateParams
 from rnnflow.params.section import load as load_section
+from rnnflow.params.train import Engine
 from rnnflow.runtime import json_text, provenance
 from rnnflow.runtime.atomic_writes import atomic_folders, rounded, write_json, write_rows
 from rnnflow.runtime.errors import InputError, exit_on_input_error
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__)
     parser.add_argument("--params", type=Path, required=True, help="params.yaml")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the trained model")
+    parser.add_argument("--engine", required=True, help="the one that trained it, which answers where it can")
     for split in ("validation", "test"):
         parser.add_argument(f"--{split}", type=Path, required=True, help=f"folder of the {split} split")
     parser.add_argument("--output", type=Path, required=True, help="folder for metrics and tables, to be written")
@@ -52,8 +54,7 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
     The temperature is fitted here and not by stage train, whose checkpoint it leaves alone, nor by stage export, which comes
     after the metrics: these are of the probabilities that the ONNX file gives.
     """
-    torch.set_num_threads(1)  # their number could change the last bits of the metrics
-    classifier, description = model.load(arguments.checkpoint)
+    classifier, description = _load(arguments.checkpoint, arguments.engine)
     read = partial(_Split.read, classifier, description, settings)
     calibration, on_validation = Calibration(), None
     if not description.final_fit:
@@ -100,8 +101,24 @@ def evaluate(arguments: argparse.Namespace, settings: EvaluateParams) -> None:
         print(f"{description.name}: errs too often for evaluate.max_error_share at any threshold, and answers nothing")
 
 
+def _load(path: Path, engine: Engine) -> tuple[Answering, Description]:
+    """Return a checkpoint's classifier, which the engine answers for or else PyTorch, and its description."""
+    arrays, description = checkpoint.load(path)
+    if engines.answers_for(engine, description.model):
+        try:
+            return TrainedClassifier(arrays, description, engine), description
+        except ValueError as error:
+            raise InputError(f"{path}: weights do not fit their description: {error}") from None
+    import torch  # takes longer to load than all of the above to run
+
+    from rnnflow.classifier import model
+
+    torch.set_num_threads(1)  # their number could change the last bits of the metrics
+    return model.load(path)
+
+
 def _calibrated(
-    classifier: Classifier, validation: "_Split", settings: EvaluateParams
+    classifier: Answering, validation: "_Split", settings: EvaluateParams
 ) -> tuple[Calibration, dict[str, object]]:
     """Return what the validation split decides, and the figures on it; the classifier has its temperature then."""
     answers = validation.answers()
@@ -118,13 +135,13 @@ def _calibrated(
 class _Split:
     """A split, and what the classifier makes of it."""
 
-    classifier: Classifier
+    classifier: Answering
     settings: EvaluateParams
     folder: Path
     sequences: SequenceDataset
 
     @classmethod
-    def read(cls, classifier: Classifier, description: Description, settings: EvaluateParams, folder: Path) -> "_Split":
+    def read(cls, classifier: Answering, description: Description, settings: EvaluateParams, folder: Path) -> "_Split":
         sequences = dataset.load(folder, description.classes, description.features, settings.memory_budget_mb)
         if description.model.missing == "refuse":
             dataset.refuse_missing(sequences, folder.name)

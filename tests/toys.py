@@ -224,7 +224,7 @@ def write_params(folder: Path, **sections: dict[str, Any]) -> Path:
 def evaluate_arguments(folder: Path) -> list[str]:
     """Return the arguments of stage evaluate for a checkpoint and a test split in `folder`."""
     files = {"params": "params.yaml", "checkpoint": "checkpoint.safetensors", "output": "evaluation"}
-    return _options(folder, files | {split: split for split in ("validation", "test")})
+    return ["--engine", "numba", *_options(folder, files | {split: split for split in ("validation", "test")})]
 
 
 def export_arguments(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.L
 
 
 class Classifier(nn.Module):
-    """A recurrent layer and a linear one over its state at each sequence's end.
+    """Recurrent layers and a linear one over the state at each sequence's end, or over the maximum of all steps.
 
     Args:
         packs: whether sequences of several lengths are packed, or padded and each one's last step picked out.
@@ -18,8 +18,10 @@ class Classifier(nn.Module):
 
     def __init__(self, cell: str, workload: Workload, packs: bool = True) -> None:
         super().__init__()
-        self.cell = CELLS[cell](workload.num_features, workload.hidden_size, batch_first=True)
-        self.head = nn.Linear(workload.hidden_size, NUM_CLASSES)
+        sizes = workload.num_features, workload.hidden_size, workload.num_layers
+        self.cell = CELLS[cell](*sizes, batch_first=True, bidirectional=workload.bidirectional)
+        self.head = nn.Linear(workload.hidden_size * (2 if workload.bidirectional else 1), NUM_CLASSES)
+        self.pooling = workload.pooling
         self.packs = packs
 
     def forward(self, sequences: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -28,6 +30,8 @@ class Classifier(nn.Module):
             final = state[0][-1] if isinstance(state, tuple) else state[-1]
         else:
             outputs, _ = self.cell(sequences)
+            if self.pooling == "max":  # of workloads with one length
+                outputs = outputs.amax(1, keepdim=True)
             final = outputs[:, -1] if lengths is None else outputs[torch.arange(len(lengths)), lengths - 1]
         logits: Tensor = self.head(final)
         return logits

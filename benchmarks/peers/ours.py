@@ -22,7 +22,7 @@ ENGINES = ("torch", "numba")
 MANY_EPOCHS = 1000
 
 
-def training(cell: str, workload: str, engine: str) -> Training:
+def training(cell: str, workload: str, engine: str, epochs: int = MANY_EPOCHS) -> Training:
     """Return a training as the stage runs it, without validation."""
     sizes = WORKLOADS[workload]
     data = sizes.data()
@@ -30,8 +30,9 @@ def training(cell: str, workload: str, engine: str) -> Training:
     offsets = np.concatenate(([0], data.lengths.cumsum()))
     features = tuple(f"feature_{index}" for index in range(sizes.num_features))
     split = SequenceDataset(values, offsets, data.labels, features, ("negative", "positive"))
-    recipe = TrainParams.model_validate({"engine": engine, "epochs": MANY_EPOCHS, "batch_size": sizes.batch_size})
-    architecture = ModelParams.model_validate({"cell": cell, "hidden_size": sizes.hidden_size})
+    recipe = TrainParams.model_validate({"engine": engine, "epochs": epochs, "batch_size": sizes.batch_size})
+    names = ("hidden_size", "num_layers", "bidirectional", "pooling")
+    architecture = ModelParams.model_validate({"cell": cell, **{name: getattr(sizes, name) for name in names}})
     return Training(split, None, architecture, recipe)
 
 

@@ -31,6 +31,9 @@ class Workload:
     num_features: int
     varies: bool = False
     """Whether lengths are uniform between a tenth of `length` and `length`."""
+    num_layers: int = 1
+    bidirectional: bool = False
+    pooling: Literal["last", "max"] = "last"
 
     @property
     def num_steps(self) -> int:
@@ -53,6 +56,7 @@ WORKLOADS = {
     "small_varying": Workload(1000, 32, 10, 32, 1, varies=True),
     "large_varying": Workload(1024, 128, 100, 128, 12, varies=True),
     "long_200": Workload(num_sequences=64, hidden_size=64, length=200, batch_size=32, num_features=1),
-    "long_1000": Workload(64, 64, 1000, 32, 1),
+    "long_1000": Workload(320, 64, 1000, 32, 1),
     "long_5000": Workload(32, 64, 5000, 32, 1),
+    "two_layers": Workload(1024, 64, 50, 32, 1, num_layers=2, bidirectional=True, pooling="max"),
 }

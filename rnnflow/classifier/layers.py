@@ -1,7 +1,6 @@
 """The layers of the classifier, which hold its parameters: a stem, recurrent layers, and in them a direction or two."""
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from rnnflow.classifier import cells, stems
@@ -9,6 +8,7 @@ from rnnflow.classifier.cells.interface import Cell
 from rnnflow.classifier.masking import Valid, reverse
 from rnnflow.classifier.parameters import is_statistic
 from rnnflow.params.models import AnyStemParams
+from rnnflow.runtime.array_types import Float
 
 
 class Stem(nn.Module):

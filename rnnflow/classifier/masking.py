@@ -1,9 +1,10 @@
 """Operations on padded tensors that read the valid steps of each sequence alone."""
 
 import torch
-from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
+
+from rnnflow.runtime.array_types import Bool, Float, Int64
 
 Valid = Int64[Tensor, " batch"] | None
 """Valid steps of each sequence, or none where every sequence fills the tensor."""

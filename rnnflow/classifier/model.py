@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from rnnflow.classifier import checkpoint
@@ -18,6 +17,7 @@ from rnnflow.classifier.masking import Valid, pool, running_pool
 from rnnflow.classifier.parameters import Arrays
 from rnnflow.classifier.preparation import Lengths, Preparation
 from rnnflow.params.models import ModelParams
+from rnnflow.runtime.array_types import Float, Float32
 from rnnflow.runtime.errors import InputError
 
 

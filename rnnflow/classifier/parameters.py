@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32
 
 from rnnflow.classifier import cells, stems
 from rnnflow.classifier.preparation import Preparation
 from rnnflow.classifier.stems.interface import STATISTICS
 from rnnflow.params.models import ModelParams
+from rnnflow.runtime.array_types import Float, Float32
 
 Shapes = dict[str, tuple[int, ...]]
 Arrays = Mapping[str, Float[np.ndarray, "..."]]
@@ -82,6 +82,19 @@ def views(flat: Float32[np.ndarray, " parameter"], found: Shapes) -> dict[str, F
         result[name] = flat[position:end].reshape(shape)
         position = end
     return result
+
+
+def flat(arrays: Arrays, found: Shapes) -> Float32[np.ndarray, " parameter"]:
+    """Return the flat vector of parameters by name.
+
+    Raises:
+        ValueError: their names or shapes are others than those of `found`.
+    """
+    given = {name: array.shape for name, array in arrays.items()}
+    if given != found:
+        different = sorted(name for name in {*given, *found} if given.get(name) != found.get(name))
+        raise ValueError(f"{different[0]} has shape {given.get(different[0])}, expected {found.get(different[0])}")
+    return np.concatenate([arrays[name].ravel() for name in found])
 
 
 def initial(

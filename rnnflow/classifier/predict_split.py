@@ -1,12 +1,13 @@
 """From a classifier and a split to probabilities, their loss and their accuracy."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int
 
 from rnnflow.classifier.preparation import Lengths, Preparation
+from rnnflow.params.models import ModelParams
+from rnnflow.runtime.array_types import Float32, Int
 from rnnflow.sequences.bucketing import Lengths as NumSteps
 from rnnflow.sequences.bucketing import Rows, batches
 from rnnflow.sequences.dataset import SequenceDataset
@@ -30,6 +31,27 @@ def predict(logits: Logits, preparation: Preparation, dataset: SequenceDataset, 
     for rows, prepared, num_steps in _prepared(preparation, dataset, batch_size):
         probabilities[rows] = softmax(logits(prepared, num_steps))
     return probabilities
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A trained classifier, whatever computes its answers."""
+
+    params: ModelParams
+    preparation: Preparation
+
+    def logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float32[np.ndarray, "batch class"]:
+        """Return the logits of prepared sequences."""
+
+    def step_logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float32[np.ndarray, "batch step class"]:
+        """Return those of what each sequence is up to each step of the layers, of a model that can answer step by step."""
+
+    def divide_logits(self, temperature: float) -> None:
+        """Divide the logits from now on."""
 
 
 class StepProbabilities(NamedTuple):

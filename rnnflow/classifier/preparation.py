@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int64
 
 from rnnflow.params.models import ModelParams, Scaling
+from rnnflow.runtime.array_types import Bool, Float, Float32, Int64
 
 Lengths = Int64[np.ndarray, " batch"] | None
 """Valid steps of each sequence, or none where every sequence fills the array."""

@@ -1,4 +1,4 @@
-"""What each command does."""
+"""What each command does; it imports what it needs, for what another needs takes longer to load than most take to run."""
 
 import argparse
 import os
@@ -9,16 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
 from rich.console import Console
 
 from rnnflow.runtime.errors import REJECTS_STATUS, InputError
-from rnnflow.serving.benchmark import benchmark as measured
-from rnnflow.serving.describe import comparison, description
-from rnnflow.serving.predictor import Predictor
-from rnnflow.serving.stream_lines import answer_lines
-from rnnflow.serving.streaming import StreamingPredictor
-from rnnflow.serving.verify import verify as verified
 
 TAB = "\t"
 MAX_BYTES = 1 << 18
@@ -55,6 +48,10 @@ def predict(arguments: argparse.Namespace) -> None:
 
 
 def classify(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from rnnflow.serving.predictor import Predictor
+
     predictor = Predictor(arguments.model)
     num_features = len(predictor.features)
     if len(arguments.values) % num_features:
@@ -76,6 +73,9 @@ def classify(arguments: argparse.Namespace) -> None:
 def stream(arguments: argparse.Namespace) -> None:
     if sys.stdin is None:
         raise InputError("standard input is closed, where the lines would come from; pipe them in, or a file")
+    from rnnflow.serving.stream_lines import answer_lines
+    from rnnflow.serving.streaming import StreamingPredictor
+
     predictor = StreamingPredictor(arguments.model, arguments.capacity, arguments.idle)
     if arguments.state and os.path.lexists(arguments.state):  # a link that leads nowhere is not the first start
         predictor.restore(arguments.state)
@@ -118,15 +118,21 @@ def quantise(arguments: argparse.Namespace) -> None:
 
 
 def describe(arguments: argparse.Namespace) -> None:
+    from rnnflow.serving.describe import description
+
     _console().print(description(arguments.model, verified=arguments.verify))
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
+    from rnnflow.serving.benchmark import benchmark as measured
+
     sizes, threads = arguments.batch_sizes, arguments.threads
     _console().print(measured(arguments.model, sizes, threads, arguments.length, arguments.seconds))
 
 
 def summary(arguments: argparse.Namespace) -> None:
+    from rnnflow.serving.describe import comparison
+
     _console().print(comparison(arguments.models))
     print("rnnflow describe FILE tells where a model came from, rnnflow predict FILE INPUT OUTPUT uses it.")
 
@@ -152,6 +158,8 @@ def check(arguments: argparse.Namespace) -> None:
 
 def verify(arguments: argparse.Namespace) -> None:
     with _extra():
+        from rnnflow.serving.verify import verify as verified
+
         checked = list(verified(arguments.paths))
     faults = [fault for _, fault in checked if fault]
     for fault in faults[:-1]:

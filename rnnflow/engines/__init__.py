@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float32
 
 from rnnflow.engines.interface import Engine, EngineConfig
+from rnnflow.params.models import ModelParams
 from rnnflow.runtime import processes
+from rnnflow.runtime.array_types import Float32
 from rnnflow.runtime.errors import InputError
 
 T = TypeVar("T")
@@ -92,6 +93,16 @@ def is_warm(name: str) -> bool:
     """
     module = _load_engine(name)
     return bool(module.is_warm()) if hasattr(module, "is_warm") else True
+
+
+def answers_for(name: str, model: ModelParams) -> bool:
+    """Return whether an engine answers for a trained classifier, so that PyTorch need not be loaded.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    module = _load_engine(name)
+    return hasattr(module, "answers_for") and bool(module.answers_for(model))
 
 
 def entry(name: str) -> Path:

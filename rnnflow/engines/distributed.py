@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed
-from jaxtyping import Float32
 
 from rnnflow.classifier.preparation import Lengths
 from rnnflow.engines.interface import Batch, Buffer, Engine
+from rnnflow.runtime.array_types import Float32
 
 
 class DistributedEngine:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
 
 from rnnflow.classifier import parameters
 from rnnflow.classifier.preparation import Lengths
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
+from rnnflow.runtime.array_types import Float, Float32, Int64
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -86,6 +86,16 @@ class Engine(Protocol):
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Go back to where `state` was taken, or to so much of it as is given."""
+
+
+@runtime_checkable
+class AnsweringEngine(Engine, Protocol):
+    """One that also answers for a trained classifier, in place of PyTorch."""
+
+    def step_logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float32[np.ndarray, "batch step class"]:
+        """Return the logits of what each sequence is up to each step, anything in the padding."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
 
 from rnnflow.classifier.model import Classifier
 from rnnflow.export.rounding import Batches
+from rnnflow.runtime.array_types import Float32, Int64
 from rnnflow.serving.predictor import Predictor
 
 MISSING_SHARES = (0.02, 0.02, 0.3, 1.0)

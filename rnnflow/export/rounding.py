@@ -13,10 +13,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64
 
 from rnnflow.classifier.model import Classifier
 from rnnflow.classifier.parameters import is_statistic
+from rnnflow.runtime.array_types import Float32, Float64, Int64
 
 Measured = tuple[
     Int64[np.ndarray, " kept"],

@@ -1,9 +1,9 @@
 """Whether a streaming file answers as the whole-sequence file does, however its sequences are cut."""
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from rnnflow.export.rounding import Batches
+from rnnflow.runtime.array_types import Float32, Int64
 from rnnflow.serving.predictor import Predictor
 from rnnflow.serving.streaming_model import StreamingModel
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Int64, UInt64
 
 from rnnflow.generation.splitting import SPLITS, TRAIN, SplitIndices, chosen, column_hashes, content_hashes
 from rnnflow.params.generate import SplitParams
+from rnnflow.runtime.array_types import Bool, Int64, UInt64
 from rnnflow.runtime.errors import InputError
 
 Columns = Mapping[str, np.ndarray]

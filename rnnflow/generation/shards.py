@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Int64
 
 from rnnflow.generation import threads
 from rnnflow.generation.splitting import SPLITS, TRAIN, UNASSIGNED, VALIDATION, SplitIndices
+from rnnflow.runtime.array_types import Int64
 from rnnflow.sequences import parquet
 
 SHARD_VALUES = 2**24

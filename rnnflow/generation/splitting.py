@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Int8, Int64, UInt64
 
 from rnnflow.params.generate import SplitParams, as_utc
+from rnnflow.runtime.array_types import Int8, Int64, UInt64
 from rnnflow.runtime.errors import InputError
 
 SPLITS = ("train", "validation", "test")

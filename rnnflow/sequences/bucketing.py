@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int64
+
+from rnnflow.runtime.array_types import Int64
 
 BATCHES_PER_BUCKET = 8
 

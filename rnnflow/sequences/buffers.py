@@ -5,9 +5,9 @@ import os
 import tempfile
 
 import numpy as np
-from jaxtyping import Float32
 
 from rnnflow.runtime import environment
+from rnnflow.runtime.array_types import Float32
 from rnnflow.runtime.errors import InputError
 
 MIB = 2**20

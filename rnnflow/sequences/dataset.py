@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float32, Int, Int32, Int64
 
+from rnnflow.runtime.array_types import Float32, Int, Int32, Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import buffers
 from rnnflow.sequences.missing_values import first_missing

@@ -1,7 +1,8 @@
 """Which value is missing; apart from `dataset`, since a predictor needs it and should not load Parquet for it."""
 
 import numpy as np
-from jaxtyping import Float32, Int64
+
+from rnnflow.runtime.array_types import Float32, Int64
 
 
 def first_missing(

@@ -1,8 +1,9 @@
 """Sequences of a flat buffer as one padded array (batch, time, feature)."""
 
 import numpy as np
-from jaxtyping import Float32, Int64
 from numpy.lib.stride_tricks import as_strided
+
+from rnnflow.runtime.array_types import Float32, Int64
 
 
 def lengths_of(

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Float32, Int64
 
+from rnnflow.runtime.array_types import Float32, Int64
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError, library
 from rnnflow.sequences import footer_checksum

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final, Literal, cast
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from rnnflow import engines
 from rnnflow.classifier import cells, parameters
@@ -16,6 +15,7 @@ from rnnflow.classifier.preparation import SCALING_NAMES, Preparation
 from rnnflow.engines.interface import Engine, EngineConfig
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
+from rnnflow.runtime.array_types import Float32, Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving import plain_models
 from rnnflow.serving.predictor import Predictor

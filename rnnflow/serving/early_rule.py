@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+
+from rnnflow.runtime.array_types import Float64
 
 
 @dataclass(frozen=True)

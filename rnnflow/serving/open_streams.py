@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
 
 from rnnflow.params.section import checked
 from rnnflow.runtime import npz_files
+from rnnflow.runtime.array_types import Float32, Float64, Int64
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError, library
 

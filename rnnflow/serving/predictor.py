@@ -7,12 +7,12 @@ from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import onnxruntime
-from jaxtyping import Float32, Int64
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from rnnflow.params.section import checked
 from rnnflow.runtime import json_text
+from rnnflow.runtime.array_types import Float32, Int64
 from rnnflow.runtime.errors import InputError, library
 from rnnflow.sequences.bucketing import Lengths, Rows, batches
 from rnnflow.sequences.missing_values import first_missing

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from jaxtyping import Float32, Int8
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from rnnflow.classifier.predict_split import log_loss_and_accuracy
+from rnnflow.runtime.array_types import Float32, Int8
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import dataset

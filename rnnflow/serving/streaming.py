@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
+from rnnflow.runtime.array_types import Float32, Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.open_streams import OpenStreams, StreamId
 from rnnflow.serving.streaming_model import StreamingModel

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float32, Int64
 from onnxruntime import InferenceSession
 from pydantic import Field
 
 from rnnflow.params.section import checked
 from rnnflow.runtime import json_text
+from rnnflow.runtime.array_types import Float32, Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.early_rule import EarlyRule
 from rnnflow.serving.predictor import STATE_PROPERTY, ExportedModel

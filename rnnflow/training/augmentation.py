@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from rnnflow.engines.interface import Engine
 from rnnflow.params.train import TrainParams
+from rnnflow.runtime.array_types import Float32, Int64
 
 Counts = Int64[np.ndarray, " batch"]
 

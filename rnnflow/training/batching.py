@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
 
 from rnnflow.classifier.preparation import Preparation
 from rnnflow.engines.interface import Batch, Engine, EngineConfig
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
+from rnnflow.runtime.array_types import Float, Float32, Int64
 from rnnflow.sequences.bucketing import buckets
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training import augmentation

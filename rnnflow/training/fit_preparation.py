@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
 
 from rnnflow.classifier.preparation import Preparation, PreparedSequences, valid_steps
 from rnnflow.params.models import Scaling
+from rnnflow.runtime.array_types import Float, Float32, Int64
 from rnnflow.sequences import buffers
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.sequences.padding import lengths_of, pad

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from rnnflow import engines
 from rnnflow.classifier import parameters, safetensors_files
@@ -18,6 +17,7 @@ from rnnflow.params.models import ModelParams
 from rnnflow.params.section import checked
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import processes
+from rnnflow.runtime.array_types import Float32
 from rnnflow.runtime.errors import InputError, library
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training import fit_preparation, refusals

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from jaxtyping import Float32, UInt32
+
+from rnnflow.runtime.array_types import Float32, UInt32
 
 Chunks = Callable[[], Iterator[Float32[np.ndarray, "row feature"]]]
 """Yields all values, a pass for each call; NaN stands for none."""

@@ -1,9 +1,9 @@
 """Which sequences an epoch has, and in which order."""
 
 import numpy as np
-from jaxtyping import Int, Int64
 
 from rnnflow.params.train import Sampling
+from rnnflow.runtime.array_types import Int, Int64
 
 
 def epoch_order(

@@ -100,9 +100,12 @@ def fresh_clone(origin: Clone, tmp_path_factory: pytest.TempPathFactory) -> Call
 
 @pytest.fixture(scope="session")
 def finished(fresh_clone: Callable[[], Clone]) -> Clone:
-    """A clone in which the pipeline has run and its lock is committed; read it, or clone it, do not change it."""
+    """A clone in which the pipeline has run and its lock is committed; read it, or clone it, do not change it.
+
+    What was printed lies beside it, with the imports of every process.
+    """
     clone = fresh_clone()
-    clone.run("dvc", "repro")
+    clone.folder.with_name("printed.txt").write_text(clone.run("env", "PYTHONPROFILEIMPORTTIME=1", "dvc", "repro"))
     clone.run("git", "add", "dvc.lock")
     clone.run("git", "commit", "--quiet", "--message=run")
     return clone

@@ -45,6 +45,26 @@ def test_a_second_repro_runs_nothing_and_imports_neither_torch_nor_prefect(finis
     assert not imported & {"torch", "prefect"}
 
 
+IMPORTS = {
+    "generate": {"pandas"},
+    "train": {"numba"},
+    "evaluate": {"numba", "scipy.sparse"},
+    "export": {"onnx", "onnxruntime", "torch"},
+    "compare": {"onnxruntime", "scipy.linalg", "scipy.optimize", "scipy.sparse"},
+    "report": {"jinja2", "onnxruntime", "vl_convert"},
+}
+"""Of what takes a tenth of a second or more to import, what a stage needs; Arrow imports pandas where it is installed."""
+SLOW_IMPORTS = set().union(*IMPORTS.values()) | {"jaxtyping", "matplotlib", "prefect", "sklearn"}
+
+
+def test_each_stage_imports_of_what_takes_long_only_what_it_needs(finished: Clone) -> None:
+    printed = finished.folder.with_name("printed.txt").read_text()
+    _, _, *of_stages = printed.split("imported package\n")  # the head of each process's list
+    imported = [SLOW_IMPORTS & {line.rsplit("|", 1)[-1].strip() for line in lines.splitlines()} for lines in of_stages]
+    names = [name.partition("@")[0] for name in running(printed)]
+    assert list(zip(names, imported, strict=True)) == [(name, IMPORTS[name]) for name in names]
+
+
 STALE_AFTER = {
     "rnnflow/evaluation/scores/metrics/brier.py": {"evaluate", "compare", "report"},
     "rnnflow/generation/sources/csv_files.py": {"generate"},
@@ -52,7 +72,7 @@ STALE_AFTER = {
     "rnnflow/training/loop.py": {"train"},
     "rnnflow/advice/tuning/search.py": set(),
     "rnnflow/params/generate.py": {"generate"},
-    "rnnflow/params/train.py": {"train"},
+    "rnnflow/params/train.py": {"train", "evaluate"},  # by the engine that trained
     "stages/compare.py": {"compare"},
     "rnnflow/evaluation/report/templates/report.html": {"report"},
 }

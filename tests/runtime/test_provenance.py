@@ -1,3 +1,4 @@
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from rnnflow.runtime import provenance
 from rnnflow.runtime.provenance import ROOT, code_md5, file_md5, folder_md5, params_md5, source_files
 
 
@@ -75,6 +77,17 @@ def test_source_files_follow_imports_of_imports(tmp_path: Path) -> None:
 )
 def test_source_files_know_every_way_to_import(code: str, tmp_path: Path) -> None:
     assert imported_by(tmp_path / "module.py", code) == {"rnnflow/runtime/errors.py"}
+
+
+def test_imports_of_every_module_of_the_project_are_found_as_python_parses_them() -> None:
+    for module in [*ROOT.glob("rnnflow/**/*.py"), *ROOT.glob("stages/*.py")]:
+        names = set()
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        assert set(provenance._imported(module)) == set().union(*map(provenance._module_files, names)), module
 
 
 def test_source_files_leave_out_other_packages(tmp_path: Path) -> None:

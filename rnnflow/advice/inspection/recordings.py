@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Int64
 
 from rnnflow.generation.sources.recording_chunk import RecordingChunk
+from rnnflow.runtime.array_types import Bool, Int64
 
 IRREGULAR = 0.1
 """Share by which a time step is longer or shorter than the one before."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
 
 from rnnflow import engines
 from rnnflow.advice.model_selection.folds import Fold, subset
@@ -18,6 +17,7 @@ from rnnflow.classifier.model import restored
 from rnnflow.classifier.predict_split import log_loss_and_accuracy, predict
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import environment, provenance
+from rnnflow.runtime.array_types import Bool
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training import fit as fit_module

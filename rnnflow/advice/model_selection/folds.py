@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Int64
 
+from rnnflow.runtime.array_types import Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset

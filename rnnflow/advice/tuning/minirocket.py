@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float64
 
 from rnnflow.advice.model_selection.folds import Fold, subset
+from rnnflow.runtime.array_types import Float64
 from rnnflow.sequences.dataset import SequenceDataset
 
 FEWEST_STEPS = 9

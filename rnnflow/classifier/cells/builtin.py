@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float, Float32
 
 from rnnflow.classifier.cells.interface import Cell, Graph, Weights, by_gate
+from rnnflow.runtime.array_types import Float, Float32
 
 
 class BuiltinCell(Cell):

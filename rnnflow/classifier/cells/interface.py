@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32
+
+from rnnflow.runtime.array_types import Float, Float32
 
 Weights = Mapping[str, Any]
 """The parameters of a cell in one direction by their names: arrays of NumPy, or tensors in `run`."""

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from rnnflow.classifier.cells.interface import Cell, Graph, Weights, by_gate, chrono_bias
+from rnnflow.runtime.array_types import Float
 
 GATES = ("update", "candidate")
 """In the order of their rows."""

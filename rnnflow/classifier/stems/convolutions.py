@@ -3,11 +3,10 @@
 from itertools import pairwise
 from typing import Any
 
-from jaxtyping import Float, Int64
-
 from rnnflow.classifier.cells.interface import Graph, Weights
 from rnnflow.classifier.stems.interface import Past, Stem, convolved
 from rnnflow.params.models import StemParams
+from rnnflow.runtime.array_types import Float, Int64
 
 
 class Convolutions(Stem):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int64
 
 from rnnflow.classifier.cells.interface import Graph, Weights
+from rnnflow.runtime.array_types import Float, Int64
 
 STATISTICS = (".running_mean", ".running_var")
 """Endings of parameters that are no weights: running moments of what a norm saw in training. They have no gradient and do

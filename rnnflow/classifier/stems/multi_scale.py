@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
 
 from rnnflow.classifier.cells.interface import Graph, Weights
 from rnnflow.classifier.stems.interface import Past, Stem, convolved
 from rnnflow.params.models import MultiScaleStemParams
+from rnnflow.runtime.array_types import Float, Int64
 
 KERNEL_SIZE, RESIDUAL_KERNEL_SIZE = 9, 5
 EPSILON = 1e-5

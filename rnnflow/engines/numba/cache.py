@@ -20,6 +20,7 @@ from typing import Any
 import llvmlite
 import numba
 from numba.core.caching import IndexDataCacheFile, NullCache, _CacheLocator
+from numba.core.runtime.nrt import rtsys
 
 from rnnflow.classifier.stems import multi_scale
 from rnnflow.engines.numba.simd import TARGET
@@ -125,6 +126,7 @@ def compiled(function: Any, signature: Any) -> Any:
             numba.config.CACHE_LOCATOR_CLASSES = before
         kept = function._cache
         kept._cache_file = CheckedFiles(kept.cache_path, kept._impl.filename_base, _key())
+        kept.load_overload = functools.partial(_load, kept)
     try:
         with _scipy_left_out():
             function.compile(signature)
@@ -133,6 +135,16 @@ def compiled(function: Any, signature: Any) -> Any:
         function._cache = NullCache()
         function.compile(signature)
     return function
+
+
+def _load(kept: Any, signature: Any, target: Any) -> Any:
+    """Return a kept function, none if there is none.
+
+    Numba's own method first imports and registers all that could be compiled, which takes longer than what needs to be done.
+    """
+    rtsys.initialize(target)  # the functions by which machine code refers to arrays
+    with kept._guard_against_spurious_io_errors():
+        return kept._load_overload(signature, target)
 
 
 @contextmanager

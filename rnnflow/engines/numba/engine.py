@@ -1,23 +1,25 @@
 """The engine for compact classifiers on a CPU: a batch costs little more than its arithmetic, on one thread."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from rnnflow.classifier.preparation import Lengths, Preparation
 from rnnflow.engines.interface import BETAS, EPSILON, Batch, EngineConfig
 from rnnflow.engines.numba import adamw, cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
 from rnnflow.engines.numba.stem import passes
-from rnnflow.params.models import StemParams
+from rnnflow.params.models import ModelParams, StemParams
 from rnnflow.runtime import environment
+from rnnflow.runtime.array_types import Float32, Float64, Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.padding import gather
 
 PACKAGES = ("numba", "llvmlite", "numpy")
-KERNELS = ((kernels.loss_and_grad, kernels.LOSS_AND_GRAD), (adamw.clipped_adamw, adamw.CLIPPED_ADAMW))
+KERNEL = kernels.loss_and_grad, kernels.LOSS_AND_GRAD
+OPTIMISER_KERNEL = adamw.clipped_adamw, adamw.CLIPPED_ADAMW
 STEM_KERNELS = ((passes.stem_forward, passes.STEM_FORWARD), (passes.stem_backward, passes.STEM_BACKWARD))
 # Numba compiles for one signature: what is left out is an empty array.
 NO_STEP_MASK = np.empty((0, 0, 0, 0), np.float32)
@@ -51,7 +53,7 @@ def warm_up() -> str:
         raise InputError(
             f"{cache.folder()}: cannot be written, so that nothing is kept; set {cache.FOLDER} to a folder"
         )
-    for function, signature in KERNELS + STEM_KERNELS:
+    for function, signature in (KERNEL, OPTIMISER_KERNEL, *STEM_KERNELS):
         compiled(function, signature)
     return str(cache.folder())
 
@@ -59,6 +61,11 @@ def warm_up() -> str:
 def is_warm() -> bool:
     """Return whether everything was compiled before, for this machine and this version."""
     return cache.is_kept()
+
+
+def answers_for(model: ModelParams) -> bool:
+    """Return whether a trained classifier is one whose answers, after each step as well, are computed here."""
+    return model.cell in plan.CELLS and model.stem is None and model.members == 1
 
 
 def create(task: EngineConfig, weights: Float32[np.ndarray, " parameter"], device: str) -> "NumbaEngine":
@@ -94,7 +101,7 @@ class NumbaEngine:
     """Trains a classifier by compiled calls."""
 
     def __init__(self, task: EngineConfig, weights: Float32[np.ndarray, " parameter"]) -> None:
-        self._loss_and_grad, self._clipped_adamw = (compiled(*kernel) for kernel in KERNELS)
+        self._loss_and_grad = compiled(*KERNEL)
         self._stem = [compiled(*kernel) for kernel in STEM_KERNELS] if task.model.stem else []
         self.task = task
         self.weights = weights.copy()
@@ -149,6 +156,27 @@ class NumbaEngine:
             self._call(prepared[rows], valid, NO_GRADIENT, NO_LABELS, 1.0, None, None, logits[rows])
         return logits
 
+    def step_logits(
+        self, prepared: Float32[np.ndarray, "batch time feature"], lengths: Lengths
+    ) -> Float32[np.ndarray, "batch step class"]:
+        """Return the logits of what each sequence is up to each step, anything in the padding; see `answers_for`.
+
+        The head computes in float64: the last bits of its sums, which depend on the processor, are then rounded away.
+        """
+        model, num_steps = self.task.model, prepared.shape[1]
+        logits = np.empty((len(prepared), num_steps, self.task.num_classes), np.float32)
+        last, size = np.empty_like(logits[:, 0]), self.task.train.batch_size
+        for start in range(0, len(prepared), size):
+            rows = slice(start, start + size)
+            valid = None if lengths is None else lengths[rows]
+            self._call(prepared[rows], valid, NO_GRADIENT, NO_LABELS, 1.0, None, None, last[rows])
+            head = plan.head(self._plan, self.weights.astype(np.float64), model)
+            states = plan.states(self._plan, self._scratch, model, num_steps, len(last[rows]))
+            order, _ = self._in_order(valid, len(last[rows]), num_steps)
+            by_step = np.concatenate([pooled @ head[0] + head[1] for pooled in _pooled(states, model.pooling)])
+            logits[rows][order] = by_step.swapaxes(0, 1)
+        return logits
+
     def state(self) -> dict[str, np.ndarray]:
         """Return all that decides the following steps."""
         return {
@@ -172,11 +200,7 @@ class NumbaEngine:
         batch_size, num_steps = inputs.shape[:2]
         if batch_size > self._capacity[0] or num_steps > self._capacity[1]:
             self._allocate(batch_size, num_steps)
-        if lengths is None:
-            order, sorted_lengths = self._equal_lengths(batch_size, num_steps)
-        else:
-            order = np.argsort(-lengths, kind="stable")  # the rows at work in a step are the first ones
-            sorted_lengths = lengths[order]
+        order, sorted_lengths = self._in_order(lengths, batch_size, num_steps)
         inputs, trains, layer_lengths = np.ascontiguousarray(inputs), len(gradient) > 0, sorted_lengths
         if stem := self.task.model.stem:
             self._stem[0](self._plan, self._scratch, self.weights, inputs, order, sorted_lengths, trains)
@@ -191,6 +215,20 @@ class NumbaEngine:
         if stem and trains:
             self._stem[1](self._plan, self._scratch, gradient, sorted_lengths)
         return loss
+
+    def _in_order(
+        self, lengths: Lengths, batch_size: int, num_steps: int
+    ) -> tuple[Int64[np.ndarray, " batch"], Int64[np.ndarray, " batch"]]:
+        """Return the rows, longest first, and their lengths."""
+        if lengths is None:
+            return self._equal_lengths(batch_size, num_steps)
+        order = np.argsort(-lengths, kind="stable")  # the rows at work in a step are the first ones
+        return order, lengths[order]
+
+    @functools.cached_property
+    def _clipped_adamw(self) -> Any:
+        """Loads when the first step is taken: who only asks for answers takes none."""
+        return compiled(*OPTIMISER_KERNEL)
 
     def _allocate(self, batch_size: int, num_steps: int) -> None:
         """Plan anew for larger batches.
@@ -207,3 +245,20 @@ class NumbaEngine:
 def _equal_lengths(batch_size: int, num_steps: int) -> tuple[Int64[np.ndarray, " batch"], Int64[np.ndarray, " batch"]]:
     """Order and lengths of a batch whose sequences are equally long."""
     return np.arange(batch_size), np.full(batch_size, num_steps)
+
+
+def _pooled(
+    blocks: Iterable[Float64[np.ndarray, "step batch unit"]], pooling: str
+) -> Iterator[Float64[np.ndarray, "step batch pooled"]]:
+    """Yield what the head reads after each step."""
+    count, total, largest = 0, np.zeros(()), np.full((), -np.inf)
+    for states in blocks:
+        parts = [states] if pooling == "last" else []
+        if "mean" in pooling:
+            totals = total + np.cumsum(states, axis=0)
+            parts.append(totals / np.arange(count + 1, count + 1 + len(states))[:, None, None])
+            count, total = count + len(states), totals[-1]
+        if "max" in pooling:
+            parts.append(np.maximum(largest, np.maximum.accumulate(states, axis=0)))
+            largest = parts[-1][-1]
+        yield np.concatenate(parts, axis=2)

@@ -127,7 +127,11 @@ def cross_entropy(plan, work, labels, class_weights, label_smoothing, total_weig
     """
     panel, num_classes, logits = plan[0, layout.PANEL], plan[0, layout.CLASSES], plan[0, layout.LOGITS]
     smoothed = label_smoothing / num_classes
-    weight_sum = class_weights.sum()
+    weight_sum = 0.0
+    for index in range(
+        num_classes
+    ):  # its own method would bring in Numba's array functions wherever the kernel is loaded
+        weight_sum += class_weights[index]
     loss = 0.0
     for row in range(len(order)):
         first = logits + row * WIDTH

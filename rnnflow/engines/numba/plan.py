@@ -1,9 +1,9 @@
 """Makes the plan: where everything of a batch lies in one array of scratch."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int64
 
 from rnnflow.classifier import cells
 from rnnflow.engines.numba import layout as k
@@ -11,11 +11,14 @@ from rnnflow.engines.numba.allocator import Allocator, rounded_up
 from rnnflow.engines.numba.simd import ROWS, WIDTH
 from rnnflow.engines.numba.stem import plan as stem_plan
 from rnnflow.params.models import ModelParams, MultiScaleStemParams
+from rnnflow.runtime.array_types import Float32, Float64, Int64
 
 CELLS = {"rnn": k.RNN, "lstm": k.LSTM, "gru": k.GRU}
 """The cells that there are kernels for; their gates lie as `rnnflow.classifier.cells` orders them."""
 ALIGNMENT = WIDTH
 """In numbers: every size here is a multiple, so that no vector lies across two lines of the CPU's cache, 64 bytes each."""
+STEPS_AT_ONCE = 32
+"""Whose states are copied."""
 POOLINGS = {"last": 0, "mean": k.MEAN, "max": k.MAX, "mean_max": k.MEAN + k.MAX}
 
 
@@ -46,6 +49,46 @@ def make(
     plan[0, k.STEM] = 1 + num_layer_rows if len(stem) else 0
     plan[0, k.HEAD_WEIGHT] = weights.size  # behind those of the layers
     return plan, scratch.size
+
+
+def states(
+    plan: Int64[np.ndarray, "part field"],
+    scratch: Float32[np.ndarray, " number"],
+    params: ModelParams,
+    num_steps: int,
+    batch_size: int,
+) -> Iterator[Float64[np.ndarray, "step batch unit"]]:
+    """Yield the last layer's states after some steps at a time, as the forward pass left them, of a model in one direction.
+
+    Args:
+        plan: of the forward pass.
+        scratch: the same.
+        params: the architecture.
+        num_steps: of the longest sequence.
+        batch_size: sequences; they are in the order of that pass.
+    """
+    layer, panel = plan[params.num_layers], plan[0, k.PANEL]
+    num_panels = plan[0, k.UNITS] // WIDTH
+    step_size = (num_panels + layer[k.INPUT_PANELS]) * panel
+    first = layer[k.STATES] + step_size  # behind the state before the first step
+    by_step = scratch[first : first + num_steps * step_size].reshape(num_steps, -1)[:, : num_panels * panel]
+    panels = by_step.reshape(num_steps, num_panels, -1, WIDTH)[:, :, :batch_size].swapaxes(1, 2)
+    for start in range(0, num_steps, STEPS_AT_ONCE):
+        units = (
+            panels[start : start + STEPS_AT_ONCE]
+            .astype(np.float64, order="C")
+            .reshape(-1, batch_size, num_panels * WIDTH)
+        )
+        yield units[:, :, : params.hidden_size]
+
+
+def head(
+    plan: Int64[np.ndarray, "part field"], weights: Float64[np.ndarray, " parameter"], params: ModelParams
+) -> tuple[Float64[np.ndarray, "pooled class"], Float64[np.ndarray, " class"]]:
+    """Return the head's matrix and biases."""
+    num_classes = plan[0, k.CLASSES]
+    matrix, biases = np.split(weights[plan[0, k.HEAD_WEIGHT] :], [num_classes * params.pooled_size])
+    return matrix.reshape(num_classes, -1).T, biases
 
 
 def _place_layer(

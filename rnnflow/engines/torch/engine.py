@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +14,7 @@ from rnnflow.classifier.preparation import Lengths
 from rnnflow.engines.interface import BETAS, EPSILON, Batch, EngineConfig
 from rnnflow.engines.torch.graphs import Graphs
 from rnnflow.runtime import environment, processes
+from rnnflow.runtime.array_types import Float, Float32, Int, Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.padding import gather
 

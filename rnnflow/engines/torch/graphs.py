@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
+
+from rnnflow.runtime.array_types import Float
 
 Shapes = tuple[tuple[str, torch.Size], ...]
 Tensors = Mapping[str, Tensor]

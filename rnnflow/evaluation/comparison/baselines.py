@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32
 
 from rnnflow.evaluation.comparison.logistic_regression import LogisticRegression
 from rnnflow.evaluation.comparison.paired_bootstrap import macro_f1
 from rnnflow.evaluation.scores.intervals import wilson
 from rnnflow.evaluation.scores.scoring import Scores, labelled_batches
 from rnnflow.params.compare import Baseline
+from rnnflow.runtime.array_types import Float32, Float64, Int32
 from rnnflow.runtime.errors import InputError
 
 MAX_SEQUENCES = 100_000

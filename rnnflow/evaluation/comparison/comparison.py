@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
 
 from rnnflow.evaluation.comparison.paired_bootstrap import Pairs, resampled
 from rnnflow.params.compare import CompareParams
+from rnnflow.runtime.array_types import Float64
 
 Verdict = Literal["better", "not worse", "worse", "undecided"]
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
 
 from rnnflow.evaluation.scores.intervals import wilson
 from rnnflow.evaluation.scores.scoring import Ids, identified_batches
+from rnnflow.runtime.array_types import Bool, Float32, Int64
 
 
 def died(folders: Sequence[Path], features: tuple[str, ...], known: Ids, max_share: float) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Logistic regression with the penalty of scikit-learn's, which takes two seconds of CPU to load: a quarter of the stage."""
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+
+from rnnflow.runtime.array_types import Float, Float64, Int
 
 
 class LogisticRegression:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float64, Int
 from scipy.sparse import csr_array
 
 from rnnflow.classifier.predict_split import Labels
 from rnnflow.evaluation.scores.intervals import MAX_GROUPS, few_groups
 from rnnflow.evaluation.scores.scoring import Scores
 from rnnflow.params.compare import CompareParams
+from rnnflow.runtime.array_types import Float64, Int
 
 METRICS = ("accuracy", "macro_f1", "log_loss")
 NUMBERS_AT_ONCE = 2**22

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from rnnflow.evaluation.scores.scoring import score
+from rnnflow.runtime.array_types import Float32, Int64
 from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
 from rnnflow.serving.predictor import Predictor
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float64, Int, Int64
 
 from rnnflow.classifier.predict_split import Labels, Probabilities
+from rnnflow.runtime.array_types import Float64, Int, Int64
 from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
 
 

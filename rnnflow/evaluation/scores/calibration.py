@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
 
 from rnnflow.evaluation.scores.answers import Answers
+from rnnflow.runtime.array_types import Float64
 from rnnflow.serving.early_rule import EarlyRule
 
 NEVER = 2.0
 """A threshold above every probability."""
 TEMPERATURES = (0.1, 10.0)
 NUM_DECIMALS = 4
+PRECISION, MAX_ITERATIONS = 1e-9, 100
+"""Of the search for a temperature."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,22 @@ def lowest_temperature(
 
     Without that (Platt, 1999), sequences that are all classified correctly would ask for a temperature of 0.
     """
-    from scipy.optimize import minimize_scalar  # loads in a moment
-
     doubt = 1 / (len(labels) + 1)
-
-    def loss(log_temperature: float) -> float:
-        of_label, of_any = _losses(logits, labels, np.exp(log_temperature))
-        return float(((1 - doubt) * of_label + doubt * of_any).mean())
-
-    low, high = np.log(within).tolist()
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5})
-    return float(np.exp(found.x))
+    high, low = (1 / each for each in within)  # of the factor, in which the loss is convex
+    factor, logits = 1.0, logits - logits.max(1, keepdims=True)
+    wanted = ((1 - doubt) * logits[np.arange(len(labels)), labels] + doubt * logits.mean(1)).mean()
+    for _ in range(MAX_ITERATIONS):
+        shares = np.exp(factor * logits)
+        shares /= shares.sum(1, keepdims=True)
+        expected = (shares * logits).sum(1)
+        slope, curvature = expected.mean() - wanted, ((shares * logits**2).sum(1) - expected**2).mean()
+        low, high = (low, factor) if slope > 0 else (factor, high)
+        before, factor = factor, factor - slope / max(curvature, np.finfo(np.float64).tiny)
+        if not low < factor < high:  # Newton's step leaves what is known of the place
+            factor = np.sqrt(low * high)
+        if abs(factor - before) <= PRECISION * before:
+            break
+    return float(1 / factor)
 
 
 def _losses(

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
 
 from rnnflow.classifier.predict_split import Labels, StepProbabilities
 from rnnflow.evaluation.scores.calibration import lowest_temperature
 from rnnflow.evaluation.scores.intervals import is_shown_to_lose_less
 from rnnflow.evaluation.scores.metrics.interface import Rows, line
+from rnnflow.runtime.array_types import Float32, Float64, Int64
 from rnnflow.serving.early_rule import EarlyRule, calibrated_confidence
 
 PARTS = np.arange(1, 21)

@@ -5,10 +5,10 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float64, Int
 
 from rnnflow.evaluation.scores.answers import Answers
 from rnnflow.evaluation.scores.metrics.interface import Measure, Metric, Weights
+from rnnflow.runtime.array_types import Float64, Int
 
 Numbers = np.ndarray | float | int
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float32, Int32, Int64, UInt64
 
+from rnnflow.runtime.array_types import Float32, Int32, Int64, UInt64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
 from rnnflow.serving.predictor import Predictor

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
 from scipy.sparse import csc_array
 
 from rnnflow.evaluation.scores.answers import Answers
 from rnnflow.evaluation.scores.metrics.interface import Measure, Metric, Shares, Values, Weights
+from rnnflow.runtime.array_types import Bool, Float, Float64, Int
 
 
 def mean(answers: Answers, of_sequence: Float64[np.ndarray, " sequence"]) -> Measure:
@@ -30,6 +30,7 @@ def sums_by(
     """
     units = np.arange(len(answers)) if answers.units is None else answers.units
     table = csc_array((of_sequence, (kinds, units)), shape=(num_kinds, answers.num_units)).tocsr()
+    table.eliminate_zeros()  # many are flags, each of which would be multiplied for every resample
     return lambda weights: table @ weights
 
 

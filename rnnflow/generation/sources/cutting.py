@@ -6,10 +6,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int64
 
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.params.generate import WindowParams
+from rnnflow.runtime.array_types import Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float32, Int64
 
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.generation.sources.row_reader import RowReader
 from rnnflow.generation.sources.times import read_times
 from rnnflow.generation.sources.values import is_list, numbers
+from rnnflow.runtime.array_types import Float32, Int64
 
 STEPS_FIRST, FEATURES_FIRST = "sequence-time-feature", "sequence-feature-time"
 """As `generate.files.axes`."""

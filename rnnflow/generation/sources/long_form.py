@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Int64
 
 from rnnflow.generation.sources.recording_chunk import RecordingChunk
 from rnnflow.generation.sources.row_reader import RowReader
 from rnnflow.generation.sources.times import read_times
 from rnnflow.generation.sources.values import numbers
+from rnnflow.runtime.array_types import Bool, Int64
 
 NOT_SORTED = "; sort the rows of each recording by time; where a clock was set back, write times in UTC"
 NOT_READ = "; generate.files.columns.time: null reads no times"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32, Int32, Int64
 
+from rnnflow.runtime.array_types import Float32, Int32, Int64
 from rnnflow.runtime.errors import InputError
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.params.generate import ResampleParams
+from rnnflow.runtime.array_types import Float32, Int64
 
 Times = Int64[np.ndarray, " step"]
 """Microseconds since the recording's first step."""

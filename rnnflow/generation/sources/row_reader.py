@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float32, Int32, Int64
 
 from rnnflow.generation.sources import columns
 from rnnflow.generation.sources.layout import Layout
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
 from rnnflow.generation.sources.values import refuse
 from rnnflow.params.generate import FilesParams
+from rnnflow.runtime.array_types import Bool, Float32, Int32, Int64
 
 MAX_CLASSES = 10000
 

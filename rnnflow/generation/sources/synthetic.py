@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float32, Int64
 
 from rnnflow.generation import threads
 from rnnflow.generation.sources.source_file import SourceFile
 from rnnflow.generation.splitting import SPLITS
 from rnnflow.params.generate import GenerateParams
+from rnnflow.runtime.array_types import Bool, Float32, Int64
 from rnnflow.sequences import parquet
 
 Offsets = Int64[np.ndarray, " sequence_plus_one"]

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Int64
 
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.sources.values import is_text, refuse, refuse_blank
 from rnnflow.params.generate import FilesParams
 from rnnflow.params.time_format import pattern
+from rnnflow.runtime.array_types import Int64
 
 _ZONE = r"\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?P<zone>[Zz]|[+-]\d\d(?::?\d\d)?)$"
 LATEST = 2.0**53

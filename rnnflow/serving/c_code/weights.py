@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
 
 from rnnflow.params.models import ModelParams
+from rnnflow.runtime.array_types import Float32
 from rnnflow.serving import plain_models
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float32, Float64
 
+from rnnflow.runtime.array_types import Float32, Float64
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.prediction.reading import OF_RECORDINGS, Batch
 from rnnflow.serving.predictor import Predictor

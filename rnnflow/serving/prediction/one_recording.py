@@ -3,10 +3,10 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float, Float32, Int64
 
 from rnnflow.generation.sources.cutting import Windows
 from rnnflow.generation.sources.recording_chunk import RecordingChunk, SourceLocation
+from rnnflow.runtime.array_types import Float, Float32, Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.serving.prediction.reading import recipe_of_model
 from rnnflow.serving.predictor import Predictor

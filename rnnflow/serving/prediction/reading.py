@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float32, Int64
 from pydantic import ValidationError
 
 from rnnflow.generation.drift import Profile
@@ -18,6 +17,7 @@ from rnnflow.generation.sources.cutting import sequences
 from rnnflow.generation.sources.files import cutter_of, files_of, one_a_folder, open_file
 from rnnflow.params.generate import FilesParams, Recipe
 from rnnflow.params.section import in_one_line
+from rnnflow.runtime.array_types import Bool, Float32, Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.parquet import TYPES, SequenceFile, is_contract
 from rnnflow.sequences.parquet_bounds import open_footer

@@ -3,13 +3,13 @@
 import math
 
 import numpy as np
-from jaxtyping import Int64
 
 from rnnflow.classifier.stems import multi_scale
 from rnnflow.engines.numba import layout as k
 from rnnflow.engines.numba.allocator import Allocator, rounded_up
 from rnnflow.engines.numba.simd import ROWS, WIDTH
 from rnnflow.params.models import MultiScaleStemParams
+from rnnflow.runtime.array_types import Int64
 
 
 def make(

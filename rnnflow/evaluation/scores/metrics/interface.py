@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
 
 from rnnflow.evaluation.scores.answers import Answers
+from rnnflow.runtime.array_types import Float64
 
 Weights = Float64[np.ndarray, "unit resample"]
 """How often each unit counts, a sequence or a group that is drawn as a whole, once for each resample of the bootstrap."""
