@@ -108,7 +108,7 @@ def compare(out: Console, gigabytes: float) -> None:
         settings[f"{ending}, CPU"] = {
             title: np.array([taken[title] for taken in rounds]) / gigabytes for title in rounds[0]
         }
-    title = "Files with a row a time step become sequences, seconds a GB"
+    title = "Files with one row per time step become sequences, seconds a GB"
     performance_page.keep("imports", [Comparison.of("imports", title, "s", OURS, settings)])
     performance_page.write()
 

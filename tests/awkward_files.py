@@ -24,7 +24,7 @@ def known(num_features: int = 2, labels: Sequence[str] = LABELS, num_steps: int 
 
 
 def write_steps(path: Path, entries: Known, delimiter: str = ",", decimal: str = ".", header: bool = True) -> None:
-    """Write a row a time step: `rec`, `ax`, `ay` …, `activity`."""
+    """Write one row per time step: `rec`, `ax`, `ay` …, `activity`."""
     names = [f"a{axis}" for axis in "xyzuvw"[: entries[0][1].shape[1]]]
     rows = [["rec", *names, "activity"]] if header else []
     for index, (label, values) in enumerate(entries):

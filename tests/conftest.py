@@ -45,7 +45,7 @@ _FIRST = (*_ONE_SERVER, _HERE / "pipeline", _HERE / "advice/inspection/test_rand
 
 
 class _Scheduling(LoadFileScheduling):
-    """Gives a process a file at a time, and all those that share a server to the same one."""
+    """Gives a process one file at a time, and all those that share a server to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)

@@ -15,7 +15,7 @@ ACTIVITIES = ("run", "walk")
 
 
 def recordings(**columns: str) -> pd.DataFrame:
-    """Return a row a time step: `recording`, `activity`, `subject`, `stamp`, `a` and `b`, renamed by the arguments."""
+    """Return one row per time step: `recording`, `activity`, `subject`, `stamp`, `a` and `b`, renamed by the arguments."""
     rng = np.random.default_rng(0)
     parts = []
     for index in range(NUM_RECORDINGS):
@@ -97,7 +97,7 @@ def nameless(folder: Path) -> None:
 
 
 def sequences() -> dict[str, Any]:
-    """Return a row a sequence of lists: `recording`, `activity`, `a` and `b`."""
+    """Return one row per sequence of lists: `recording`, `activity`, `a` and `b`."""
     grouped = recordings().groupby("recording")
     return {
         "recording": list(grouped.groups),

@@ -15,7 +15,7 @@ BEGIN = datetime(2026, 1, 13, 9, 58)
 
 
 def frame(entries: Known, **columns: Any) -> pd.DataFrame:
-    """Return a row a time step: `rec`, `ax`, `ay` …, `activity`, and more columns."""
+    """Return one row per time step: `rec`, `ax`, `ay` …, `activity`, and more columns."""
     names = [f"a{axis}" for axis in "xyz"[: entries[0][1].shape[1]]]
     parts = [
         pd.DataFrame(values, columns=names).assign(rec=f"r{index:02d}", activity=label)

@@ -148,7 +148,7 @@ def write_melted(path: Path, entries: Known, dialect: Dialect) -> None:
 
 
 def write_json_lines(path: Path, entries: Known, dialect: Dialect) -> None:
-    """Write a line a step or a sequence."""
+    """Write one line per step, or per sequence."""
     rows: list[dict[str, object]] = []
     for index, (label, values) in enumerate(entries):
         cells = [[None if np.isnan(value) else value for value in step] for step in values.tolist()]

@@ -30,7 +30,7 @@ def recordings(
 def long_table(
     entries: Sequence[Recording], features: Sequence[str] = FEATURES, **columns: Sequence[Any]
 ) -> pd.DataFrame:
-    """Return a row a time step; each of `columns` has an entry a recording."""
+    """Return one row per time step; each of `columns` has an entry a recording."""
     rows = []
     for index, (name, label, values) in enumerate(entries):
         for step, value in enumerate(values):
@@ -41,7 +41,7 @@ def long_table(
 
 
 def write_long(path: Path, entries: Sequence[Recording], **columns: Sequence[Any]) -> Path:
-    """Write a row a time step, as CSV or Parquet by the path's ending."""
+    """Write one row per time step, as CSV or Parquet by the path's ending."""
     return write_frame(path, long_table(entries, **columns))
 
 
@@ -55,7 +55,7 @@ def write_frame(path: Path, frame: pd.DataFrame) -> Path:
 
 
 def write_rows(path: Path, entries: Sequence[Recording], sequences: Mapping[str, pa.Array]) -> Path:
-    """Write a row a sequence as Parquet; `sequences` are the columns with the values."""
+    """Write one row per sequence as Parquet; `sequences` are the columns with the values."""
     path.parent.mkdir(parents=True, exist_ok=True)
     names, labels, _ = zip(*entries, strict=True)
     pq.write_table(pa.table({"id": names, "label": labels, **sequences}), path)
@@ -63,7 +63,7 @@ def write_rows(path: Path, entries: Sequence[Recording], sequences: Mapping[str,
 
 
 def write_csv_lists(path: Path, entries: Sequence[Recording]) -> Path:
-    """Write a row a sequence as CSV, with JSON in the cells."""
+    """Write one row per sequence as CSV, with JSON in the cells."""
     cells = [json.dumps(values.tolist()) for _, _, values in entries]
     frame = pd.DataFrame({"id": [entry[0] for entry in entries], "label": [entry[1] for entry in entries]})
     return write_frame(path, frame.assign(sequence=cells))

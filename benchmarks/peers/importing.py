@@ -1,4 +1,4 @@
-"""A CSV or Parquet file with a row a time step becomes a Parquet file with a row a recording, as a person would write it.
+"""A CSV or Parquet file with one row per time step becomes a Parquet file with one row per recording, as a person would write it.
 
 python -m benchmarks.peers.importing pandas|duckdb FILE OUTPUT
 """

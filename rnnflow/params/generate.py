@@ -83,7 +83,7 @@ class FilesParams(Section):
     features: Annotated[list[str], Field(min_length=1)] | None = None
     """Their columns, in order; or the names of those in column `sequence`. None: all other columns of numbers."""
     layout: Literal["auto", "wide", "melted"] = "auto"
-    """`melted`: a row for each feature of a step. `wide`: a row a sequence, a column a step, in one feature; or in those of `features`: `x_0`, `x_1` … are `x`."""
+    """`melted`: a row for each feature of a step. `wide`: one row per sequence, one column per step, in one feature; or in those of `features`: `x_0`, `x_1` … are `x`."""
     axes: Literal["sequence-time-feature", "sequence-feature-time", "time-sequence-feature"] = "sequence-time-feature"
     """Their order in arrays of NumPy files and in lists of lists."""
     names: Annotated[list[str], Field(min_length=1)] | Literal["numbered"] | None = None

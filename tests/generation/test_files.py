@@ -32,7 +32,7 @@ SHARES = {"validation": 0.25, "test": 0.25}
 
 
 def rows(raw: Path, files: dict[str, Any] | None = None, **settings: Any) -> pd.DataFrame:
-    """Run the stage's work and return the data set, a row a sequence, with the column `split`."""
+    """Run the stage's work and return the data set, one row per sequence, with the column `split`."""
     wanted = GenerateParams.model_validate({"source": "files", "files": files or {}, "split": SHARES, **settings})
     generate(wanted, raw, raw.parent / "sequences", {}, raw.parent / "report")
     parts = [

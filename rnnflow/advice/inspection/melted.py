@@ -68,7 +68,7 @@ def _recurs(table: pa.Table, number: str, value: str | None) -> bool:
 
 
 def of_one_feature(sample: Sample, parts: dict[str, str | None]) -> Sample:
-    """Return the rows of the first feature, as a table with a row a step."""
+    """Return the rows of the first feature, as a table with one row per step."""
     table = sample.table
     names = table[parts["dimension"]]
     rows = table.filter(pc.equal(names, names[0]))

@@ -18,11 +18,11 @@ from rnnflow.generation.sources.layout import PARTS
 from rnnflow.runtime.yaml_text import round_trip
 
 FORMS = {
-    "long": "a row a time step",
-    "sequence": "a row a sequence, all its values in one column",
-    "features": "a row a sequence, a list for each feature",
-    "melted": "a row for each feature of a step",
-    "wide": "a row a sequence, a column for each step",
+    "long": "one row per time step",
+    "sequence": "one row per sequence, all its values in one column",
+    "features": "one row per sequence, a list for each feature",
+    "melted": "one row for each feature of a step",
+    "wide": "one row per sequence, a column for each step",
 }
 BAR = 30
 YAML_WIDTH = 110

@@ -1,4 +1,4 @@
-"""Tables with a row a sequence and a column a step, recognised by the columns' names and what their rows hold."""
+"""Tables with one row per sequence and one column per step, recognised by the columns' names and what their rows hold."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -88,7 +88,7 @@ def _name(prefix: str) -> str:
 
 
 def describe(found: Guess, sample: Sample, steps: Mapping[str, Sequence[str]]) -> None:
-    """Say in a guess that was made from lists that the file has a column a step."""
+    """Say in a guess that was made from lists that the file has one column per step."""
     count = len(next(iter(steps.values())))
     names = ", ".join(f"{columns[0]} … {columns[-1]}" for columns in steps.values())
     rest = [name for name in sample.table.column_names if name not in map(_name, steps)]

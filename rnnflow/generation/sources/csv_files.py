@@ -1,4 +1,4 @@
-"""CSV files, block after block: a row a time step, or cells such as `[1.5, 2.5]` with a sequence each."""
+"""CSV files, block after block: one row per time step, or cells such as `[1.5, 2.5]` with a sequence each."""
 
 import json
 import re

@@ -24,7 +24,7 @@ class Layout:
     """What the columns of one file are."""
 
     form: str
-    """`long`: a row a time step; `sequence`: a column holds sequences; `features`: a list column for each feature;
+    """`long`: one row per time step; `sequence`: a column holds sequences; `features`: a list column for each feature;
     `wide`: a column for each step, feature after feature; `melted`: a row for each feature of a step."""
     parts: dict[str, Part]
     """Those of `PARTS` that there are."""

@@ -1,4 +1,4 @@
-"""Tables with a row a sequence: one column of all its values, or a list column for each feature."""
+"""Tables with one row per sequence: one column of all its values, or a list column for each feature."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

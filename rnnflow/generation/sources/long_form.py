@@ -1,4 +1,4 @@
-"""Tables with a row a time step: the rows of one recording stand together, in the order of time."""
+"""Tables with one row per time step: the rows of one recording stand together, in the order of time."""
 
 from dataclasses import dataclass, field
 from typing import Any

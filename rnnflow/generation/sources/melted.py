@@ -1,4 +1,4 @@
-"""Tables with a row for each feature of a step, spread into a row a step. A file at a time is held in memory."""
+"""Tables with a row for each feature of a step, spread into one row per step. A file at a time is held in memory."""
 
 from collections.abc import Iterable
 from dataclasses import replace

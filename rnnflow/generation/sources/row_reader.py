@@ -1,4 +1,4 @@
-"""What tables with a row a time step and tables with a row a sequence have in common when their rows are read."""
+"""What tables with one row per time step and tables with one row per sequence have in common when their rows are read."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

@@ -140,7 +140,7 @@ def _check(series: Sequence[np.ndarray], stamps: Sequence[list[str]], said: Mapp
 
 
 def _arff(lines: Iterator[str]) -> Iterator[_Case]:
-    """Yield what `.arff` holds: a column a step and the class last, or a quoted cell with a line a dimension."""
+    """Yield what `.arff` holds: one column per step and the class last, or a quoted cell with one line per dimension."""
     kinds = [matched[1].strip() for line in _header(lines) if (matched := _ATTRIBUTE.match(line))]
     is_relational = any(kind.lower() == "relational" for kind in kinds)
     of_label = kinds[-1] if kinds else ""

@@ -12,7 +12,7 @@ MOST_NAMES = 20
 
 
 def holds_numbers(kind: pa.DataType) -> bool:
-    """Return whether a column of this type can be a feature, as a number a row or a list a row."""
+    """Return whether a column of this type can be a feature, as one number per row or one list per row."""
     if is_list(kind):
         return holds_numbers(kind.value_type)
     checks = (pa.types.is_null, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)

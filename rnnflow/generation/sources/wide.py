@@ -1,4 +1,4 @@
-"""Tables with a row a sequence and a column a step: the steps of a feature are called alike, with a number."""
+"""Tables with one row per sequence and one column per step: the steps of a feature are called alike, with a number."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,7 +62,7 @@ def steps_of(path: str, free: Sequence[str], features: Sequence[str] | None) -> 
 def as_lists(
     location: SourceLocation, layout: Layout, batches: Iterable[pa.RecordBatch]
 ) -> tuple[tuple[str, ...], Layout, Iterator[pa.RecordBatch]]:
-    """Return the features of a table with a column a step, and the layout and rows of one with a column of sequences."""
+    """Return the features of a table with one column per step, and the layout and rows of one with a column of sequences."""
     features = layout.wide_features
     read_as = replace(layout, form="sequence", columns=(SEQUENCE,), wide_features=())
     return features, read_as, _lists(location, layout, read_as, batches)

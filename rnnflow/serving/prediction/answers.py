@@ -1,4 +1,4 @@
-"""What a model says of sequences, as a table: a row a sequence, or a row a recording."""
+"""What a model says of sequences, as a table: one row per sequence, or one row per recording."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -17,7 +17,7 @@ MAX_PARTS = 64
 
 
 def schema(classes: tuple[str, ...], of_recordings: bool) -> pa.Schema:
-    """Return the columns of a row a sequence."""
+    """Return the columns of one row per sequence."""
     return pa.schema([pa.field("id", pa.string()), *(OF_RECORDINGS if of_recordings else ()), *_answer_fields(classes)])
 
 
@@ -64,7 +64,7 @@ class Recordings:
             self._parts = [self._grouped(pa.concat_tables(self._parts))]
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield a row a recording, in the order in which they came first.
+        """Yield one row per recording, in the order in which they came first.
 
         Raises:
             InputError: two recordings have the same id, so that their windows cannot be told apart.
@@ -83,7 +83,7 @@ class Recordings:
             yield _table(beside, probabilities.astype(np.float32), self.predictor, self.schema)
 
     def _grouped(self, answers: pa.Table) -> pa.Table:
-        """Return a row a recording, in any order; two such tables, one after the other, can be grouped again."""
+        """Return one row per recording, in any order; two such tables, one after the other, can be grouped again."""
         how = {
             "place": "min",
             "windows": "sum",

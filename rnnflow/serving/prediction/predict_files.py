@@ -46,7 +46,7 @@ def predict_files(
     summing: Summing | None = None,
     rejects_path: Path | None = None,
 ) -> Outcome:
-    """Write a row a sequence: `id`, `prediction` and a column `probability_<class>` for each class.
+    """Write one row per sequence: `id`, `prediction` and a column `probability_<class>` for each class.
 
     Where files hold recordings, each row also says of which recording it is, its first and last step, and their times.
     Memory does not grow with the files. Of several files, each one's answers are kept until all are there: a run that was
@@ -56,7 +56,7 @@ def predict_files(
         predictor: the classifier.
         paths: files and folders.
         target: a path ending in `.parquet` or `.csv`, or `-` for CSV on standard output.
-        summing: one row a recording instead, see `Recordings`.
+        summing: one row per recording instead, see `Recordings`.
         rejects_path: where files and sequences go that cannot be read; without it the first one ends the prediction.
             Nothing of a file that is damaged somewhere is answered.
 

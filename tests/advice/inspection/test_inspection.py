@@ -85,7 +85,7 @@ def test_what_the_data_looks_like_is_printed(raw: Path, inspected: Callable[...,
     table.to_csv(raw / "a.csv", index=False)
     output = inspected(raw)
     for pattern in (
-        r"^format +CSV, a row a time step",
+        r"^format +CSV, one row per time step",
         r"^recordings +60 of 540 time steps, shortest 8, median 9, longest 10 steps",
         r"^groups +20, the largest is 'p0' with 3 sequences",
         r"^time +2026-01-01T00:00:00Z to 2026-01-03T11:00:04.500000Z, a step every 0.5 s",

@@ -19,7 +19,7 @@ Refused = Callable[..., tuple[str, str]]
 
 
 def changed(raw: Path, change: Callable[[list[str]], list[str]]) -> None:
-    """Write a row a time step, its lines changed."""
+    """Write one row per time step, its lines changed."""
     write_steps(raw / "a.csv", known())
     (raw / "a.csv").write_text("\n".join(change((raw / "a.csv").read_text().split("\n"))), encoding="utf-8")
 

@@ -9,7 +9,7 @@ from tests.serving.prediction.conftest import Maker, Trained
 
 @pytest.fixture
 def wide(trained: Maker) -> Trained:
-    """A row a sequence, a column a step, without ids."""
+    """One row per sequence, one column per step, without ids."""
 
     def write(raw: Path) -> None:
         values = np.random.default_rng(0).normal(size=(40, 6)).round(3)

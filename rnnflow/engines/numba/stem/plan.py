@@ -1,4 +1,4 @@
-"""Makes the rows of the plan for a multi-scale stem: a row a stage, one for what the layers read, one for each convolution."""
+"""Makes the rows of the plan for a multi-scale stem: one row per stage, one for what the layers read, one for each convolution."""
 
 import math
 
