@@ -2,6 +2,5 @@
 
 import gc
 
-gc.set_threshold(
-    20_000
-)  # to load PyTorch makes a million objects, none of them garbage: a tenth of the time went to look
+# To load PyTorch makes a million objects, none of them garbage; looking for some took a tenth of the time.
+gc.set_threshold(20_000)

@@ -76,6 +76,19 @@ def test_a_damaged_file_of_compiled_code_is_said_and_made_anew(
     assert not capsys.readouterr().err
 
 
+@pytest.mark.parametrize("version", [numba.__version__, "0.99.0"])
+@pytest.mark.usefixtures("cache_folder")
+def test_kept_code_is_loaded_by_a_short_way_only_in_the_version_that_it_was_tried_with(
+    monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr(numba, "__version__", version)
+    doubled()
+    again = doubled()
+    assert again(21.0) == 42.0
+    assert sum(again.stats.cache_hits.values()) == 1
+    assert ("load_overload" in vars(again._cache)) == version.startswith(cache.TRIED_WITH)
+
+
 def test_compiled_code_is_kept_for_the_user_alone(cache_folder: Path) -> None:
     doubled()
     assert stat.S_IMODE(cache_folder.stat().st_mode) == 0o700

@@ -27,6 +27,8 @@ from rnnflow.engines.numba.simd import TARGET
 
 FOLDER = "RNNFLOW_CACHE"
 """Environment variable: where compiled code is kept, by default below the user's cache folder."""
+TRIED_WITH = "0.63."
+"""The Numba whose parts are known to be enough for loading what is kept, see `_load`."""
 DIGEST_SIZE = hashlib.sha256().digest_size
 
 
@@ -126,7 +128,8 @@ def compiled(function: Any, signature: Any) -> Any:
             numba.config.CACHE_LOCATOR_CLASSES = before
         kept = function._cache
         kept._cache_file = CheckedFiles(kept.cache_path, kept._impl.filename_base, _key())
-        kept.load_overload = functools.partial(_load, kept)
+        if numba.__version__.startswith(TRIED_WITH):
+            kept.load_overload = functools.partial(_load, kept)
     try:
         with _scipy_left_out():
             function.compile(signature)
@@ -141,6 +144,7 @@ def _load(kept: Any, signature: Any, target: Any) -> Any:
     """Return a kept function, none if there is none.
 
     Numba's own method first imports and registers all that could be compiled, which takes longer than what needs to be done.
+    What that is may differ in another version, and without it a process dies at the first call.
     """
     rtsys.initialize(target)  # the functions by which machine code refers to arrays
     with kept._guard_against_spurious_io_errors():
