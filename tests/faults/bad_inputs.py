@@ -140,11 +140,9 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "stage evaluate": Command(
         evaluate.main,
-        [
-            *_options(params="@params.yaml", checkpoint="@checkpoint.safetensors", output="@evaluation"),
-            *_options(test="@test", validation="@validation"),
-        ],
+        toys.evaluate_arguments(Path("@")),
         ["params.yaml", "checkpoint.safetensors", "validation", "test"],
+        [["--engine", "tpu"]],
     ),
     "stage export": Command(
         export.main,
