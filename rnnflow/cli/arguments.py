@@ -240,8 +240,8 @@ def _add_inspect(commands: Any) -> None:
     command = commands.add_parser(
         "inspect",
         help="preview how files will be read, and print the params for them",
-        description="Read recordings (CSV, TSV, Parquet, JSON lines, .npz, .npy, .ts or .arff) as stage generate would: guess the role of each column, "
-        "list problems, and print the section of params.yaml that describes the files. The exit status is 0 if stage "
+        description="Read recordings (CSV, TSV, Parquet, JSON lines, .npz, .npy, .ts or .arff) as stage generate would: guess "
+        "the role of each column, list problems, and print the section of params.yaml that describes the files. The exit status is 0 if stage "
         "generate would accept them, otherwise 2.",
     )
     command.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder, or a glob in quotes")

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from tests.flows.projects import Deployed, deploy, make_project
-from tests.flows.servers import PrefectServer
+from tests.flows.servers import PROJECT, PrefectServer
+from tests.flows.stand_ins import StandIn, make_stand_in
 
 
 @pytest.fixture(scope="package")
@@ -22,3 +23,14 @@ def deploy_project(server: PrefectServer, tmp_path_factory: pytest.TempPathFacto
         return deploy(make_project(tmp_path_factory.mktemp("a project"), **changes), server)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> StandIn:
+    return make_stand_in(tmp_path_factory.mktemp("deploy") / PROJECT)  # by its name as well
+
+
+@pytest.fixture(scope="module")
+def deployed(stand_in: StandIn, server: PrefectServer) -> StandIn:
+    stand_in.deploy_own(server)
+    return stand_in

@@ -10,24 +10,13 @@ from prefect.client.schemas.actions import VariableUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
 from tests.flows.postgresql import PostgreSQL
-from tests.flows.servers import PROJECT, PrefectServer, Worker
+from tests.flows.servers import PrefectServer, Worker
 from tests.flows.services import wait_until
 from tests.flows.stand_ins import StandIn, make_stand_in
 
 BRANCH = "rnnflow_branch"
 FLOWS = ("retrain/rnnflow-cpu", "retrain/rnnflow-gpu", "retrain/rnnflow-coordinated")
 NAMES = (*FLOWS, "stage/rnnflow-cpu-pool", "stage/rnnflow-gpu-pool")
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> StandIn:
-    return make_stand_in(tmp_path_factory.mktemp("deploy") / PROJECT)  # by its name as well
-
-
-@pytest.fixture(scope="module")
-def deployed(stand_in: StandIn, server: PrefectServer) -> StandIn:
-    stand_in.deploy_own(server)
-    return stand_in
 
 
 @pytest.fixture

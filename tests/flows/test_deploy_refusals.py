@@ -10,7 +10,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.deploy import main
-from tests.flows.servers import PROJECT, PrefectServer
+from tests.flows.servers import PrefectServer
 from tests.flows.services import free_port
 from tests.flows.stand_ins import StandIn, make_stand_in
 
@@ -28,17 +28,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"schedules": [{"cron": "0 3 * * *"}]}, "Please provide a slug for each schedule"),
 ]
 """Each takes a program that loads Prefect, and so all but one are slow."""
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> StandIn:
-    return make_stand_in(tmp_path_factory.mktemp("deploy") / PROJECT)  # by its name as well
-
-
-@pytest.fixture(scope="module")
-def deployed(stand_in: StandIn, server: PrefectServer) -> StandIn:
-    stand_in.deploy_own(server)
-    return stand_in
 
 
 @pytest.fixture
