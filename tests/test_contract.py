@@ -113,6 +113,12 @@ def test_the_rooms_of_a_folder_import_from_lower_ones_only(folder: str, imports:
     assert not imports.find_illegal_dependencies_for_layers(LAYERS_WITHIN[folder], containers={f"rnnflow.{folder}"})
 
 
+def test_array_types_come_from_one_module_since_jaxtyping_is_not_installed_with_the_library(
+    imports: grimp.ImportGraph,
+) -> None:
+    assert imports.find_modules_that_directly_import("jaxtyping") == {"rnnflow.runtime.array_types"}
+
+
 def test_no_imports_run_in_a_circle(imports: grimp.ImportGraph) -> None:
     graph = networkx.DiGraph(
         (module, imported)

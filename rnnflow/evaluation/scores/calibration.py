@@ -61,6 +61,7 @@ def lowest_temperature(
     high, low = (1 / each for each in within)  # of the factor, in which the loss is convex
     factor, logits = 1.0, logits - logits.max(1, keepdims=True)
     wanted = ((1 - doubt) * logits[np.arange(len(labels)), labels] + doubt * logits.mean(1)).mean()
+    # Newton's method within bounds that close in. To load scipy.optimize takes a process longer than all of its searches here.
     for _ in range(MAX_ITERATIONS):
         shares = np.exp(factor * logits)
         shares /= shares.sum(1, keepdims=True)
