@@ -46,7 +46,7 @@ LAYERS_WITHIN: dict[str, tuple[grimp.Layer | str, ...]] = {
         "prediction",
         "c_code",
         grimp.Layer("benchmark", "describe", "quantisation", "stream_lines", "verify", independent=False),
-        "streaming",
+        grimp.Layer("stream_messages", "streaming"),
         grimp.Layer("compiled", "open_streams", "streaming_model"),
         grimp.Layer("origin", "predictor"),
         "checksum",

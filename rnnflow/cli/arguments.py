@@ -201,15 +201,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def _add_limits(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--max-loss", type=_amount, default=0.01, help="most accuracy that 8 bits may cost (default: %(default)s)"
-    )
-    command.add_argument(
-        "--max-shift",
-        type=_amount,
-        default=0.2,
-        help="most that 8 bits may shift a probability by (default: %(default)s)",
-    )
+    command.add_argument("--max-loss", type=_amount, help="most accuracy that 8 bits may cost (default: 0.01)")
+    command.add_argument("--max-shift", type=_amount, help="most that 8 bits may shift a probability by (default: 0.2)")
 
 
 def _add_tune(commands: Any) -> None:

@@ -8,10 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from rnnflow.runtime.errors import REJECTS_STATUS, InputError
+
+if TYPE_CHECKING:
+    from rnnflow.serving.quantisation import Limits
 
 TAB = "\t"
 MAX_BYTES = 1 << 18
@@ -90,13 +94,14 @@ def stream(arguments: argparse.Namespace) -> None:
 def export_c(arguments: argparse.Namespace) -> None:
     with _extra():
         from rnnflow.serving import c_code
-        from rnnflow.serving.quantisation import Limits, with_rounded_weights
+        from rnnflow.serving.quantisation import with_rounded_weights
 
     if arguments.int8:
-        limits = Limits(arguments.max_loss, arguments.max_shift)
-        with with_rounded_weights(arguments.model, arguments.int8, limits) as (rounded, cost):
+        with with_rounded_weights(arguments.model, arguments.int8, _limits(arguments)) as (rounded, cost):
             sizes = c_code.write(arguments.model, arguments.folder, rounded)
         print(f"{arguments.model}: weights of 8 bits: {cost}")
+    elif (arguments.max_loss, arguments.max_shift) != (None, None):
+        raise InputError("--max-loss and --max-shift are of weights in 8 bits; name a validation split by --int8")
     else:
         sizes = c_code.write(arguments.model, arguments.folder)
     print(
@@ -111,10 +116,17 @@ def quantise(arguments: argparse.Namespace) -> None:
 
     if arguments.output.exists() and arguments.output.samefile(arguments.model):
         raise InputError(f"{arguments.output}: is the file of 32 bits, which would be lost; name another file to write")
-    limits = quantisation.Limits(arguments.max_loss, arguments.max_shift)
-    cost = quantisation.quantise(arguments.model, arguments.output, arguments.validation, limits)
+    cost = quantisation.quantise(arguments.model, arguments.output, arguments.validation, _limits(arguments))
     before, after = arguments.model.stat().st_size, arguments.output.stat().st_size
     print(f"{arguments.output}: {before:,} -> {after:,} bytes, {cost}")
+
+
+def _limits(arguments: argparse.Namespace) -> "Limits":
+    """Return what 8 bits may cost; what is not said has its default."""
+    from rnnflow.serving.quantisation import Limits
+
+    said = {"accuracy": arguments.max_loss, "shift": arguments.max_shift}
+    return Limits(**{name: limit for name, limit in said.items() if limit is not None})
 
 
 def describe(arguments: argparse.Namespace) -> None:

@@ -203,3 +203,11 @@ def test_the_command_says_flash_and_ram(tmp_path: Path, capsys: pytest.CaptureFi
         "toy_classifier.h",
         "toy_classifier_test.c",
     ]
+
+
+def test_limits_of_8_bits_are_refused_where_there_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = onnx_file(tmp_path, ModelParams(cell="gru", hidden_size=4))
+    with pytest.raises(SystemExit, match="2"):
+        main(["export-c", str(path), str(tmp_path / "c"), "--max-shift", "0.1"])
+    assert "name a validation split by --int8" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()

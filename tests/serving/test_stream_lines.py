@@ -21,6 +21,7 @@ from rnnflow.runtime.errors import InputError
 from rnnflow.runtime.provenance import ROOT
 from rnnflow.serving.predictor import Predictor
 from rnnflow.serving.stream_lines import answer_lines
+from rnnflow.serving.stream_messages import LineReader
 from rnnflow.serving.streaming import StreamingPredictor
 from tests import toys
 from tests.serving.test_streaming import files
@@ -128,6 +129,16 @@ def test_a_line_that_is_refused_is_named_and_those_before_it_are_answered(path: 
     is_csv = not text.startswith("{")
     before = int(message.split()[1].rstrip(":")) - 1 - is_csv - ("true" in text and is_csv)
     assert len(written) == max(before, 0) + (is_csv and "column" not in message)
+
+
+def test_a_feature_whose_name_has_a_meaning_of_its_own_is_read_from_steps_alone() -> None:
+    message = LineReader(("x", "time")).read(b'{"stream": "a", "steps": [[1, 2]], "time": 5}')
+    assert message is not None
+    assert (message.steps.tolist(), message.at) == ([[1.0, 2.0]], 5.0)
+    why = "steps, a list of steps of x, time, as 'time' has a meaning of its own"
+    for line in (b'{"x": 1, "time": 2}', b'{"time": 2}', b"stream,x,time"):
+        with pytest.raises(InputError, match=f"line 1: expected .*{why}"):
+            LineReader(("x", "time")).read(line)
 
 
 def test_a_line_without_end_does_not_fill_the_memory(path: Path) -> None:
