@@ -183,6 +183,11 @@ class DatasetBuilder:
             return "each class has one training sequence, and that cannot be held out; bring two of a class"
         if self.largest_group:
             name, count = max(self.largest_group.items(), key=lambda entry: (entry[1], entry[0]))
+            if len(self.largest_group) == 1:
+                return (
+                    f"all are of one group or recording, {name!r}; generate.files.columns.id names the column that tells "
+                    "recordings apart, generate.split.by: time cuts one"
+                )
             share = count / self.largest_group.total()
             return (
                 f"of {len(self.largest_group)} groups, {name!r} holds {share:.0%}; "

@@ -1,7 +1,9 @@
 """What may be right in a data set and yet is often a mistake."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from unicodedata import category, normalize
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +11,10 @@ import pyarrow.compute as pc
 
 UNLIKE_RATE = 1.2
 """From where on the distance of two recordings' steps is another one."""
+
+
+_WHOLE = re.compile(r"[+-]?\d(\.0+)?[eE][+-]?0+")
+"""As NumPy writes whole numbers."""
 
 
 class Unusual:
@@ -53,6 +59,8 @@ class Unusual:
                 "these rows out, or give arrays their lengths"
             )
         yield from self._of_rates()
+        if written := {name: f"{float(name):.0f}" for name in sorted(classes) if _WHOLE.fullmatch(name)}:
+            yield f"classes are written as {min(written)}; generate.files.label_names: {written} makes them whole numbers"
         for names in _alike(classes):
             wanted = max(names, key=lambda name: (name == name.strip(), classes[name], name))
             pairs = ", ".join(f"{name!r}: {wanted!r}" for name in names if name != wanted)
@@ -87,4 +95,5 @@ def _plain(name: str) -> str:
     try:
         return repr(float(name.replace(",", ".")))
     except ValueError:
-        return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
+        shown = "".join(sign for sign in normalize("NFKC", name) if category(sign) != "Cf")  # none that nobody sees
+        return " ".join(shown.replace("_", " ").replace("-", " ").casefold().split())

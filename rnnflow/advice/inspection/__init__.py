@@ -21,8 +21,9 @@ from rnnflow.advice.inspection.sample import Sample, read_sample
 from rnnflow.advice.model_selection import portfolio
 from rnnflow.advice.tuning import params_file
 from rnnflow.generation import drift
+from rnnflow.generation.sources import label_table
 from rnnflow.generation.sources.arrays import LENGTHS
-from rnnflow.generation.sources.files import FORMATS, find, format_of
+from rnnflow.generation.sources.files import FORMATS, find, find_all, format_of, is_for_people
 from rnnflow.generation.sources.layout import PARTS
 from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.params.section import in_one_line
@@ -67,14 +68,14 @@ def inspect(
     """
     known = drift.load_reference(reference) if reference else {}
     location = locate(paths)
-    files = _found(console, location)
+    files, labels = _found(console, location, hints)
     kind = FORMATS[format_of(files[0])][0]
     console.print(f"{len(files):,} {kind} files, the first is {files[0]}" if len(files) > 1 else f"{files[0]}: {kind}")
-    findings = examine(location, files, hints, windows)
+    findings = examine(location, files, hints, windows, labels)
     found = findings.dry_run
     report.show(console, found, findings.kind, {**DEFAULTS, **findings.guess.columns})
     problems = [found.problem] if found.problem else []
-    lines = findings.guess.remarks + _unread_files(location, files) + advice.remarks(found)
+    lines = findings.guess.remarks + _unread_files(location, files, findings) + advice.remarks(found)
     if known and found.profile is not None:
         lines += [f"unlike {reference}: {line}" for line in drift.differences(found.profile, known, DriftParams())]
     report.show_list(console, "Problems", problems)
@@ -104,16 +105,24 @@ def _write(console: Console, params: Path, location: Location, findings: Finding
 
 
 def examine(
-    location: Location, files: Sequence[Path], hints: UserHints, windows: dict[str, Any] | None = None
+    location: Location,
+    files: Sequence[Path],
+    hints: UserHints,
+    windows: dict[str, Any] | None = None,
+    labels: dict[str, str] | None = None,
 ) -> Findings:
     """Return what is in the files, with params changed until stage generate takes them, or nothing more helps.
+
+    Args:
+        location: where they are.
+        files: without the table of labels.
+        hints: what a person said.
+        windows: as in `generate.windows`.
+        labels: as in `generate.files.labels`.
 
     Raises:
         InputError: the first file cannot be read, or the hints are none that params allow.
     """
-    labels = find_label_table(files, location.raw) if "label" not in hints.columns else None
-    if labels:
-        files = [path for path in files if path != location.raw / labels["path"]]
     # What is tested on may come without labels.
     shown = next((path for path in files if "train" in path.name.lower()), files[0])
     sample = read_sample(shown, hints.delimiter, hints.decimal)
@@ -123,6 +132,9 @@ def examine(
     of_paths = parts_of_paths([path.relative_to(location.raw) for path in files])
     guessed = guess(sample, of_paths, len(files), hints)
     guessed.remarks += sample.remarks + _unread_arrays(sample, guessed)
+    if labels:
+        classes = label_table.rows(location.raw / labels["path"])[labels["label"]].to_pylist()
+        guessed.trim_labels = all(name.startswith(" ") for name in classes)
     described = (
         {"paths": list(location.names)} | guessed.settings() | sample.settings | ({"labels": labels} if labels else {})
     )
@@ -149,23 +161,21 @@ def _unread_arrays(sample: Sample, guessed: Guess) -> list[str]:
     return [line + (advice if _LENGTHS.search(name) else "") for name, line in lines.items()]
 
 
-def _unread_files(location: Location, files: Sequence[Path]) -> list[str]:
-    """Return a remark on files that a person named with their folder, and that no reader takes."""
+def _unread_files(location: Location, files: Sequence[Path], findings: Findings) -> list[str]:
+    """Return a remark on files that a person named with their folder and no reader takes, or a table names without need."""
     folders = [location.raw / name for name in location.names if (location.raw / name).is_dir()]
     others = {path for folder in folders for path in files_below(folder) if path.is_file()} - set(files)
+    params, lines = findings.dry_run.params.files, []
+    if params.labels:
+        others.discard(location.raw / params.labels.path)
+        lines = (
+            label_table.read(location.raw / params.labels.path, params).remarks() if findings.dry_run.is_read else []
+        )
     beside = {path.parent for path in files if path.suffix == ".npy"}
     others = {path for path in others if path.suffix != ".npy" or path.parent not in beside}
-    endings = Counter(path.suffix or path.name for path in others if not _is_known(path.relative_to(location.raw)))
-    if not endings:
-        return []
+    endings = Counter(path.suffix or path.name for path in others if not is_for_people(path.relative_to(location.raw)))
     counted = ", ".join(f"{count:,} {ending}" for ending, count in sorted(endings.items()))
-    return [f"files that nothing reads: {counted}"]
-
-
-def _is_known(below: Path) -> bool:
-    """Return whether it is natural that a file is not read: hidden, of DVC, or a text for people."""
-    is_hidden = any(part.startswith((".", "_", "~$")) for part in below.parts)
-    return is_hidden or below.suffix in (".dvc", ".md") or below.stem.upper() in ("README", "LICENSE")
+    return lines + ([f"files that nothing reads: {counted}"] if counted else [])
 
 
 def windows_of(length: str | None, stride: str | None) -> dict[str, Any] | None:
@@ -194,9 +204,12 @@ def _measured(option: str, text: str) -> tuple[int | float, str]:
     return int(number) if number.is_integer() else number, "seconds" if matched.group(2) else "steps"
 
 
-def _found(console: Console, location: Location) -> list[Path]:
+def _found(console: Console, location: Location, hints: UserHints) -> tuple[list[Path], dict[str, str] | None]:
+    """Return the files with recordings, and what describes the one that says their classes."""
     try:
-        return find(location.names, location.raw)
+        every = find_all(location.names, location.raw)
+        labels = find_label_table(every, location.raw) if "label" not in hints.columns else None
+        return find(location.names, location.raw, location.raw / labels["path"] if labels else None), labels
     except InputError:
         endings: Counter[str] = Counter()
         for name in location.names:

@@ -1,5 +1,6 @@
 """What a person should know of the data, and what to change so that stage generate takes it."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,8 @@ LIKELY_LENGTH = 30
 HELD_OUT_FROM = (0.7, 0.85)
 FINE = 50
 """Steps of float32 in a standard deviation, below which it blurs a feature."""
-SENTINELS = {sign * float("9" * digits) for sign in (1, -1) for digits in range(3, 9)}
+_SENTINEL = re.compile(r"-?(9{3,8}|9{2,6}\.9{1,4}|32768)")
+"""What often stands for a missing number."""
 SECOND = 1_000_000
 ROUND_TIMES = tuple(seconds * SECOND for seconds in (86400, 3600, 60, 1))
 """Microseconds of a day, an hour, a minute, a second."""
@@ -136,14 +138,22 @@ def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"the largest value of {name!r}, {entry['max']:.10g}, looks like a time since 1970; is it a measurement?"
         if entry["std"] and FINE * np.spacing(np.float32(max(-entry["min"], entry["max"]))) > entry["std"]:
             yield f"feature {name!r} varies by {entry['std']:.3g} around {entry['mean']:.9g}, which float32 keeps coarsely; subtract an offset"
-        for value in {entry["min"], entry["max"]} & SENTINELS:
+        for value in {
+            bound
+            for bound in (entry["min"], entry["max"])
+            if bound is not None and _SENTINEL.fullmatch(_shortest(bound))
+        }:
             yield (
-                f"the outermost value of {name!r} is {value:g}, which often stands for a missing one; "
+                f"the outermost value of {name!r} is {_shortest(value)}, which often stands for a missing one; "
                 "generate.files.missing names such texts in CSV files"
             )
     missing = [name for name, entry in features.items() if entry["missing_share"] > 0]
     if missing:
         yield f"values are missing in {_some(missing)}; models.<name>.missing says what they become: zero, forward_fill, mask, refuse"
+
+
+def _shortest(value: float) -> str:
+    return np.format_float_positional(np.float32(value), trim="-")
 
 
 def _is_epoch(value: float) -> bool:

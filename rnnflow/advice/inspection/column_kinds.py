@@ -27,7 +27,10 @@ def are_numbers_in_text(column: pa.ChunkedArray) -> bool:
 def is_category(column: pa.ChunkedArray) -> bool:
     """Return whether a column holds texts, whole numbers or truth values."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    return bool(is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)) or is_whole(column)
+    is_whole_decimal = pa.types.is_decimal(kind) and kind.scale == 0
+    return bool(
+        is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or is_whole_decimal
+    ) or is_whole(column)
 
 
 def is_whole(column: pa.ChunkedArray) -> bool:

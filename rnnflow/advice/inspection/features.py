@@ -101,8 +101,8 @@ def _why_no_feature(sample: Sample, found: Guess, name: str) -> str | None:
         return "it has one number for a whole sequence"
     if is_strong(name):
         return "of its name"
-    if not sample.has_lists and _rises(sample, found, name):
-        return "it rises evenly from step to step, as a time does"
+    if not sample.has_lists and (how := _how_it_rises(sample, found, name)):
+        return how
     if not pa.types.is_integer(column.type):
         return None
     return "it repeats the label" if _repeats_label(sample, found, name) else _how_it_counts(sample, found, name)
@@ -113,12 +113,21 @@ def _is_behind_rows(sample: Sample, name: str) -> bool:
     return is_last and pa.types.is_null(sample.table[name].type)
 
 
-def _rises(sample: Sample, found: Guess, name: str) -> bool:
-    """Return whether a column of more than a few steps always rises, and by much the same."""
-    identity = found.columns["id"]
-    gaps = np.diff(sample.table[name].to_numpy().astype(np.float64))
-    if identity in sample.table.column_names:
-        gaps = gaps[np.diff(codes(sample.table[identity])) == 0]
+def _how_it_rises(sample: Sample, found: Guess, name: str) -> str | None:
+    """Return whether a column always rises within recordings, and by much the same; or would, were its rows sorted."""
+    table, identity = sample.table, found.columns["id"]
+    values = table[name].to_numpy().astype(np.float64)
+    recordings = codes(table[identity]) if identity in table.column_names else np.zeros(len(table))
+    if _are_even(values, recordings):
+        return "it rises evenly from step to step, as a time does"
+    order = np.lexsort([values, recordings])
+    if _are_even(values[order], recordings[order]):
+        return "it numbers steps, but the rows of a recording stand in another order; sort them by it"
+    return None
+
+
+def _are_even(values: np.ndarray, recordings: np.ndarray) -> bool:
+    gaps = np.diff(values)[np.diff(recordings) == 0]
     usual = np.median(gaps) if len(gaps) >= FEW_GAPS else 0
     return bool(usual > 0 and (gaps > 0).all() and ((gaps > usual / 2) & (gaps < usual * 2)).mean() > EVENLY)
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
+from rnnflow.advice.inspection.sample import first_cells
 from rnnflow.generation.sources import label_table
-from rnnflow.generation.sources.csv_header import head
 from rnnflow.generation.sources.paths import names_of
-from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
 _NAMES = re.compile(r"label|class|target|annotation|meta|reference|index|truth", re.IGNORECASE)
@@ -16,7 +15,11 @@ MOST = 0.5
 
 
 def find_label_table(files: Sequence[Path], raw: Path) -> dict[str, str] | None:
-    """Return `generate.files.labels`, if a file is called like a table of labels and names most of the others."""
+    """Return `generate.files.labels`, if a file is called like a table of labels and names most of the others.
+
+    Raises:
+        InputError: a file is called so, has other columns than the others, and names none of them.
+    """
     for path in files:
         if path.suffix.lower() in (".csv", ".tsv") and _NAMES.search(path.stem) and len(files) > 1:
             found = _describe(path, [other for other in files if other != path], raw)
@@ -32,12 +35,18 @@ def _describe(path: Path, others: Sequence[Path], raw: Path) -> dict[str, str] |
         return None
     belows = [other.relative_to(raw) for other in others]
     known = {below: set(names_of(below)) for below in belows}
+    row = _first_row(others[0])
     for key in table.column_names:
         keys = set(map(label_table.plain_key, table[key].to_pylist()))
         is_of_files = sum(bool(names & keys) for names in known.values()) > MOST * len(known)
-        if is_of_files or _is_in(others[0], key, keys):
+        if is_of_files or label_table.plain_key(row.get(key, "")) in keys:
             label = _label([name for name in table.column_names if name != key])
             return None if label is None else {"key": key, "label": label}
+    if row and set(table.column_names) != set(row):
+        raise InputError(
+            f"{path}: no column names the other files, such as {belows[0].as_posix()!r}, or has their ids; write one, or name "
+            "the files with recordings in generate.files.paths"
+        )
     return None
 
 
@@ -49,12 +58,9 @@ def _label(names: Sequence[str]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def _is_in(path: Path, key: str, keys: set[str]) -> bool:
-    """Return whether the rows of a file begin with an id that the table knows, in a column of the same name."""
-    if not path.name.lower().endswith((".csv", ".tsv")):
-        return False
+def _first_row(path: Path) -> dict[str, str]:
+    """Return the cells of a file's first row by column, none where it cannot be read."""
     try:
-        header, row = head(path, FilesParams())
+        return first_cells(path)
     except InputError:
-        return False
-    return label_table.plain_key(dict(zip(header, row, strict=False)).get(key, "")) in keys
+        return {}

@@ -15,6 +15,7 @@ from rnnflow.advice.inspection.dialect import (
     PLACEHOLDERS,
     SIGNS,
     AmbiguousNumbersError,
+    Dialect,
     are_only_groups,
     guess_dialect,
     number_format,
@@ -102,9 +103,26 @@ def _first_rows(table: SourceTable) -> pa.Table:
     return found.slice(0, max(1, min(num_rows, SAMPLE_BYTES * len(found) // max(1, found.nbytes))))
 
 
-def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
+def first_cells(path: Path) -> dict[str, str]:
+    """Return the cells of a file's first row by column, as they are written.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if FORMATS[format_of(path)][0] == "CSV":
+        return dict(zip(*head(path, _dialect(path, None)[1]), strict=False))
+    return {
+        name: str(entry) for row in read_sample(path, None).table.slice(0, 1).to_pylist() for name, entry in row.items()
+    }
+
+
+def _dialect(path: Path, delimiter: str | None) -> tuple[Dialect, FilesParams]:
     dialect = guess_dialect(_first_lines(path), "\t" if ".tsv" in path.suffixes else delimiter)
-    files = FilesParams.model_validate(dialect.settings())
+    return dialect, FilesParams.model_validate(dialect.settings())
+
+
+def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
+    dialect, files = _dialect(path, delimiter)
     if ending := lines_of(path, files, *head(path, files)).ending:
         dialect.remarks.append(f"each line ends in {ending!r}, which is left out")
     source = read_csv(path, Path(path.name), files, as_text=True)
@@ -181,9 +199,11 @@ def _with_numbers(sample: Sample, delimiter: str, location: SourceLocation, deci
             sample.remarks.append(f"column {name!r}: {cells[row].as_py()!r} is read as {values[row].as_py():g}")
         if len(other_rows):
             others = list(dict.fromkeys(cells.take(pa.array(other_rows)).to_pylist()))
+            are_units = len(other_rows) == 1 and other_rows[0] == 0
             remark = (
                 f"column {name!r}: {len(cells) - len(other_rows):,} of {len(cells):,} cells are numbers, first other: "
-                f"{others[0][:40]!r} in {location.place(int(other_rows[0]))}; generate.files.missing takes such texts as missing"
+                f"{others[0][:40]!r} in {location.place(int(other_rows[0]))}; "
+                f"{'if it is a unit, remove the line; ' if are_units else ''}generate.files.missing takes such texts as missing"
             )
             are_placeholders = all(text.strip().lower() in PLACEHOLDERS for text in others)
             sample.impure[name] = remark, others if are_placeholders else []

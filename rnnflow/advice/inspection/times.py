@@ -13,6 +13,8 @@ from rnnflow.runtime.errors import InputError
 
 EARLIEST, LATEST = 6e8, 4.2e9
 """1989 to 2103, in seconds since 1970."""
+YEARS, DAYS = 1500, 3e6
+"""The first year, and the last day as astronomers count them, that numbers may be."""
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _DATES = (
     *(sign.join(parts) for sign in "./-" for parts in (("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%Y", "%m", "%d"))),
@@ -92,6 +94,20 @@ def unit_of(name: str, table: pa.Table) -> str:
             return unit
     named = _NAMED_UNIT.search(name.lower())
     return {"milli": "ms", "micro": "us", "nano": "ns"}.get(named[1], named[1]) if named and len(values) else "s"
+
+
+def doubt(name: str, unit: str, table: pa.Table) -> list[str]:
+    """Return a remark on numbers that may be years, or days as in Excel and Matlab, instead of seconds since 1970."""
+    column = table[name] if name in table.column_names else pa.chunked_array([[]], pa.string())
+    if unit != "s" or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return []
+    low, high = pc.min_max(column).as_py().values()
+    if low is None or not YEARS <= low <= high <= DAYS:
+        return []
+    return [
+        f"the times of column {name!r}, {low:.10g} to {high:.10g}, are taken as seconds since 1970; if they are years or days, "
+        "write dates such as 2026-01-31, or read no times (generate.files.columns.time: null)"
+    ]
 
 
 def format_of(name: str, table: pa.Table) -> str | None:

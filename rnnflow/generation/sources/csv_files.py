@@ -25,6 +25,8 @@ BAD_CELL = (ValueError, TypeError, OverflowError, RecursionError, pa.ArrowExcept
 """What a cell that is no list of numbers raises: 10^400 overflows, ten thousand brackets are nested too deeply."""
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
+_LIST = re.compile(r"\s*\[\s*([][+\-.\d]|nan|null)", re.IGNORECASE)
+"""What begins a list, as a unit such as `[m/s]` does not."""
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)", re.DOTALL)
 _TORN = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 _CURES = {
@@ -57,7 +59,7 @@ def read_csv(
 
 
 def _kind(cell: str) -> pa.DataType:
-    if cell.lstrip().startswith("["):
+    if _LIST.match(cell):
         return STEPS if cell.lstrip()[1:].lstrip().startswith("[") else NUMBERS
     return pa.bool_() if cell.strip().lower() in ("true", "false") else pa.float64()
 
@@ -185,7 +187,8 @@ class _CsvFile:
             return f"line {line} repeats the names of the columns; remove it"
         cure = next((cure for sign, cure in _CURES.items() if re.search(sign, text[:200])), "")
         cure = cure or (
-            "generate.files.features names the columns to take, generate.files.missing the texts of missing numbers"
+            ("remove the line if it holds units or names; " if line == self.line(0) else "")
+            + "generate.files.features names the columns to take, generate.files.missing the texts of missing numbers"
         )
         return f"line {line}: column {name!r}: expected a number, got {text[:40]!r}; {cure}"
 
@@ -197,7 +200,8 @@ class _CsvFile:
             return self._no_number(line, name, what.removeprefix("invalid value ")[1:-1])
         if torn := _TORN.search(message):
             first = "the first line has" if self.num_headings else "expected"
-            return f"line {self.lines.number(int(torn[1]) - 1)}: {torn[3]} columns, {first} {torn[2]}"
+            place = f"line {self.lines.number(int(torn[1]) - 1)}: {torn[3]} columns, {first} {torn[2]}"
+            return f"{place}; remove what is no row, part lines that ran together, quote cells that hold a delimiter"
         if "invalid UTF8" in message:
             return "not UTF-8 text; save the file in UTF-8"
         return f"cannot be read as CSV: {' '.join(message.split())}"

@@ -95,6 +95,24 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
     Raises:
         InputError: nothing matches, a file's format is not known, or there are two formats.
     """
+    taken = one_a_folder(find_all(paths, raw, labels))
+    by_format: dict[str, Path] = {}
+    for path in taken:
+        by_format.setdefault(FORMATS[format_of(path)][0], path)
+    if len(by_format) > 1:
+        (one, first), (other, second) = list(by_format.items())[:2]
+        raise InputError(
+            f"{second}: {other}, but {first} is {one}; name the files of one format in generate.files.paths"
+        )
+    return taken
+
+
+def find_all(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Path]:
+    """Return the same of whatever formats.
+
+    Raises:
+        InputError: nothing matches, or a file's format is not known.
+    """
     found: set[Path] = set()
     for name in paths:
         if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -105,18 +123,18 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
             path for match in matches if match.exists() for path in files_of(match, raw, is_glob) if path != labels
         ]
         if not files:
+            for path in sorted(each for match in matches if match.is_dir() for each in files_below(match, _is_shown)):
+                if not is_for_people(path.relative_to(raw)):
+                    format_of(path)  # says what cannot be read
             raise InputError(f"{raw / name}: no file that source 'files' reads ({KNOWN}); see {raw}/README.md")
         found.update(files)
-    taken = one_a_folder(sorted(found))
-    by_format: dict[str, Path] = {}
-    for path in taken:
-        by_format.setdefault(FORMATS[format_of(path)][0], path)
-    if len(by_format) > 1:
-        (one, first), (other, second) = list(by_format.items())[:2]
-        raise InputError(
-            f"{second}: {other}, but {first} is {one}; name the files of one format in generate.files.paths"
-        )
-    return taken
+    return sorted(found)
+
+
+def is_for_people(below: Path) -> bool:
+    """Return whether it is natural that a file is not read: hidden, of DVC, or a text for people."""
+    is_hidden = not all(map(_is_shown, below.parts))
+    return is_hidden or below.suffix in (".dvc", ".md") or below.stem.upper() in ("README", "LICENSE")
 
 
 def _globbed(name: str, raw: Path) -> list[Path]:

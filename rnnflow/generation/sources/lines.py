@@ -11,7 +11,6 @@ import pyarrow as pa
 from rnnflow.runtime import expansion
 from rnnflow.runtime.errors import InputError
 
-BOM = b"\xef\xbb\xbf"
 BLANKS = " "
 """As `generate.files.delimiter`: any number of them, and tabs."""
 BREAK, RETURN = 10, 13
@@ -19,6 +18,8 @@ MAX_LINE = 16 * 2**20
 """Characters; a block of that size has to hold at least one row."""
 READ_BYTES = 2**20
 _BLANKS = re.compile(rb"[ \t]+")
+_MARKS = re.compile(rb"\A(?:\xef\xbb\xbf)+")
+"""One after another where a program puts its own before that of another."""
 _AROUND = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
 _GZIP = b"\x1f\x8b"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -145,7 +146,7 @@ class LineFilter(io.RawIOBase):
         self._num_bytes += len(content)
         expansion.check(self._path, self._num_bytes)
         if not self._num_lines and not self._rest:
-            content = content.removeprefix(BOM)
+            content = _MARKS.sub(b"", content)
         block = self._rest + content
         cut = len(block) if is_last else block.rfind(b"\n") + 1
         if not is_last and not cut and b"\r" in block:  # the old Macintosh's line breaks; a pair is not cut in two
@@ -153,6 +154,11 @@ class LineFilter(io.RawIOBase):
         self._rest = block[cut:]
         if len(self._rest) > MAX_LINE:
             raise _too_long(self._path, self._num_lines + block.count(b"\n", 0, cut) + 1)
+        if (zero := block.find(b"\0", 0, cut)) >= 0:
+            line = self._num_lines + block.count(b"\n", 0, zero) + 1
+            raise InputError(
+                f"{self._path}: line {line}: a zero byte, as a file that was not written to its end has; remove it"
+            )
         if cut:
             lines = self._filtered(block[:cut])
             lines = self._ending.sub(b"", lines) if self._ending else lines

@@ -74,7 +74,10 @@ def spread(
 def _steps(location: SourceLocation, layout: Layout, table: pa.Table, files: FilesParams) -> np.ndarray:
     """Return what orders the rows of a recording: numbers, or times."""
     if layout.step is not None:
-        return numbers(location, layout.step, table[layout.step].combine_chunks(), 0)
+        steps = table[layout.step].combine_chunks()
+        refuse(location, 0, np.isnan(numbers(location, layout.step, steps, 0)), f"column {layout.step!r} is empty")
+        steps = steps.cast(pa.float64()) if pa.types.is_decimal(steps.type) else steps
+        return steps.to_numpy(zero_copy_only=False)  # not as float32, in which 2^24 + 1 is 2^24
     time = layout.parts["time"].column
     assert time is not None
     return read_times(location, time, table[time].combine_chunks(), files, 0).microseconds

@@ -17,16 +17,32 @@ FEATURE = "value"
 _LAST = re.compile(r"(.*?)[ _.\-]?[\[(]?(\d+)[\])]?", re.DOTALL)
 _INSIDE = re.compile(r"(\D*?)[ _.\-]?(\d+)[ _.\-]?(\D+)", re.DOTALL)
 """A number at the end, as in `x_0` and `x[0]`, or the only one, as in `0_x` and `t0_x`."""
+_NUMBER, _DATE = re.compile(r"[+-]?\d+(\.\d+)?"), re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d)?)?)?")
 
 
-def numbered(names: Sequence[str]) -> dict[str, dict[int, str]]:
-    """Return the columns that are called alike but for a number, by what is before the number, in its order."""
-    found: dict[str, dict[int, str]] = {}
+def numbered(names: Sequence[str]) -> dict[str, dict[float, str]]:
+    """Return the columns that are called alike but for a number, by what is before the number, in its order.
+
+    What is a number or a date as a whole is a step of the feature `value`.
+    """
+    found: dict[str, dict[float, str]] = {}
     for name in names:
-        if matched := _LAST.fullmatch(name) or _INSIDE.fullmatch(name):
-            prefix = "_".join(filter(None, (matched[1], *matched.groups()[2:])))
+        if (number := place_of(name)) is not None:
+            found.setdefault(FEATURE, {})[number] = name
+        elif matched := _LAST.fullmatch(name) or _INSIDE.fullmatch(name):
+            prefix = "_".join(filter(None, (matched[1], *matched.groups()[2:]))) or FEATURE
             found.setdefault(prefix, {})[int(matched[2])] = name
     return {prefix: dict(sorted(columns.items())) for prefix, columns in found.items()}
+
+
+def place_of(name: str) -> float | None:
+    """Return the number that a name is, or the microseconds since 1970 of a date."""
+    if _NUMBER.fullmatch(name):
+        return float(name)
+    try:
+        return float(np.datetime64(name, "us").astype(np.int64)) if _DATE.fullmatch(name) else None
+    except ValueError:
+        return None
 
 
 def steps_of(path: str, free: Sequence[str], features: Sequence[str] | None) -> Mapping[str, Sequence[str]]:
