@@ -11,6 +11,7 @@ from functools import partial
 
 from rich.console import Console
 
+from rnnflow.cli.windows import windows_of
 from rnnflow.runtime.errors import REJECTS_STATUS, InputError
 
 TAB = "\t"
@@ -190,7 +191,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         arguments.decimal,
         arguments.time_format,
     )
-    windows = inspection.windows_of(arguments.window, arguments.stride)
+    windows = windows_of(arguments.window, arguments.stride)
     params = arguments.params if arguments.write else None
     inspection.inspect(_console(), arguments.paths, hints, windows, arguments.reference, params)
 

@@ -75,7 +75,7 @@ class DatasetBuilder:
             self._take_tables(file, splitter)
         finally:  # `inspect` shows what there was before a fault
             self._count_as_new(file)
-        num_short = file.num_left_out()
+        num_short = file.cutter.num_left_out if file.cutter else 0
         self.num_left_out["recordings shorter than a window"] += num_short
         if not file.is_synthetic and not num_short and not self.file_counts[file.name]:
             self.num_left_out["files without a row"] += 1

@@ -53,15 +53,9 @@ def inspect(
     reference: Path | None = None,
     params: Path | None = None,
 ) -> None:
-    """Print what the files, folders and globs at `paths` would become.
+    """Print what the files, folders and globs at `paths` would become, compared with a profile if there is one to refer to.
 
-    Args:
-        console: where to.
-        paths: what to look at.
-        hints: what a person said about columns.
-        windows: as in `generate.windows`.
-        reference: a profile to compare the data with.
-        params: a params.yaml to write the section into, with a model and a recipe for such data.
+    Where `params` names a params.yaml, the section is written into it, with a model and a recipe for such data.
 
     Raises:
         InputError: stage generate would refuse the files; what could be found out is printed before.
@@ -113,12 +107,7 @@ def examine(
 ) -> Findings:
     """Return what is in the files, with params changed until stage generate takes them, or nothing more helps.
 
-    Args:
-        location: where they are.
-        files: without the table of labels.
-        hints: what a person said.
-        windows: as in `generate.windows`.
-        labels: as in `generate.files.labels`.
+    `windows` and `labels` are as in the params; the table of labels is none of the files.
 
     Raises:
         InputError: the first file cannot be read, or the hints are none that params allow.
@@ -176,32 +165,6 @@ def _unread_files(location: Location, files: Sequence[Path], findings: Findings)
     endings = Counter(path.suffix or path.name for path in others if not is_for_people(path.relative_to(location.raw)))
     counted = ", ".join(f"{count:,} {ending}" for ending, count in sorted(endings.items()))
     return lines + ([f"files that nothing reads: {counted}"] if counted else [])
-
-
-def windows_of(length: str | None, stride: str | None) -> dict[str, Any] | None:
-    """Return `generate.windows` for a length such as `100`, in steps, or `2.5s`; without a stride, windows overlap by half.
-
-    Raises:
-        InputError: one is no number, or they have unlike units.
-    """
-    if length is None:
-        if stride is not None:
-            raise InputError("--stride needs --window")
-        return None
-    number, unit = _measured("--window", length)
-    half = number / 2 if unit == "seconds" else max(1, number // 2)
-    step, step_unit = _measured("--stride", stride) if stride else (half, unit)
-    if step_unit != unit:
-        raise InputError(f"--window {length} --stride {stride}: both in steps, or both in seconds")
-    return {"length": number, "stride": step} | ({"unit": unit} if unit == "seconds" else {})
-
-
-def _measured(option: str, text: str) -> tuple[int | float, str]:
-    matched = re.fullmatch(r"(\d+\.?\d*)(s?)", text)
-    if matched is None:
-        raise InputError(f"{option} {text}: expected time steps such as 100, or seconds such as 2.5s")
-    number = float(matched.group(1))
-    return int(number) if number.is_integer() else number, "seconds" if matched.group(2) else "steps"
 
 
 def _found(console: Console, location: Location, hints: UserHints) -> tuple[list[Path], dict[str, str] | None]:

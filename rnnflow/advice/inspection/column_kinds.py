@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -50,13 +49,6 @@ def is_nested(kind: pa.DataType) -> bool:
 def has_decimal_commas(column: pa.ChunkedArray) -> bool:
     first = next((entry for entry in column.slice(0, 100).to_pylist() if entry), None)
     return isinstance(first, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", first) is not None
-
-
-def codes(column: pa.ChunkedArray) -> np.ndarray:
-    column = column.combine_chunks()
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    return column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
 
 
 def distinct(column: pa.ChunkedArray) -> list[str]:

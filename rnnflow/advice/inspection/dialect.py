@@ -51,12 +51,7 @@ FORMATS = tuple(
 
 
 def guess_dialect(lines: Sequence[str], delimiter: str | None) -> Dialect:
-    """Return how the first lines of a file are written.
-
-    Args:
-        lines: of the file.
-        delimiter: where a person said it.
-    """
+    """Return how the first lines of a file are written; a person may have said the delimiter."""
     csv.field_size_limit(MAX_CELL)
     found = Dialect(comment=_comment(lines[:NUM_LINES], delimiter))
     if found.comment:
@@ -179,10 +174,7 @@ def are_only_groups(cells: pa.Array, sign: str) -> bool:
 def number_format(columns: Sequence[pa.Array], delimiter: str, decimal: str | None) -> NumberFormat | None:
     """Return how columns of text write numbers, if most of one's cells are numbers in some format.
 
-    Args:
-        columns: their cells.
-        delimiter: between columns; with a semicolon, commas stand before decimals.
-        decimal: the sign before decimals, where a person said it.
+    Beside a semicolon as delimiter, commas stand before decimals; a person may have said what does.
 
     Raises:
         AmbiguousNumbersError: nothing says what commas mean.

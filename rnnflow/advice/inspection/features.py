@@ -7,7 +7,6 @@ import pyarrow as pa
 
 from rnnflow.advice.inspection.column_kinds import (
     are_numbers_in_text,
-    codes,
     first_text,
     has_decimal_commas,
 )
@@ -15,7 +14,7 @@ from rnnflow.advice.inspection.guess import Guess
 from rnnflow.advice.inspection.names import INDEX_NAMES, is_strong
 from rnnflow.advice.inspection.sample import Sample, is_features_first
 from rnnflow.generation.sources.list_form import FEATURES_FIRST
-from rnnflow.generation.sources.values import generic_names, holds_numbers, is_list, is_text
+from rnnflow.generation.sources.values import codes, generic_names, holds_numbers, is_list, is_text
 
 MAX_LIKELY_CLASSES = 50
 FEW_GAPS, EVENLY = 20, 0.9
@@ -27,11 +26,7 @@ OFTEN = 0.5
 def find_features(sample: Sample, found: Guess, free: Sequence[str], not_read: str | None) -> None:
     """Take the columns of numbers that play no other part as features, and say why others are left out.
 
-    Args:
-        sample: the first rows.
-        found: the guess so far; features, missing texts and remarks are added.
-        free: columns that play no part yet.
-        not_read: one that holds times which are not read.
+    One may hold times that are not read. Features, missing texts and remarks are added to the guess.
     """
     if (sequence := found.columns.get("sequence")) is not None:
         found.features = _names_of_sequence(sample, found, sequence)

@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from rnnflow.advice.inspection import melted, series
 from rnnflow.advice.inspection.column_kinds import (
-    codes,
     distinct,
     has_decimal_commas,
     is_category,
@@ -20,19 +19,12 @@ from rnnflow.advice.inspection.guess import DEFAULTS, Guess, UserHints
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of, is_strong
 from rnnflow.advice.inspection.sample import Sample
 from rnnflow.advice.inspection.times import are_times, doubt, format_of, repeat, rise, unit_of
-from rnnflow.generation.sources.values import holds_numbers, is_list, is_text
+from rnnflow.generation.sources.values import codes, holds_numbers, is_list, is_text
 from rnnflow.generation.splitting import GIVEN_NAMES
 
 
 def guess(sample: Sample, of_paths: Mapping[str, str], num_files: int, hints: UserHints) -> Guess:
-    """Return which column plays which part.
-
-    Args:
-        sample: of the first file.
-        of_paths: parts that the files' paths can play, by part.
-        num_files: that there are.
-        hints: come before any guess.
-    """
+    """Return which column plays which part, in one of several files; what a person said comes before any guess."""
     if sample.kind in ("ts", "ARFF") or sample.names_features:
         return Guess(dict(hints.columns), list(hints.features) if hints.features else None)
     steps = {} if hints.features else series.steps_in(sample, hints.columns.values())

@@ -130,22 +130,14 @@ def _histogram(lengths: Counter[int]) -> Iterator[tuple[str, int]]:
     if len(lengths) <= NUM_BINS:
         yield from ((f"{length:,}", count) for length, count in sorted(lengths.items()))
         return
-    values, weights = np.array(list(lengths)), np.array(list(lengths.values()))
-    num_bins = min(NUM_BINS, int(values.max() - values.min()) + 1)
-    edges = np.unique(np.linspace(values.min(), values.max() + 1, num_bins + 1).astype(np.int64))
-    counts, _ = np.histogram(values, edges, weights=weights)
+    edges = np.linspace(min(lengths), max(lengths) + 1, NUM_BINS + 1).astype(np.int64)
+    counts, _ = np.histogram(list(lengths), edges, weights=list(lengths.values()))
     for first, stop, count in zip(edges[:-1], edges[1:], counts, strict=True):
-        last = stop if stop == edges[-1] and stop in values else stop - 1
-        yield (f"{first:,}" if first == last else f"{first:,} to {last:,}"), int(count)
+        yield (f"{first:,}" if first == stop - 1 else f"{first:,} to {stop - 1:,}"), int(count)
 
 
 def section(settings: Mapping[str, Any], by_time: Mapping[str, str] | None) -> str:
-    """Return section `generate` with `settings`.
-
-    Args:
-        settings: what differs from the defaults.
-        by_time: times to cut at, which a comment offers.
-    """
+    """Return section `generate` with settings that differ from the defaults; a comment offers times to cut at."""
     yaml = round_trip()
     yaml.width = YAML_WIDTH
     yaml.indent(mapping=2, sequence=4, offset=2)

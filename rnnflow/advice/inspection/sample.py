@@ -68,12 +68,7 @@ class Sample:
 
 
 def read_sample(path: Path, delimiter: str | None, decimal: str | None = None) -> Sample:
-    """Return the first rows of a file.
-
-    Args:
-        path: the file.
-        delimiter: of CSV; none finds it out.
-        decimal: the same for the sign before decimals.
+    """Return the first rows of a file; what is not said of a CSV file is found out.
 
     Raises:
         InputError: the file cannot be read, or its numbers may be two things.

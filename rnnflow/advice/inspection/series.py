@@ -12,7 +12,7 @@ from rnnflow.advice.inspection.guess import Guess
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
 from rnnflow.advice.inspection.sample import LIST_ROWS, Sample
 from rnnflow.generation.sources import wide
-from rnnflow.generation.sources.values import holds_numbers, is_list
+from rnnflow.generation.sources.values import codes, holds_numbers, is_list
 from rnnflow.runtime.errors import InputError
 
 MIN_STEPS = 8
@@ -26,9 +26,7 @@ STEP_NAMES = (
 def steps_in(sample: Sample, taken: Collection[str | None] = ()) -> Mapping[str, Sequence[str]]:
     """Return the columns of each feature's steps where a row seems to be a sequence; none where it is a step.
 
-    Args:
-        sample: the first rows.
-        taken: columns that a person gave another part.
+    A person may have given some columns another part.
 
     Raises:
         InputError: rows seem to be sequences, but their features have unlike steps.
@@ -92,8 +90,7 @@ def _plays(name: str, part: str) -> bool:
 
 def _changes_often(column: pa.ChunkedArray) -> bool:
     """Return whether labels change from row to row as they do between sequences, and not within a recording."""
-    codes = column.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return len(codes) > 3 and bool((np.diff(codes) != 0).mean() > 0.2)
+    return len(column) > 3 and bool((np.diff(codes(column)) != 0).mean() > 0.2)
 
 
 def collapsed(sample: Sample, steps: Mapping[str, Sequence[str]]) -> Sample:

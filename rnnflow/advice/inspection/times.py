@@ -51,36 +51,27 @@ def are_times(column: pa.ChunkedArray) -> bool:
 
 
 def rise(column: pa.ChunkedArray, is_new: np.ndarray | None) -> bool:
-    """Return whether each time is above the one in the row above it.
-
-    Args:
-        column: the times.
-        is_new: where another recording begins, for each row but the first.
-    """
-    if is_list(column.type):
+    """Return whether each time is above the one in the row above it, but where another recording begins."""
+    if is_list(column.type) or is_text(column.type):
         return True
     entries = column.combine_chunks()
-    if is_text(entries.type):
-        return True
     if not (pa.types.is_floating(entries.type) or pa.types.is_integer(entries.type)):
         entries = entries.cast(pa.timestamp("us"))
     values = entries.to_numpy(zero_copy_only=False)
-    rises = values[1:] > values[:-1]
-    return bool((rises if is_new is None else rises | is_new).all())
+    return bool((values[1:] > values[:-1])[_within(is_new)].all())
 
 
 def repeat(column: pa.ChunkedArray, is_new: np.ndarray | None) -> bool:
-    """Return whether a recording has the same time in two rows that follow one another.
-
-    Args:
-        column: the times.
-        is_new: where another recording begins, for each row but the first.
-    """
+    """Return whether a recording has the same time in two rows that follow one another."""
     if is_list(column.type) or len(column) < 2:
         return False
     entries = column.combine_chunks()
     same = pc.equal(entries[1:], entries[:-1]).fill_null(False).to_numpy(zero_copy_only=False)
-    return bool((same if is_new is None else same & ~is_new).any())
+    return bool(same[_within(is_new)].any())
+
+
+def _within(is_new: np.ndarray | None) -> np.ndarray | slice:
+    return slice(None) if is_new is None else ~is_new
 
 
 def unit_of(name: str, table: pa.Table) -> str:

@@ -26,12 +26,7 @@ def layout(
 ) -> Layout:
     """Return what the columns are by the params, and by their types where the params say nothing.
 
-    Args:
-        location: the file, for messages.
-        schema: its columns.
-        files: the params.
-        below: the file's path below `data/raw`.
-        features: their names in the params, or in the file itself.
+    `features` are the names in the params, or in the file itself.
 
     Raises:
         InputError: a column is missing, or no column holds numbers.

@@ -41,15 +41,10 @@ _CURES = {
 def read_csv(
     path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None, as_text: bool = False
 ) -> SourceTable:
-    """Return what a CSV file holds.
+    """Return what a CSV file holds, or as text how its cells are written.
 
-    Args:
-        path: the file.
-        below: its path below the folder of all files.
-        files: the params.
-        set_aside: takes rows that cannot be read, whose recordings then lack a step or a value and have to be left out;
-            none: the first of them is an error.
-        as_text: return all cells as they are written.
+    What `set_aside` takes are rows that cannot be read; their recordings lack a step or a value and have to be left out. Without
+    it the first of them is an error.
 
     Raises:
         InputError: it is empty or no UTF-8, or its columns do not fit the params.

@@ -58,14 +58,7 @@ def head(path: Path, files: FilesParams) -> tuple[list[str], list[str]]:
 
 
 def lines_of(path: Path, files: FilesParams, header: Sequence[str], row: Sequence[str]) -> LineFilter:
-    """Return the lines for Arrow to read.
-
-    Args:
-        path: the file.
-        files: the params.
-        header: the names of its columns.
-        row: the cells of the first, which may end as in `0.5,1.2,-0.3;`, or with a delimiter that the names lack.
-    """
+    """Return the lines for Arrow to read; the first row may end as in `0.5,1.2,-0.3;`, or with a delimiter that the names lack."""
     delimiter, ending = delimiter_of(path, files), ""
     if row and delimiter != ";" and _ENDED.fullmatch(row[-1]):
         ending = ";"
@@ -90,9 +83,7 @@ def _checked(path: Path, header: list[str], following: list[str], skip: int) -> 
 def looks_like_values(header: Sequence[str], following: Sequence[str] = ()) -> bool:
     """Return whether a line that should hold names holds values; steps may be called 0, 1, 2 and so on, or by their dates.
 
-    Args:
-        header: its cells.
-        following: those of the line below; a name does not stand below itself.
+    A name does not stand above itself, in the line that follows.
     """
     if any(cell and cell == below for cell, below in zip(header, following, strict=False)):
         return True

@@ -4,7 +4,6 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from rnnflow.generation.sources.arrays import read_arrays
@@ -46,7 +45,7 @@ def read(params: GenerateParams, raw: Path) -> Iterator[SourceFile]:
     for path, opened in open_all(find(params.files.paths, raw, labels), raw, params.files):
         cutter = cutter_of(opened, params.files, params.windows)
         name = path.relative_to(raw).as_posix()
-        yield SourceFile(name, str(path), sequences(opened.chunks, cutter), num_left_out=partial(_left_out, cutter))
+        yield SourceFile(name, str(path), sequences(opened.chunks, cutter), cutter=cutter)
 
 
 def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[tuple[Path, OpenedFile]]:
@@ -70,13 +69,9 @@ def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[t
 
 
 def open_file(path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None) -> OpenedFile:
-    """Return what a file holds.
+    """Return what a file holds; its path below the folder of all files may name its id or class.
 
-    Args:
-        path: the file.
-        below: its path below the folder of all files, which may name its id or class.
-        files: the params.
-        set_aside: takes rows that cannot be read, where the format has rows; none: the first is an error.
+    Rows that cannot be read are set aside, where the format has rows, or the first is an error.
 
     Raises:
         InputError: it is damaged, of no known format, or does not fit the params.
@@ -216,10 +211,6 @@ def cutter_of(opened: OpenedFile, files: FilesParams, windows: WindowParams | No
     if windows is None:
         return Whole(opened.location, opened.features, files.max_length)
     return Windows(opened.location, opened.features, windows)
-
-
-def _left_out(cutter: Cutter) -> int:
-    return cutter.num_left_out
 
 
 def _check_agreement(opened: OpenedFile, first: OpenedFile) -> None:

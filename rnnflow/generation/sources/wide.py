@@ -46,12 +46,7 @@ def place_of(name: str) -> float | None:
 
 
 def steps_of(path: str, free: Sequence[str], features: Sequence[str] | None) -> Mapping[str, Sequence[str]]:
-    """Return the columns of each feature's steps, in order.
-
-    Args:
-        path: the file, for messages.
-        free: columns that play no other part.
-        features: their names; none: all columns are the steps of one.
+    """Return the columns of each feature's steps, in order, of those that play no other part; without features, all are one's.
 
     Raises:
         InputError: a feature has no columns, or other steps than the first; nothing says which of several it is.
@@ -81,20 +76,16 @@ def as_lists(
     """Return the features of a table with one column per step, and the layout and rows of one with a column of sequences."""
     features = layout.wide_features
     read_as = replace(layout, form="sequence", columns=(SEQUENCE,), wide_features=())
-    return features, read_as, _lists(location, layout, read_as, batches)
 
-
-def _lists(
-    location: SourceLocation, layout: Layout, read_as: Layout, batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    first_row = 0
-    for batch in batches:
-        if batch.num_rows:
+    def lists() -> Iterator[pa.RecordBatch]:
+        first_row = 0
+        for batch in filter(len, batches):
             values = [numbers(location, name, batch.column(name), first_row) for name in layout.columns]
-            columns = np.stack(values, axis=1)  # (row, feature · step)
-            by_step = columns.reshape(batch.num_rows, len(layout.wide_features), -1).transpose(0, 2, 1)
-            lists = pa.FixedSizeListArray.from_arrays(pa.array(by_step.reshape(-1)), columns.shape[1])
-            yield pa.RecordBatch.from_arrays(
-                [lists if name == SEQUENCE else batch.column(name) for name in read_as.needed], read_as.needed
-            )
-            first_row += batch.num_rows
+            by_feature = np.stack(values, axis=1).reshape(len(batch), len(features), -1)
+            flat = pa.array(by_feature.transpose(0, 2, 1).reshape(-1))  # (row, step, feature)
+            columns = {SEQUENCE: pa.FixedSizeListArray.from_arrays(flat, len(values))}
+            columns |= {name: batch.column(name) for name in read_as.needed if name != SEQUENCE}
+            yield pa.RecordBatch.from_pydict(columns)
+            first_row += len(batch)
+
+    return features, read_as, lists()

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from rnnflow.advice.inspection import windows_of
 from rnnflow.advice.inspection.recordings import Recordings
 from rnnflow.cli import main
+from rnnflow.cli.windows import windows_of
 from rnnflow.generation.sources.files import open_all
 from rnnflow.params.generate import GenerateParams
 from rnnflow.runtime.errors import InputError
