@@ -131,6 +131,23 @@ def a_recording_a_day(folder: Path) -> Known:
     return entries
 
 
+def titles_of_one_cell(folder: Path) -> Known:
+    """Write what a spreadsheet exports that has a title and a blank line above its names."""
+    entries = known()
+    (folder / "a.csv").write_text("Export,,,\n,,,\n" + frame(entries).to_csv(index=False))
+    return entries
+
+
+def lists_as_python_prints_them(folder: Path) -> Known:
+    entries = known(1)
+    entries[2][1][3, 0] = entries[4][1][1, 0] = np.nan
+    cells = [str(values[:, 0].tolist()) for _, values in entries]
+    cells[4] = cells[4].replace("nan", "None")
+    table = {"id": range(40), "sequence": cells, "label": [label for label, _ in entries]}
+    pd.DataFrame(table).to_csv(folder / "a.csv", index=False)
+    return entries
+
+
 NAMED: Mapping[str, tuple[Callable[[Path], Known], str]] = {
     "numbers and the class last": (numbers_and_the_class_last, "0 … 23 are taken as the 24 steps of a row"),
     "numbers and a target": (numbers_and_a_target, "1 … 24 are taken as the 24 steps of a row"),
@@ -147,6 +164,8 @@ NAMED: Mapping[str, tuple[Callable[[Path], Known], str]] = {
     "classes in UTF-16": (classes_in_utf16, "labels.csv"),
     "two marks": (two_marks, ""),
     "classes of a database": (classes_of_a_database, ""),
+    "titles of one cell": (titles_of_one_cell, "the first 2 lines are skipped: 'Export,,,', ',,,'"),
+    "lists as Python prints them": (lists_as_python_prints_them, "values are missing in 'value'"),
     "a recording a day": (a_recording_a_day, ""),
 }
 """What writes a file and returns what is in it, and what is to be said of it."""

@@ -38,7 +38,7 @@ def changed(row: int, **entries: Any) -> pd.DataFrame:
         (changed(4, label="bird"), "sequence 'r1': the label changes from 'dog' to 'bird' at step 1; cut recordings with generate.windows"),
         (changed(0).drop(columns="label"), "column 'label' is missing, there are id, time, x, y; generate.files.columns.label names the column of classes, generate.files.labels a table of them"),
         (changed(0).drop(columns="id"), "column 'id' is missing, there are time, label, x, y; one recording a file has generate.files.columns.id: path"),
-        (changed(0).iloc[[0, 1, 7, 2, 3]], "id 'r0' came before in the same file; the rows of a sequence must stand together"),
+        (changed(0).iloc[[0, 1, 7, 2, 3]], "id 'r0' came before in the same file; the rows of a sequence must stand together, under an id that no other one has"),
     ],
     ids=str,
 )  # fmt: skip
@@ -101,7 +101,10 @@ def test_a_recording_that_comes_again_is_refused_where_windows_would_not_show_it
         pd.concat([long_table(recordings(20, same_length=30)), long_table(again)]).drop(columns="time"),
     )
     message = refusal(windows={"length": 10, "stride": 5})
-    assert message == "raw/a.csv: id 'r0' came before in the same file; the rows of a sequence must stand together"
+    assert (
+        message
+        == "raw/a.csv: id 'r0' came before in the same file; the rows of a sequence must stand together, under an id that no other one has"
+    )
 
 
 def test_a_link_to_a_file_that_is_gone_is_refused(tmp_path: Path, refusal: Refusal) -> None:

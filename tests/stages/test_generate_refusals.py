@@ -109,7 +109,7 @@ def test_a_source_that_gives_too_little_is_refused(
         (with_entry("sequence", 3, [1.0]), "raw/b.parquet: row 3: column 'sequence' has a number of values that is not a multiple of the 2 features"),
         (with_entry("sequence", 3, []), "raw/b.parquet: row 3: column 'sequence' is empty, expected at least one time step"),
         (with_entry("sequence", 3, [1.0, float("inf")]), "raw/b.parquet: row 3: column 'sequence' is infinite, or too large for float32"),
-        (with_entry("id", 3, "a-9"), "raw/b.parquet: id 'a-9' came before in the same file; the rows of a sequence must stand together"),
+        (with_entry("id", 3, "a-9"), "raw/b.parquet: id 'a-9' came before in the same file; the rows of a sequence must stand together, under an id that no other one has"),
         (with_entry("id", 3, "good-9"), "raw/b.parquet: id 'good-9' came before in raw/a.parquet"),
         (columns() | {"group": ["g"] * 40}, "raw/b.parquet: columns id, label, group, but raw/a.parquet has id, label"),
     ],

@@ -118,8 +118,16 @@ def _columns(delimiter: str, lines: Sequence[str]) -> _Columns:
         above = 0
     elif above and counts[above - 1] == usual - 1 and not any(cells[-1] for cells in rows[above:]):
         above -= 1  # the names, without the delimiter that each row ends in
+    above += _num_titles(rows[above:])
     below = counts[above:]
     return _Columns(delimiter, usual, above, below.count(usual) / len(below))
+
+
+def _num_titles(rows: Sequence[Sequence[str]]) -> int:
+    """Return how many rows have one cell at most, as the titles that Excel exports, if the names of all columns follow."""
+    count = next((index for index, cells in enumerate(rows) if sum(map(bool, cells)) > 1), 0)
+    names = rows[count] if rows else []
+    return count if len(names) > 2 and all(names) and not looks_like_values(names) else 0
 
 
 def _cells(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:

@@ -1,7 +1,6 @@
 """The first rows of a file, in the types that its values suggest."""
 
 import io
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from rnnflow.advice.inspection.dialect import (
 )
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
 from rnnflow.generation.sources.arrays import AXES, LENGTHS, by_split, load_arrays
-from rnnflow.generation.sources.csv_files import BAD_CELL, read_csv
+from rnnflow.generation.sources.csv_files import LIST, lists, read_csv
 from rnnflow.generation.sources.csv_header import head, lines_of
 from rnnflow.generation.sources.files import FORMATS, format_of
 from rnnflow.generation.sources.json_lines import first_rows
@@ -123,7 +122,7 @@ def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
     source = read_csv(path, Path(path.name), files, as_text=True)
     texts = _first_rows(source)
     table = pa.table({name: _typed(texts[name].combine_chunks()) for name in texts.column_names})
-    sample = Sample("CSV", _with_lists(table), dialect.settings(), remarks=dialect.remarks)
+    sample = Sample("CSV", _with_lists(table, source.location), dialect.settings(), remarks=dialect.remarks)
     try:
         return _with_numbers(sample, files.delimiter, source.location, decimal)
     except AmbiguousNumbersError as error:
@@ -153,23 +152,15 @@ def _first_lines(path: Path) -> list[str]:
     return content.decode("utf-8-sig", errors="replace").splitlines()
 
 
-def _with_lists(table: pa.Table) -> pa.Table:
-    """Return `table` with cells such as `[1, 2]` as lists, the first rows of it."""
-    listed = [column.name for column in table.schema if is_text(column.type) and _begins_list(table[column.name])]
-    if not listed:
-        return table
-    table = table.slice(0, LIST_ROWS)
+def _with_lists(table: pa.Table, location: SourceLocation) -> pa.Table:
+    """Return a table with cells such as `[1, 2]` as lists, the first rows of it."""
+    texts = [column.name for column in table.schema if is_text(column.type) and len(table)]
+    listed = [name for name in texts if LIST.match(table[name][0].as_py() or "")]
+    table = table.slice(0, LIST_ROWS) if listed else table
     for name in listed:
-        try:
-            cells = pa.array([json.loads(cell) if cell else None for cell in table[name].to_pylist()])
-        except BAD_CELL:
-            continue
+        cells = lists(location, name, table[name].combine_chunks(), None, 0)
         table = table.set_column(table.schema.get_field_index(name), name, cells)
     return table
-
-
-def _begins_list(column: pa.ChunkedArray) -> bool:
-    return len(column) > 0 and str(column[0].as_py() or "").lstrip().startswith("[")
 
 
 def _with_numbers(sample: Sample, delimiter: str, location: SourceLocation, decimal: str | None) -> Sample:

@@ -12,7 +12,7 @@ from rnnflow.runtime.array_types import Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 
-STAND_TOGETHER = "the rows of a sequence must stand together"
+STAND_TOGETHER = "the rows of a sequence must stand together, under an id that no other one has"
 
 BESIDE = ("end", "split", "recording", "first_step", "stop_step")
 """Columns of sequences besides those of the contract."""

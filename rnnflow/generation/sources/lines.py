@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,8 @@ class LineFilter(io.RawIOBase):
         self._num_lines = self._num_bytes = 0
         self._rest = b""
         self._ready = b""
+        self.look_at_comment: Callable[[str, int], None] | None = None
+        """Is told of each comment below the first line that is kept, and its number."""
         self._gaps: list[np.ndarray] = []
         """For each line that is left out, how many kept ones stand above it."""
 
@@ -181,10 +184,15 @@ class LineFilter(io.RawIOBase):
         first = characters[starts]
         is_out = (first == BREAK) | ((first == RETURN) & (ends - starts <= 2))
         if self._comment:
-            is_out |= np.fromiter((block.startswith(self._comment, start) for start in starts), bool, len(starts))
+            are_comments = np.fromiter((block.startswith(self._comment, start) for start in starts), bool, len(starts))
+            is_out |= are_comments
         is_out[: max(0, self._skip - self._num_lines)] = True
-        self._num_lines += len(starts)
         above = self.num_kept + np.cumsum(~is_out)
+        if self._comment and self.look_at_comment is not None:
+            for line in np.flatnonzero(are_comments & (above > 0)).tolist():
+                text = block[starts[line] : ends[line]].decode(errors="replace").strip()
+                self.look_at_comment(text, self._num_lines + line + 1)
+        self._num_lines += len(starts)
         self.num_kept += int((~is_out).sum())
         if not is_out.any():
             return block

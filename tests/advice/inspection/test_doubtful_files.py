@@ -160,3 +160,19 @@ def test_a_line_of_units_is_not_to_be_taken_as_missing(raw: Path, refused: Refus
     header, *rows = (raw / "a.csv").read_text().splitlines()
     (raw / "a.csv").write_text("\n".join([header, ",g,g,", *rows]))
     assert "first other: 'g' in line 2; if it is a unit, remove the line;" in " ".join(refused(raw)[0].split())
+
+
+def test_a_row_that_begins_as_a_comment_is_refused(raw: Path, refused: Refused) -> None:
+    table = frame(known(count=60))
+    table.loc[table["rec"] == "r50", "rec"] = "#r50"
+    (raw / "a.csv").write_text("# made by a logger\n# two axes, one class\n" + table.to_csv(index=False))
+    message = "a.csv: line 404 begins as a comment and is like a row, '#r50,"
+    assert message in refused(raw)[1]
+
+
+def test_lists_without_commas_are_refused(raw: Path, refused: Refused) -> None:
+    entries = known(1)
+    table = {"id": range(40), "sequence": [str(values[:, 0]) for _, values in entries], "label": ["run", "walk"] * 20}
+    pd.DataFrame(table).to_csv(raw / "a.csv", index=False)
+    message = "a.csv: line 2: column 'sequence': expected a list of numbers such as [1.5, 2], got '[-1.142 -1.069"
+    assert message in refused(raw)[1]
