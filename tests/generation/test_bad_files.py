@@ -159,7 +159,7 @@ def test_a_folder_with_two_formats_is_refused(tmp_path: Path, refusal: Refusal) 
     write_long(tmp_path / "raw" / "a.csv", recordings())
     write_long(tmp_path / "raw" / "b.parquet", recordings(prefix="b"))
     assert refusal() == (
-        "raw/b.parquet: Parquet, but raw/a.csv is CSV; name the files of one format in generate.files.paths"
+        "raw/b.parquet: Parquet (1 files), but raw/a.csv is CSV (1); name the files of one format in generate.files.paths"
     )
 
 

@@ -62,7 +62,9 @@ def inspect(
     """
     known = drift.load_reference(reference) if reference else {}
     location = locate(paths)
-    files, labels = _found(console, location, hints)
+    every = find_all(location.names, location.raw)
+    labels = find_label_table(every, location.raw) if "label" not in hints.columns else None
+    files = find(location.names, location.raw, location.raw / labels["path"] if labels else None)
     kind = FORMATS[format_of(files[0])][0]
     console.print(f"{len(files):,} {kind} files, the first is {files[0]}" if len(files) > 1 else f"{files[0]}: {kind}")
     findings = examine(location, files, hints, windows, labels)
@@ -165,21 +167,6 @@ def _unread_files(location: Location, files: Sequence[Path], findings: Findings)
     endings = Counter(path.suffix or path.name for path in others if not is_for_people(path.relative_to(location.raw)))
     counted = ", ".join(f"{count:,} {ending}" for ending, count in sorted(endings.items()))
     return lines + ([f"files that nothing reads: {counted}"] if counted else [])
-
-
-def _found(console: Console, location: Location, hints: UserHints) -> tuple[list[Path], dict[str, str] | None]:
-    """Return the files with recordings, and what describes the one that says their classes."""
-    try:
-        every = find_all(location.names, location.raw)
-        labels = find_label_table(every, location.raw) if "label" not in hints.columns else None
-        return find(location.names, location.raw, location.raw / labels["path"] if labels else None), labels
-    except InputError:
-        endings: Counter[str] = Counter()
-        for name in location.names:
-            for match in [location.raw] if name == "." else location.raw.glob(name):
-                endings.update(path.suffix or path.name for path in (files_below(match) if match.is_dir() else [match]))
-        report.show_files(console, dict(endings.most_common()))
-        raise
 
 
 def _checked(settings: dict[str, Any]) -> GenerateParams:

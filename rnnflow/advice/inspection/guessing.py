@@ -134,15 +134,12 @@ class _Guesser:
             return are_times(column) and (is_strong(name) or rise(column, self._changes()))
         if part == "split":
             return is_text(column.type) and all(entry.lower() in GIVEN_NAMES for entry in distinct(column))
-        if part == "label" and name.lower() == "y" and not self.sample.has_lists and self._has_x:
+        is_axis = name.lower() == "y" and "x" in map(str.lower, self.table.column_names) and not self.sample.has_lists
+        if part == "label" and is_axis:
             return False
         is_number_text = part == "label" and self.sample.kind in ("CSV", "NumPy") and pa.types.is_floating(column.type)
         is_date = part in ("id", "label") and pa.types.is_temporal(column.type)  # a recording a day
         return is_number_text or is_date or is_category(column)
-
-    @property
-    def _has_x(self) -> bool:
-        return any(name.lower() == "x" for name in self.table.column_names)
 
     def _changes(self) -> np.ndarray | None:
         """Return where a row belongs to another recording than the row above, as far as a name says it."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
@@ -29,13 +30,15 @@ def find_label_table(files: Sequence[Path], raw: Path) -> dict[str, str] | None:
 
 
 def _describe(path: Path, others: Sequence[Path], raw: Path) -> dict[str, str] | None:
+    row: dict[str, str] = {}
+    with suppress(InputError):  # that is said where it is read
+        row = first_cells(others[0])
     try:
         table = label_table.rows(path)
     except InputError:
         return None
     belows = [other.relative_to(raw) for other in others]
     known = {below: set(names_of(below)) for below in belows}
-    row = _first_row(others[0])
     for key in table.column_names:
         keys = set(map(label_table.plain_key, table[key].to_pylist()))
         is_of_files = sum(bool(names & keys) for names in known.values()) > MOST * len(known)
@@ -56,11 +59,3 @@ def _label(names: Sequence[str]) -> str | None:
             if word in forms_of(name, "label"):
                 return name
     return names[0] if len(names) == 1 else None
-
-
-def _first_row(path: Path) -> dict[str, str]:
-    """Return the cells of a file's first row by column, none where it cannot be read."""
-    try:
-        return first_cells(path)
-    except InputError:
-        return {}

@@ -52,11 +52,6 @@ def show_list(console: Console, title: str, lines: Sequence[str]) -> None:
         console.print()
 
 
-def show_files(console: Console, counts: Mapping[str, int]) -> None:
-    """Print how many files of each ending there are."""
-    console.print(_bars("files", list(counts.items())))
-
-
 def _overview(run: DryRun, kind: str, columns: Mapping[str, str | None]) -> Table:
     recordings, windows = run.recordings, run.params.windows
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -76,7 +71,9 @@ def _overview(run: DryRun, kind: str, columns: Mapping[str, str | None]) -> Tabl
         name, classes = max(run.groups.items(), key=lambda entry: entry[1].total())
         table.add_row("groups", f"{len(run.groups):,}, the largest is {name!r} with {classes.total():,} sequences")
     if recordings.earliest is not None and recordings.latest is not None:
-        table.add_row("time", f"{time_text(recordings.earliest)} to {time_text(recordings.latest)}{_rate(run)}")
+        gap = recordings.seconds / max(1, recordings.num_gaps)
+        rate = f", a step every {gap:.4g} s" if recordings.num_gaps else ""
+        table.add_row("time", f"{time_text(recordings.earliest)} to {time_text(recordings.latest)}{rate}")
     if run.given:
         table.add_row("given splits", ", ".join(f"{name} {count:,}" for name, count in sorted(run.given.items())))
     if run.is_read and run.num_sequences and not run.needs_windows:
@@ -88,11 +85,6 @@ def _lengths(lengths: Counter[int]) -> str:
     if not lengths:
         return ""
     return f", shortest {min(lengths):,}, median {median(lengths):,}, longest {max(lengths):,} steps"
-
-
-def _rate(run: DryRun) -> str:
-    recordings = run.recordings
-    return f", a step every {recordings.seconds / recordings.num_gaps:.4g} s" if recordings.num_gaps else ""
 
 
 def _features(run: DryRun) -> Table:

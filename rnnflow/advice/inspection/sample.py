@@ -13,7 +13,6 @@ from rnnflow.advice.inspection.dialect import (
     LIKELY,
     PLACEHOLDERS,
     SIGNS,
-    AmbiguousNumbersError,
     Dialect,
     are_only_groups,
     guess_dialect,
@@ -32,7 +31,7 @@ from rnnflow.generation.sources.source_file import SourceTable
 from rnnflow.generation.sources.times import cast_all
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.generate import FilesParams
-from rnnflow.runtime.errors import InputError, library
+from rnnflow.runtime.errors import library
 
 HEAD_BYTES = 2**18
 SAMPLE_BYTES = 2**23
@@ -111,7 +110,9 @@ def first_cells(path: Path) -> dict[str, str]:
 
 
 def _dialect(path: Path, delimiter: str | None) -> tuple[Dialect, FilesParams]:
-    dialect = guess_dialect(_first_lines(path), "\t" if ".tsv" in path.suffixes else delimiter)
+    with library(f"{path}: cannot be read"), io.BufferedReader(open_text(path)) as file:
+        lines = b"".join(file.readlines(HEAD_BYTES)).decode("utf-8-sig", errors="replace").splitlines()
+    dialect = guess_dialect(lines, "\t" if ".tsv" in path.suffixes else delimiter)
     return dialect, FilesParams.model_validate(dialect.settings())
 
 
@@ -123,14 +124,7 @@ def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
     texts = _first_rows(source)
     table = pa.table({name: _typed(texts[name].combine_chunks()) for name in texts.column_names})
     sample = Sample("CSV", _with_lists(table, source.location), dialect.settings(), remarks=dialect.remarks)
-    try:
-        return _with_numbers(sample, files.delimiter, source.location, decimal)
-    except AmbiguousNumbersError as error:
-        text = error.text.strip()
-        with_point, with_comma = text.replace(",", ""), text.replace(".", "").replace(",", ".")
-        raise InputError(
-            f"{path}: is {text!r} {with_point} or {with_comma}? --decimal . or --decimal , says it"
-        ) from None
+    return _with_numbers(sample, files.delimiter, source.location, decimal)
 
 
 def _typed(cells: pa.Array) -> pa.Array:
@@ -144,12 +138,6 @@ def _typed(cells: pa.Array) -> pa.Array:
         if not is_open and (found := cast_all(plain, kind)) is not None:
             return found
     return cells
-
-
-def _first_lines(path: Path) -> list[str]:
-    with library(f"{path}: cannot be read"), io.BufferedReader(open_text(path)) as file:
-        content = b"".join(file.readlines(HEAD_BYTES))
-    return content.decode("utf-8-sig", errors="replace").splitlines()
 
 
 def _with_lists(table: pa.Table, location: SourceLocation) -> pa.Table:
@@ -168,7 +156,7 @@ def _with_numbers(sample: Sample, delimiter: str, location: SourceLocation, deci
     table = sample.table
     names = [column.name for column in table.schema if is_text(column.type) and not _may_be_category(column.name)]
     texts = {name: table[name].combine_chunks() for name in names}
-    known = number_format(list(texts.values()), delimiter, decimal)
+    known = number_format(location, list(texts.values()), delimiter, decimal)
     if known is not None and known.decimal == "," and any(pa.types.is_floating(column.type) for column in table.schema):
         known = None  # other columns have points
     sample.settings.update(vars(known or NumberFormat()))

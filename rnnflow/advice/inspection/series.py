@@ -63,15 +63,15 @@ def _without_ends(table: pa.Table, columns: list[str]) -> list[str]:
     ends = [name for name in (columns[0], columns[-1]) if is_whole(table[name])]
     are_whole = 2 * sum(is_whole(table[name]) for name in columns) > len(columns)
     counts = {name: len(table[name].unique()) for name in ends}
-    rows = [name for name in ends if _count_rows(table[name]) or (counts[name] == len(table) and not are_whole)]
+    rows = [
+        name
+        for name in ends
+        if bool((np.diff(table[name].to_numpy()) == 1).all()) or (counts[name] == len(table) and not are_whole)
+    ]
     few = [name for name in ends if name not in rows and counts[name] <= max(2, len(table) // 3)]
     several = [name for name in few if counts[name] > 1] or few  # a file may be of one class
     labels = several if len(several) == 1 else []  # of two, nothing says which it is
     return [name for name in columns if name not in (*rows, *labels)]
-
-
-def _count_rows(column: pa.ChunkedArray) -> bool:
-    return len(column) > 2 and bool((np.diff(column.to_numpy()) == 1).all())
 
 
 def _rows_are_sequences(table: pa.Table, free: Sequence[str], is_named: bool) -> bool:
@@ -81,16 +81,14 @@ def _rows_are_sequences(table: pa.Table, free: Sequence[str], is_named: bool) ->
     if ids:
         return all(len(table[name].unique()) == table.num_rows for name in ids)
     labels = [name for name in free if _plays(name, "label")] or free
-    return (is_named and bool(labels)) or any(_changes_often(table[name]) for name in labels)
+    if is_named and labels:
+        return True
+    # Labels change from row to row between sequences, and not within a recording.
+    return table.num_rows > 3 and any((np.diff(codes(table[name])) != 0).mean() > 0.2 for name in labels)
 
 
 def _plays(name: str, part: str) -> bool:
     return any(form in SYNONYMS[part] for form in forms_of(name, part))
-
-
-def _changes_often(column: pa.ChunkedArray) -> bool:
-    """Return whether labels change from row to row as they do between sequences, and not within a recording."""
-    return len(column) > 3 and bool((np.diff(codes(column)) != 0).mean() > 0.2)
 
 
 def collapsed(sample: Sample, steps: Mapping[str, Sequence[str]]) -> Sample:
@@ -102,12 +100,8 @@ def collapsed(sample: Sample, steps: Mapping[str, Sequence[str]]) -> Sample:
     }
     rest = table.drop_columns([name for columns in steps.values() for name in columns])
     for prefix, rows in lists.items():
-        rest = rest.append_column(_name(prefix), pa.array(rows, pa.list_(pa.float64())))
+        rest = rest.append_column(f"{prefix} of all steps", pa.array(rows, pa.list_(pa.float64())))
     return replace(sample, table=rest)
-
-
-def _name(prefix: str) -> str:
-    return f"{prefix} of all steps"
 
 
 def describe(found: Guess, sample: Sample, steps: Mapping[str, Sequence[str]]) -> None:

@@ -116,7 +116,7 @@ def format_of(name: str, table: pa.Table) -> str | None:
     if is_number:  # 20260301 or 20260301103000
         known = _OF_DIGITS.get(len(first)) if pc.all(pc.match_substring_regex(texts, "^(19|20)")).as_py() else None
         likely = [known] if known else []
-    elif _are_iso(texts) or _are(texts, pa.float64()):
+    elif _are_iso(texts) or cast_all(texts, pa.float64()) is not None:
         return None
     else:
         likely = [known for known in _FORMATS if _has_signs(first, known) and re.fullmatch(pattern(known), first)]
@@ -135,11 +135,7 @@ def _has_signs(text: str, time_format: str) -> bool:
 
 
 def _are_iso(texts: pa.StringArray) -> bool:
-    return _are(texts, pa.timestamp("ns", "UTC")) or _are(texts, pa.timestamp("ns"))
-
-
-def _are(texts: pa.StringArray, kind: pa.DataType) -> bool:
-    return cast_all(texts, kind) is not None
+    return any(cast_all(texts, pa.timestamp("ns", zone)) is not None for zone in ("UTC", None))
 
 
 def _flat(column: pa.ChunkedArray) -> list[object]:

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -91,13 +92,12 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
         InputError: nothing matches, a file's format is not known, or there are two formats.
     """
     taken = one_a_folder(find_all(paths, raw, labels))
-    by_format: dict[str, Path] = {}
-    for path in taken:
-        by_format.setdefault(FORMATS[format_of(path)][0], path)
-    if len(by_format) > 1:
-        (one, first), (other, second) = list(by_format.items())[:2]
+    kinds = [FORMATS[format_of(path)][0] for path in taken]
+    if len(counts := Counter(kinds)) > 1:
+        (one, count), (other, more) = list(counts.items())[:2]
         raise InputError(
-            f"{second}: {other}, but {first} is {one}; name the files of one format in generate.files.paths"
+            f"{taken[kinds.index(other)]}: {other} ({more:,} files), but {taken[0]} is {one} ({count:,}); name the files of one "
+            "format in generate.files.paths"
         )
     return taken
 

@@ -68,14 +68,8 @@ def _too_long(path: Path, number: int) -> InputError:
 class LineFilter(io.RawIOBase):
     """A file for Arrow to read that leaves lines out and knows where the others stand.
 
-    Raises, while it is read, an `InputError` if a line is too long or the file expands out of proportion.
-
-    Args:
-        path: the file; what ends in `.gz` is decompressed.
-        skip: lines to leave out at the top.
-        comment: lines that begin with it are left out.
-        has_blanks: blanks stand between columns, however many; they become one.
-        ending: a sign that stands at the end of lines, and is left out.
+    Raises, while it is read, an `InputError` if a line is too long or the file expands out of proportion. Where it has blanks,
+    however many of them stand between columns, they become one; an `ending` of lines is left out.
     """
 
     def __init__(
