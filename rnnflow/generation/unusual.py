@@ -13,6 +13,8 @@ UNLIKE_RATE = 1.2
 """From where on the distance of two recordings' steps is another one."""
 
 
+FEW_ZERO = 0.05
+"""Share of the sequences that may end in zeros by chance."""
 _WHOLE = re.compile(r"[+-]?\d(\.0+)?[eE][+-]?0+")
 """As NumPy writes whole numbers."""
 
@@ -28,6 +30,8 @@ class Unusual:
         """Sequences by the mean time between their steps, in seconds, of three digits."""
         self.num_padded = 0
         """Sequences whose last step has no value at all."""
+        self.num_zero = 0
+        """Sequences whose last two steps are zero in all features."""
 
     def add(self, table: pa.Table, num_features: int) -> None:
         """Take in sequences of the contract, with the time of their last step in `end` where there are times."""
@@ -35,8 +39,10 @@ class Unusual:
         sequences = table["sequence"].combine_chunks()
         lengths = pc.list_value_length(sequences).to_numpy(zero_copy_only=False) // num_features
         self.lengths.update(lengths.tolist())
-        last_steps = sequences.flatten().to_numpy().reshape(-1, num_features)[np.cumsum(lengths) - 1]
-        self.num_padded += int(np.isnan(last_steps).all(1).sum())
+        steps, last = sequences.flatten().to_numpy().reshape(-1, num_features), np.cumsum(lengths) - 1
+        self.num_padded += int(np.isnan(steps[last]).all(1).sum())
+        are_zero = (steps[last] == 0) & (steps[last - 1] == 0)
+        self.num_zero += int((are_zero.all(1) & (lengths > 2)).sum())
         if "end" in table.schema.names:
             spans = table["end"].to_numpy() - table["time"].cast(pa.int64()).to_numpy()
             gaps = spans[spans > 0] / (lengths[spans > 0] - 1) / 1e6
@@ -57,6 +63,11 @@ class Unusual:
             yield (
                 f"the last steps of {self.num_padded:,} of {total:,} sequences have no values; if that is padding, leave "
                 "these rows out, or give arrays their lengths"
+            )
+        if self.num_zero > FEW_ZERO * total:
+            yield (
+                f"{self.num_zero:,} of {total:,} sequences end in zeros in all features; if that is padding, leave it out, or give "
+                "arrays their lengths"
             )
         yield from self._of_rates()
         if written := {name: f"{float(name):.0f}" for name in sorted(classes) if _WHOLE.fullmatch(name)}:

@@ -53,13 +53,9 @@ def windows_for(found: DryRun) -> dict[str, int]:
     length = min(lengths[len(lengths) // 2] / 4, 1000)
     if recordings.num_changes:
         length = min(length, recordings.num_steps / (recordings.num_changes + recordings.num) / 2)
-    rounded = _rounded(max(2, length))
+    round_lengths = [step * 10**power for power in range(4) for step in (1, 2, 5)]
+    rounded = max(each for each in round_lengths if 2 <= each <= max(2, length))
     return {"length": rounded, "stride": rounded // 2}
-
-
-def _rounded(number: int | float) -> int:
-    """Return the largest of 2, 5, 10, 20, 50 … that is not above `number`."""
-    return max(step * 10**power for power in range(4) for step in (1, 2, 5) if 2 <= step * 10**power <= number)
 
 
 def _seed_for(groups: Mapping[str, Counter[str]], params: GenerateParams) -> int | None:
@@ -134,7 +130,7 @@ def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"feature {name!r} has no value at all; leave it out of generate.files.features"
         elif entry["min"] == entry["max"]:
             yield f"feature {name!r} is always {entry['min']:g}; leave it out of generate.files.features"
-        if entry["max"] is not None and _is_epoch(entry["max"]):
+        if any(EARLIEST * factor <= (entry["max"] or 0) <= LATEST * factor for factor in UNITS.values()):
             yield f"the largest value of {name!r}, {entry['max']:.10g}, looks like a time since 1970; is it a measurement?"
         if entry["std"] and FINE * np.spacing(np.float32(max(-entry["min"], entry["max"]))) > entry["std"]:
             yield f"feature {name!r} varies by {entry['std']:.3g} around {entry['mean']:.9g}, which float32 keeps coarsely; subtract an offset"
@@ -154,10 +150,6 @@ def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
 
 def _shortest(value: float) -> str:
     return np.format_float_positional(np.float32(value), trim="-")
-
-
-def _is_epoch(value: float) -> bool:
-    return any(EARLIEST * factor <= value <= LATEST * factor for factor in UNITS.values())
 
 
 def _of_classes(classes: Counter[str], are_splits_given: bool) -> Iterator[str]:

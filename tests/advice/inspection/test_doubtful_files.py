@@ -176,3 +176,15 @@ def test_lists_without_commas_are_refused(raw: Path, refused: Refused) -> None:
     pd.DataFrame(table).to_csv(raw / "a.csv", index=False)
     message = "a.csv: line 2: column 'sequence': expected a list of numbers such as [1.5, 2], got '[-1.142 -1.069"
     assert message in refused(raw)[1]
+
+
+def test_zeros_at_the_end_are_said(raw: Path, inspected: Inspected) -> None:
+    values = np.random.default_rng(0).normal(size=(40, 9, 2))
+    values[::4, 6:] = 0
+    np.savez(raw / "a.npz", X=values, y=np.arange(40) % 2)
+    assert "10 of 40 sequences end in zeros in all features; if that is padding" in " ".join(inspected(raw).split())
+
+
+def test_a_number_of_each_recording_is_said(raw: Path, inspected: Inspected) -> None:
+    frame(known(), age=np.repeat(np.random.default_rng(0).integers(20, 60, 40), 8)).to_csv(raw / "a.csv", index=False)
+    assert "column 'age' never changes within a recording: is it a measurement?" in " ".join(inspected(raw).split())
