@@ -190,6 +190,7 @@ def inspect(arguments: argparse.Namespace) -> None:
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
         arguments.decimal,
         arguments.time_format,
+        arguments.time_unit,
     )
     windows = windows_of(arguments.window, arguments.stride)
     params = arguments.params if arguments.write else None

@@ -65,7 +65,7 @@ class _Guesser:
         self._fill_by_content()
         self._trim_labels()
         if (time := self.found.columns.get("time")) is not None:
-            self.found.time_unit = unit_of(time, self.table)
+            self.found.time_unit = self.hints.time_unit or unit_of(time, self.table)
             self.found.time_format = self.hints.time_format or format_of(time, self.table)
             if self.found.time_format is None:
                 self.found.remarks += doubt(time, self.found.time_unit, self.table)

@@ -188,3 +188,13 @@ def test_zeros_at_the_end_are_said(raw: Path, inspected: Inspected) -> None:
 def test_a_number_of_each_recording_is_said(raw: Path, inspected: Inspected) -> None:
     frame(known(), age=np.repeat(np.random.default_rng(0).integers(20, 60, 40), 8)).to_csv(raw / "a.csv", index=False)
     assert "column 'age' never changes within a recording: is it a measurement?" in " ".join(inspected(raw).split())
+
+
+def test_times_in_a_unit_that_no_guess_finds_need_a_word(raw: Path, refused: Refused, inspected: Inspected) -> None:
+    """WISDM counts nanoseconds since a phone was switched on."""
+    times = 49105962326000 + 50_000_000 * np.arange(320)
+    frame(known(), timestamp=times).to_csv(raw / "a.csv", index=False)
+    assert "is no time in s since 1970: 49105962326000.0; generate.files.time_unit or time_format" in refused(raw)[1]
+    output = inspected(raw, "--time-unit", "ns")
+    assert "a step every 0.05 s" in output
+    assert "time_unit: ns" in output
