@@ -31,7 +31,7 @@ def numbered(names: Sequence[str]) -> dict[str, dict[float, str]]:
             found.setdefault(FEATURE, {})[number] = name
         elif matched := _LAST.fullmatch(name) or _INSIDE.fullmatch(name):
             prefix = "_".join(filter(None, (matched[1], *matched.groups()[2:]))) or FEATURE
-            found.setdefault(prefix, {})[int(matched[2])] = name
+            found.setdefault(prefix, {})[float(matched[2])] = name
     return {prefix: dict(sorted(columns.items())) for prefix, columns in found.items()}
 
 
