@@ -250,6 +250,7 @@ def _add_inspect(commands: Any) -> None:
     )
     parts.add_argument("--delimiter", metavar="CHARACTER", help=r"of CSV files; \t is a tab")
     parts.add_argument("--decimal", choices=[".", ","], help="decimal separator of CSV files")
+    parts.add_argument("--time-unit", choices=["s", "ms", "us", "ns"], help="of times that are numbers")
     parts.add_argument("--time-format", metavar="FORMAT", help="of times, such as '%%d.%%m.%%Y %%H:%%M:%%S'")
     command.add_argument(
         "--window", metavar="LENGTH", help="cut recordings into windows of so many steps (100) or seconds (2.5s)"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from rnnflow.cli.windows import windows_of
 from rnnflow.runtime.errors import REJECTS_STATUS, InputError
 
 if TYPE_CHECKING:
@@ -201,8 +202,9 @@ def inspect(arguments: argparse.Namespace) -> None:
         TAB if arguments.delimiter == r"\t" else arguments.delimiter,
         arguments.decimal,
         arguments.time_format,
+        arguments.time_unit,
     )
-    windows = inspection.windows_of(arguments.window, arguments.stride)
+    windows = windows_of(arguments.window, arguments.stride)
     params = arguments.params if arguments.write else None
     inspection.inspect(_console(), arguments.paths, hints, windows, arguments.reference, params)
 

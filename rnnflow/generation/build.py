@@ -75,7 +75,7 @@ class DatasetBuilder:
             self._take_tables(file, splitter)
         finally:  # `inspect` shows what there was before a fault
             self._count_as_new(file)
-        num_short = file.num_left_out()
+        num_short = file.cutter.num_left_out if file.cutter else 0
         self.num_left_out["recordings shorter than a window"] += num_short
         if not file.is_synthetic and not num_short and not self.file_counts[file.name]:
             self.num_left_out["files without a row"] += 1
@@ -183,6 +183,11 @@ class DatasetBuilder:
             return "each class has one training sequence, and that cannot be held out; bring two of a class"
         if self.largest_group:
             name, count = max(self.largest_group.items(), key=lambda entry: (entry[1], entry[0]))
+            if len(self.largest_group) == 1:
+                return (
+                    f"all are of one group or recording, {name!r}; generate.files.columns.id names the column that tells "
+                    "recordings apart, generate.split.by: time cuts one"
+                )
             share = count / self.largest_group.total()
             return (
                 f"of {len(self.largest_group)} groups, {name!r} holds {share:.0%}; "

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from rnnflow.generation.sources.cutting import STAND_TOGETHER
 from rnnflow.generation.splitting import SPLITS, TRAIN, SplitIndices, chosen, column_hashes, content_hashes
 from rnnflow.params.generate import SplitParams
 from rnnflow.runtime.array_types import Bool, Int64, UInt64
@@ -84,7 +85,7 @@ class LeakCheck:
         again = int(order[repeated + 1].min())
         before = int(np.flatnonzero(keys == keys[again])[0])
         place, earlier = (self._places[columns["file"][row]] for row in (again, before))
-        where = "in the same file; the rows of a sequence must stand together" if place == earlier else f"in {earlier}"
+        where = f"in the same file; {STAND_TOGETHER}" if place == earlier else f"in {earlier}"
         raise InputError(f"{place}: id {self._name(again)!r} came before {where}")
 
     def _refuse_shared(self, columns: Columns, name: str, what: str, advice: str = "") -> None:

@@ -1,7 +1,9 @@
 """What may be right in a data set and yet is often a mistake."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from unicodedata import category, normalize
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +11,12 @@ import pyarrow.compute as pc
 
 UNLIKE_RATE = 1.2
 """From where on the distance of two recordings' steps is another one."""
+
+
+FEW_ZERO = 0.05
+"""Share of the sequences that may end in zeros by chance."""
+_WHOLE = re.compile(r"[+-]?\d(\.0+)?[eE][+-]?0+")
+"""As NumPy writes whole numbers."""
 
 
 class Unusual:
@@ -22,6 +30,8 @@ class Unusual:
         """Sequences by the mean time between their steps, in seconds, of three digits."""
         self.num_padded = 0
         """Sequences whose last step has no value at all."""
+        self.num_zero = 0
+        """Sequences whose last two steps are zero in all features."""
 
     def add(self, table: pa.Table, num_features: int) -> None:
         """Take in sequences of the contract, with the time of their last step in `end` where there are times."""
@@ -29,8 +39,10 @@ class Unusual:
         sequences = table["sequence"].combine_chunks()
         lengths = pc.list_value_length(sequences).to_numpy(zero_copy_only=False) // num_features
         self.lengths.update(lengths.tolist())
-        last_steps = sequences.flatten().to_numpy().reshape(-1, num_features)[np.cumsum(lengths) - 1]
-        self.num_padded += int(np.isnan(last_steps).all(1).sum())
+        steps, last = sequences.flatten().to_numpy().reshape(-1, num_features), np.cumsum(lengths) - 1
+        self.num_padded += int(np.isnan(steps[last]).all(1).sum())
+        are_zero = (steps[last] == 0) & (steps[last - 1] == 0)
+        self.num_zero += int((are_zero.all(1) & (lengths > 2)).sum())
         if "end" in table.schema.names:
             spans = table["end"].to_numpy() - table["time"].cast(pa.int64()).to_numpy()
             gaps = spans[spans > 0] / (lengths[spans > 0] - 1) / 1e6
@@ -52,7 +64,14 @@ class Unusual:
                 f"the last steps of {self.num_padded:,} of {total:,} sequences have no values; if that is padding, leave "
                 "these rows out, or give arrays their lengths"
             )
+        if self.num_zero > FEW_ZERO * total:
+            yield (
+                f"{self.num_zero:,} of {total:,} sequences end in zeros in all features; if that is padding, leave it out, or give "
+                "arrays their lengths"
+            )
         yield from self._of_rates()
+        if written := {name: f"{float(name):.0f}" for name in sorted(classes) if _WHOLE.fullmatch(name)}:
+            yield f"classes are written as {min(written)}; generate.files.label_names: {written} makes them whole numbers"
         for names in _alike(classes):
             wanted = max(names, key=lambda name: (name == name.strip(), classes[name], name))
             pairs = ", ".join(f"{name!r}: {wanted!r}" for name in names if name != wanted)
@@ -87,4 +106,5 @@ def _plain(name: str) -> str:
     try:
         return repr(float(name.replace(",", ".")))
     except ValueError:
-        return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
+        shown = "".join(sign for sign in normalize("NFKC", name) if category(sign) != "Cf")  # none that nobody sees
+        return " ".join(shown.replace("_", " ").replace("-", " ").casefold().split())

@@ -25,7 +25,7 @@ def changed(row: int, **entries: Any) -> pd.DataFrame:
     ("frame", "expected"),
     [
         (changed(17, x="abc"), "line 19: column 'x': expected a number, got 'abc'; generate.files.features names the columns to take, generate.files.missing the texts of missing numbers"),
-        (changed(0, x="abc"), "line 2: column 'x': expected a number, got 'abc'; generate.files.features names the columns to take, generate.files.missing the texts of missing numbers"),
+        (changed(0, x="abc"), "line 2: column 'x': expected a number, got 'abc'; remove the line if it holds units or names; generate.files.features names the columns to take, generate.files.missing the texts of missing numbers"),
         (changed(17, x="inf"), "line 19: column 'x' is infinite, or too large for float32"),
         (changed(17, id=""), "line 19: column 'id' is empty"),
         (changed(17, label=""), "line 19: column 'label' is empty"),
@@ -36,9 +36,9 @@ def changed(row: int, **entries: Any) -> pd.DataFrame:
         (changed(4, time="2026-03-02T00:00:00Z"), "line 6: column 'time' has the same time as the row above, in sequence 'r1'; generate.files.columns.time: null reads no times"),
         (changed(4, time="2026-03-02T01:00:01+02:00"), "line 6: column 'time' goes back in time, in sequence 'r1'; sort the rows of each recording by time; where a clock was set back, write times in UTC"),
         (changed(4, label="bird"), "sequence 'r1': the label changes from 'dog' to 'bird' at step 1; cut recordings with generate.windows"),
-        (changed(0).drop(columns="label"), "column 'label' is missing, there are id, time, x, y; classes in a table of their own have generate.files.labels"),
+        (changed(0).drop(columns="label"), "column 'label' is missing, there are id, time, x, y; generate.files.columns.label names the column of classes, generate.files.labels a table of them"),
         (changed(0).drop(columns="id"), "column 'id' is missing, there are time, label, x, y; one recording a file has generate.files.columns.id: path"),
-        (changed(0).iloc[[0, 1, 7, 2, 3]], "id 'r0' came before in the same file; the rows of a sequence must stand together"),
+        (changed(0).iloc[[0, 1, 7, 2, 3]], "id 'r0' came before in the same file; the rows of a sequence must stand together, under an id that no other one has"),
     ],
     ids=str,
 )  # fmt: skip
@@ -101,7 +101,10 @@ def test_a_recording_that_comes_again_is_refused_where_windows_would_not_show_it
         pd.concat([long_table(recordings(20, same_length=30)), long_table(again)]).drop(columns="time"),
     )
     message = refusal(windows={"length": 10, "stride": 5})
-    assert message == "raw/a.csv: id 'r0' came before in the same file; the rows of a sequence must stand together"
+    assert (
+        message
+        == "raw/a.csv: id 'r0' came before in the same file; the rows of a sequence must stand together, under an id that no other one has"
+    )
 
 
 def test_a_link_to_a_file_that_is_gone_is_refused(tmp_path: Path, refusal: Refusal) -> None:
@@ -156,7 +159,7 @@ def test_a_folder_with_two_formats_is_refused(tmp_path: Path, refusal: Refusal) 
     write_long(tmp_path / "raw" / "a.csv", recordings())
     write_long(tmp_path / "raw" / "b.parquet", recordings(prefix="b"))
     assert refusal() == (
-        "raw/b.parquet: Parquet, but raw/a.csv is CSV; name the files of one format in generate.files.paths"
+        "raw/b.parquet: Parquet (1 files), but raw/a.csv is CSV (1); name the files of one format in generate.files.paths"
     )
 
 

@@ -260,6 +260,6 @@ def test_an_id_that_came_before_is_named_with_its_row_and_the_file_it_came_in(tm
     deliver(tmp_path / "c.parquet", columns() | {"id": [*ids, "c-38"]})
     with pytest.raises(
         InputError,
-        match=r"c\.parquet: id 'c-38' came before in the same file; the rows of a sequence must stand together$",
+        match=r"c\.parquet: id 'c-38' came before in the same file; the rows of a sequence must stand together, under an id that no other one has$",
     ):
         shards(settings("files"), tmp_path)

@@ -101,7 +101,7 @@ def test_a_source_that_gives_too_little_is_refused(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (without("label"), "raw/b.parquet: column 'label' is missing, there are id, sequence; classes in a table of their own have generate.files.labels"),
+        (without("label"), "raw/b.parquet: column 'label' is missing, there are id, sequence; generate.files.columns.label names the column of classes, generate.files.labels a table of them"),
         (columns() | {"label": [0.5] * 40}, "raw/b.parquet: column 'label' is double, expected text or whole numbers"),
         (with_entry("id", 3, None), "raw/b.parquet: row 3: column 'id' is empty"),
         (with_entry("label", 3, None), "raw/b.parquet: row 3: column 'label' is empty"),
@@ -109,7 +109,7 @@ def test_a_source_that_gives_too_little_is_refused(
         (with_entry("sequence", 3, [1.0]), "raw/b.parquet: row 3: column 'sequence' has a number of values that is not a multiple of the 2 features"),
         (with_entry("sequence", 3, []), "raw/b.parquet: row 3: column 'sequence' is empty, expected at least one time step"),
         (with_entry("sequence", 3, [1.0, float("inf")]), "raw/b.parquet: row 3: column 'sequence' is infinite, or too large for float32"),
-        (with_entry("id", 3, "a-9"), "raw/b.parquet: id 'a-9' came before in the same file; the rows of a sequence must stand together"),
+        (with_entry("id", 3, "a-9"), "raw/b.parquet: id 'a-9' came before in the same file; the rows of a sequence must stand together, under an id that no other one has"),
         (with_entry("id", 3, "good-9"), "raw/b.parquet: id 'good-9' came before in raw/a.parquet"),
         (columns() | {"group": ["g"] * 40}, "raw/b.parquet: columns id, label, group, but raw/a.parquet has id, label"),
     ],
@@ -160,7 +160,7 @@ def test_no_delivery_at_all_is_refused(folder: str, tmp_path: Path, refusal: Cal
         (columns(1), "no sequences for the train split; change generate.split or bring more data"),
         (columns() | {"label": ["cat"] * 40}, "the train split has one class only, 'cat'; a classifier needs two"),
         (columns() | {"label": [f"class-{row // 2}" for row in range(40)], "split": ["train", "test"] * 20}, "no sequences for the validation split; each class has one training sequence, and that cannot be held out; bring two of a class"),
-        (columns() | {"group": ["g"] * 40}, "no sequences for the validation split; of 1 groups, 'g' holds 100%; bring more groups, or change generate.split or generate.seed"),
+        (columns() | {"group": ["g"] * 40}, "no sequences for the validation split; all are of one group or recording, 'g'; generate.files.columns.id names the column that tells recordings apart, generate.split.by: time cuts one"),
         (columns() | {"label": [f"class-{row}" for row in range(40)]}, "class 'class-0' has 1 sequences, fewer than the 3 splits; bring more of it or leave it out"),
     ],
 )  # fmt: skip

@@ -21,8 +21,9 @@ from rnnflow.advice.inspection.sample import Sample, read_sample
 from rnnflow.advice.model_selection import portfolio
 from rnnflow.advice.tuning import params_file
 from rnnflow.generation import drift
+from rnnflow.generation.sources import label_table
 from rnnflow.generation.sources.arrays import LENGTHS
-from rnnflow.generation.sources.files import FORMATS, find, format_of
+from rnnflow.generation.sources.files import FORMATS, find, find_all, format_of, is_for_people
 from rnnflow.generation.sources.layout import PARTS
 from rnnflow.params.generate import DriftParams, GenerateParams
 from rnnflow.params.section import in_one_line
@@ -52,29 +53,25 @@ def inspect(
     reference: Path | None = None,
     params: Path | None = None,
 ) -> None:
-    """Print what the files, folders and globs at `paths` would become.
+    """Print what the files, folders and globs at `paths` would become, compared with a profile if there is one to refer to.
 
-    Args:
-        console: where to.
-        paths: what to look at.
-        hints: what a person said about columns.
-        windows: as in `generate.windows`.
-        reference: a profile to compare the data with.
-        params: a params.yaml to write the section into, with a model and a recipe for such data.
+    Where `params` names a params.yaml, the section is written into it, with a model and a recipe for such data.
 
     Raises:
         InputError: stage generate would refuse the files; what could be found out is printed before.
     """
     known = drift.load_reference(reference) if reference else {}
     location = locate(paths)
-    files = _found(console, location)
+    every = find_all(location.names, location.raw)
+    labels = find_label_table(every, location.raw) if "label" not in hints.columns else None
+    files = find(location.names, location.raw, location.raw / labels["path"] if labels else None)
     kind = FORMATS[format_of(files[0])][0]
     console.print(f"{len(files):,} {kind} files, the first is {files[0]}" if len(files) > 1 else f"{files[0]}: {kind}")
-    findings = examine(location, files, hints, windows)
+    findings = examine(location, files, hints, windows, labels)
     found = findings.dry_run
     report.show(console, found, findings.kind, {**DEFAULTS, **findings.guess.columns})
     problems = [found.problem] if found.problem else []
-    lines = findings.guess.remarks + _unread_files(location, files) + advice.remarks(found)
+    lines = findings.guess.remarks + _unread_files(location, files, findings) + advice.remarks(found)
     if known and found.profile is not None:
         lines += [f"unlike {reference}: {line}" for line in drift.differences(found.profile, known, DriftParams())]
     report.show_list(console, "Problems", problems)
@@ -104,16 +101,19 @@ def _write(console: Console, params: Path, location: Location, findings: Finding
 
 
 def examine(
-    location: Location, files: Sequence[Path], hints: UserHints, windows: dict[str, Any] | None = None
+    location: Location,
+    files: Sequence[Path],
+    hints: UserHints,
+    windows: dict[str, Any] | None = None,
+    labels: dict[str, str] | None = None,
 ) -> Findings:
     """Return what is in the files, with params changed until stage generate takes them, or nothing more helps.
+
+    `windows` and `labels` are as in the params; the table of labels is none of the files.
 
     Raises:
         InputError: the first file cannot be read, or the hints are none that params allow.
     """
-    labels = find_label_table(files, location.raw) if "label" not in hints.columns else None
-    if labels:
-        files = [path for path in files if path != location.raw / labels["path"]]
     # What is tested on may come without labels.
     shown = next((path for path in files if "train" in path.name.lower()), files[0])
     sample = read_sample(shown, hints.delimiter, hints.decimal)
@@ -123,6 +123,9 @@ def examine(
     of_paths = parts_of_paths([path.relative_to(location.raw) for path in files])
     guessed = guess(sample, of_paths, len(files), hints)
     guessed.remarks += sample.remarks + _unread_arrays(sample, guessed)
+    if labels:
+        classes = label_table.rows(location.raw / labels["path"])[labels["label"]].to_pylist()
+        guessed.trim_labels = all(name.startswith(" ") for name in classes)
     described = (
         {"paths": list(location.names)} | guessed.settings() | sample.settings | ({"labels": labels} if labels else {})
     )
@@ -149,61 +152,21 @@ def _unread_arrays(sample: Sample, guessed: Guess) -> list[str]:
     return [line + (advice if _LENGTHS.search(name) else "") for name, line in lines.items()]
 
 
-def _unread_files(location: Location, files: Sequence[Path]) -> list[str]:
-    """Return a remark on files that a person named with their folder, and that no reader takes."""
+def _unread_files(location: Location, files: Sequence[Path], findings: Findings) -> list[str]:
+    """Return a remark on files that a person named with their folder and no reader takes, or a table names without need."""
     folders = [location.raw / name for name in location.names if (location.raw / name).is_dir()]
     others = {path for folder in folders for path in files_below(folder) if path.is_file()} - set(files)
+    params, lines = findings.dry_run.params.files, []
+    if params.labels:
+        others.discard(location.raw / params.labels.path)
+        lines = (
+            label_table.read(location.raw / params.labels.path, params).remarks() if findings.dry_run.is_read else []
+        )
     beside = {path.parent for path in files if path.suffix == ".npy"}
     others = {path for path in others if path.suffix != ".npy" or path.parent not in beside}
-    endings = Counter(path.suffix or path.name for path in others if not _is_known(path.relative_to(location.raw)))
-    if not endings:
-        return []
+    endings = Counter(path.suffix or path.name for path in others if not is_for_people(path.relative_to(location.raw)))
     counted = ", ".join(f"{count:,} {ending}" for ending, count in sorted(endings.items()))
-    return [f"files that nothing reads: {counted}"]
-
-
-def _is_known(below: Path) -> bool:
-    """Return whether it is natural that a file is not read: hidden, of DVC, or a text for people."""
-    is_hidden = any(part.startswith((".", "_", "~$")) for part in below.parts)
-    return is_hidden or below.suffix in (".dvc", ".md") or below.stem.upper() in ("README", "LICENSE")
-
-
-def windows_of(length: str | None, stride: str | None) -> dict[str, Any] | None:
-    """Return `generate.windows` for a length such as `100`, in steps, or `2.5s`; without a stride, windows overlap by half.
-
-    Raises:
-        InputError: one is no number, or they have unlike units.
-    """
-    if length is None:
-        if stride is not None:
-            raise InputError("--stride needs --window")
-        return None
-    number, unit = _measured("--window", length)
-    half = number / 2 if unit == "seconds" else max(1, number // 2)
-    step, step_unit = _measured("--stride", stride) if stride else (half, unit)
-    if step_unit != unit:
-        raise InputError(f"--window {length} --stride {stride}: both in steps, or both in seconds")
-    return {"length": number, "stride": step} | ({"unit": unit} if unit == "seconds" else {})
-
-
-def _measured(option: str, text: str) -> tuple[int | float, str]:
-    matched = re.fullmatch(r"(\d+\.?\d*)(s?)", text)
-    if matched is None:
-        raise InputError(f"{option} {text}: expected time steps such as 100, or seconds such as 2.5s")
-    number = float(matched.group(1))
-    return int(number) if number.is_integer() else number, "seconds" if matched.group(2) else "steps"
-
-
-def _found(console: Console, location: Location) -> list[Path]:
-    try:
-        return find(location.names, location.raw)
-    except InputError:
-        endings: Counter[str] = Counter()
-        for name in location.names:
-            for match in [location.raw] if name == "." else location.raw.glob(name):
-                endings.update(path.suffix or path.name for path in (files_below(match) if match.is_dir() else [match]))
-        report.show_files(console, dict(endings.most_common()))
-        raise
+    return lines + ([f"files that nothing reads: {counted}"] if counted else [])
 
 
 def _checked(settings: dict[str, Any]) -> GenerateParams:

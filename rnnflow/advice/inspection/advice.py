@@ -1,5 +1,6 @@
 """What a person should know of the data, and what to change so that stage generate takes it."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,8 @@ LIKELY_LENGTH = 30
 HELD_OUT_FROM = (0.7, 0.85)
 FINE = 50
 """Steps of float32 in a standard deviation, below which it blurs a feature."""
-SENTINELS = {sign * float("9" * digits) for sign in (1, -1) for digits in range(3, 9)}
+_SENTINEL = re.compile(r"-?(9{3,8}|9{2,6}\.9{1,4}|32768)")
+"""What often stands for a missing number."""
 SECOND = 1_000_000
 ROUND_TIMES = tuple(seconds * SECOND for seconds in (86400, 3600, 60, 1))
 """Microseconds of a day, an hour, a minute, a second."""
@@ -51,13 +53,9 @@ def windows_for(found: DryRun) -> dict[str, int]:
     length = min(lengths[len(lengths) // 2] / 4, 1000)
     if recordings.num_changes:
         length = min(length, recordings.num_steps / (recordings.num_changes + recordings.num) / 2)
-    rounded = _rounded(max(2, length))
+    round_lengths = [step * 10**power for power in range(4) for step in (1, 2, 5)]
+    rounded = max(each for each in round_lengths if 2 <= each <= max(2, length))
     return {"length": rounded, "stride": rounded // 2}
-
-
-def _rounded(number: int | float) -> int:
-    """Return the largest of 2, 5, 10, 20, 50 … that is not above `number`."""
-    return max(step * 10**power for power in range(4) for step in (1, 2, 5) if 2 <= step * 10**power <= number)
 
 
 def _seed_for(groups: Mapping[str, Counter[str]], params: GenerateParams) -> int | None:
@@ -132,13 +130,17 @@ def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"feature {name!r} has no value at all; leave it out of generate.files.features"
         elif entry["min"] == entry["max"]:
             yield f"feature {name!r} is always {entry['min']:g}; leave it out of generate.files.features"
-        if entry["max"] is not None and _is_epoch(entry["max"]):
+        if any(EARLIEST * factor <= (entry["max"] or 0) <= LATEST * factor for factor in UNITS.values()):
             yield f"the largest value of {name!r}, {entry['max']:.10g}, looks like a time since 1970; is it a measurement?"
         if entry["std"] and FINE * np.spacing(np.float32(max(-entry["min"], entry["max"]))) > entry["std"]:
             yield f"feature {name!r} varies by {entry['std']:.3g} around {entry['mean']:.9g}, which float32 keeps coarsely; subtract an offset"
-        for value in {entry["min"], entry["max"]} & SENTINELS:
+        for value in {
+            bound
+            for bound in (entry["min"], entry["max"])
+            if bound is not None and _SENTINEL.fullmatch(_shortest(bound))
+        }:
             yield (
-                f"the outermost value of {name!r} is {value:g}, which often stands for a missing one; "
+                f"the outermost value of {name!r} is {_shortest(value)}, which often stands for a missing one; "
                 "generate.files.missing names such texts in CSV files"
             )
     missing = [name for name, entry in features.items() if entry["missing_share"] > 0]
@@ -146,8 +148,8 @@ def _of_features(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"values are missing in {_some(missing)}; models.<name>.missing says what they become: zero, forward_fill, mask, refuse"
 
 
-def _is_epoch(value: float) -> bool:
-    return any(EARLIEST * factor <= value <= LATEST * factor for factor in UNITS.values())
+def _shortest(value: float) -> str:
+    return np.format_float_positional(np.float32(value), trim="-")
 
 
 def _of_classes(classes: Counter[str], are_splits_given: bool) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,7 +26,10 @@ def are_numbers_in_text(column: pa.ChunkedArray) -> bool:
 def is_category(column: pa.ChunkedArray) -> bool:
     """Return whether a column holds texts, whole numbers or truth values."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    return bool(is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)) or is_whole(column)
+    is_whole_decimal = pa.types.is_decimal(kind) and kind.scale == 0
+    return bool(
+        is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or is_whole_decimal
+    ) or is_whole(column)
 
 
 def is_whole(column: pa.ChunkedArray) -> bool:
@@ -47,13 +49,6 @@ def is_nested(kind: pa.DataType) -> bool:
 def has_decimal_commas(column: pa.ChunkedArray) -> bool:
     first = next((entry for entry in column.slice(0, 100).to_pylist() if entry), None)
     return isinstance(first, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", first) is not None
-
-
-def codes(column: pa.ChunkedArray) -> np.ndarray:
-    column = column.combine_chunks()
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    return column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
 
 
 def distinct(column: pa.ChunkedArray) -> list[str]:

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from rnnflow.generation.sources.csv_header import MAX_CELL, looks_like_values
 from rnnflow.generation.sources.lines import BLANKS
 from rnnflow.generation.sources.numbers_in_text import NULLS, NumberFormat
+from rnnflow.generation.sources.recording_chunk import SourceLocation
+from rnnflow.runtime.errors import InputError
 
 DELIMITERS = ",;\t|"
 COMMENTS = "#%"
@@ -51,12 +53,7 @@ FORMATS = tuple(
 
 
 def guess_dialect(lines: Sequence[str], delimiter: str | None) -> Dialect:
-    """Return how the first lines of a file are written.
-
-    Args:
-        lines: of the file.
-        delimiter: where a person said it.
-    """
+    """Return how the first lines of a file are written; a person may have said the delimiter."""
     csv.field_size_limit(MAX_CELL)
     found = Dialect(comment=_comment(lines[:NUM_LINES], delimiter))
     if found.comment:
@@ -123,8 +120,16 @@ def _columns(delimiter: str, lines: Sequence[str]) -> _Columns:
         above = 0
     elif above and counts[above - 1] == usual - 1 and not any(cells[-1] for cells in rows[above:]):
         above -= 1  # the names, without the delimiter that each row ends in
+    above += _num_titles(rows[above:])
     below = counts[above:]
     return _Columns(delimiter, usual, above, below.count(usual) / len(below))
+
+
+def _num_titles(rows: Sequence[Sequence[str]]) -> int:
+    """Return how many rows have one cell at most, as the titles that Excel exports, if the names of all columns follow."""
+    count = next((index for index, cells in enumerate(rows) if sum(map(bool, cells)) > 1), 0)
+    names = rows[count] if rows else []
+    return count if len(names) > 2 and all(names) and not looks_like_values(names) else 0
 
 
 def _cells(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
@@ -157,13 +162,6 @@ def _find_names(found: Dialect, lines: Sequence[str], content: Sequence[str], co
     )
 
 
-@dataclass(frozen=True)
-class AmbiguousNumbersError(ValueError):
-    """The commas of a column may stand before decimals or between thousands."""
-
-    text: str
-
-
 def are_only_groups(cells: pa.Array, sign: str) -> bool:
     """Return whether a sign may stand between thousands: what has it has groups of three digits, what has none no more."""
     texts = pc.utf8_trim_whitespace(cells)
@@ -176,16 +174,15 @@ def are_only_groups(cells: pa.Array, sign: str) -> bool:
     )
 
 
-def number_format(columns: Sequence[pa.Array], delimiter: str, decimal: str | None) -> NumberFormat | None:
+def number_format(
+    location: SourceLocation, columns: Sequence[pa.Array], delimiter: str, decimal: str | None
+) -> NumberFormat | None:
     """Return how columns of text write numbers, if most of one's cells are numbers in some format.
 
-    Args:
-        columns: their cells.
-        delimiter: between columns; with a semicolon, commas stand before decimals.
-        decimal: the sign before decimals, where a person said it.
+    Beside a semicolon as delimiter, commas stand before decimals; a person may have said what does.
 
     Raises:
-        AmbiguousNumbersError: nothing says what commas mean.
+        InputError: nothing says what commas mean.
     """
     votes: Counter[NumberFormat] = Counter()
     example: pa.Array = pa.array([], pa.string())
@@ -204,7 +201,7 @@ def number_format(columns: Sequence[pa.Array], delimiter: str, decimal: str | No
                 votes[known] += 1
                 example = example if len(example) else matching[:1]
     if of_points is not None and decimal is None and not votes and delimiter == ";":
-        raise AmbiguousNumbersError(of_points.filter(pc.match_substring(of_points, "."))[0].as_py())
+        raise _ambiguous(location, of_points.filter(pc.match_substring(of_points, ".")))
     fitting = {known: count for known, count in votes.items() if decimal in (None, known.decimal)}
     if of_points is not None and (decimal == "," or {known.decimal for known in fitting} == {","}):
         return NumberFormat(",", ".")
@@ -216,5 +213,11 @@ def number_format(columns: Sequence[pa.Array], delimiter: str, decimal: str | No
     if are_two and len({known.values(example)[0].as_py() for known in best}) == 1:
         return next(known for known in best if (known.decimal == ",") == (delimiter == ";"))
     if (delimiter != ";" or are_groups) and are_two:
-        raise AmbiguousNumbersError(example[0].as_py())
+        raise _ambiguous(location, example)
     return best[0]
+
+
+def _ambiguous(location: SourceLocation, cells: pa.Array) -> InputError:
+    text = cells[0].as_py().strip()
+    with_point, with_comma = text.replace(",", ""), text.replace(".", "").replace(",", ".")
+    return location.error(f"is {text!r} {with_point} or {with_comma}? --decimal . or --decimal , says it")

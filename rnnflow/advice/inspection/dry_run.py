@@ -135,7 +135,7 @@ def _take(found: DryRun, builder: DatasetBuilder, path: Path, name: str, opened:
     if not found.needs_windows:
         try:
             watched = found.watch(sequences(chunks, cutter))
-            builder.take(SourceFile(name, str(path), watched, num_left_out=lambda: cutter.num_left_out))
+            builder.take(SourceFile(name, str(path), watched, cutter=cutter))
         except NeedsWindowsError as error:
             found.problem, found.needs_windows = str(error), True
     for _ in chunks:

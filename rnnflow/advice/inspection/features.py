@@ -7,7 +7,6 @@ import pyarrow as pa
 
 from rnnflow.advice.inspection.column_kinds import (
     are_numbers_in_text,
-    codes,
     first_text,
     has_decimal_commas,
 )
@@ -15,7 +14,7 @@ from rnnflow.advice.inspection.guess import Guess
 from rnnflow.advice.inspection.names import INDEX_NAMES, is_strong
 from rnnflow.advice.inspection.sample import Sample, is_features_first
 from rnnflow.generation.sources.list_form import FEATURES_FIRST
-from rnnflow.generation.sources.values import generic_names, holds_numbers, is_list, is_text
+from rnnflow.generation.sources.values import codes, generic_names, holds_numbers, is_list, is_text
 
 MAX_LIKELY_CLASSES = 50
 FEW_GAPS, EVENLY = 20, 0.9
@@ -27,11 +26,7 @@ OFTEN = 0.5
 def find_features(sample: Sample, found: Guess, free: Sequence[str], not_read: str | None) -> None:
     """Take the columns of numbers that play no other part as features, and say why others are left out.
 
-    Args:
-        sample: the first rows.
-        found: the guess so far; features, missing texts and remarks are added.
-        free: columns that play no part yet.
-        not_read: one that holds times which are not read.
+    One may hold times that are not read. Features, missing texts and remarks are added to the guess.
     """
     if (sequence := found.columns.get("sequence")) is not None:
         found.features = _names_of_sequence(sample, found, sequence)
@@ -42,6 +37,11 @@ def find_features(sample: Sample, found: Guess, free: Sequence[str], not_read: s
         found.features = features
     found.remarks += [
         f"column {name!r} is no feature: {reason}; --features takes it" for name, reason in reasons.items() if reason
+    ]
+    found.remarks += [
+        f"column {name!r} never changes within a recording: is it a measurement? --features leaves it out"
+        for name in features
+        if not sample.has_lists and _never_changes(sample.table[name], _recordings(sample, found))
     ]
     note_impure(sample, found, found.features or features)
 
@@ -87,7 +87,8 @@ def _hold_features(rows: Sequence[Sequence[Sized]]) -> bool:
 
 def _why_no_feature(sample: Sample, found: Guess, name: str) -> str | None:
     column = sample.table[name]
-    if not name or _is_behind_rows(sample, name):
+    is_last = name == sample.table.column_names[-1] and sample.settings.get("names") == "numbered"
+    if not name or (is_last and pa.types.is_null(column.type)):
         return "it has no name" if not name else "it is empty, behind the last delimiter"
     if name.lower() in INDEX_NAMES:
         return "it numbers the rows"
@@ -101,24 +102,38 @@ def _why_no_feature(sample: Sample, found: Guess, name: str) -> str | None:
         return "it has one number for a whole sequence"
     if is_strong(name):
         return "of its name"
-    if not sample.has_lists and _rises(sample, found, name):
-        return "it rises evenly from step to step, as a time does"
+    if not sample.has_lists and (how := _how_it_rises(sample, found, name)):
+        return how
     if not pa.types.is_integer(column.type):
         return None
     return "it repeats the label" if _repeats_label(sample, found, name) else _how_it_counts(sample, found, name)
 
 
-def _is_behind_rows(sample: Sample, name: str) -> bool:
-    is_last = name == sample.table.column_names[-1] and sample.settings.get("names") == "numbered"
-    return is_last and pa.types.is_null(sample.table[name].type)
+def _how_it_rises(sample: Sample, found: Guess, name: str) -> str | None:
+    """Return whether a column always rises within recordings, and by much the same; or would, were its rows sorted."""
+    values, recordings = sample.table[name].to_numpy().astype(np.float64), _recordings(sample, found)
+    if _are_even(values, recordings):
+        return "it rises evenly from step to step, as a time does"
+    order = np.lexsort([values, recordings])
+    if _are_even(values[order], recordings[order]):
+        return "it numbers steps, but the rows of a recording stand in another order; sort them by it"
+    return None
 
 
-def _rises(sample: Sample, found: Guess, name: str) -> bool:
-    """Return whether a column of more than a few steps always rises, and by much the same."""
-    identity = found.columns["id"]
-    gaps = np.diff(sample.table[name].to_numpy().astype(np.float64))
-    if identity in sample.table.column_names:
-        gaps = gaps[np.diff(codes(sample.table[identity])) == 0]
+def _recordings(sample: Sample, found: Guess) -> np.ndarray:
+    """Return which recording each row is of."""
+    table, identity = sample.table, found.columns["id"]
+    return codes(table[identity]) if identity in table.column_names else np.zeros(len(table))
+
+
+def _never_changes(column: pa.ChunkedArray, recordings: np.ndarray) -> bool:
+    """Return whether a column has another value only in another recording, as an age has."""
+    changes, begins = np.diff(codes(column)) != 0, np.diff(recordings) != 0
+    return bool(changes.any() and not changes[~begins].any() and np.count_nonzero(~begins) >= FEW_GAPS)
+
+
+def _are_even(values: np.ndarray, recordings: np.ndarray) -> bool:
+    gaps = np.diff(values)[np.diff(recordings) == 0]
     usual = np.median(gaps) if len(gaps) >= FEW_GAPS else 0
     return bool(usual > 0 and (gaps > 0).all() and ((gaps > usual / 2) & (gaps < usual * 2)).mean() > EVENLY)
 
@@ -140,8 +155,7 @@ def _how_it_counts(sample: Sample, found: Guess, name: str) -> str | None:
     if len(values) < 3:
         return None
     rises = np.diff(values) == 1
-    identity = found.columns["id"]
-    begins = np.diff(codes(table[identity])) != 0 if identity in table.column_names else np.False_
+    begins = np.diff(_recordings(sample, found)) != 0
     restarts = ~(rises | begins)
     if rises.any() and not restarts.any():
         return "it counts the rows"
@@ -149,7 +163,7 @@ def _how_it_counts(sample: Sample, found: Guess, name: str) -> str | None:
     again = np.unique(values[starts])
     if rises.mean() < OFTEN or len(again) > 1 or again[0] not in (0, 1, values[0]):
         return None
-    if identity == found.columns.get("label"):
+    if found.columns["id"] == found.columns.get("label"):
         return "it counts the rows"
     return (
         f"it counts the rows and starts again {len(starts):,} times within recordings, first in row {starts[0] + 1:,}; "

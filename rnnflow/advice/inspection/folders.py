@@ -13,11 +13,7 @@ _SUBJECT = re.compile(
 
 
 def parts_of_paths(belows: Sequence[Path]) -> Mapping[str, str]:
-    """Return which level of the paths, such as `path[-2]`, says `split`, `group` and `label`, of those that one says.
-
-    Args:
-        belows: the files' paths below `data/raw`.
-    """
+    """Return which level of the paths, such as `path[-2]`, says `split`, `group` and `label`, of those that one says."""
     paths = [[*map(value_of, levels(below))] for below in belows]
     backs = range(1, min(map(len, paths)) + 1)
     names = {f"path[-{back}]": {parts[-back] for parts in paths} for back in backs}

@@ -20,6 +20,7 @@ class UserHints:
     delimiter: str | None = None
     decimal: str | None = None
     time_format: str | None = None
+    time_unit: str | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and len(self.delimiter) != 1:

@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from rnnflow.advice.inspection import melted, series
 from rnnflow.advice.inspection.column_kinds import (
-    codes,
     distinct,
     has_decimal_commas,
     is_category,
@@ -19,23 +18,16 @@ from rnnflow.advice.inspection.features import MAX_LIKELY_CLASSES, find_features
 from rnnflow.advice.inspection.guess import DEFAULTS, Guess, UserHints
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of, is_strong
 from rnnflow.advice.inspection.sample import Sample
-from rnnflow.advice.inspection.times import are_times, format_of, repeat, rise, unit_of
-from rnnflow.generation.sources.values import holds_numbers, is_list, is_text
+from rnnflow.advice.inspection.times import are_times, doubt, format_of, repeat, rise, unit_of
+from rnnflow.generation.sources.values import codes, holds_numbers, is_list, is_text
 from rnnflow.generation.splitting import GIVEN_NAMES
 
 
 def guess(sample: Sample, of_paths: Mapping[str, str], num_files: int, hints: UserHints) -> Guess:
-    """Return which column plays which part.
-
-    Args:
-        sample: of the first file.
-        of_paths: parts that the files' paths can play, by part.
-        num_files: that there are.
-        hints: come before any guess.
-    """
+    """Return which column plays which part, in one of several files; what a person said comes before any guess."""
     if sample.kind in ("ts", "ARFF") or sample.names_features:
         return Guess(dict(hints.columns), list(hints.features) if hints.features else None)
-    steps = {} if hints.features else series.steps_in(sample)
+    steps = {} if hints.features else series.steps_in(sample, hints.columns.values())
     of_rows = {} if steps or hints.features else melted.parts_of_rows(sample)
     if steps:
         found = _Guesser(series.collapsed(sample, steps), of_paths, num_files, hints).guess()
@@ -65,15 +57,19 @@ class _Guesser:
     def guess(self) -> Guess:
         if self.sample.has_lists and "sequence" not in self.found.columns:
             self._find_sequence()
+        elif self.sample.kind == "NumPy" and (name := self._first_named("sequence", list(self.sample.shapes))):
+            self.found.columns.setdefault("sequence", name)  # of a kind that is refused with a line
         for part in ("split", "time", "group", "label", "id"):
             if part not in self.found.columns and (name := self._named(part)) is not None:
                 self.found.columns[part] = name
         self._fill_by_content()
         self._trim_labels()
         if (time := self.found.columns.get("time")) is not None:
-            self.found.time_unit = unit_of(time, self.table)
+            self.found.time_unit = self.hints.time_unit or unit_of(time, self.table)
             self.found.time_format = self.hints.time_format or format_of(time, self.table)
-            if self.found.time_format and "%d" not in self.found.time_format:
+            if self.found.time_format is None:
+                self.found.remarks += doubt(time, self.found.time_unit, self.table)
+            elif "%d" not in self.found.time_format:
                 self.found.remarks.append(f"the times of column {time!r} say no date and are counted from 1970")
             if "time" not in self.hints.columns:
                 self._leave_out_repeated_times(time)
@@ -138,14 +134,12 @@ class _Guesser:
             return are_times(column) and (is_strong(name) or rise(column, self._changes()))
         if part == "split":
             return is_text(column.type) and all(entry.lower() in GIVEN_NAMES for entry in distinct(column))
-        if part == "label" and name.lower() == "y" and not self.sample.has_lists and self._has_x:
+        is_axis = name.lower() == "y" and "x" in map(str.lower, self.table.column_names) and not self.sample.has_lists
+        if part == "label" and is_axis:
             return False
         is_number_text = part == "label" and self.sample.kind in ("CSV", "NumPy") and pa.types.is_floating(column.type)
-        return is_number_text or is_category(column)
-
-    @property
-    def _has_x(self) -> bool:
-        return any(name.lower() == "x" for name in self.table.column_names)
+        is_date = part in ("id", "label") and pa.types.is_temporal(column.type)  # a recording a day
+        return is_number_text or is_date or is_category(column)
 
     def _changes(self) -> np.ndarray | None:
         """Return where a row belongs to another recording than the row above, as far as a name says it."""
@@ -192,7 +186,10 @@ class _Guesser:
             return min(likely, key=lambda name: (likely[name] < 2, likely[name]))
         has_id = "id" in self.found.columns or any(self._stands_together(name) for name in kinds)
         are_free = self.num_files > 1 and "path[-1]" not in self.found.columns.values()
-        return "path[-1]" if are_free and has_id else DEFAULTS["label"]
+        if are_free and has_id:
+            return "path[-1]"
+        others = [name for name in self._free if name.lower() != "y"]
+        return self._first_named("label", others) or DEFAULTS["label"]  # of a type that is refused with a line
 
     def _id(self) -> str:
         texts = [

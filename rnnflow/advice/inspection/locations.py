@@ -33,7 +33,7 @@ def locate(paths: Sequence[str]) -> Location:
     for name, path in zip(paths, absolute, strict=True):
         if not path.exists() and not glob.has_magic(name):
             raise InputError(f"{name}: no such file or folder")
-    roots = {_raw_above(path) for path in absolute}
+    roots = {next((folder for folder in (path, *path.parents) if folder.parts[-2:] == RAW), None) for path in absolute}
     if len(roots) > 1:
         raise InputError(
             f"{paths[0]} and others: some are below one folder data/raw and some are not; inspect them apart"
@@ -45,13 +45,6 @@ def locate(paths: Sequence[str]) -> Location:
     names = [_relative(path, raw) for path in absolute]
     raw = raw.relative_to(Path.cwd()) if raw.is_relative_to(Path.cwd()) else raw  # shorter in messages
     return Location(raw, tuple(dict.fromkeys(names)), is_raw)
-
-
-def _raw_above(path: Path) -> Path | None:
-    for folder in (path, *path.parents):
-        if folder.parts[-2:] == RAW:
-            return folder
-    return None
 
 
 def _anchor(path: Path) -> Path:

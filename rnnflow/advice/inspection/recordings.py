@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rnnflow.generation.sources.recording_chunk import RecordingChunk
-from rnnflow.runtime.array_types import Bool, Int64
+from rnnflow.runtime.array_types import Int64
 
 IRREGULAR = 0.1
 """Share by which a time step is longer or shorter than the one before."""
@@ -29,11 +29,8 @@ class Recordings:
     """Sum of the gaps."""
     earliest: int | None = None
     latest: int | None = None
-    _open: str | None = None
-    """The recording that the last chunk left open, and what is known of it:"""
-    _length: int = 0
-    _label: str = ""
-    _is_changing: bool = False
+    _open: tuple[str, int, str, bool] | None = None
+    """The recording that the last chunk left open: its id, its steps, its last label, and whether the label has changed."""
 
     @property
     def num(self) -> int:
@@ -52,31 +49,25 @@ class Recordings:
         self._close()
 
     def _note(self, chunk: RecordingChunk) -> None:
-        goes_on = self._open is not None and self._open == chunk.ids[0].as_py()
-        if not goes_on:
+        if self._open is not None and self._open[0] != chunk.ids[0].as_py():
             self._close()
         lengths = chunk.lengths.copy()
-        lengths[0] += self._length
-        is_changing = self._changes(chunk, goes_on)
+        changes = np.diff(chunk.labels, prepend=chunk.labels[:1]) != 0
+        changes[chunk.offsets[:-1]] = False
+        is_changing = np.logical_or.reduceat(changes, chunk.offsets[:-1])
+        if self._open is not None:  # it goes on
+            _, length, label, was_changing = self._open
+            lengths[0] += length
+            changes[0] = chunk.classes[chunk.labels[0]] != label
+            is_changing[0] |= changes[0] | was_changing
+        self.num_changes += int(changes.sum())
         kept = len(lengths) - chunk.is_open
         values, counts = np.unique(lengths[:kept], return_counts=True)
         self.lengths.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         self.num_changing += int(is_changing[:kept].sum())
-        if chunk.is_open:
-            self._open, self._length = chunk.ids[-1].as_py(), int(lengths[-1])
-            self._label, self._is_changing = chunk.classes[chunk.labels[-1]], bool(is_changing[-1])
-        else:
-            self._open, self._length, self._is_changing = None, 0, False
+        last = (chunk.ids[-1].as_py(), int(lengths[-1]), chunk.classes[chunk.labels[-1]], bool(is_changing[-1]))
+        self._open = last if chunk.is_open else None
         self._note_times(chunk)
-
-    def _changes(self, chunk: RecordingChunk, goes_on: bool) -> Bool[np.ndarray, " recording"]:
-        changes = np.diff(chunk.labels, prepend=chunk.labels[:1]) != 0
-        changes[chunk.offsets[:-1]] = False
-        changes[0] = goes_on and chunk.classes[chunk.labels[0]] != self._label
-        self.num_changes += int(changes.sum())
-        is_changing = np.logical_or.reduceat(changes, chunk.offsets[:-1])
-        is_changing[0] |= goes_on and self._is_changing
-        return is_changing
 
     def _note_times(self, chunk: RecordingChunk) -> None:
         known = chunk.known("start") if chunk.times is None else chunk.times
@@ -100,6 +91,7 @@ class Recordings:
 
     def _close(self) -> None:
         if self._open is not None:
-            self.lengths[self._length] += 1
-            self.num_changing += self._is_changing
-        self._open, self._length, self._is_changing = None, 0, False
+            _, length, _, is_changing = self._open
+            self.lengths[length] += 1
+            self.num_changing += is_changing
+        self._open = None

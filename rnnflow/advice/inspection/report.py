@@ -52,11 +52,6 @@ def show_list(console: Console, title: str, lines: Sequence[str]) -> None:
         console.print()
 
 
-def show_files(console: Console, counts: Mapping[str, int]) -> None:
-    """Print how many files of each ending there are."""
-    console.print(_bars("files", list(counts.items())))
-
-
 def _overview(run: DryRun, kind: str, columns: Mapping[str, str | None]) -> Table:
     recordings, windows = run.recordings, run.params.windows
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -76,7 +71,9 @@ def _overview(run: DryRun, kind: str, columns: Mapping[str, str | None]) -> Tabl
         name, classes = max(run.groups.items(), key=lambda entry: entry[1].total())
         table.add_row("groups", f"{len(run.groups):,}, the largest is {name!r} with {classes.total():,} sequences")
     if recordings.earliest is not None and recordings.latest is not None:
-        table.add_row("time", f"{time_text(recordings.earliest)} to {time_text(recordings.latest)}{_rate(run)}")
+        gap = recordings.seconds / max(1, recordings.num_gaps)
+        rate = f", a step every {gap:.4g} s" if recordings.num_gaps else ""
+        table.add_row("time", f"{time_text(recordings.earliest)} to {time_text(recordings.latest)}{rate}")
     if run.given:
         table.add_row("given splits", ", ".join(f"{name} {count:,}" for name, count in sorted(run.given.items())))
     if run.is_read and run.num_sequences and not run.needs_windows:
@@ -88,11 +85,6 @@ def _lengths(lengths: Counter[int]) -> str:
     if not lengths:
         return ""
     return f", shortest {min(lengths):,}, median {median(lengths):,}, longest {max(lengths):,} steps"
-
-
-def _rate(run: DryRun) -> str:
-    recordings = run.recordings
-    return f", a step every {recordings.seconds / recordings.num_gaps:.4g} s" if recordings.num_gaps else ""
 
 
 def _features(run: DryRun) -> Table:
@@ -130,22 +122,14 @@ def _histogram(lengths: Counter[int]) -> Iterator[tuple[str, int]]:
     if len(lengths) <= NUM_BINS:
         yield from ((f"{length:,}", count) for length, count in sorted(lengths.items()))
         return
-    values, weights = np.array(list(lengths)), np.array(list(lengths.values()))
-    num_bins = min(NUM_BINS, int(values.max() - values.min()) + 1)
-    edges = np.unique(np.linspace(values.min(), values.max() + 1, num_bins + 1).astype(np.int64))
-    counts, _ = np.histogram(values, edges, weights=weights)
+    edges = np.linspace(min(lengths), max(lengths) + 1, NUM_BINS + 1).astype(np.int64)
+    counts, _ = np.histogram(list(lengths), edges, weights=list(lengths.values()))
     for first, stop, count in zip(edges[:-1], edges[1:], counts, strict=True):
-        last = stop if stop == edges[-1] and stop in values else stop - 1
-        yield (f"{first:,}" if first == last else f"{first:,} to {last:,}"), int(count)
+        yield (f"{first:,}" if first == stop - 1 else f"{first:,} to {stop - 1:,}"), int(count)
 
 
 def section(settings: Mapping[str, Any], by_time: Mapping[str, str] | None) -> str:
-    """Return section `generate` with `settings`.
-
-    Args:
-        settings: what differs from the defaults.
-        by_time: times to cut at, which a comment offers.
-    """
+    """Return section `generate` with settings that differ from the defaults; a comment offers times to cut at."""
     yaml = round_trip()
     yaml.width = YAML_WIDTH
     yaml.indent(mapping=2, sequence=4, offset=2)

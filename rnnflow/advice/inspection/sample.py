@@ -1,7 +1,6 @@
 """The first rows of a file, in the types that its values suggest."""
 
 import io
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,14 @@ from rnnflow.advice.inspection.dialect import (
     LIKELY,
     PLACEHOLDERS,
     SIGNS,
-    AmbiguousNumbersError,
+    Dialect,
     are_only_groups,
     guess_dialect,
     number_format,
 )
 from rnnflow.advice.inspection.names import SYNONYMS, forms_of
 from rnnflow.generation.sources.arrays import AXES, LENGTHS, by_split, load_arrays
-from rnnflow.generation.sources.csv_files import BAD_CELL, read_csv
+from rnnflow.generation.sources.csv_files import LIST, lists, read_csv
 from rnnflow.generation.sources.csv_header import head, lines_of
 from rnnflow.generation.sources.files import FORMATS, format_of
 from rnnflow.generation.sources.json_lines import first_rows
@@ -32,7 +31,7 @@ from rnnflow.generation.sources.source_file import SourceTable
 from rnnflow.generation.sources.times import cast_all
 from rnnflow.generation.sources.values import is_list, is_text
 from rnnflow.params.generate import FilesParams
-from rnnflow.runtime.errors import InputError, library
+from rnnflow.runtime.errors import library
 
 HEAD_BYTES = 2**18
 SAMPLE_BYTES = 2**23
@@ -67,12 +66,7 @@ class Sample:
 
 
 def read_sample(path: Path, delimiter: str | None, decimal: str | None = None) -> Sample:
-    """Return the first rows of a file.
-
-    Args:
-        path: the file.
-        delimiter: of CSV; none finds it out.
-        decimal: the same for the sign before decimals.
+    """Return the first rows of a file; what is not said of a CSV file is found out.
 
     Raises:
         InputError: the file cannot be read, or its numbers may be two things.
@@ -102,23 +96,35 @@ def _first_rows(table: SourceTable) -> pa.Table:
     return found.slice(0, max(1, min(num_rows, SAMPLE_BYTES * len(found) // max(1, found.nbytes))))
 
 
+def first_cells(path: Path) -> dict[str, str]:
+    """Return the cells of a file's first row by column, as they are written.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if FORMATS[format_of(path)][0] == "CSV":
+        return dict(zip(*head(path, _dialect(path, None)[1]), strict=False))
+    return {
+        name: str(entry) for row in read_sample(path, None).table.slice(0, 1).to_pylist() for name, entry in row.items()
+    }
+
+
+def _dialect(path: Path, delimiter: str | None) -> tuple[Dialect, FilesParams]:
+    with library(f"{path}: cannot be read"), io.BufferedReader(open_text(path)) as file:
+        lines = b"".join(file.readlines(HEAD_BYTES)).decode("utf-8-sig", errors="replace").splitlines()
+    dialect = guess_dialect(lines, "\t" if ".tsv" in path.suffixes else delimiter)
+    return dialect, FilesParams.model_validate(dialect.settings())
+
+
 def _of_csv(path: Path, delimiter: str | None, decimal: str | None) -> Sample:
-    dialect = guess_dialect(_first_lines(path), "\t" if ".tsv" in path.suffixes else delimiter)
-    files = FilesParams.model_validate(dialect.settings())
+    dialect, files = _dialect(path, delimiter)
     if ending := lines_of(path, files, *head(path, files)).ending:
         dialect.remarks.append(f"each line ends in {ending!r}, which is left out")
     source = read_csv(path, Path(path.name), files, as_text=True)
     texts = _first_rows(source)
     table = pa.table({name: _typed(texts[name].combine_chunks()) for name in texts.column_names})
-    sample = Sample("CSV", _with_lists(table), dialect.settings(), remarks=dialect.remarks)
-    try:
-        return _with_numbers(sample, files.delimiter, source.location, decimal)
-    except AmbiguousNumbersError as error:
-        text = error.text.strip()
-        with_point, with_comma = text.replace(",", ""), text.replace(".", "").replace(",", ".")
-        raise InputError(
-            f"{path}: is {text!r} {with_point} or {with_comma}? --decimal . or --decimal , says it"
-        ) from None
+    sample = Sample("CSV", _with_lists(table, source.location), dialect.settings(), remarks=dialect.remarks)
+    return _with_numbers(sample, files.delimiter, source.location, decimal)
 
 
 def _typed(cells: pa.Array) -> pa.Array:
@@ -134,29 +140,15 @@ def _typed(cells: pa.Array) -> pa.Array:
     return cells
 
 
-def _first_lines(path: Path) -> list[str]:
-    with library(f"{path}: cannot be read"), io.BufferedReader(open_text(path)) as file:
-        content = b"".join(file.readlines(HEAD_BYTES))
-    return content.decode("utf-8-sig", errors="replace").splitlines()
-
-
-def _with_lists(table: pa.Table) -> pa.Table:
-    """Return `table` with cells such as `[1, 2]` as lists, the first rows of it."""
-    listed = [column.name for column in table.schema if is_text(column.type) and _begins_list(table[column.name])]
-    if not listed:
-        return table
-    table = table.slice(0, LIST_ROWS)
+def _with_lists(table: pa.Table, location: SourceLocation) -> pa.Table:
+    """Return a table with cells such as `[1, 2]` as lists, the first rows of it."""
+    texts = [column.name for column in table.schema if is_text(column.type) and len(table)]
+    listed = [name for name in texts if LIST.match(table[name][0].as_py() or "")]
+    table = table.slice(0, LIST_ROWS) if listed else table
     for name in listed:
-        try:
-            cells = pa.array([json.loads(cell) if cell else None for cell in table[name].to_pylist()])
-        except BAD_CELL:
-            continue
+        cells = lists(location, name, table[name].combine_chunks(), None, 0)
         table = table.set_column(table.schema.get_field_index(name), name, cells)
     return table
-
-
-def _begins_list(column: pa.ChunkedArray) -> bool:
-    return len(column) > 0 and str(column[0].as_py() or "").lstrip().startswith("[")
 
 
 def _with_numbers(sample: Sample, delimiter: str, location: SourceLocation, decimal: str | None) -> Sample:
@@ -164,7 +156,7 @@ def _with_numbers(sample: Sample, delimiter: str, location: SourceLocation, deci
     table = sample.table
     names = [column.name for column in table.schema if is_text(column.type) and not _may_be_category(column.name)]
     texts = {name: table[name].combine_chunks() for name in names}
-    known = number_format(list(texts.values()), delimiter, decimal)
+    known = number_format(location, list(texts.values()), delimiter, decimal)
     if known is not None and known.decimal == "," and any(pa.types.is_floating(column.type) for column in table.schema):
         known = None  # other columns have points
     sample.settings.update(vars(known or NumberFormat()))
@@ -181,9 +173,11 @@ def _with_numbers(sample: Sample, delimiter: str, location: SourceLocation, deci
             sample.remarks.append(f"column {name!r}: {cells[row].as_py()!r} is read as {values[row].as_py():g}")
         if len(other_rows):
             others = list(dict.fromkeys(cells.take(pa.array(other_rows)).to_pylist()))
+            are_units = len(other_rows) == 1 and other_rows[0] == 0
             remark = (
                 f"column {name!r}: {len(cells) - len(other_rows):,} of {len(cells):,} cells are numbers, first other: "
-                f"{others[0][:40]!r} in {location.place(int(other_rows[0]))}; generate.files.missing takes such texts as missing"
+                f"{others[0][:40]!r} in {location.place(int(other_rows[0]))}; "
+                f"{'if it is a unit, remove the line; ' if are_units else ''}generate.files.missing takes such texts as missing"
             )
             are_placeholders = all(text.strip().lower() in PLACEHOLDERS for text in others)
             sample.impure[name] = remark, others if are_placeholders else []

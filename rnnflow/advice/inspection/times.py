@@ -13,6 +13,8 @@ from rnnflow.runtime.errors import InputError
 
 EARLIEST, LATEST = 6e8, 4.2e9
 """1989 to 2103, in seconds since 1970."""
+YEARS, DAYS = 1500, 3e6
+"""The first year, and the last day as astronomers count them, that numbers may be."""
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _DATES = (
     *(sign.join(parts) for sign in "./-" for parts in (("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%Y", "%m", "%d"))),
@@ -49,36 +51,27 @@ def are_times(column: pa.ChunkedArray) -> bool:
 
 
 def rise(column: pa.ChunkedArray, is_new: np.ndarray | None) -> bool:
-    """Return whether each time is above the one in the row above it.
-
-    Args:
-        column: the times.
-        is_new: where another recording begins, for each row but the first.
-    """
-    if is_list(column.type):
+    """Return whether each time is above the one in the row above it, but where another recording begins."""
+    if is_list(column.type) or is_text(column.type):
         return True
     entries = column.combine_chunks()
-    if is_text(entries.type):
-        return True
     if not (pa.types.is_floating(entries.type) or pa.types.is_integer(entries.type)):
         entries = entries.cast(pa.timestamp("us"))
     values = entries.to_numpy(zero_copy_only=False)
-    rises = values[1:] > values[:-1]
-    return bool((rises if is_new is None else rises | is_new).all())
+    return bool((values[1:] > values[:-1])[_within(is_new)].all())
 
 
 def repeat(column: pa.ChunkedArray, is_new: np.ndarray | None) -> bool:
-    """Return whether a recording has the same time in two rows that follow one another.
-
-    Args:
-        column: the times.
-        is_new: where another recording begins, for each row but the first.
-    """
+    """Return whether a recording has the same time in two rows that follow one another."""
     if is_list(column.type) or len(column) < 2:
         return False
     entries = column.combine_chunks()
     same = pc.equal(entries[1:], entries[:-1]).fill_null(False).to_numpy(zero_copy_only=False)
-    return bool((same if is_new is None else same & ~is_new).any())
+    return bool(same[_within(is_new)].any())
+
+
+def _within(is_new: np.ndarray | None) -> np.ndarray | slice:
+    return slice(None) if is_new is None else ~is_new
 
 
 def unit_of(name: str, table: pa.Table) -> str:
@@ -92,6 +85,20 @@ def unit_of(name: str, table: pa.Table) -> str:
             return unit
     named = _NAMED_UNIT.search(name.lower())
     return {"milli": "ms", "micro": "us", "nano": "ns"}.get(named[1], named[1]) if named and len(values) else "s"
+
+
+def doubt(name: str, unit: str, table: pa.Table) -> list[str]:
+    """Return a remark on numbers that may be years, or days as in Excel and Matlab, instead of seconds since 1970."""
+    column = table[name] if name in table.column_names else pa.chunked_array([[]], pa.string())
+    if unit != "s" or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return []
+    low, high = pc.min_max(column).as_py().values()
+    if low is None or not YEARS <= low <= high <= DAYS:
+        return []
+    return [
+        f"the times of column {name!r}, {low:.10g} to {high:.10g}, are taken as seconds since 1970; if they are years or days, "
+        "write dates such as 2026-01-31, or read no times (generate.files.columns.time: null)"
+    ]
 
 
 def format_of(name: str, table: pa.Table) -> str | None:
@@ -109,7 +116,7 @@ def format_of(name: str, table: pa.Table) -> str | None:
     if is_number:  # 20260301 or 20260301103000
         known = _OF_DIGITS.get(len(first)) if pc.all(pc.match_substring_regex(texts, "^(19|20)")).as_py() else None
         likely = [known] if known else []
-    elif _are_iso(texts) or _are(texts, pa.float64()):
+    elif _are_iso(texts) or cast_all(texts, pa.float64()) is not None:
         return None
     else:
         likely = [known for known in _FORMATS if _has_signs(first, known) and re.fullmatch(pattern(known), first)]
@@ -128,11 +135,7 @@ def _has_signs(text: str, time_format: str) -> bool:
 
 
 def _are_iso(texts: pa.StringArray) -> bool:
-    return _are(texts, pa.timestamp("ns", "UTC")) or _are(texts, pa.timestamp("ns"))
-
-
-def _are(texts: pa.StringArray, kind: pa.DataType) -> bool:
-    return cast_all(texts, kind) is not None
+    return any(cast_all(texts, pa.timestamp("ns", zone)) is not None for zone in ("UTC", None))
 
 
 def _flat(column: pa.ChunkedArray) -> list[object]:

@@ -34,11 +34,7 @@ def centred(sequences: pa.Array, num_features: int) -> tuple[np.ndarray, np.ndar
 
 
 class Smoothness:
-    """Adds up what averaging blocks of steps would take, table after table.
-
-    Args:
-        num_features: of a step.
-    """
+    """Adds up what averaging blocks of steps would take, table after table."""
 
     def __init__(self, num_features: int) -> None:
         self.num_features = num_features
@@ -70,11 +66,7 @@ class Smoothness:
 
 
 class Amplitudes:
-    """Counts the deviations within sequences, table after table.
-
-    Args:
-        features: their names.
-    """
+    """Counts the deviations within sequences, by feature, table after table."""
 
     def __init__(self, features: Sequence[str]) -> None:
         self.features = features

@@ -90,8 +90,11 @@ def by_split(names: Iterable[str]) -> dict[str, dict[str, str]]:
 def _table(path: Path, files: FilesParams, found: list[_Sequences]) -> SourceTable:
     sequence = files.columns.sequence
     beside = found[0].beside.schema
-    if any(entry.beside.schema != beside for entry in found):
-        raise InputError(f"{path}: the arrays of its splits are not alike")
+    for entry in found:
+        if entry.beside.schema != beside:
+            kinds = [{(field.name, str(field.type)) for field in schema} for schema in (entry.beside.schema, beside)]
+            name, kind = min(kinds[0] ^ kinds[1])
+            raise InputError(f"{path}: only one of its splits has {name!r} of {kind}; each needs the same arrays")
     schema = beside.append(pa.field(sequence, pa.list_(pa.float32())))
     sizes = {entry.values.shape[2] for entry in found}
     named = tuple(files.features) if files.features else generic_names(min(sizes))

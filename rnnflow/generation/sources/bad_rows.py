@@ -26,13 +26,10 @@ SetAside = Callable[[BadRow], None]
 
 @dataclass
 class TornRows:
-    """Rows of a CSV file with another number of columns, which Arrow leaves out.
-
-    Args:
-        num_headings: lines above the first row.
-    """
+    """Rows of a CSV file with another number of columns, which Arrow leaves out."""
 
     num_headings: int
+    """Lines above the first row."""
     rows: list[tuple[int, arrow_csv.InvalidRow]] = field(default_factory=list)
     """How many whole rows are above each."""
     _ids: dict[int, str] = field(default_factory=dict)
@@ -55,13 +52,7 @@ class TornRows:
             self._ids[row] = str(ids[row - first_row])
 
     def set_aside(self, take: SetAside, line_of: Callable[[int], int], are_sequences: bool) -> None:
-        """Give up the recordings above and below each row, either of which it may be a step of.
-
-        Args:
-            take: what takes them.
-            line_of: the line of a row of any kind, from 0.
-            are_sequences: a row is a sequence, so that no other one is the worse for it.
-        """
+        """Give up the recordings above and below each row, either of which it may be a step of; or, of rows that are sequences, none."""
         for index, (above, row) in enumerate(self.rows):
             line = line_of(above + index)
             around = {self._ids[place] for place in (above - 1, above) if place in self._ids}

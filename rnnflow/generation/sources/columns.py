@@ -10,11 +10,10 @@ import pyarrow.compute as pc
 
 from rnnflow.generation.sources import label_table, wide
 from rnnflow.generation.sources.layout import PARTS, Layout, Part
-from rnnflow.generation.sources.paths import names_of, text_of_path
+from rnnflow.generation.sources.paths import text_of_path
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.sources.values import holds_numbers, is_list, is_text, listed, refuse, refuse_blank
 from rnnflow.params.generate import ColumnNames, FilesParams
-from rnnflow.runtime.errors import InputError
 
 OPTIONAL = ("group", "time", "split")
 TIME_SINCE_LAST_STEP = "time_since_last_step"
@@ -27,12 +26,7 @@ def layout(
 ) -> Layout:
     """Return what the columns are by the params, and by their types where the params say nothing.
 
-    Args:
-        location: the file, for messages.
-        schema: its columns.
-        files: the params.
-        below: the file's path below `data/raw`.
-        features: their names in the params, or in the file itself.
+    `features` are the names in the params, or in the file itself.
 
     Raises:
         InputError: a column is missing, or no column holds numbers.
@@ -109,7 +103,7 @@ def _advice(schema: pa.Schema, part: str) -> str:
     if len(schema.names) == 1 and any(sign in schema.names[0] for sign in ",;\t|"):
         return "; generate.files.delimiter says what stands between two columns"
     if part == "label":
-        return "; classes in a table of their own have generate.files.labels"
+        return "; generate.files.columns.label names the column of classes, generate.files.labels a table of them"
     return "; one recording a file has generate.files.columns.id: path" if part == "id" else ""
 
 
@@ -117,15 +111,10 @@ def _of_label_table(location: SourceLocation, schema: pa.Schema, files: FilesPar
     """Return the class of the file, or where its rows have ids, the table that holds a class for each."""
     assert files.labels is not None
     path = Path(location.path).parents[len(below.parts) - 1] / files.labels.path
-    table = label_table.read(path, files)
+    classes = label_table.read(path, files)
     if files.columns.id in schema.names:
-        return Part(column=files.columns.id, table=table, table_path=str(path))
-    for key in names_of(below):
-        if key in table:
-            return Part(text=table[key])
-    if files.labels.key in names_of(below):
-        raise InputError(f"{path}: line 1 names a file, expected the names of the columns; write such a line above it")
-    raise InputError(f"{path}: no {below.as_posix()!r} in column {files.labels.key!r}, and so no class for the file")
+        return Part(column=files.columns.id, table=classes.of, table_path=str(path))
+    return Part(text=classes.of_file(below))
 
 
 def text(location: SourceLocation, part: Part, batch: pa.RecordBatch, first_row: int) -> pa.StringArray:
@@ -160,6 +149,7 @@ def _meaning(part: Part, entry: str) -> str | None:
 def _as_text(location: SourceLocation, name: str, column: pa.Array) -> pa.StringArray:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     is_known = is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    is_known |= pa.types.is_decimal(kind) and kind.scale == 0  # whole numbers of a database
     if pa.types.is_floating(kind):  # as pandas keeps whole numbers of which one is missing
         column = column.cast(pa.float64())  # Arrow cannot round float16
         is_known = bool(pc.all(pc.equal(pc.round(column), column)).as_py())

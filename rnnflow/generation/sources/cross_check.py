@@ -19,12 +19,7 @@ TOLERANCE = 1e-9
 
 
 class CrossCheck:
-    """Counts on both sides of a reader.
-
-    Args:
-        location: the file.
-        layout: what its columns are; in `sequence` and `melted` one column holds all features.
-    """
+    """Counts on both sides of a reader; in the layouts `sequence` and `melted` one column holds all features."""
 
     def __init__(self, location: SourceLocation, layout: Layout) -> None:
         self.location = location

@@ -25,6 +25,9 @@ BAD_CELL = (ValueError, TypeError, OverflowError, RecursionError, pa.ArrowExcept
 """What a cell that is no list of numbers raises: 10^400 overflows, ten thousand brackets are nested too deeply."""
 NUMBERS = pa.list_(pa.float64())
 STEPS = pa.list_(NUMBERS)
+LIST = re.compile(r"\s*\[\s*([][+\-.\d]|nan|null)", re.IGNORECASE)
+"""What begins a list, as a unit such as `[m/s]` does not."""
+_NUMBER = re.compile(r"\s*[+-]?\d+([.,]\d*)?\s*")
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)", re.DOTALL)
 _TORN = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 _CURES = {
@@ -39,25 +42,20 @@ _CURES = {
 def read_csv(
     path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None, as_text: bool = False
 ) -> SourceTable:
-    """Return what a CSV file holds.
+    """Return what a CSV file holds, or as text how its cells are written.
 
-    Args:
-        path: the file.
-        below: its path below the folder of all files.
-        files: the params.
-        set_aside: takes rows that cannot be read, whose recordings then lack a step or a value and have to be left out;
-            none: the first of them is an error.
-        as_text: return all cells as they are written.
+    What `set_aside` takes are rows that cannot be read; their recordings lack a step or a value and have to be left out. Without
+    it the first of them is an error.
 
     Raises:
         InputError: it is empty or no UTF-8, or its columns do not fit the params.
     """
     file = _CsvFile(path, below, files, set_aside, as_text)
-    return SourceTable(SourceLocation(str(path), lambda row: f"line {file.line(row)}"), file.schema, file.batches)
+    return SourceTable(file.location, file.schema, file.batches)
 
 
 def _kind(cell: str) -> pa.DataType:
-    if cell.lstrip().startswith("["):
+    if LIST.match(cell):
         return STEPS if cell.lstrip()[1:].lstrip().startswith("[") else NUMBERS
     return pa.bool_() if cell.strip().lower() in ("true", "false") else pa.float64()
 
@@ -67,6 +65,7 @@ class _CsvFile:
 
     def __init__(self, path: Path, below: Path, files: FilesParams, set_aside: SetAside | None, as_text: bool) -> None:
         self.path = path
+        self.location = SourceLocation(str(path), lambda row: f"line {self.line(row)}")
         self.files = files
         self.set_aside = set_aside
         header, row = head(path, files)
@@ -87,6 +86,7 @@ class _CsvFile:
         self.stem = None if self.has_ids else text_of_path(below, columns.id)
         self.are_sequences = files.layout == "wide" or any(map(pa.types.is_list, self.kinds.values()))
         self.torn = TornRows(self.num_headings)
+        self.lines.look_at_comment = self._refuse_row
 
     def line(self, row: int) -> int:
         return self._line_of_any(row + self.torn.num_above(row))
@@ -115,6 +115,15 @@ class _CsvFile:
 
     def _line_of_any(self, row: int) -> int:
         return self.lines.number(row + self.num_headings)
+
+    def _refuse_row(self, comment: str, line: int) -> None:
+        """Refuse what is left out as a comment and has the columns of a row: an id or a class may begin with the sign."""
+        cells = comment.split(delimiter_of(self.path, self.files))
+        if len(cells) == len(self.schema) and any(map(_NUMBER.fullmatch, cells[1:])):
+            raise InputError(
+                f"{self.path}: line {line} begins as a comment and is like a row, {comment[:40]!r}; remove it, or the sign before "
+                "it, or set generate.files.comment: null"
+            )
 
     def _refuse_repeated_names(self, batch: pa.RecordBatch, first_row: int) -> None:
         """Two files that were joined hold the line of names twice; as a row it would be a recording of its own."""
@@ -153,7 +162,7 @@ class _CsvFile:
         if kind == self.read_as[name]:
             return cells
         is_list = pa.types.is_list(kind)
-        return self._lists(name, cells, kind, first_row) if is_list else self._numbers(name, batch, first_row)
+        return lists(self.location, name, cells, kind, first_row) if is_list else self._numbers(name, batch, first_row)
 
     def _numbers(self, name: str, batch: pa.RecordBatch, first_row: int) -> pa.Array:
         """Return numbers such as `1.234,5`; null where one is none and is set aside."""
@@ -169,23 +178,13 @@ class _CsvFile:
         recording = str(batch.column(self.files.columns.id)[row]) if self.has_ids else f"{self.stem}#{first_row + row}"
         self.set_aside(BadRow(recording, line, name, text, "expected a number"))
 
-    def _lists(self, name: str, cells: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
-        texts = cells.to_pylist()
-        try:
-            return pa.array([_loaded(text) for text in texts], kind)
-        except BAD_CELL:
-            bad = next(row for row, text in enumerate(texts) if not _is_list(text, kind))
-            raise InputError(
-                f"{self.path}: line {self.line(first_row + bad)}: column {name!r}: expected a list of numbers such as "
-                f"[1.5, 2], got {texts[bad][:40]!r}"
-            ) from None
-
     def _no_number(self, line: int, name: str, text: str) -> str:
         if text.strip() == name:
             return f"line {line} repeats the names of the columns; remove it"
         cure = next((cure for sign, cure in _CURES.items() if re.search(sign, text[:200])), "")
         cure = cure or (
-            "generate.files.features names the columns to take, generate.files.missing the texts of missing numbers"
+            ("remove the line if it holds units or names; " if line == self.line(0) else "")
+            + "generate.files.features names the columns to take, generate.files.missing the texts of missing numbers"
         )
         return f"line {line}: column {name!r}: expected a number, got {text[:40]!r}; {cure}"
 
@@ -197,19 +196,33 @@ class _CsvFile:
             return self._no_number(line, name, what.removeprefix("invalid value ")[1:-1])
         if torn := _TORN.search(message):
             first = "the first line has" if self.num_headings else "expected"
-            return f"line {self.lines.number(int(torn[1]) - 1)}: {torn[3]} columns, {first} {torn[2]}"
+            place = f"line {self.lines.number(int(torn[1]) - 1)}: {torn[3]} columns, {first} {torn[2]}"
+            return f"{place}; remove what is no row, part lines that ran together, quote cells that hold a delimiter"
         if "invalid UTF8" in message:
             return "not UTF-8 text; save the file in UTF-8"
         return f"cannot be read as CSV: {' '.join(message.split())}"
 
 
-def _loaded(text: str) -> object:
-    return json.loads(text) if text else None
+def lists(location: SourceLocation, name: str, cells: pa.Array, kind: pa.DataType | None, first_row: int) -> pa.Array:
+    """Return lists that are written as in JSON, or as Python prints them.
 
-
-def _is_list(text: str, kind: pa.DataType) -> bool:
+    Raises:
+        InputError: one is no list of numbers.
+    """
+    texts = [text and text.replace("nan", "NaN").replace("None", "null") for text in cells.to_pylist()]
     try:
-        pa.array([_loaded(text)], kind)
+        return pa.array([json.loads(text) if text else None for text in texts], kind)
+    except BAD_CELL:
+        bad = next(row for row, text in enumerate(texts) if not _is_list(text, kind))
+        raise location.error(
+            f"{location.place(first_row + bad)}: column {name!r}: expected a list of numbers such as [1.5, 2], got "
+            f"{texts[bad][:40]!r}"
+        ) from None
+
+
+def _is_list(text: str, kind: pa.DataType | None) -> bool:
+    try:
+        pa.array([json.loads(text) if text else None], kind)
     except BAD_CELL:
         return False
     return True

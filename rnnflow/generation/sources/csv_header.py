@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from rnnflow.generation.sources.lines import BLANKS, MAX_LINE, LineFilter
+from rnnflow.generation.sources.wide import place_of
 from rnnflow.params.generate import FilesParams
 from rnnflow.runtime.errors import InputError
 
@@ -19,6 +21,9 @@ _VALUE = re.compile(
     r"\s*[+-]?[\d.,' ]*\d[\d.,' ]*(e[+-]?\d+)?\s*|\[.*|\s*\d{4}-\d\d-\d\d\b.*|\?+|-+|nan|na|n/a|null", re.IGNORECASE
 )
 """Of a column, and no name for one."""
+FEW_STEPS, MANY_STEPS = 3, 8
+EVEN = 1.2
+"""Of the longest gap to the shortest: months are of 28 to 31 days."""
 _ENDED = re.compile(r"\s*[+-]?[\d.,]*\d(e[+-]?\d+)?;", re.IGNORECASE)
 
 
@@ -53,14 +58,7 @@ def head(path: Path, files: FilesParams) -> tuple[list[str], list[str]]:
 
 
 def lines_of(path: Path, files: FilesParams, header: Sequence[str], row: Sequence[str]) -> LineFilter:
-    """Return the lines for Arrow to read.
-
-    Args:
-        path: the file.
-        files: the params.
-        header: the names of its columns.
-        row: the cells of the first, which may end as in `0.5,1.2,-0.3;`, or with a delimiter that the names lack.
-    """
+    """Return the lines for Arrow to read; the first row may end as in `0.5,1.2,-0.3;`, or with a delimiter that the names lack."""
     delimiter, ending = delimiter_of(path, files), ""
     if row and delimiter != ";" and _ENDED.fullmatch(row[-1]):
         ending = ";"
@@ -83,14 +81,21 @@ def _checked(path: Path, header: list[str], following: list[str], skip: int) -> 
 
 
 def looks_like_values(header: Sequence[str], following: Sequence[str] = ()) -> bool:
-    """Return whether a line that should hold names holds values; steps may be called 0, 1, 2 and so on.
+    """Return whether a line that should hold names holds values; steps may be called 0, 1, 2 and so on, or by their dates.
 
-    Args:
-        header: its cells.
-        following: those of the line below; a name does not stand below itself.
+    A name does not stand above itself, in the line that follows.
     """
     if any(cell and cell == below for cell, below in zip(header, following, strict=False)):
         return True
     values = [cell.strip() for cell in header if _VALUE.fullmatch(cell)]
-    counted = [[str(first + index) for index in range(len(values))] for first in (0, 1)]
-    return bool(values) and (len(values) < 3 or values not in counted)
+    return bool(values) and not _are_steps(values)
+
+
+def _are_steps(names: Sequence[str]) -> bool:
+    """Return whether numbers or dates are the names of steps: they begin with 0 or 1, or are many, and rise evenly."""
+    places = [place_of(name) for name in names]
+    if len(places) < FEW_STEPS or None in places:
+        return False
+    gaps = np.diff(np.array(places, np.float64))
+    are_even = (gaps > 0).all() and gaps.max() < EVEN * gaps.min()
+    return bool(are_even and (len(places) >= MANY_STEPS or (places[0] in (0, 1) and gaps[0] == 1)))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ from rnnflow.runtime.array_types import Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import parquet
 
-STAND_TOGETHER = "the rows of a sequence must stand together"
+STAND_TOGETHER = "the rows of a sequence must stand together, under an id that no other one has"
 
 BESIDE = ("end", "split", "recording", "first_step", "stop_step")
 """Columns of sequences besides those of the contract."""
@@ -25,19 +24,7 @@ class NeedsWindowsError(InputError):
     """A recording is too long for a sequence, or its label changes."""
 
 
-@runtime_checkable
-class Cutter(Protocol):
-    """Takes what it can from a chunk."""
-
-    num_left_out: int
-    """Recordings that are shorter than a window."""
-
-    def cut(self, chunk: RecordingChunk) -> tuple[pa.Table, RecordingChunk]:
-        """Return complete sequences, and the steps that later ones will need."""
-        ...
-
-
-def sequences(chunks: Iterable[RecordingChunk], cutter: Cutter) -> Iterator[pa.Table]:
+def sequences(chunks: Iterable[RecordingChunk], cutter: "Cutter") -> Iterator[pa.Table]:
     """Yield tables of sequences, each with the columns of the contract and those that decide its split of the split.
 
     These are `split` where the data gives it, `end` (microseconds, of the last step) where there are times, and for
@@ -56,7 +43,7 @@ def sequences(chunks: Iterable[RecordingChunk], cutter: Cutter) -> Iterator[pa.T
 
 @dataclass
 class Whole:
-    """Each recording is a sequence.
+    """Takes from a chunk what is complete, and returns the steps that later sequences will need: each recording as a sequence.
 
     Raises:
         NeedsWindowsError: a recording is longer than `max_length`, or its label changes.
@@ -66,6 +53,7 @@ class Whole:
     features: tuple[str, ...]
     max_length: int
     num_left_out: int = 0
+    """Recordings that are shorter than a window."""
 
     def cut(self, chunk: RecordingChunk) -> tuple[pa.Table, RecordingChunk]:
         too_long = np.flatnonzero(chunk.lengths > self.max_length)
@@ -194,6 +182,9 @@ class Windows:
         for index, (start, stop) in enumerate(zip(starts, stops, strict=True)):
             chosen[index] = np.bincount(chunk.labels[start:stop]).argmax()
         return chosen
+
+
+Cutter = Whole | Windows
 
 
 def _table(

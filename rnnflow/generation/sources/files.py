@@ -2,9 +2,9 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from rnnflow.generation.sources.arrays import read_arrays
@@ -46,7 +46,7 @@ def read(params: GenerateParams, raw: Path) -> Iterator[SourceFile]:
     for path, opened in open_all(find(params.files.paths, raw, labels), raw, params.files):
         cutter = cutter_of(opened, params.files, params.windows)
         name = path.relative_to(raw).as_posix()
-        yield SourceFile(name, str(path), sequences(opened.chunks, cutter), num_left_out=partial(_left_out, cutter))
+        yield SourceFile(name, str(path), sequences(opened.chunks, cutter), cutter=cutter)
 
 
 def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[tuple[Path, OpenedFile]]:
@@ -70,13 +70,9 @@ def open_all(paths: Iterable[Path], raw: Path, files: FilesParams) -> Iterator[t
 
 
 def open_file(path: Path, below: Path, files: FilesParams, set_aside: SetAside | None = None) -> OpenedFile:
-    """Return what a file holds.
+    """Return what a file holds; its path below the folder of all files may name its id or class.
 
-    Args:
-        path: the file.
-        below: its path below the folder of all files, which may name its id or class.
-        files: the params.
-        set_aside: takes rows that cannot be read, where the format has rows; none: the first is an error.
+    Rows that cannot be read are set aside, where the format has rows, or the first is an error.
 
     Raises:
         InputError: it is damaged, of no known format, or does not fit the params.
@@ -95,6 +91,23 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
     Raises:
         InputError: nothing matches, a file's format is not known, or there are two formats.
     """
+    taken = one_a_folder(find_all(paths, raw, labels))
+    kinds = [FORMATS[format_of(path)][0] for path in taken]
+    if len(counts := Counter(kinds)) > 1:
+        (one, count), (other, more) = list(counts.items())[:2]
+        raise InputError(
+            f"{taken[kinds.index(other)]}: {other} ({more:,} files), but {taken[0]} is {one} ({count:,}); name the files of one "
+            "format in generate.files.paths"
+        )
+    return taken
+
+
+def find_all(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Path]:
+    """Return the same of whatever formats.
+
+    Raises:
+        InputError: nothing matches, or a file's format is not known.
+    """
     found: set[Path] = set()
     for name in paths:
         if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -105,18 +118,18 @@ def find(paths: Sequence[str], raw: Path, labels: Path | None = None) -> list[Pa
             path for match in matches if match.exists() for path in files_of(match, raw, is_glob) if path != labels
         ]
         if not files:
+            for path in sorted(each for match in matches if match.is_dir() for each in files_below(match, _is_shown)):
+                if not is_for_people(path.relative_to(raw)):
+                    format_of(path)  # says what cannot be read
             raise InputError(f"{raw / name}: no file that source 'files' reads ({KNOWN}); see {raw}/README.md")
         found.update(files)
-    taken = one_a_folder(sorted(found))
-    by_format: dict[str, Path] = {}
-    for path in taken:
-        by_format.setdefault(FORMATS[format_of(path)][0], path)
-    if len(by_format) > 1:
-        (one, first), (other, second) = list(by_format.items())[:2]
-        raise InputError(
-            f"{second}: {other}, but {first} is {one}; name the files of one format in generate.files.paths"
-        )
-    return taken
+    return sorted(found)
+
+
+def is_for_people(below: Path) -> bool:
+    """Return whether it is natural that a file is not read: hidden, of DVC, or a text for people."""
+    is_hidden = not all(map(_is_shown, below.parts))
+    return is_hidden or below.suffix in (".dvc", ".md") or below.stem.upper() in ("README", "LICENSE")
 
 
 def _globbed(name: str, raw: Path) -> list[Path]:
@@ -198,10 +211,6 @@ def cutter_of(opened: OpenedFile, files: FilesParams, windows: WindowParams | No
     if windows is None:
         return Whole(opened.location, opened.features, files.max_length)
     return Windows(opened.location, opened.features, windows)
-
-
-def _left_out(cutter: Cutter) -> int:
-    return cutter.num_left_out
 
 
 def _check_agreement(opened: OpenedFile, first: OpenedFile) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pyarrow as pa
 from rnnflow.runtime import expansion
 from rnnflow.runtime.errors import InputError
 
-BOM = b"\xef\xbb\xbf"
 BLANKS = " "
 """As `generate.files.delimiter`: any number of them, and tabs."""
 BREAK, RETURN = 10, 13
@@ -19,6 +19,8 @@ MAX_LINE = 16 * 2**20
 """Characters; a block of that size has to hold at least one row."""
 READ_BYTES = 2**20
 _BLANKS = re.compile(rb"[ \t]+")
+_MARKS = re.compile(rb"\A(?:\xef\xbb\xbf)+")
+"""One after another where a program puts its own before that of another."""
 _AROUND = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
 _GZIP = b"\x1f\x8b"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -66,14 +68,8 @@ def _too_long(path: Path, number: int) -> InputError:
 class LineFilter(io.RawIOBase):
     """A file for Arrow to read that leaves lines out and knows where the others stand.
 
-    Raises, while it is read, an `InputError` if a line is too long or the file expands out of proportion.
-
-    Args:
-        path: the file; what ends in `.gz` is decompressed.
-        skip: lines to leave out at the top.
-        comment: lines that begin with it are left out.
-        has_blanks: blanks stand between columns, however many; they become one.
-        ending: a sign that stands at the end of lines, and is left out.
+    Raises, while it is read, an `InputError` if a line is too long or the file expands out of proportion. Where it has blanks,
+    however many of them stand between columns, they become one; an `ending` of lines is left out.
     """
 
     def __init__(
@@ -90,6 +86,8 @@ class LineFilter(io.RawIOBase):
         self._num_lines = self._num_bytes = 0
         self._rest = b""
         self._ready = b""
+        self.look_at_comment: Callable[[str, int], None] | None = None
+        """Is told of each comment below the first line that is kept, and its number."""
         self._gaps: list[np.ndarray] = []
         """For each line that is left out, how many kept ones stand above it."""
 
@@ -145,7 +143,7 @@ class LineFilter(io.RawIOBase):
         self._num_bytes += len(content)
         expansion.check(self._path, self._num_bytes)
         if not self._num_lines and not self._rest:
-            content = content.removeprefix(BOM)
+            content = _MARKS.sub(b"", content)
         block = self._rest + content
         cut = len(block) if is_last else block.rfind(b"\n") + 1
         if not is_last and not cut and b"\r" in block:  # the old Macintosh's line breaks; a pair is not cut in two
@@ -153,6 +151,11 @@ class LineFilter(io.RawIOBase):
         self._rest = block[cut:]
         if len(self._rest) > MAX_LINE:
             raise _too_long(self._path, self._num_lines + block.count(b"\n", 0, cut) + 1)
+        if (zero := block.find(b"\0", 0, cut)) >= 0:
+            line = self._num_lines + block.count(b"\n", 0, zero) + 1
+            raise InputError(
+                f"{self._path}: line {line}: a zero byte, as a file that was not written to its end has; remove it"
+            )
         if cut:
             lines = self._filtered(block[:cut])
             lines = self._ending.sub(b"", lines) if self._ending else lines
@@ -175,10 +178,15 @@ class LineFilter(io.RawIOBase):
         first = characters[starts]
         is_out = (first == BREAK) | ((first == RETURN) & (ends - starts <= 2))
         if self._comment:
-            is_out |= np.fromiter((block.startswith(self._comment, start) for start in starts), bool, len(starts))
+            are_comments = np.fromiter((block.startswith(self._comment, start) for start in starts), bool, len(starts))
+            is_out |= are_comments
         is_out[: max(0, self._skip - self._num_lines)] = True
-        self._num_lines += len(starts)
         above = self.num_kept + np.cumsum(~is_out)
+        if self._comment and self.look_at_comment is not None:
+            for line in np.flatnonzero(are_comments & (above > 0)).tolist():
+                text = block[starts[line] : ends[line]].decode(errors="replace").strip()
+                self.look_at_comment(text, self._num_lines + line + 1)
+        self._num_lines += len(starts)
         self.num_kept += int((~is_out).sum())
         if not is_out.any():
             return block

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from rnnflow.generation.sources.layout import Layout
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 from rnnflow.generation.sources.times import read_times
-from rnnflow.generation.sources.values import numbers, refuse, refuse_blank
+from rnnflow.generation.sources.values import codes, numbers, refuse, refuse_blank
 from rnnflow.params.generate import FilesParams
 
 
@@ -19,13 +19,8 @@ def spread(
 ) -> tuple[tuple[str, ...], Layout, list[pa.RecordBatch], SourceLocation]:
     """Return the features, and the layout and rows of a table with a column for each, and where these stand in the file.
 
-    Recordings come in the order of their first rows, their steps by number; a feature without a row at a step is missing.
-
-    Args:
-        location: the file.
-        layout: of form `melted`.
-        batches: of the columns that the layout needs.
-        files: the params; without features, all are taken, by name.
+    Recordings come in the order of their first rows, their steps by number; a feature without a row at a step is missing. Where the
+    params name no features, all are taken, by name.
 
     Raises:
         InputError: a feature comes twice at a step, or what holds for a step differs between its rows.
@@ -45,7 +40,9 @@ def spread(
     names = tuple(files.features or there)
     values = numbers(location, value, table[value].combine_chunks(), 0)
     features_of_rows = pc.index_in(dimensions, pa.array(names)).fill_null(-1).to_numpy(zero_copy_only=False)
-    keys = [_codes(table, layout.parts["id"].column), _steps(location, layout, table, files)]
+    identity = layout.parts["id"].column
+    recordings = codes(table[identity]) if identity else np.zeros(len(table), np.int64)
+    keys = [recordings, _steps(location, layout, table, files)]
     order = np.lexsort([features_of_rows, *keys[::-1]])
     order = order[features_of_rows[order] >= 0]
     is_new_step = _differs(order, *keys)
@@ -56,7 +53,7 @@ def spread(
     step_of_rows = np.cumsum(is_new_step) - 1
     first_rows = np.minimum.reduceat(order, np.flatnonzero(is_new_step))
     for column in [part.column for part in layout.parts.values() if part.column]:
-        entries = _codes(table, column)
+        entries = codes(table[column])
         changed = np.zeros(len(table), bool)
         changed[order] = entries[order] != entries[first_rows[step_of_rows]]
         refuse(location, 0, changed, f"column {column!r} differs from other rows of the same step")
@@ -74,19 +71,13 @@ def spread(
 def _steps(location: SourceLocation, layout: Layout, table: pa.Table, files: FilesParams) -> np.ndarray:
     """Return what orders the rows of a recording: numbers, or times."""
     if layout.step is not None:
-        return numbers(location, layout.step, table[layout.step].combine_chunks(), 0)
+        steps = table[layout.step].combine_chunks()
+        refuse(location, 0, np.isnan(numbers(location, layout.step, steps, 0)), f"column {layout.step!r} is empty")
+        steps = steps.cast(pa.float64()) if pa.types.is_decimal(steps.type) else steps
+        return steps.to_numpy(zero_copy_only=False)  # not as float32, in which 2^24 + 1 is 2^24
     time = layout.parts["time"].column
     assert time is not None
     return read_times(location, time, table[time].combine_chunks(), files, 0).microseconds
-
-
-def _codes(table: pa.Table, column: str | None) -> np.ndarray:
-    """Return a number for each entry of a column, by their first rows; the same one without a column."""
-    if column is None:
-        return np.zeros(len(table), np.int64)
-    encoded = table[column].combine_chunks()
-    encoded = encoded if pa.types.is_dictionary(encoded.type) else encoded.dictionary_encode()
-    return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
 
 
 def _differs(order: np.ndarray, *keys: np.ndarray) -> np.ndarray:

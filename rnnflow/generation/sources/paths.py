@@ -2,9 +2,11 @@
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from rnnflow.runtime.errors import InputError
 
+_NULL = "__HIVE_DEFAULT_PARTITION__"
 _PIECE = re.compile(r"path(?:\[(-\d+)\])?")
 
 
@@ -15,9 +17,9 @@ def levels(below: Path) -> list[str]:
 
 
 def value_of(level: str) -> str:
-    """Return what the name of a folder says, which is `walk` in the partition `activity=walk`."""
+    """Return what the name of a folder says, which is `a b` in the partition `activity=a%20b`; nothing for that of null."""
     matched = re.fullmatch(r"[A-Za-z_]\w*=(.+)", level)
-    return matched[1] if matched else level
+    return level if matched is None else "" if matched[1] == _NULL else unquote(matched[1])
 
 
 def names_of(below: Path) -> list[str]:
@@ -38,4 +40,8 @@ def text_of_path(below: Path, name: str) -> str | None:
         return "/".join(parts) if matched else None
     if -int(matched[1]) > len(parts):
         raise InputError(f"{below}: {name} is not below data/raw")
-    return value_of(parts[int(matched[1])])
+    if not (said := value_of(parts[int(matched[1])])):
+        raise InputError(
+            f"{below}: {name} is the partition of rows without a value; name the others in generate.files.paths"
+        )
+    return said

@@ -41,12 +41,7 @@ def resampled(
 
 
 class _Resampler:
-    """Knows where the recording goes on that the last chunk left open.
-
-    Args:
-        period: between steps, in microseconds.
-        method: how the values at a step are made.
-    """
+    """Knows where the recording goes on that the last chunk left open; its period is in microseconds."""
 
     def __init__(self, period: int, method: str) -> None:
         self.period = period

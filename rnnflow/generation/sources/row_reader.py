@@ -18,13 +18,7 @@ MAX_CLASSES = 10000
 
 @dataclass
 class RowReader:
-    """Reads the rows of one file, batch after batch.
-
-    Args:
-        location: the file.
-        layout: what its columns are.
-        files: the params.
-    """
+    """Reads the rows of one file, batch after batch."""
 
     location: SourceLocation
     layout: Layout

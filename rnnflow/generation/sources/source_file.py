@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from rnnflow.generation.sources.cutting import Cutter
 from rnnflow.generation.sources.recording_chunk import SourceLocation
 
 
@@ -32,5 +33,5 @@ class SourceFile:
     """In the contract's schema, with further columns that decide or check the split: see `cutting.sequences`."""
     is_synthetic: bool = False
     """The source made sequences that are independent, in random order, each table a shard, and gives their split."""
-    num_left_out: Callable[[], int] = int
-    """Recordings too short for a window, once the tables were read."""
+    cutter: Cutter | None = None
+    """What makes the sequences, which knows which recordings were too short."""

@@ -80,7 +80,8 @@ def _stamps(location: SourceLocation, name: str, texts: pa.StringArray, files: F
         column = in_iso(column, files.time_format)
     zones = pc.struct_field(pc.extract_regex(column, _ZONE), 0)
     has_zone = zones.is_valid().to_numpy(zero_copy_only=False)
-    kind = pa.timestamp("ns" if _has_nanoseconds(column) else "us", "UTC" if has_zone.any() else None)
+    has_nanoseconds = pc.any(pc.match_substring_regex(column, r"\.\d{7}")).as_py()
+    kind = pa.timestamp("ns" if has_nanoseconds else "us", "UTC" if has_zone.any() else None)
     stamps = None if column.null_count else cast_all(column, kind)
     is_odd = has_zone & False
     if stamps is None:
@@ -108,10 +109,6 @@ def _in_utc(location: SourceLocation, name: str, stamps: pa.TimestampArray, file
             reason = " ".join(str(error).split())
             raise location.error(f"column {name!r}: {reason}; write times in UTC, or with their offset") from None
     return Times(stamps.view(pa.int64()).to_numpy(), has_zone=stamps.type.tz is not None)
-
-
-def _has_nanoseconds(column: pa.StringArray) -> bool:
-    return bool(pc.any(pc.match_substring_regex(column, r"\.\d{7}")).as_py())
 
 
 def cast_all(texts: pa.StringArray, kind: pa.DataType) -> pa.Array | None:

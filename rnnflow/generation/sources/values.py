@@ -71,6 +71,13 @@ def refuse_blank(location: SourceLocation, name: str, column: pa.Array, first_ro
     refuse(location, first_row, blank, f"column {name!r} is empty")
 
 
+def codes(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a number for each entry of a column, by their first rows; -1 for null."""
+    entries = column.combine_chunks()
+    entries = entries if pa.types.is_dictionary(entries.type) else entries.dictionary_encode()
+    return entries.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+
+
 def generic_names(num_features: int) -> tuple[str, ...]:
     """Return names for features that have none."""
     return tuple(f"feature_{index}" for index in range(num_features))

@@ -17,25 +17,36 @@ FEATURE = "value"
 _LAST = re.compile(r"(.*?)[ _.\-]?[\[(]?(\d+)[\])]?", re.DOTALL)
 _INSIDE = re.compile(r"(\D*?)[ _.\-]?(\d+)[ _.\-]?(\D+)", re.DOTALL)
 """A number at the end, as in `x_0` and `x[0]`, or the only one, as in `0_x` and `t0_x`."""
+_NUMBER, _DATE = re.compile(r"[+-]?\d+(\.\d+)?"), re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d)?)?)?")
 
 
-def numbered(names: Sequence[str]) -> dict[str, dict[int, str]]:
-    """Return the columns that are called alike but for a number, by what is before the number, in its order."""
-    found: dict[str, dict[int, str]] = {}
+def numbered(names: Sequence[str]) -> dict[str, dict[float, str]]:
+    """Return the columns that are called alike but for a number, by what is before the number, in its order.
+
+    What is a number or a date as a whole is a step of the feature `value`.
+    """
+    found: dict[str, dict[float, str]] = {}
     for name in names:
-        if matched := _LAST.fullmatch(name) or _INSIDE.fullmatch(name):
-            prefix = "_".join(filter(None, (matched[1], *matched.groups()[2:])))
-            found.setdefault(prefix, {})[int(matched[2])] = name
+        if (number := place_of(name)) is not None:
+            found.setdefault(FEATURE, {})[number] = name
+        elif matched := _LAST.fullmatch(name) or _INSIDE.fullmatch(name):
+            prefix = "_".join(filter(None, (matched[1], *matched.groups()[2:]))) or FEATURE
+            found.setdefault(prefix, {})[float(matched[2])] = name
     return {prefix: dict(sorted(columns.items())) for prefix, columns in found.items()}
 
 
-def steps_of(path: str, free: Sequence[str], features: Sequence[str] | None) -> Mapping[str, Sequence[str]]:
-    """Return the columns of each feature's steps, in order.
+def place_of(name: str) -> float | None:
+    """Return the number that a name is, or the microseconds since 1970 of a date."""
+    if _NUMBER.fullmatch(name):
+        return float(name)
+    try:
+        return float(np.datetime64(name, "us").astype(np.int64)) if _DATE.fullmatch(name) else None
+    except ValueError:
+        return None
 
-    Args:
-        path: the file, for messages.
-        free: columns that play no other part.
-        features: their names; none: all columns are the steps of one.
+
+def steps_of(path: str, free: Sequence[str], features: Sequence[str] | None) -> Mapping[str, Sequence[str]]:
+    """Return the columns of each feature's steps, in order, of those that play no other part; without features, all are one's.
 
     Raises:
         InputError: a feature has no columns, or other steps than the first; nothing says which of several it is.
@@ -65,20 +76,16 @@ def as_lists(
     """Return the features of a table with one column per step, and the layout and rows of one with a column of sequences."""
     features = layout.wide_features
     read_as = replace(layout, form="sequence", columns=(SEQUENCE,), wide_features=())
-    return features, read_as, _lists(location, layout, read_as, batches)
 
-
-def _lists(
-    location: SourceLocation, layout: Layout, read_as: Layout, batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    first_row = 0
-    for batch in batches:
-        if batch.num_rows:
+    def lists() -> Iterator[pa.RecordBatch]:
+        first_row = 0
+        for batch in filter(len, batches):
             values = [numbers(location, name, batch.column(name), first_row) for name in layout.columns]
-            columns = np.stack(values, axis=1)  # (row, feature · step)
-            by_step = columns.reshape(batch.num_rows, len(layout.wide_features), -1).transpose(0, 2, 1)
-            lists = pa.FixedSizeListArray.from_arrays(pa.array(by_step.reshape(-1)), columns.shape[1])
-            yield pa.RecordBatch.from_arrays(
-                [lists if name == SEQUENCE else batch.column(name) for name in read_as.needed], read_as.needed
-            )
-            first_row += batch.num_rows
+            by_feature = np.stack(values, axis=1).reshape(len(batch), len(features), -1)
+            flat = pa.array(by_feature.transpose(0, 2, 1).reshape(-1))  # (row, step, feature)
+            columns = {SEQUENCE: pa.FixedSizeListArray.from_arrays(flat, len(values))}
+            columns |= {name: batch.column(name) for name in read_as.needed if name != SEQUENCE}
+            yield pa.RecordBatch.from_pydict(columns)
+            first_row += len(batch)
+
+    return features, read_as, lists()

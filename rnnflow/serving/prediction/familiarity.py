@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from rnnflow.generation import drift
@@ -52,6 +53,14 @@ class Familiarity:
         found.add(sample)
         self._check_rate(found, path)
         seen.merge(found)
+
+    def other_steps(self, table: pa.Table) -> str | None:
+        """Return what is to be said of sequences, all of one length, that are longer or shorter than any of the train split."""
+        known = self.known["lengths"] if self.known else {"shortest": 0, "longest": np.inf}
+        num_steps = len(table["sequence"][0]) // len(self.features)
+        if known["shortest"] <= num_steps <= known["longest"]:
+            return None
+        return f"rows of {num_steps} steps, the model was trained on {known['shortest']} to {known['longest']}"
 
     def remarks(self, seen: drift.Profile) -> list[str]:
         """Return in which ways the values are unlike those of the train split."""

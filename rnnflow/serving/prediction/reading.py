@@ -161,10 +161,19 @@ class Reader:
         opened = open_file(source.path, source.below, self._files, take if sets_aside else None)
         self._check_features(source, opened.features)
         cutter = cutter_of(opened, self._files, self._recipe.windows)
-        for table in sequences(opened.chunks, cutter):
+        for number, table in enumerate(sequences(opened.chunks, cutter)):
+            if number == 0 and opened.form == "wide" and not self._recipe.windows:
+                self._check_steps(source, self.familiarity.other_steps(table))
             self.familiarity.look_at(table, source.path, self.notes.seen)
             yield _batch(table, len(opened.features), _described(table, len(opened.features)))
         self.notes.num_too_short += cutter.num_left_out
+
+    def _check_steps(self, source: Source, unlike: str | None) -> None:
+        if unlike and self._files.names == "numbered":  # nothing but its place says what a column is
+            raise InputError(
+                f"{source.path}: {unlike}; without names, columns need the same places, that of the class included"
+            )
+        self.notes.remarks += [f"{source.path}: {unlike}"] if unlike else []
 
     def _check_features(self, source: Source, features: tuple[str, ...]) -> None:
         if features != self.predictor.features:

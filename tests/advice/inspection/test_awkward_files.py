@@ -15,6 +15,7 @@ from tests.exported_files import EXPORTED
 from tests.inspecting import generated, section
 from tests.layouts import folders_with_splits, recordings
 from tests.logged_files import LOGGED
+from tests.named_files import NAMED
 
 
 def contents(entries: Known) -> Counter[tuple[str, bytes]]:
@@ -29,7 +30,7 @@ def found_in(splits: dict[str, list[dict[str, Any]]], num_features: int) -> Know
     ]
 
 
-CASES = {**READ, **LOGGED, **EXPORTED}
+CASES = {**READ, **LOGGED, **EXPORTED, **NAMED}
 
 
 @pytest.mark.parametrize("name", CASES)

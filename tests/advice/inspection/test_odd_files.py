@@ -29,16 +29,17 @@ def changed(raw: Path, change: Callable[[list[str]], list[str]]) -> None:
     [
         (lambda lines: [*lines[:33], lines[0], *lines[33:]], "line 34 repeats the names of the columns; remove it"),
         (lambda lines: [*lines[:36], lines[0], *lines[36:]], "line 37 repeats the names of the columns; remove it"),
-        (lambda lines: [lines[0], "-,m/s,g,-", *lines[1:]], "line 2: column 'ax': expected a number, got 'm/s'"),
+        (lambda lines: [lines[0], "-,m/s,[g],-", *lines[1:]], "line 2: column 'ax': expected a number, got 'm/s'; remove the line if it holds units"),
         (lambda lines: [*lines[:-1], "Total,,,", ""], "line 322: column 'activity' is empty"),
-        (lambda lines: [*lines[:9], lines[9].replace(".", "\0.", 1), *lines[10:]], "line 10: column 'ax': expected a number"),
+        (lambda lines: [*lines[:9], lines[9].replace(".", "\0.", 1), *lines[10:]], "line 10: a zero byte"),
         (lambda lines: [line.replace(",-", ",\u2212") for line in lines], "expected a number, got '\u2212"),
         (lambda lines: [lines[0], *sorted(lines[1:-1], key=lambda line: line[3:]), ""], "came before in the same file"),
+        (lambda lines: [*lines[:-1], "320 rows exported"], "line 322: 1 columns, the first line has 4; remove what is no row"),
         (lambda lines: [lines[0] + ",time", *(f"{line},10:{row // 60:02d}:{row % 60:02d} CET" for row, line in enumerate(lines[1:-1]))], "column 'time' is no time: '10:00:00 CET'"),
         (lambda lines: [', '.join(f'"{cell}"' for cell in line.split(",")) for line in lines], "blanks before a quotation mark make it part of the cell"),
         (lambda lines: [line.replace(",", "',") for line in lines], "only double quotation marks are left out around a cell"),
     ],
-    ids=["joined files", "joined at a recording", "units", "total", "a zero byte", "long minus signs", "mixed rows", "a zone's name", "blanks before quotes", "single quotes"],
+    ids=["joined files", "joined at a recording", "units", "total", "a zero byte", "long minus signs", "mixed rows", "a footer", "a zone's name", "blanks before quotes", "single quotes"],
 )  # fmt: skip
 def test_what_cannot_be_right_is_refused(
     raw: Path, refused: Refused, change: Callable[[list[str]], list[str]], message: str
@@ -130,14 +131,16 @@ def test_a_step_without_a_column_is_said(raw: Path, inspected: Inspected) -> Non
     values = np.random.default_rng(0).normal(size=(24, 12)).round(3)
     table = pd.DataFrame(values, columns=[f"t{step}" for step in range(12)]).drop(columns="t5")
     table.assign(label=["run", "walk"] * 12).to_csv(raw / "a.csv", index=False)
-    assert "no column is called t5: is a step missing between its neighbours?" in inspected(raw)
+    assert "no column is between 't4' and 't6': is a step missing there?" in inspected(raw)
 
 
 def test_a_number_that_stands_for_none_is_said(raw: Path, inspected: Inspected) -> None:
     entries = known()
-    entries[3][1][2, 0] = -999
+    entries[3][1][2] = -999, -9999.9
     write_steps(raw / "a.csv", entries)
-    assert "the outermost value of 'ax' is -999, which often stands for a missing one" in inspected(raw)
+    output = inspected(raw)
+    assert "the outermost value of 'ax' is -999, which often stands for a missing one" in output
+    assert "the outermost value of 'ay' is -9999.9, which" in output
 
 
 def test_steps_without_values_at_the_end_are_said(raw: Path, inspected: Inspected) -> None:
