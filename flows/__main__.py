@@ -17,6 +17,7 @@ from flows.server.home import require_home
 from flows.supervision.repair import repair
 from flows.supervision.transcript import Outcome
 from rnnflow.params.section import parse
+from rnnflow.runtime import garbage
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 STAGE_FAILED_STATUS = 1
@@ -24,6 +25,7 @@ STAGE_FAILED_STATUS = 1
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Say what is wrong or that all is up to date; else run the flow `retrain`."""
+    garbage.collect_seldom()
     arguments = _parser().parse_args(argv)
     with exit_on_input_error():
         settings.load()

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Sequence
 
 from rnnflow.cli.arguments import parser
+from rnnflow.runtime import garbage
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    garbage.collect_seldom()
     is_closed = sys.stdout is None
     with exit_on_input_error():
         if is_closed:

@@ -18,7 +18,7 @@ class ContentHash:
         values, lengths, labels = self._parts
         values.update(sequences.flatten().to_numpy())
         lengths.update(pc.list_value_length(sequences).to_numpy(zero_copy_only=False))
-        labels.update("".join(f"{label}\0" for label in table["label"].to_pylist()).encode())
+        labels.update("\0".join([*table["label"].to_pylist(), ""]).encode())
 
     def hexdigest(self) -> str:
         """Return 16 letters."""

@@ -35,9 +35,13 @@ SplitIndices = Int8[np.ndarray, " sequence"]
 
 def key_hashes(keys: Sequence[str], seed: int = 0) -> UInt64[np.ndarray, " key"]:
     """Return a 64-bit hash of each key, the same on every machine."""
-    salt = seed.to_bytes(8, "little")
-    digests = b"".join(hashlib.blake2b(key.encode(), digest_size=8, salt=salt).digest() for key in keys)
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+    salted = hashlib.blake2b(digest_size=8, salt=seed.to_bytes(8, "little"))
+    digests = []
+    for key in keys:
+        hashed = salted.copy()  # half the time of one made anew
+        hashed.update(key.encode())
+        digests.append(hashed.digest())
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
 def column_hashes(column: pa.ChunkedArray, seed: int = 0) -> UInt64[np.ndarray, " row"]:
@@ -210,17 +214,21 @@ def content_hashes(sequences: pa.ListArray) -> UInt64[np.ndarray, " sequence"]:
     """Return a 64-bit hash of each sequence's values, unlike for unlike values but for chance."""
     lengths = pc.list_value_length(sequences).to_numpy(zero_copy_only=False).astype(np.int64)
     values = sequences.flatten().to_numpy() + np.float32(0)  # -0.0 becomes 0.0
-    bits = np.where(np.isnan(values), np.float32(np.nan), values).view(np.uint32).astype(np.uint64)
+    values[np.isnan(values)] = np.nan
     starts = np.cumsum(lengths) - lengths
-    place = (np.arange(len(bits)) - np.repeat(starts, lengths)).astype(np.uint64)
+    place = np.arange(len(values)) - np.repeat(starts, lengths)
+    of_place = _mixed(np.arange(1, lengths.max(initial=0) + 1, dtype=np.uint64))
     with np.errstate(over="ignore"):
-        mixed = _mixed(bits + _mixed(place + np.uint64(1)))
+        mixed = _mixed(of_place[place] + values.view(np.uint32))
         return _mixed(np.add.reduceat(mixed, starts) + lengths.astype(np.uint64)) if len(lengths) else mixed
 
 
 def _mixed(keys: UInt64[np.ndarray, " any"]) -> UInt64[np.ndarray, " any"]:
     """Return well spread bits of each key (SplitMix64; Steele et al., 2014)."""
     keys = keys + np.uint64(0x9E3779B97F4A7C15)
-    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return keys ^ (keys >> np.uint64(31))
+    keys ^= keys >> np.uint64(30)  # from here on in place: new memory takes as long as the arithmetic
+    keys *= np.uint64(0xBF58476D1CE4E5B9)
+    keys ^= keys >> np.uint64(27)
+    keys *= np.uint64(0x94D049BB133111EB)
+    keys ^= keys >> np.uint64(31)
+    return keys

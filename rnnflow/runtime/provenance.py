@@ -74,12 +74,13 @@ def _imported(path: Path) -> Iterator[Path]:
 
 @functools.cache
 def _module_files(name: str) -> list[Path]:
-    parts = name.split(".")
+    """Return the file of a module and those of the packages around it."""
+    *packages, _ = parts = name.split(".")
     if parts[0] not in PACKAGES:
         return []
-    candidates = [ROOT.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
-    candidates.append(ROOT.joinpath(*parts).with_suffix(".py"))
-    return [path for path in candidates if path.is_file()]
+    place = ROOT.joinpath(*parts)
+    own = [path for path in (place / "__init__.py", place.with_suffix(".py")) if path.is_file()]
+    return [*(_module_files(".".join(packages)) if packages else ()), *own]
 
 
 def _says_something(path: Path) -> bool:

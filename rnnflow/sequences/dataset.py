@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rnnflow.runtime.array_types import Float32, Int, Int32, Int64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences import buffers
 from rnnflow.sequences.missing_values import first_missing
-from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
+from rnnflow.sequences.parquet import SequenceFile, as_numpy, list_lengths, list_values, shards
 
 NUM_THREADS = 4
 """Files read at a time; each takes some megabytes beside the buffer."""
@@ -140,10 +139,10 @@ def _read_side_by_side(
         labels = []
         for batch in file.batches(("sequence", "label"), encodes_labels=True):
             column = batch.column("sequence")
-            flat = column.flatten()
-            values[position : position + len(flat)] = as_numpy(flat)
+            flat = as_numpy(list_values(column))
+            values[position : position + len(flat)] = flat
             ends = offsets[row + 1 : row + 1 + len(column)]
-            np.cumsum(as_numpy(pc.list_value_length(column)), out=ends)
+            np.cumsum(list_lengths(column), out=ends)
             ends += position
             labels.append(batch.column("label"))
             row += len(column)
@@ -157,7 +156,11 @@ def _read_side_by_side(
 
 def _sorted_classes(labels: Sequence[pa.DictionaryArray]) -> tuple[str, ...]:
     """Return the labels that occur; a dictionary may hold more."""
-    used = {chunk.dictionary[code].as_py() for chunk in labels for code in np.unique(as_numpy(chunk.indices)).tolist()}
+    used = {
+        chunk.dictionary[code].as_py()
+        for chunk in labels
+        for code in np.flatnonzero(np.bincount(as_numpy(chunk.indices))).tolist()
+    }
     return tuple(sorted(used))
 
 

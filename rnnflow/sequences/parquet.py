@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rnnflow.runtime.array_types import Float32, Int64
+from rnnflow.runtime.array_types import Float32, Int32, Int64
 from rnnflow.runtime.atomic_writes import atomic_write
 from rnnflow.runtime.errors import InputError, library
 from rnnflow.sequences import footer_checksum
@@ -162,11 +161,11 @@ class SequenceFile:
     def _check(self, batch: pa.RecordBatch, first_row: int) -> None:
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             if column.null_count:
-                self._refuse(first_row, pc.is_null(column), f"column {name!r} is null")
+                self._refuse(first_row, column.is_null(), f"column {name!r} is null")
         if "sequence" not in batch.schema.names:
             return
         column = batch.column("sequence")
-        lengths = as_numpy(pc.list_value_length(column))
+        lengths = list_lengths(column)
         num_features = len(self.features)
         self._refuse(first_row, lengths == 0, "column 'sequence' is empty, expected at least one time step")
         self._refuse(
@@ -174,7 +173,7 @@ class SequenceFile:
             lengths % num_features != 0,
             f"column 'sequence' has a number of values that is not a multiple of the {num_features} features",
         )
-        flat = column.flatten()
+        flat = list_values(column)
         rows = np.repeat(np.arange(batch.num_rows), lengths) if flat.null_count else None
         if rows is not None:
             holds_null = np.isin(np.arange(batch.num_rows), rows[flat.is_null().to_numpy(zero_copy_only=False)])
@@ -198,6 +197,20 @@ def as_numpy(array: pa.Array) -> np.ndarray:
     Arrow's own `to_numpy` imports pandas where that is installed: .3 s of a stage that takes 1.5.
     """
     return np.from_dlpack(array)
+
+
+def list_lengths(column: pa.ListArray) -> Int32[np.ndarray, " row"]:
+    """Return how many values each list of a column without nulls holds.
+
+    Not by `pyarrow.compute`, which makes a function of each that Arrow has: a twentieth of stage train, and `flatten` imports it.
+    """
+    return np.diff(as_numpy(column.offsets))
+
+
+def list_values(column: pa.ListArray) -> pa.Array:
+    """Return the values of all lists of a column without nulls, one after another."""
+    first, last = column.offsets[0].as_py(), column.offsets[-1].as_py()
+    return column.values.slice(first, last - first)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -237,7 +250,10 @@ def _check_column(path: Path, schema: pa.Schema, name: str) -> None:
 
 def _converted(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
     names = batch.schema.names
-    columns = [column.cast(types[name], safe=False) for name, column in zip(names, batch.columns, strict=True)]
+    columns = [
+        column if column.type == types[name] else column.cast(types[name], safe=False)
+        for name, column in zip(names, batch.columns, strict=True)
+    ]
     return pa.RecordBatch.from_arrays(columns, names)
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rnnflow.runtime import expansion
@@ -60,6 +59,8 @@ def written_out(path: Path, batch: pa.RecordBatch, repeated: Collection[str]) ->
     """
     for index, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
         if name in repeated and pa.types.is_dictionary(column.type):
+            import pyarrow.compute as pc  # a tenth of a second, for files of others alone
+
             lengths = pc.binary_length(column.dictionary).cast(pa.int64())
             expansion.check(path, pc.sum(lengths.take(column.indices)).as_py() or 0)
             batch = batch.set_column(index, name, column.cast(column.type.value_type))

@@ -5,15 +5,16 @@ DVCLive costs more than training a compact classifier, and its tables are read a
 """
 
 import shutil
+import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any
 
 from rnnflow.runtime.atomic_writes import write_json
 from rnnflow.training.loop import Epoch
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 NUM_LINES = 10
 """Lines printed for a whole training where there is no terminal to draw a bar on."""
@@ -35,27 +36,19 @@ class TrainingLog:
         self.num_resumed = 0
         self.title = f"{name} on {device}"
         self.folder = folder
-        self.console = Console()
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]} validation accuracy {task.fields[accuracy]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task(self.title, total=num_epochs, loss="–", accuracy="–")
+        self.bar = _bar(self.title, num_epochs) if sys.stdout.isatty() else None
 
     def __enter__(self) -> "TrainingLog":
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.bar.start()
+        if self.bar:
+            self.bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
+        if self.bar:
+            self.bar.stop()
         if kind is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -73,8 +66,9 @@ class TrainingLog:
         self.num_done += 1
         is_old = self.num_done < num_known or self.num_done == self.num_resumed
         loss, accuracy = f"{epoch.train_loss:.4f}", f"{epoch.validation_accuracy:.3f}"
-        self.bar.update(self.task, advance=1, loss=loss, accuracy=accuracy)
-        if not self.console.is_terminal and not is_old and self._is_line_due():
+        if self.bar:
+            self.bar.update(self.bar.task_ids[0], advance=1, loss=loss, accuracy=accuracy)
+        elif not is_old and self._is_line_due():
             done = f"epoch {self.num_done}/{self.num_epochs}"
             print(f"{self.title}: {done}, loss {loss}, validation accuracy {accuracy}", flush=True)
 
@@ -82,7 +76,7 @@ class TrainingLog:
         self.num_resumed = num_epochs
         is_over = num_epochs == self.num_epochs
         where = f"all {num_epochs} epochs were done" if is_over else f"continues at epoch {num_epochs + 1}"
-        self.console.print(f"{self.title}: {where}", highlight=False, soft_wrap=True)
+        print(f"{self.title}: {where}", flush=True)
 
     def _is_line_due(self) -> bool:
         share_before = (self.num_done - 1) * NUM_LINES // self.num_epochs
@@ -109,3 +103,18 @@ class TrainingLog:
                 section = section.setdefault(part, {})
             section[last] = figure
         write_json(self.folder / "metrics.json", nested)
+
+
+def _bar(title: str, num_epochs: int) -> "Progress":
+    # Not where there is no terminal: to load it takes a twentieth of stage train.
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]} validation accuracy {task.fields[accuracy]}"),
+        TimeRemainingColumn(),
+    )
+    bar.add_task(title, total=num_epochs, loss="–", accuracy="–")
+    return bar

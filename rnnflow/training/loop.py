@@ -1,7 +1,7 @@
 """The training loop: epochs, steps, validation, early stopping, and a resume that changes no bit."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,7 @@ class Training:
 
     def _save(self, path: Path) -> None:
         description = {
-            "history": [asdict(epoch) for epoch in self.history],
+            "history": [vars(epoch) for epoch in self.history],
             "rng": self.batches.rng.bit_generator.state,
         }
         safetensors_files.write(path, self._state(), description)

@@ -92,9 +92,9 @@ def _place(plan, column):
     hidden, skip_size = plan[0, layout.HIDDEN], plan[0, layout.SKIP_SIZE]
     of_states = _num_pooled(plan) * hidden
     if column < of_states:
-        return padded_column(column, hidden, plan[0, layout.UNITS], True)
+        return padded_column(column, hidden, plan[0, layout.UNITS])
     padded = -(-skip_size // WIDTH) * WIDTH
-    return _num_pooled(plan) * plan[0, layout.UNITS] + padded_column(column - of_states, skip_size, padded, True)
+    return _num_pooled(plan) * plan[0, layout.UNITS] + padded_column(column - of_states, skip_size, padded)
 
 
 @kernel

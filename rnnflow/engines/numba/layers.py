@@ -61,20 +61,25 @@ def read_layer_below(plan, index, direction, work, mask, order, lengths):
     for below_direction in range(num_directions):
         below = plan[1 + (index - 1) * num_directions + below_direction]
         below_size = (num_panels + below[layout.INPUT_PANELS]) * panel
-        for row in range(len(order)):
-            length = lengths[row]
-            for time in range(length):
-                # Each direction counts its steps in the order in which it takes them.
-                step = length - 1 - time if direction else time
-                below_step = length - 1 - time if below_direction else time
-                source = below[layout.STATES] + (below_step + 1) * below_size + row * WIDTH
-                to = layer[layout.STATES] + step * step_size + (1 + below_direction) * num_panels * panel + row * WIDTH
-                for place in range(num_panels):
-                    store(work, to + place * panel, load(work, source + place * panel))
-                if mask.shape[1]:
-                    for unit in range(hidden):
-                        factor = mask[index - 1, order[row], time, below_direction * hidden + unit]
-                        work[to + unit // WIDTH * panel + unit % WIDTH] *= factor
+        first = below[layout.STATES] + below_size  # the state after the first step
+        first_input = layer[layout.STATES] + (1 + below_direction) * num_panels * panel
+        rows = len(order)
+        for time in range(lengths[0]):
+            while lengths[rows - 1] <= time:
+                rows -= 1
+            for place in range(num_panels):
+                for row in range(rows):  # which lie side by side
+                    # Each direction counts its steps in the order in which it takes them.
+                    step = lengths[row] - 1 - time if direction else time
+                    below_step = lengths[row] - 1 - time if below_direction else time
+                    at = place * panel + row * WIDTH
+                    store(work, first_input + step * step_size + at, load(work, first + below_step * below_size + at))
+            for row in range(rows if mask.shape[1] else 0):
+                step = lengths[row] - 1 - time if direction else time
+                to = first_input + step * step_size + row * WIDTH
+                for unit in range(hidden):
+                    factor = mask[index - 1, order[row], time, below_direction * hidden + unit]
+                    work[to + unit // WIDTH * panel + unit % WIDTH] *= factor
 
 
 @kernel
@@ -164,7 +169,8 @@ def layer_backward(plan, index, direction, work, lengths, order, mask):
         clear_rows(work, gates, rows, whole_tiles(rows), num_products, panel)
         column_sums_added(work, layer[layout.D_BIAS], gates, rows, num_products, panel)
         _add_weight_gradient(plan, layer, work, gates, state, rows)
-        _previous_state_gradient(plan, layer, work, gates, whole_tiles(rows))
+        if step:
+            _previous_state_gradient(plan, layer, work, gates, whole_tiles(rows))
         if index:
             _add_gradient_below(plan, index, direction, work, gates, step, rows, lengths, order, mask)
         elif plan[0, layout.STEM]:

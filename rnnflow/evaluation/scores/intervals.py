@@ -178,5 +178,7 @@ def _draw_of_classes(answers: Answers) -> _Draw:
 
 def _counts(rng: np.random.Generator, num_resamples: int, size: int) -> Float64[np.ndarray, "drawn resample"]:
     """Return how often each of `size` is among as many draws."""
-    drawn = rng.integers(0, max(size, 1), (size, num_resamples)) * num_resamples + np.arange(num_resamples)
-    return np.bincount(drawn.ravel(), minlength=num_resamples * size).reshape(size, num_resamples).astype(np.float64)
+    drawn = rng.integers(0, max(size, 1), (size, num_resamples))
+    drawn *= num_resamples  # in place, since to have new memory for so many takes as long as to fill it
+    drawn += np.arange(num_resamples)
+    return np.bincount(drawn.ravel(), minlength=num_resamples * size).reshape(size, num_resamples)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rnnflow.runtime.array_types import Float32, Int32, Int64, UInt64
 from rnnflow.runtime.errors import InputError
-from rnnflow.sequences.parquet import SequenceFile, as_numpy, shards
+from rnnflow.sequences.parquet import SequenceFile, as_numpy, list_lengths, list_values, shards
 from rnnflow.serving.predictor import Predictor
 
 Ids = UInt64[np.ndarray, " sequence"]
@@ -169,13 +168,13 @@ def _batches(folder: Path, features: tuple[str, ...]) -> Iterator[tuple[str, pa.
         if file.features != features:
             raise InputError(f"{path}: features {', '.join(file.features)}, the models expect {', '.join(features)}")
         columns = [name for name in ("id", "sequence", "label", "group") if name in file.columns]
-        for batch in file.batches(columns):
+        for batch in file.batches(columns, encodes_labels=True):
             yield str(path), batch
 
 
 def _labels(place: str, batch: pa.RecordBatch, classes: tuple[str, ...]) -> Int32[np.ndarray, " batch"]:
     places = {name: index for index, name in enumerate(classes)}
-    labels = batch.column("label").dictionary_encode()  # `pc.index_in` takes a `pa.array`, and that imports pandas
+    labels = batch.column("label")
     known = np.array([places.get(name, -1) for name in labels.dictionary.to_pylist()], np.int32)
     found: Int32[np.ndarray, " batch"] = known[as_numpy(labels.indices)]
     if (found < 0).any():
@@ -189,9 +188,9 @@ def _labels(place: str, batch: pa.RecordBatch, classes: tuple[str, ...]) -> Int3
 
 def _values(batch: pa.RecordBatch, num_features: int) -> tuple[np.ndarray, np.ndarray]:
     column = batch.column("sequence")
-    lengths = as_numpy(pc.list_value_length(column)) // num_features
+    lengths = list_lengths(column) // num_features
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-    return as_numpy(column.flatten()).reshape(-1, num_features), offsets
+    return as_numpy(list_values(column)).reshape(-1, num_features), offsets
 
 
 def _probabilities(predictor: Predictor, values: np.ndarray, offsets: np.ndarray, place: str) -> np.ndarray:
