@@ -186,15 +186,14 @@ def most_accurate(scores: Sequence[Score]) -> Score:
 
 
 def best(scores: Sequence[Score]) -> Score:
-    """Return the surest of those that are not behind the most accurate by more than chance: several models as one, if there are.
+    """Return the surest of those that are not behind the most accurate by more than chance.
 
     A few dozen sequences say little about which of two models is right more often: one of fifty is chance. Their log loss says
     more of each sequence than whether it is right, and label smoothing keeps it from being about the surest mistakes alone.
-    Several models as one nearly always do better on new data than one of them, even where a few dozen say otherwise.
     """
     top = most_accurate(scores)
     equals = [score for score in scores if not _is_behind(score, top)]
-    return min(equals, key=lambda score: (-score.candidate.params.members, score.log_loss, -score.accuracy))
+    return min(equals, key=lambda score: (score.log_loss, -score.accuracy))
 
 
 def _is_behind(one: Score, other: Score) -> bool:

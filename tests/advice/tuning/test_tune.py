@@ -120,9 +120,9 @@ def test_one_sequence_of_each_class_is_refused() -> None:
         folds.make(np.arange(5), columns(), 3, is_by_time=False)
 
 
-def score(name: str, right: list[int], log_loss: float = 0.5, members: int = 1) -> cross_validation.Score:
+def score(name: str, right: list[int], log_loss: float = 0.5) -> cross_validation.Score:
     """Return the score of a model that is right on these of 50 sequences."""
-    candidate = portfolio.Candidate(name, {"cell": "gru", "members": members})
+    candidate = portfolio.Candidate(name, {"cell": "gru"})
     return cross_validation.Score(candidate, np.isin(np.arange(50), right), log_loss, 1, 1.0)
 
 
@@ -143,12 +143,6 @@ def test_the_lowest_log_loss_is_chosen_unless_it_is_worse_by_more_than_chance() 
     other_errors = score("lstm-30", [*range(5, 43)], 0.3)
     assert cross_validation.best([single, other_errors]) is other_errors
     assert cross_validation.most_accurate([single, other_errors]) is single
-
-
-def test_several_models_as_one_are_chosen_unless_they_are_worse_by_more_than_chance() -> None:
-    single, several = score("lstm-30", [*range(40)], 0.3), score("lstm-30-x5", [*range(39)], 0.5, members=5)
-    assert cross_validation.best([single, several]) is several
-    assert cross_validation.best([single, score("lstm-30-x5", [*range(38)], 0.1, members=5)]) is single
 
 
 def test_a_candidate_that_cannot_win_any_more_is_given_up(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
