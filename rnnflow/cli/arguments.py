@@ -210,7 +210,7 @@ def _add_tune(commands: Any) -> None:
         "tune",
         help="choose a model and a recipe by cross-validation, and write them into params.yaml",
         description="Try a few models on the splits train and validation of the data set, by cross-validation; folds keep groups "
-        "together or respect time, as the split does. The test split is not read. The most accurate one and its "
+        "together or respect time, as the split does. The test split is not read. The best one and its "
         "recipe replace sections models and train of params.yaml. Killed and started again, it goes on where it was.",
     )
     command.add_argument("--minutes", type=_amount, default=10.0, help="of CPU time, for this run (default: 10)")

@@ -186,20 +186,14 @@ def most_accurate(scores: Sequence[Score]) -> Score:
 
 
 def best(scores: Sequence[Score]) -> Score:
-    """Return one of the first kind of model that is not behind the best by more than chance: of its equals the surest.
+    """Return the surest of those that are not behind the most accurate by more than chance.
 
-    Scores come in the order of the portfolio, which knows what mostly suits such sequences. A few dozen sequences say less:
-    one of fifty that another model gets right is chance. Of those of a kind that are not behind either, the one with the lowest
-    log loss is returned, which label smoothing makes comparable: it tells more of fifty sequences than how many are right.
+    A few dozen sequences say little about which of two models is right more often: one of fifty is chance. Their log loss says
+    more of each sequence than whether it is right, and label smoothing keeps it from being about the surest mistakes alone.
     """
     top = most_accurate(scores)
-    for kind in dict.fromkeys(score.candidate.kind for score in scores):
-        of_kind = [score for score in scores if score.candidate.kind == kind]
-        own = most_accurate(of_kind)
-        if not _is_behind(own, top):
-            equals = [score for score in of_kind if not _is_behind(score, own)]
-            return min(equals, key=lambda score: (score.log_loss, -score.accuracy))
-    return top
+    equals = [score for score in scores if not _is_behind(score, top)]
+    return min(equals, key=lambda score: (score.log_loss, -score.accuracy))
 
 
 def _is_behind(one: Score, other: Score) -> bool:

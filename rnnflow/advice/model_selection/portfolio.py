@@ -20,8 +20,8 @@ SHORTEST_FOR_STEM = 15
 MANY_SEQUENCES = 800
 NUM_STEPS, NUM_EPOCHS = 1000, 10
 JITTER, MUCH_JITTER = 0.1, 0.3
-NUM_MEMBERS, MOST_PARAMETERS = 3, 60_000
-FEWEST_EIGHTHS = 4
+NUM_MEMBERS, MOST_PARAMETERS = 5, 60_000
+FEWEST_EIGHTHS = 2
 """Of a model's units, that each member of an ensemble has."""
 
 
@@ -47,11 +47,10 @@ class Candidate:
 
 
 def candidates(num_steps: int) -> list[Candidate]:
-    """Return what is tried for sequences of so many steps, the median; what mostly suits such data comes first."""
-    found = [Candidate("lstm-30", _recurrent(num_steps, 30)), Candidate("lstm-100", _recurrent(num_steps, 100))]
-    if num_steps >= SHORTEST_FOR_STEM:
-        stems = [Candidate(f"stem-{left}", _with_stem(num_steps, left)) for left in (40, 100)]
-        found = [*stems, *found] if num_steps > 100 else [*found, *stems]
+    """Return what is tried for sequences of so many steps, the median; what mostly suits most data comes first."""
+    stems = [Candidate(f"stem-{left}", _with_stem(num_steps, left)) for left in (40, 100)]
+    found = stems if num_steps >= SHORTEST_FOR_STEM else []
+    found += [Candidate(f"lstm-{left}", _recurrent(num_steps, left)) for left in (30, 100)]
     plain = {"cell": "gru", "hidden_size": 32, "bidirectional": True, "pooling": "last"}
     found.append(Candidate("gru-plain", plain | downsampled(num_steps, 30)))
     return [each for index, each in enumerate(found) if each.model not in [other.model for other in found[:index]]]

@@ -69,8 +69,7 @@ def tune(
     winner = chosen_score.candidate
     if winner != most:
         console.print(
-            f"{winner.name}: not worse than {most.name} by more than chance, and preferred for its log loss or for its kind, "
-            "which mostly does better on sequences of such length",
+            f"{winner.name}: not worse than {most.name} by more than chance, and preferred for its lower log loss",
             soft_wrap=True,
         )
     if chart:

@@ -4,7 +4,7 @@ import pytest
 
 from rnnflow.advice.model_selection import portfolio
 from rnnflow.classifier import parameters
-from rnnflow.params.models import MultiScaleStemParams
+from rnnflow.params.models import ModelParams, MultiScaleStemParams
 from rnnflow.params.train import TrainParams
 
 
@@ -27,11 +27,19 @@ def test_members_of_an_ensemble_are_as_large_as_the_parameters_allow(num_steps: 
             assert num_features == 60
             continue
         assert several.kind == each.kind
-        assert several.params.members == 3
+        assert several.params.members == portfolio.NUM_MEMBERS
         of_one = parameters.count(parameters.shapes(several.params, num_features, 3))
-        assert portfolio.MOST_PARAMETERS / 3 / 2 < of_one <= portfolio.MOST_PARAMETERS / 3 or several.model == (
-            each.model | {"members": 3}
-        )
+        assert portfolio.NUM_MEMBERS * of_one <= portfolio.MOST_PARAMETERS
+        if (size := several.params.hidden_size) < each.params.hidden_size:
+            larger = several.model | {"hidden_size": size + each.params.hidden_size // 8}
+            of_larger = parameters.count(parameters.shapes(ModelParams.model_validate(larger), num_features, 3))
+            assert "stem" in larger or portfolio.NUM_MEMBERS * of_larger > portfolio.MOST_PARAMETERS
+
+
+@pytest.mark.parametrize("num_steps", [15, 24, 100, 427])
+def test_a_stem_comes_first_wherever_its_kernels_differ(num_steps: int) -> None:
+    assert portfolio.candidates(num_steps)[0].name == "stem-40"
+    assert not any(each.kind == "stem" for each in portfolio.candidates(portfolio.SHORTEST_FOR_STEM - 1))
 
 
 @pytest.mark.parametrize("num_left", [40, 100])
