@@ -23,7 +23,7 @@ from rnnflow.classifier.model import restored
 from rnnflow.classifier.predict_split import predict
 from rnnflow.params import whole
 from rnnflow.params.train import TrainParams
-from rnnflow.runtime.array_types import Bool, Float64
+from rnnflow.runtime.array_types import Float64
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training.fit import Fit
 from rnnflow.training.loop import VALIDATION_BATCH_SIZE
@@ -52,7 +52,7 @@ class Answers:
             classifier = restored(fit.run(), model, len(part.features), len(part.classes))
             answers.append(predict(classifier.logits, classifier.preparation, test, VALIDATION_BATCH_SIZE))
         probabilities = np.stack(answers)
-        self.is_right: Bool[np.ndarray, "fold sequence"] = probabilities.argmax(2) == test.labels
+        self.is_right: Float64[np.ndarray, "fold sequence"] = (probabilities.argmax(2) == test.labels).astype(float)
         right = probabilities[:, np.arange(len(test)), test.labels].astype(np.float64)
         self.losses: Float64[np.ndarray, "fold sequence"] = -np.log(np.maximum(right, np.finfo(np.float32).tiny))
         print(f"  {candidate.name}: {self.accuracy:.4f}", file=sys.stderr, flush=True)

@@ -17,7 +17,7 @@ from rnnflow.classifier.model import restored
 from rnnflow.classifier.predict_split import log_loss_and_accuracy, predict
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime import environment, provenance
-from rnnflow.runtime.array_types import Bool
+from rnnflow.runtime.array_types import Float64
 from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training import fit as fit_module
@@ -45,8 +45,8 @@ class Score:
     """What came of a candidate on the sequences held out, of all folds together."""
 
     candidate: Candidate
-    is_right: Bool[np.ndarray, " held_out"]
-    """Of each sequence, in the order of the folds."""
+    is_right: Float64[np.ndarray, " held_out"]
+    """Of each sequence that is held out: 0 or 1, or the mean of several deals."""
     log_loss: float
     num_parameters: int
     cpu_seconds: float
@@ -109,10 +109,12 @@ class CrossValidation:
             num_errors += int((~is_right).sum())
             if index + 1 < len(self.folds) and num_errors > round((1 - accuracy_to_reach) * num_sequences):
                 raise BeatenError
-        labels = np.concatenate([self.data.labels[fold.held_out] for fold in self.folds])
-        probabilities = np.concatenate(parts)
+        rows, probabilities = np.concatenate([fold.held_out for fold in self.folds]), np.concatenate(parts)
+        labels = self.data.labels[rows]
         loss, _ = log_loss_and_accuracy(labels, probabilities)
-        return Score(candidate, probabilities.argmax(1) == labels, loss, num_parameters, seconds)
+        num_times, num_right = np.bincount(rows), np.bincount(rows, probabilities.argmax(1) == labels)
+        is_right = num_right[num_times > 0] / num_times[num_times > 0]
+        return Score(candidate, is_right, loss, num_parameters, seconds)
 
     def _fit(self, candidate: Candidate, index: int, kept: Path, on_epoch: OnEpoch | None) -> None:
         """Train on a fold and keep the probabilities of what is held out."""
@@ -199,8 +201,8 @@ def best(scores: Sequence[Score]) -> Score:
 def _is_behind(one: Score, other: Score) -> bool:
     """Return whether a model is less accurate than another by more than one standard error.
 
-    It is that of the difference on the same sequences, the root of the number on which just one of the two is right (McNemar,
-    1947); the rule is that of Breiman and others, 1984.
+    It is that of the difference on the same sequences, with one deal the root of the number on which just one of the two is right
+    (McNemar, 1947); the rule is that of Breiman and others, 1984.
     """
-    behind = int(other.is_right.sum()) - int(one.is_right.sum())
-    return bool(behind > np.sqrt((other.is_right != one.is_right).sum()))
+    behind = other.is_right - one.is_right
+    return bool(behind.sum() > np.linalg.norm(behind))

@@ -15,6 +15,8 @@ from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.sequences.parquet import shards
 
+FEW_SEQUENCES, NUM_DEALS = 80, 3
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -52,8 +54,15 @@ def is_later(one: Path, other: Path) -> bool:
     return all(None not in span.values() for span in spans) and spans[0]["min"] > spans[1]["max"]
 
 
-def make(labels: np.ndarray, columns: pa.Table, num_folds: int, is_by_time: bool) -> list[Fold]:
+def num_deals(num_sequences: int) -> int:
+    """Return how often to deal so many sequences into folds, each deal anew: a few dozen are held out too seldom to choose by."""
+    return NUM_DEALS if num_sequences < FEW_SEQUENCES else 1
+
+
+def make(labels: np.ndarray, columns: pa.Table, num_folds: int, is_by_time: bool, num_deals: int = 1) -> list[Fold]:
     """Return the folds: by time, each held out after what is trained on; else by group; else at random, class by class.
+
+    With several deals, which time allows but one of, come the folds of the first, then those of the next.
 
     Raises:
         InputError: there are fewer groups than folds, or only one sequence of every class.
@@ -70,17 +79,17 @@ def make(labels: np.ndarray, columns: pa.Table, num_folds: int, is_by_time: bool
             raise InputError(
                 f"tune: {len(np.unique(groups))} groups for {num_folds} folds; expected as many or more (--folds)"
             )
-        parts = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0).split(rows, labels, groups)
-        return [Fold(*part) for part in parts]
-    return list(_by_class(labels, num_folds))
+        dealers = [StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed) for seed in range(num_deals)]
+        return [Fold(*part) for dealer in dealers for part in dealer.split(rows, labels, groups)]
+    return [fold for seed in range(num_deals) for fold in _by_class(labels, num_folds, seed)]
 
 
-def _by_class(labels: np.ndarray, num_folds: int) -> Iterator[Fold]:
+def _by_class(labels: np.ndarray, num_folds: int, seed: int) -> Iterator[Fold]:
     """Deal each class out over the folds, going on where the one before ended; the only one of a class is never held out.
 
     scikit-learn's folds would hold it out, and of a class of two perhaps both at once.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     classes = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     several = [rows for rows in classes if len(rows) > 1]
     if not several:

@@ -51,7 +51,8 @@ def tune(
         raise InputError(f"--minutes {minutes:g}: expected more than 0")
     settings = whole.load(params)
     data, columns = folds.load(train, validation)
-    parts = folds.make(data.labels, columns, num_folds, settings.generate.split.by == "time")
+    is_by_time = settings.generate.split.by == "time"
+    parts = folds.make(data.labels, columns, num_folds, is_by_time, folds.num_deals(len(data)))
     chosen = portfolio.recipe(len(data))
     content = settings.train.model_dump() | chosen | {"early_stopping_patience": None, "recipe": "given"}
     recipe = TrainParams.model_validate(content)
@@ -64,7 +65,7 @@ def tune(
             "expected more, and what is finished counts the next time"
         )
     rocket = minirocket.num_right(data, parts, trial.say, trial.end)
-    console.print(_table(scores, rocket))
+    console.print(_table(scores, rocket, sum(len(fold.held_out) for fold in parts)))
     chosen_score, most = best(scores), most_accurate(scores).candidate
     winner = chosen_score.candidate
     if winner != most:
@@ -100,8 +101,10 @@ def _search(console: Console, trial: CrossValidation, start: Score, num_steps: i
     return start.candidate
 
 
-def _table(scores: list[Score], rocket: tuple[int, float] | None) -> Table:
+def _table(scores: list[Score], rocket: tuple[int, float] | None, num_held_out: int) -> Table:
     num_sequences = len(scores[0].is_right)
+    num_deals = num_held_out // num_sequences
+    often = f", {num_deals} times, each with other folds" if num_deals > 1 else ""
     table = Table(
         "model",
         "accuracy",
@@ -109,17 +112,22 @@ def _table(scores: list[Score], rocket: tuple[int, float] | None) -> Table:
         "log loss",
         "parameters",
         "CPU s",
-        title=f"{num_sequences:,} held out in turn",
+        title=f"{num_sequences:,} held out in turn{often}",
     )
 
-    def add(name: str, num_right: int, log_loss: str, num_parameters: str, seconds: float) -> None:
+    def add(name: str, num_right: float, log_loss: str, num_parameters: str, seconds: float) -> None:
         low, high = wilson(num_right, num_sequences)
         accuracy = f"{num_right / num_sequences:.4f}"
         table.add_row(name, accuracy, f"{low:.4f} – {high:.4f}", log_loss, num_parameters, f"{seconds:.1f}")
 
     for score in sorted(scores, key=lambda each: (-each.accuracy, each.log_loss)):
-        num_right = int(score.is_right.sum())
-        add(score.candidate.name, num_right, f"{score.log_loss:.4f}", f"{score.num_parameters:,}", score.cpu_seconds)
+        add(
+            score.candidate.name,
+            score.is_right.sum(),
+            f"{score.log_loss:.4f}",
+            f"{score.num_parameters:,}",
+            score.cpu_seconds,
+        )
     if rocket:
-        add("(MiniRocket)", rocket[0], "", "", rocket[1])
+        add("(MiniRocket)", rocket[0] / num_deals, "", "", rocket[1])
     return table

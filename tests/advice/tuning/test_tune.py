@@ -71,7 +71,7 @@ def test_a_damaged_result_of_before_is_said_and_counts_as_missing(tmp_path: Path
 def test_a_budget_under_one_model_is_refused_and_nothing_is_written(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "--minutes 1e-05: less than the 3 fits of one model take" in refusal(capsys, "--minutes", "0.00001")
+    assert "--minutes 1e-05: less than the 9 fits of one model take" in refusal(capsys, "--minutes", "0.00001")
     assert (project / "params.yaml").read_text() == YAML_TEXT
     assert "expected more than 0" in refusal(capsys, "--minutes", "0")
     assert "--folds 1: expected at least 2" in refusal(capsys, "--folds", "1")
@@ -123,7 +123,7 @@ def test_one_sequence_of_each_class_is_refused() -> None:
 def score(name: str, right: list[int], log_loss: float = 0.5) -> cross_validation.Score:
     """Return the score of a model that is right on these of 50 sequences."""
     candidate = portfolio.Candidate(name, {"cell": "gru"})
-    return cross_validation.Score(candidate, np.isin(np.arange(50), right), log_loss, 1, 1.0)
+    return cross_validation.Score(candidate, np.isin(np.arange(50), right).astype(float), log_loss, 1, 1.0)
 
 
 def test_equal_accuracy_is_decided_by_log_loss() -> None:
@@ -143,6 +143,31 @@ def test_the_lowest_log_loss_is_chosen_unless_it_is_worse_by_more_than_chance() 
     other_errors = score("lstm-30", [*range(5, 43)], 0.3)
     assert cross_validation.best([single, other_errors]) is other_errors
     assert cross_validation.most_accurate([single, other_errors]) is single
+
+
+def test_what_several_deals_agree_on_counts_no_more_than_that_of_one() -> None:
+    always, often = score("stem-40", [*range(40)]), score("lstm-30", [*range(40)], 0.3)
+    often.is_right[0], often.is_right[40] = 1 / 3, 1 / 3
+    assert cross_validation.best([always, often]) is often
+    often.is_right[:2] = 0
+    assert cross_validation.best([always, often]) is always
+
+
+def test_a_few_dozen_sequences_are_dealt_into_folds_several_times(project: Path) -> None:
+    assert [folds.num_deals(number) for number in (24, 80)] == [3, 1]
+    data, columns_ = folds.load(project / "data/sequences/train", project / "data/sequences/validation")
+    once, often = (folds.make(data.labels, columns_, 3, is_by_time=False, num_deals=deals) for deals in (1, 3))
+    assert [fold.train.tolist() for fold in often[:3]] == [fold.train.tolist() for fold in once]
+    assert len({tuple(fold.held_out) for fold in often}) == 9
+    recipe = TrainParams(engine="torch", epochs=1)
+    trial = cross_validation.CrossValidation(data, "key", often, recipe, 1000.0, lambda line: None)
+    found = trial.score(portfolio.candidates(16)[-1])
+    assert len(found.is_right) == len(data)
+    assert set((3 * found.is_right).round(9)) <= {0, 1, 2, 3}
+    groups = np.arange(24) // 4
+    assert len(folds.make(data.labels, columns(group=groups), 3, is_by_time=False, num_deals=2)) == 6
+    times = columns(time=pa.array(np.arange(24), pa.timestamp("us")))
+    assert len(folds.make(data.labels, times, 3, is_by_time=True, num_deals=2)) == 3
 
 
 def test_a_candidate_that_cannot_win_any_more_is_given_up(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
