@@ -95,8 +95,8 @@ lock: .venv/.installed  ## resolve pyproject.toml and benchmarks/requirements.in
 .venv/.installed: requirements.lock pyproject.toml rnnflow/export/version.py
 	@echo "making .venv from requirements.lock, which takes some minutes the first time"
 	@$(PYTHON) -m venv .venv
-	@# The lock names all packages, so pip has none to find out; it compiles on one processor, which is half of its time.
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-compile -r requirements.lock
+	@# pip compiles on one processor, which is more than a third of its time.
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@$(BIN)/python -m compileall -qq -j 0 .venv || true  # some packages bring templates that are no Python
 	@touch $@
