@@ -181,4 +181,4 @@ def _counts(rng: np.random.Generator, num_resamples: int, size: int) -> Float64[
     drawn = rng.integers(0, max(size, 1), (size, num_resamples))
     drawn *= num_resamples  # in place, since to have new memory for so many takes as long as to fill it
     drawn += np.arange(num_resamples)
-    return np.bincount(drawn.ravel(), minlength=num_resamples * size).reshape(size, num_resamples)
+    return np.bincount(drawn.ravel(), minlength=num_resamples * size).reshape(size, num_resamples).astype(np.float64)
