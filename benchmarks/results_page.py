@@ -130,8 +130,7 @@ Five small models as one beside a single one made fewer errors in 21 of 25 compa
 on average; beside three larger ones, which tune tried before, about the same with fewer parameters. Taken wherever they were not
 behind by more than chance they came to .7582, taken by log loss like any other model to .7584, so that they have no rule of their
 own. Three deals of the folds instead of one lost 0.2 points less with 36 sequences, and 0.13 with 60, for three times the fits;
-fewer than 80 sequences are dealt three times. A stem that
-leaves 200 steps of a long sequence was not better than one that leaves 100. `python -m benchmarks.choice` makes the comparison
+fewer than 80 sequences are dealt three times. A stem that leaves 200 steps of a long sequence was not better than one that leaves 100. `python -m benchmarks.choice` makes the comparison
 anew on the made sets.
 
 ### What the rows were before
