@@ -86,6 +86,14 @@ def test_features_of_unlike_steps_are_refused(tmp_path: Path, refusal: Refusal) 
     assert refusal(files=files) == "raw/a.csv: feature 'y' has other steps than feature 'x'"
 
 
+def test_two_columns_of_one_step_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    wide_of_two_features(tmp_path / "raw")
+    change_line(tmp_path / "raw" / "a.csv", 1, lambda line: line.replace("y_3,", "y_02,"))
+    files = WIDE | {"columns": {"id": "case", "label": "label"}, "features": ["x", "y"]}
+    expected = "raw/a.csv: columns 'y_2' and 'y_02' are one step of feature 'y'; rename one"
+    assert refusal(files=files) == expected
+
+
 def test_a_bad_cell_of_a_wide_table_is_named(tmp_path: Path, refusal: Refusal) -> None:
     wide(tmp_path / "raw")
     change_line(tmp_path / "raw" / "ecg.csv", 7, lambda line: line.replace(line.split(",")[2], "?", 1))

@@ -27,12 +27,19 @@ def numbered(names: Sequence[str]) -> dict[str, dict[float, str]]:
     """
     found: dict[str, dict[float, str]] = {}
     for name in names:
-        if (number := place_of(name)) is not None:
-            found.setdefault(FEATURE, {})[number] = name
-        elif matched := _LAST.fullmatch(name) or _INSIDE.fullmatch(name):
-            prefix = "_".join(filter(None, (matched[1], *matched.groups()[2:]))) or FEATURE
-            found.setdefault(prefix, {})[float(matched[2])] = name
+        if (step := _step(name)) is not None:
+            prefix, number = step
+            found.setdefault(prefix, {})[number] = name
     return {prefix: dict(sorted(columns.items())) for prefix, columns in found.items()}
+
+
+def _step(name: str) -> tuple[str, float] | None:
+    """Return the feature and the number of a step's column."""
+    if (number := place_of(name)) is not None:
+        return FEATURE, number
+    if matched := _LAST.fullmatch(name) or _INSIDE.fullmatch(name):
+        return "_".join(filter(None, (matched[1], *matched.groups()[2:]))) or FEATURE, float(matched[2])
+    return None
 
 
 def place_of(name: str) -> float | None:
@@ -62,6 +69,11 @@ def steps_of(path: str, free: Sequence[str], features: Sequence[str] | None) -> 
         if not columns:
             raise InputError(f"{path}: no column is left for the steps")
         return {FEATURE: columns}
+    columns_of: dict[tuple[str, float], str] = {}
+    for name in free:
+        step = _step(name)
+        if step and step[0] in features and (other := columns_of.setdefault(step, name)) != name:
+            raise InputError(f"{path}: columns {other!r} and {name!r} are one step of feature {step[0]!r}; rename one")
     for name in features:
         if name not in found:
             raise InputError(f"{path}: no column is called like {name + '0'!r}, which generate.files.features names")
