@@ -19,9 +19,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 run: .venv/.installed  ## bring the whole pipeline up to date and show the results
-	@# Each command takes a moment to start, so each runs once. Who calls make knows what they have changed.
-	@models=$$(rnnflow check --list-models) && python -m flows --allow-dirty \
-		&& rnnflow summary $$(printf 'models/%s/model.onnx\n' $$models)
+	@python -m flows --allow-dirty --summary  # who calls make knows what they have changed
 
 example: .venv/.installed  ## run an example in a clone of its own: make example NAME=gun_point
 	@test -f "examples/$(NAME).yaml" || { echo "make example NAME=…, one of: $(EXAMPLES)" >&2; exit 2; }
@@ -30,7 +28,7 @@ example: .venv/.installed  ## run an example in a clone of its own: make example
 	@git clone --quiet "$$(git rev-parse --show-toplevel)" .rnnflow/examples/$(NAME)
 	@cd ".rnnflow/examples/$(NAME)/$$(git rev-parse --show-prefix)" && cp '$(CURDIR)/examples/$(NAME).yaml' params.yaml \
 		&& dvc cache dir --quiet --local '$(CURDIR)/.dvc/cache' && rnnflow check \
-		&& python -m flows --allow-dirty && rnnflow summary models/*/model.onnx && echo "everything it made is in $$PWD"
+		&& python -m flows --allow-dirty --summary && echo "everything it made is in $$PWD"
 
 server worker deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 
