@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from rnnflow.runtime.errors import InputError
 
 DEVICE = "RNNFLOW_DEVICE"
@@ -69,6 +67,8 @@ def held(file: Path, on_wait: Callable[[], object]) -> Iterator[None]:
 
     The system frees the lock of a process that dies.
     """
+    from filelock import FileLock, Timeout  # brings asyncio, and every stage imports this module
+
     path = file.with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, poll_interval=LOCK_SECONDS)
