@@ -11,19 +11,15 @@ unexport PYTHONDONTWRITEBYTECODE  # or every stage would compile its modules aga
 # Three processes of tests keep two processors at work while some wait for a server or a worker; long files come first.
 SIDE_BY_SIDE = -n 3 --no-loadscope-reorder
 
-SHAPED = advice classifier engines evaluation export generation sequences serving stages training
-
 EXAMPLES = $(filter-out defaults,$(basename $(notdir $(wildcard examples/*.yaml))))
 
-.PHONY: help run example server worker deploy test shapes slow endurance faults check format bench peers lock
+.PHONY: help run example server worker deploy test slow endurance faults check format bench peers lock
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 run: .venv/.installed  ## bring the whole pipeline up to date and show the results
-	@# Each command takes a moment to start, so each runs once. Who calls make knows what they have changed.
-	@models=$$(rnnflow check --list-models) && python -m flows --allow-dirty \
-		&& rnnflow summary $$(printf 'models/%s/model.onnx\n' $$models)
+	@python -m flows --allow-dirty --summary  # who calls make knows what they have changed
 
 example: .venv/.installed  ## run an example in a clone of its own: make example NAME=gun_point
 	@test -f "examples/$(NAME).yaml" || { echo "make example NAME=…, one of: $(EXAMPLES)" >&2; exit 2; }
@@ -32,7 +28,7 @@ example: .venv/.installed  ## run an example in a clone of its own: make example
 	@git clone --quiet "$$(git rev-parse --show-toplevel)" .rnnflow/examples/$(NAME)
 	@cd ".rnnflow/examples/$(NAME)/$$(git rev-parse --show-prefix)" && cp '$(CURDIR)/examples/$(NAME).yaml' params.yaml \
 		&& dvc cache dir --quiet --local '$(CURDIR)/.dvc/cache' && rnnflow check \
-		&& python -m flows --allow-dirty && rnnflow summary models/*/model.onnx && echo "everything it made is in $$PWD"
+		&& python -m flows --allow-dirty --summary && echo "everything it made is in $$PWD"
 
 server worker deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 
@@ -45,12 +41,9 @@ worker: .venv/.installed  ## start a worker: make worker POOL=cpu-pool
 deploy: .venv/.installed  ## update the server to match prefect.yaml
 	@python -m flows.deploy
 
-test: .venv/.installed  ## run the tests
+test: .venv/.installed  ## run the tests; SHAPES=checked has the shape and type of every argument checked
 	@rnnflow warmup  # once, not in each test process
-	@pytest $(SIDE_BY_SIDE)
-
-shapes: .venv/.installed  ## run the library's tests again with the shape and type of every argument checked, which doubles their time
-	@pytest $(SIDE_BY_SIDE) --jaxtyping-packages=rnnflow,stages,beartype.beartype $(addprefix tests/,$(SHAPED))
+	@pytest $(SIDE_BY_SIDE) $(if $(SHAPES),--jaxtyping-packages=rnnflow,stages,beartype.beartype)
 
 slow: .venv/.installed  ## run the long proofs, which `make test` leaves out
 	@rnnflow warmup

@@ -235,8 +235,7 @@ def _seconds(of_run: Mapping[str, Any]) -> str:
 `python -m benchmarks.stages`: CPU seconds of each process of a run of the default pipeline, medians of three rounds, and those
 of a process that only imports the same modules. A stage's work is the rest: training, a thousand resamples of each metric in
 `evaluate`, 34 charts in `report`. Half of the imports are PyTorch's, which stage export needs as the judge of its files.
-DVC itself begins once, and reads and writes the whole of `dvc.lock` after each stage. The last three are what `make run`
-calls, here with nothing to do.
+DVC itself begins once, and reads and writes the whole of `dvc.lock` after each stage.
 
 {chr(10).join(lines)}
 

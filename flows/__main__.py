@@ -12,38 +12,62 @@ from typing import Any
 
 from flows import settings
 from flows.repository import overrides, pipeline
+from flows.repository.pipeline import Stage
 from flows.repository.workspace import in_place, require_no_password
 from flows.server.home import require_home
 from flows.supervision.repair import repair
 from flows.supervision.transcript import Outcome
+from rnnflow import cli
 from rnnflow.params.section import parse
 from rnnflow.runtime import garbage
 from rnnflow.runtime.errors import InputError, exit_on_input_error
 
 STAGE_FAILED_STATUS = 1
+MODEL_FILE = "model.onnx"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Say what is wrong or that all is up to date; else run the flow `retrain`."""
     garbage.collect_seldom()
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    is_here, has_summary = not (arguments.isolated or arguments.coordinated), vars(arguments).pop("summary")
+    if has_summary and not is_here:
+        parser.error("--summary: a run in a clone of its own leaves no models here")
     with exit_on_input_error():
         settings.load()
         require_no_password(arguments.repository)
         arguments.overrides = dict(map(parsed_override, vars(arguments).pop("set")))
-        if not (arguments.isolated or arguments.coordinated) and _is_up_to_date(arguments):
+        stages = _stages(arguments) if is_here else []
+        if not is_here or _is_work(arguments, stages):
+            from rnnflow.params import whole
+
+            if is_here and not arguments.overrides:  # which were checked together with the rest
+                whole.load(Path(arguments.folder) / overrides.FILE)
+            require_home()
+            from flows.retrain import run_once
+
+            state = run_once(vars(arguments))
+            print(f"{state.name}: {state.message}")
+            if not state.is_completed():
+                sys.exit(STAGE_FAILED_STATUS)
+        else:
+            for stage in stages:
+                print(f"{stage.name}: {Outcome.UP_TO_DATE}")
             print(f"Completed: {Outcome.UP_TO_DATE}")
-            return
-        require_home()
-        from flows.retrain import run_once
-
-        state = run_once(vars(arguments))
-    print(f"{state.name}: {state.message}")
-    sys.exit(0 if state.is_completed() else STAGE_FAILED_STATUS)
+    models = [path for stage in stages for path in stage.outs if Path(path).name == MODEL_FILE]
+    if has_summary and models:
+        cli.main(["summary", *models])
 
 
-def _is_up_to_date(arguments: argparse.Namespace) -> bool:
-    """Check what is asked for, and return whether the current folder is what the flow would make of it.
+def _is_work(arguments: argparse.Namespace, stages: Sequence[Stage]) -> bool:
+    """Return whether there is more to do than to say that all stages are up to date."""
+    is_more_asked = any((arguments.overrides, arguments.update, arguments.pull, arguments.push, arguments.publish))
+    return is_more_asked or any(stage.is_stale for stage in stages)
+
+
+def _stages(arguments: argparse.Namespace) -> list[Stage]:
+    """Return the stages of the current folder that are asked for.
 
     Raises:
         InputError: the flow would refuse it.
@@ -52,13 +76,7 @@ def _is_up_to_date(arguments: argparse.Namespace) -> bool:
         for line in repair(workspace.folder):
             print(line)
         overrides.check(workspace.folder, arguments.overrides)
-        stages = pipeline.read(workspace.folder, arguments.stages)
-    is_more_asked = any((arguments.overrides, arguments.update, arguments.pull, arguments.push, arguments.publish))
-    if is_more_asked or any(stage.is_stale for stage in stages):
-        return False
-    for stage in stages:
-        print(f"{stage.name}: {Outcome.UP_TO_DATE}")
-    return True
+        return pipeline.read(workspace.folder, arguments.stages)
 
 
 def parsed_override(text: str) -> tuple[str, Any]:
@@ -103,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the same, and promote the challenger if the verdict allows it; needs --isolated",
     )
     parser.add_argument("--allow-dirty", action="store_true", help="run in a work tree with local changes")
+    parser.add_argument("--summary", action="store_true", help="show the models side by side at the end")
     parser.add_argument("--why", default="by hand", help="the reason, shown in the run's name")
     return parser
 

@@ -54,7 +54,8 @@ class Stage:
         is_new: whether `dvc.lock` does not name it yet.
         num_threads: how many it computes with, by its params.
         sources: the tracked data that it directly depends on.
-        metrics: paths of the files in which it leaves numbers.
+        outs: paths of what it makes.
+        metrics: of those in which it leaves numbers.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stage:
     is_new: bool
     num_threads: int = 1
     sources: frozenset[Source] = frozenset()
+    outs: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
 
 
@@ -257,6 +259,7 @@ def _stale(repo: Repo, stages: list[PipelineStage]) -> set[PipelineStage]:
 def _described(graph: networkx.DiGraph, stage: PipelineStage, is_stale: bool) -> Stage:
     direct = set(graph.successors(stage))
     upstream = {other for other in direct if isinstance(other, PipelineStage)}
+    outs = {os.path.relpath(out.fs_path, stage.repo.root_dir): bool(out.metric) for out in stage.outs}
     return Stage(
         name=stage.name,
         upstream=frozenset(other.name for other in upstream),
@@ -264,7 +267,8 @@ def _described(graph: networkx.DiGraph, stage: PipelineStage, is_stale: bool) ->
         is_new=not any(item.hash_info for item in (*stage.outs, *stage.deps)),
         num_threads=_num_threads(stage),
         sources=frozenset(source for other in direct - upstream for source in _data(other)),
-        metrics=tuple(os.path.relpath(out.fs_path, stage.repo.root_dir) for out in stage.outs if out.metric),
+        outs=tuple(outs),
+        metrics=tuple(path for path, is_metric in outs.items() if is_metric),
     )
 
 

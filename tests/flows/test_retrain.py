@@ -42,6 +42,13 @@ def test_a_second_run_says_of_every_stage_that_it_is_up_to_date(trained: Person)
     assert not trained.project.git("status", "--porcelain")
 
 
+def test_a_summary_has_the_models_of_the_stages_that_were_asked_for(trained: Person) -> None:
+    printed = trained.retrain("--summary")
+    assert "Completed: up to date\nResults" in printed
+    assert "models/rnn/model.onnx" in printed
+    assert trained.retrain("--summary", "train").endswith("Completed: up to date\n")
+
+
 def test_a_run_that_has_to_push_says_the_same_through_prefect(trained: Person) -> None:
     printed = trained.retrain("--push")
     assert [stage for stage in STAGES if re.search(rf" - {stage}: up to date, \d+\.\d s\n", printed)] == [*STAGES]
@@ -55,6 +62,8 @@ WITHOUT_PREFECT = {
     "a value of the wrong type": (["-S", "train.epochs=many"], 2),
     "an unknown stage": (["trin", "--update"], 2),
     "a home that cannot be written": (["-S", "train.epochs=9"], 2),
+    "params that no stage can use": (["--allow-dirty"], 2),
+    "a summary of what is elsewhere": (["--isolated", "--summary"], 2),
 }
 
 
@@ -70,11 +79,18 @@ finally:
     print(*(name for name in sys.modules if name.split(".")[0] in ("prefect", "torch")))
 """
     environment = {"PREFECT_HOME": "/proc/nobody"} if "home" in case else {}
-    printed = trained.server.run(
-        sys.executable, "-c", script, folder=trained.project.folder, expected=status, environment=environment
-    )
-    assert printed.count("\n") <= len(STAGES) + 2
-    assert ("Completed: up to date\n\n" in printed) if status == 0 else (printed.startswith("\nerror: ")), printed
+    params = trained.project.folder / "params.yaml"
+    given = params.read_text()
+    if "params" in case:
+        params.write_text(given.replace("epochs: ", "epochs: -"))
+    try:
+        printed = trained.server.run(
+            sys.executable, "-c", script, folder=trained.project.folder, expected=status, environment=environment
+        )
+    finally:
+        params.write_text(given)
+    assert printed.count("\n") <= (2 if status else len(STAGES) + 2) or "usage: " in printed
+    assert ("Completed: up to date\n\n" in printed) if status == 0 else (" error: " in f" {printed.strip()}"), printed
 
 
 def test_a_run_in_place_is_what_dvc_repro_would_have_made(trained: Person) -> None:
