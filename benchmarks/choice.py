@@ -1,6 +1,6 @@
 """What the choice of a model loses when little is held out, and what several models as one gain: on sets made by a seed.
 
-python -m benchmarks.choice short daily     # some of the sets; all of them take half an hour
+python -m benchmarks.choice short daily     # some of the sets; all of them take an hour
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Answers:
         given = whole.load(PARAMS).train.model_dump() | portfolio.recipe(len(part)) | candidate.train
         recipe, model = TrainParams.model_validate(given | {"final_fit": False}), candidate.params
         answers = []
-        for fold in folds.make(part.labels, pa.table({}), NUM_FOLDS, is_by_time=False):
+        for fold in folds.make(part.labels, pa.table({}), NUM_FOLDS, is_by_time=False)[0]:
             fit = Fit(subset(part, fold.train), None, model, recipe)
             classifier = restored(fit.run(), model, len(part.features), len(part.classes))
             answers.append(predict(classifier.logits, classifier.preparation, test, VALIDATION_BATCH_SIZE))
@@ -64,7 +64,7 @@ class Answers:
     def score(self, rows: np.ndarray) -> Score:
         """Return the score as if these sequences were all that is held out, each from one fold."""
         fold = np.arange(len(rows)) % NUM_FOLDS
-        return Score(self.candidate, self.is_right[fold, rows], float(self.losses[fold, rows].mean()), 0, 0.0)
+        return Score(self.candidate, self.is_right[fold, rows], 1, float(self.losses[fold, rows].mean()), 0, 0.0)
 
 
 def lost(tried: Sequence[Answers], num_held_out: int) -> dict[str, float]:
@@ -84,7 +84,12 @@ def lost(tried: Sequence[Answers], num_held_out: int) -> dict[str, float]:
 def measure(out: Console, names: Sequence[str]) -> None:
     """Print what each rule loses, and the accuracy of the models of each set."""
     models = table(
-        "Accuracy on the test part, trained on two thirds of the training part", "set", "model", "one", "five"
+        "Accuracy on the test part, trained on two thirds of the training part",
+        "set",
+        "model",
+        "as it is",
+        *(f"{name} or not" for name in portfolio.AUGMENTATIONS),
+        "five",
     )
     rules = table(f"Points lost by the choice, mean of {NUM_DRAWN} drawn parts", "set", "held out", *RULES)
     found: dict[int, list[dict[str, float]]] = {number: [] for number in HELD_OUT}
@@ -95,9 +100,11 @@ def measure(out: Console, names: Sequence[str]) -> None:
         part, test = made_sets.parts(draw)
         tried = [Answers(each, part, test) for each in portfolio.candidates(part.length_range[1])]
         for answers in tried:
-            several = portfolio.ensemble(answers.candidate, len(part.features), len(part.classes))
-            five = f"{Answers(several, part, test).accuracy:.4f}" if several else ""
-            models.add_row(draw.__name__, answers.candidate.name, f"{answers.accuracy:.4f}", five)
+            own = answers.candidate
+            others: list[Candidate | None] = [portfolio.toggled(own, name) for name in portfolio.AUGMENTATIONS]
+            others.append(portfolio.ensemble(own, len(part.features), len(part.classes)))
+            found_of_others = (f"{Answers(other, part, test).accuracy:.4f}" if other else "" for other in others)
+            models.add_row(draw.__name__, own.name, f"{answers.accuracy:.4f}", *found_of_others)
         for number, of_number in found.items():
             of_number.append(lost(tried, number))
             rules.add_row(draw.__name__, str(number), *(f"{value:.2f}" for value in of_number[-1].values()))

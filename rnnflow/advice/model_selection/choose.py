@@ -1,6 +1,7 @@
 """Which of some models is best by cross-validation; and that within a run, where `train.recipe` is `auto`."""
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from rnnflow.advice.model_selection.cross_validation import (
     OutOfBudgetError,
     Score,
     best,
+    contenders,
     most_accurate,
 )
 from rnnflow.advice.model_selection.portfolio import Candidate
@@ -21,6 +23,8 @@ from rnnflow.runtime import provenance
 from rnnflow.runtime.errors import InputError
 
 NUM_FOLDS = 3
+NUM_ERRORS_TO_LOSE = 2.0
+"""Standard errors by which a model is behind that is not held out in another deal."""
 
 
 def choose(
@@ -60,28 +64,73 @@ def choose(
 
 
 def try_all(trial: CrossValidation, candidates: Iterable[Candidate]) -> list[Score]:
-    """Return the scores of candidates, of the best with more noise, and of several of the best then as one.
+    """Return the scores of candidates, of the best of each kind with other augmentation, and of several of the best as one.
 
+    Those that may be the best after that are held out again in other folds, as often as `trial` has deals and time for.
     Of those left out, say why.
     """
     scores: list[Score] = []
     for candidate in candidates:
-        _try(trial, candidate, scores, most_accurate(scores).accuracy if scores else 0.0)
-    size = len(trial.data.features), len(trial.data.classes)
+        _try(trial, candidate, scores, accuracy_to_reach=most_accurate(scores).accuracy if scores else 0.0)
+    for augmentation in portfolio.AUGMENTATIONS:
+        for kind in dict.fromkeys(score.candidate.kind for score in scores):
+            own = best([score for score in scores if score.candidate.kind == kind])
+            _try(trial, portfolio.toggled(own.candidate, augmentation), scores)
     if scores:
-        _try(trial, portfolio.noisier(best(scores).candidate), scores, 0.0)
-    if scores and (several := portfolio.ensemble(best(scores).candidate, *size)):
-        _try(trial, several, scores, 0.0)
+        _try_several(trial, scores)
+        scores = _dealt_again(trial, scores)
+        _try_several(trial, scores)
     return scores
 
 
-def _try(trial: CrossValidation, candidate: Candidate, scores: list[Score], accuracy_to_reach: float) -> None:
-    """Add the score of a candidate, or say why there is none."""
+def _try_several(trial: CrossValidation, scores: list[Score]) -> None:
+    """Add the score of several of the best as one."""
+    winner = best(scores)
+    several = portfolio.ensemble(winner.candidate, len(trial.data.features), len(trial.data.classes))
+    if several:
+        _try(trial, several, scores, winner.num_deals)
+
+
+def _dealt_again(trial: CrossValidation, scores: list[Score]) -> list[Score]:
+    """Return the scores, of those that may be the best those of several deals: which deal it was decides much of one score."""
+    for num_deals in range(2, len(trial.deals) + 1):
+        rivals = contenders(scores, NUM_ERRORS_TO_LOSE)
+        seconds = sum(score.cpu_seconds / score.num_deals for score in rivals)
+        if len(rivals) == 1:
+            break
+        if time.process_time() + seconds > trial.end:
+            trial.say(
+                f"deal {num_deals} of {len(trial.deals)}: left out, it takes about {seconds / 60:.1f} minutes of CPU time"
+            )
+            break
+        try:
+            again = [trial.score(score.candidate, num_deals) for score in rivals]
+        except OutOfBudgetError:
+            trial.say(f"deal {num_deals} of {len(trial.deals)}: left out, {_used_up(trial)}")
+            break
+        scores = again + [score for score in scores if score not in rivals]
+    return scores
+
+
+def _try(
+    trial: CrossValidation,
+    candidate: Candidate,
+    scores: list[Score],
+    num_deals: int = 1,
+    accuracy_to_reach: float = 0.0,
+) -> None:
+    """Add the score of a candidate that has none, or say why there is none."""
+    if candidate in [score.candidate for score in scores]:
+        return
     try:
-        scores.append(trial.score(candidate, accuracy_to_reach))
+        scores.append(trial.score(candidate, num_deals, accuracy_to_reach))
     except BeatenError:
         trial.say(f"{candidate.name}: left out, it cannot reach {most_accurate(scores).candidate.name} any more")
     except OutOfBudgetError:
-        trial.say(f"{candidate.name}: left out, {trial.budget / 60:g} minutes of CPU time are used up")
+        trial.say(f"{candidate.name}: left out, {_used_up(trial)}")
     except InputError as error:
         trial.say(f"{candidate.name}: left out, {error}")
+
+
+def _used_up(trial: CrossValidation) -> str:
+    return f"{trial.budget / 60:g} minutes of CPU time are used up"

@@ -47,6 +47,7 @@ class Score:
     candidate: Candidate
     is_right: Float64[np.ndarray, " held_out"]
     """Of each sequence that is held out: 0 or 1, or the mean of several deals."""
+    num_deals: int
     log_loss: float
     num_parameters: int
     cpu_seconds: float
@@ -63,25 +64,32 @@ class CrossValidation:
     Args:
         data: all that may be seen.
         data_key: names its content.
-        folds: of it.
+        deals: of it into folds.
         recipe: that trains each candidate.
         budget: CPU seconds of this run.
         say: is called with a line about each fit.
     """
 
     def __init__(
-        self, data: SequenceDataset, data_key: str, folds: Sequence[Fold], recipe: TrainParams, budget: float,
+        self, data: SequenceDataset, data_key: str, deals: Sequence[Sequence[Fold]], recipe: TrainParams, budget: float,
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self.data, self.data_key, self.folds, self.recipe, self.say = data, data_key, folds, recipe, say
+        self.data, self.data_key, self.deals, self.recipe, self.say = data, data_key, deals, recipe, say
         self.budget = budget
         self.end = time.process_time() + budget
 
-    def score(self, candidate: Candidate, accuracy_to_reach: float = 0.0, on_epoch: OnEpoch | None = None) -> Score:
+    def folds(self, num_deals: int) -> list[Fold]:
+        """Return the folds of the first so many deals."""
+        return [fold for deal in self.deals[:num_deals] for fold in deal]
+
+    def score(
+        self, candidate: Candidate, num_deals: int = 1, accuracy_to_reach: float = 0.0, on_epoch: OnEpoch | None = None
+    ) -> Score:
         """Return what came of a candidate.
 
         Args:
             candidate: the model, and what is its own of the recipe.
+            num_deals: whose folds are held out.
             accuracy_to_reach: of all that is held out; a candidate that cannot reach it any more is given up.
             on_epoch: is told of each epoch of each fit, and of its loss on what is held out.
 
@@ -92,34 +100,34 @@ class CrossValidation:
             InputError: it cannot be trained on such data.
         """
         parts, seconds, num_parameters = [], 0.0, 0
-        num_errors, num_sequences = 0, sum(len(fold.held_out) for fold in self.folds)
-        for index, fold in enumerate(self.folds):
+        folds = self.folds(num_deals)
+        num_errors, num_sequences = 0, sum(len(fold.held_out) for fold in folds)
+        for index, fold in enumerate(folds):
             kept = self._kept(candidate, fold)
             if not _is_kept(kept, self.say):
                 if time.process_time() + (seconds / index if index else 0.0) > self.end:
                     raise OutOfBudgetError
-                self._fit(candidate, index, kept, on_epoch)
+                self._fit(candidate, index, fold, kept, on_epoch)
             arrays, found = safetensors_files.read(kept)
             assert isinstance(found, dict)
             parts.append(arrays["probabilities"])
             seconds += found["cpu_seconds"]
             num_parameters = found["num_parameters"]
             is_right = parts[-1].argmax(1) == self.data.labels[fold.held_out]
-            self.say(f"{candidate.name}: fold {index + 1} of {len(self.folds)}, accuracy {is_right.mean():.3f}")
+            self.say(f"{candidate.name}: fold {index + 1} of {len(folds)}, accuracy {is_right.mean():.3f}")
             num_errors += int((~is_right).sum())
-            if index + 1 < len(self.folds) and num_errors > round((1 - accuracy_to_reach) * num_sequences):
+            if index + 1 < len(folds) and num_errors > round((1 - accuracy_to_reach) * num_sequences):
                 raise BeatenError
-        rows, probabilities = np.concatenate([fold.held_out for fold in self.folds]), np.concatenate(parts)
+        rows, probabilities = np.concatenate([fold.held_out for fold in folds]), np.concatenate(parts)
         labels = self.data.labels[rows]
         loss, _ = log_loss_and_accuracy(labels, probabilities)
         num_times, num_right = np.bincount(rows), np.bincount(rows, probabilities.argmax(1) == labels)
         is_right = num_right[num_times > 0] / num_times[num_times > 0]
-        return Score(candidate, is_right, loss, num_parameters, seconds)
+        return Score(candidate, is_right, num_deals, loss, num_parameters, seconds)
 
-    def _fit(self, candidate: Candidate, index: int, kept: Path, on_epoch: OnEpoch | None) -> None:
+    def _fit(self, candidate: Candidate, index: int, fold: Fold, kept: Path, on_epoch: OnEpoch | None) -> None:
         """Train on a fold and keep the probabilities of what is held out."""
         begin = time.process_time()
-        fold = self.folds[index]
 
         def watch(epoch: Epoch, num_done: int) -> None:
             if time.process_time() > self.end:
@@ -180,11 +188,17 @@ def _is_kept(path: Path, say: Callable[[str], None]) -> bool:
 
 
 def most_accurate(scores: Sequence[Score]) -> Score:
-    """Return the most accurate, of equals the one with the lowest log loss.
+    """Return the most accurate of those that were held out most often, of equals the one with the lowest log loss.
 
     By raw log loss alone a model that is often right and too sure of itself loses to one that is seldom either.
     """
-    return max(scores, key=lambda score: (score.accuracy, -score.log_loss))
+    return max(scores, key=lambda score: (score.num_deals, score.accuracy, -score.log_loss))
+
+
+def contenders(scores: Sequence[Score], num_errors: float) -> list[Score]:
+    """Return those not behind the most accurate by more than so many standard errors; what was held out less often was before."""
+    top = most_accurate(scores)
+    return [score for score in scores if score.num_deals == top.num_deals and not _is_behind(score, top, num_errors)]
 
 
 def best(scores: Sequence[Score]) -> Score:
@@ -193,16 +207,14 @@ def best(scores: Sequence[Score]) -> Score:
     A few dozen sequences say little about which of two models is right more often: one of fifty is chance. Their log loss says
     more of each sequence than whether it is right, and label smoothing keeps it from being about the surest mistakes alone.
     """
-    top = most_accurate(scores)
-    equals = [score for score in scores if not _is_behind(score, top)]
-    return min(equals, key=lambda score: (score.log_loss, -score.accuracy))
+    return min(contenders(scores, num_errors=1.0), key=lambda score: (score.log_loss, -score.accuracy))
 
 
-def _is_behind(one: Score, other: Score) -> bool:
-    """Return whether a model is less accurate than another by more than one standard error.
+def _is_behind(one: Score, other: Score, num_errors: float) -> bool:
+    """Return whether a model is less accurate than another by more than so many standard errors.
 
-    It is that of the difference on the same sequences, with one deal the root of the number on which just one of the two is right
-    (McNemar, 1947); the rule is that of Breiman and others, 1984.
+    The error is that of the difference on the same sequences, with one deal the root of the number on which just one of the two is right
+    (McNemar, 1947); with one of them the rule is that of Breiman and others, 1984.
     """
     behind = other.is_right - one.is_right
-    return bool(behind.sum() > np.linalg.norm(behind))
+    return bool(behind.sum() > num_errors * np.linalg.norm(behind))

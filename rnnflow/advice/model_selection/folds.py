@@ -15,8 +15,6 @@ from rnnflow.sequences import dataset
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.sequences.parquet import shards
 
-FEW_SEQUENCES, NUM_DEALS = 80, 3
-
 
 @dataclass(frozen=True)
 class Fold:
@@ -54,15 +52,12 @@ def is_later(one: Path, other: Path) -> bool:
     return all(None not in span.values() for span in spans) and spans[0]["min"] > spans[1]["max"]
 
 
-def num_deals(num_sequences: int) -> int:
-    """Return how often to deal so many sequences into folds, each deal anew: a few dozen are held out too seldom to choose by."""
-    return NUM_DEALS if num_sequences < FEW_SEQUENCES else 1
-
-
-def make(labels: np.ndarray, columns: pa.Table, num_folds: int, is_by_time: bool, num_deals: int = 1) -> list[Fold]:
+def make(
+    labels: np.ndarray, columns: pa.Table, num_folds: int, is_by_time: bool, num_deals: int = 1
+) -> list[list[Fold]]:
     """Return the folds: by time, each held out after what is trained on; else by group; else at random, class by class.
 
-    With several deals, which time allows but one of, come the folds of the first, then those of the next.
+    The sequences are dealt into folds several times, each time anew, but by time only once.
 
     Raises:
         InputError: there are fewer groups than folds, or only one sequence of every class.
@@ -71,7 +66,7 @@ def make(labels: np.ndarray, columns: pa.Table, num_folds: int, is_by_time: bool
 
     if is_by_time and "time" in columns.column_names:
         order = np.argsort(columns["time"].cast(pa.int64()).to_numpy(), kind="stable")
-        return [Fold(order[rest], order[held_out]) for rest, held_out in TimeSeriesSplit(num_folds).split(order)]
+        return [[Fold(order[rest], order[held_out]) for rest, held_out in TimeSeriesSplit(num_folds).split(order)]]
     rows = np.zeros(len(labels))
     if "group" in columns.column_names:
         groups = columns["group"].to_numpy()
@@ -80,8 +75,8 @@ def make(labels: np.ndarray, columns: pa.Table, num_folds: int, is_by_time: bool
                 f"tune: {len(np.unique(groups))} groups for {num_folds} folds; expected as many or more (--folds)"
             )
         dealers = [StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed) for seed in range(num_deals)]
-        return [Fold(*part) for dealer in dealers for part in dealer.split(rows, labels, groups)]
-    return [fold for seed in range(num_deals) for fold in _by_class(labels, num_folds, seed)]
+        return [[Fold(*part) for part in dealer.split(rows, labels, groups)] for dealer in dealers]
+    return [list(_by_class(labels, num_folds, seed)) for seed in range(num_deals)]
 
 
 def _by_class(labels: np.ndarray, num_folds: int, seed: int) -> Iterator[Fold]:

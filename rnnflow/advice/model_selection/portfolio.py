@@ -19,7 +19,9 @@ SHORTEST_FOR_STEM = 15
 """Median steps; below, the three kernels would be next to the same."""
 MANY_SEQUENCES = 800
 NUM_STEPS, NUM_EPOCHS = 1000, 10
-JITTER, MUCH_JITTER = 0.1, 0.3
+JITTER = 0.1
+AUGMENTATIONS: dict[str, dict[str, Any]] = {"noisy": {"jitter": 0.3}, "cropped": {"random_crop": 0.1}}
+"""What suits some data and not other, by the name that a model trained with it has."""
 NUM_MEMBERS, MOST_PARAMETERS = 5, 60_000
 FEWEST_EIGHTHS = 2
 """Of a model's units, that each member of an ensemble has."""
@@ -50,19 +52,27 @@ def candidates(num_steps: int) -> list[Candidate]:
     """Return what is tried for sequences of so many steps, the median; what mostly suits most data comes first."""
     stems = [Candidate(f"stem-{left}", _with_stem(num_steps, left)) for left in (40, 100)]
     found = stems if num_steps >= SHORTEST_FOR_STEM else []
-    found += [Candidate(f"lstm-{left}", _recurrent(num_steps, left)) for left in (30, 100)]
+    for left in (30, 100):
+        lstm = Candidate(f"lstm-{left}", _recurrent(num_steps, left))
+        found.append(toggled(toggled(lstm, "noisy"), "cropped"))
     plain = {"cell": "gru", "hidden_size": 32, "bidirectional": True, "pooling": "last"}
     found.append(Candidate("gru-plain", plain | downsampled(num_steps, 30)))
     return [each for index, each in enumerate(found) if each.model not in [other.model for other in found[:index]]]
 
 
-def noisier(candidate: Candidate) -> Candidate:
-    """Return a model trained with more noise: on a few dozen short sequences it errs less, on outlines it is less sure."""
-    return replace(candidate, name=f"{candidate.name}-noisy", train=candidate.train | {"jitter": MUCH_JITTER})
+def toggled(candidate: Candidate, augmentation: str) -> Candidate:
+    """Return a model trained with an augmentation that it is not trained with, or without one that it is."""
+    setting, suffix = AUGMENTATIONS[augmentation], f"-{augmentation}"
+    if setting.items() <= candidate.train.items():
+        others = {name: value for name, value in candidate.train.items() if name not in setting}
+        return replace(candidate, name=candidate.name.replace(suffix, ""), train=others)
+    return replace(candidate, name=candidate.name + suffix, train=candidate.train | setting)
 
 
 def ensemble(candidate: Candidate, num_features: int, num_classes: int) -> Candidate | None:
-    """Return several of a model, smaller ones, that have at most `MOST_PARAMETERS` together; none where they would be tiny."""
+    """Return several of a model, smaller ones, that have at most `MOST_PARAMETERS` together; none of tiny ones or of several."""
+    if candidate.params.members > 1:
+        return None
     for eighths in range(8, FEWEST_EIGHTHS - 1, -1):
         model = _in_eighths(candidate.model, eighths) | {"members": NUM_MEMBERS}
         one = parameters.shapes(ModelParams.model_validate(model), num_features, num_classes)

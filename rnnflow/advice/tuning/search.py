@@ -43,15 +43,18 @@ class Search:
 
     Args:
         trial: cross-validates them, and has the budget.
-        start: the model, whose kind, scaling and number of members are kept.
+        start_score: of the model whose kind, scaling and number of members are kept; trials are held out as often.
         num_steps: the median of the sequences.
         file: a data base of SQLite, with a study for each data set, code and start.
     """
 
-    def __init__(self, trial: CrossValidation, start: Candidate, num_steps: int, file: Path) -> None:
-        self.trial, self.start, self.num_steps = trial, start, num_steps
+    def __init__(self, trial: CrossValidation, start_score: Score, num_steps: int, file: Path) -> None:
+        start = start_score.candidate
+        self.trial, self.start, self.num_deals, self.num_steps = trial, start, start_score.num_deals, num_steps
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        name = f"{start.name} {trial.digest(start, trial.folds)} {provenance.code_md5([Path(__file__)])}"
+        name = (
+            f"{start.name} {trial.digest(start, trial.folds(self.num_deals))} {provenance.code_md5([Path(__file__)])}"
+        )
         self.study = study_in(file, name)
         sizes = range(SMALLEST, LARGEST + 1, STEP)
         fitting = [size for size in sizes if self._fits(start.model | {"hidden_size": size})]
@@ -75,7 +78,7 @@ class Search:
 
     def best(self) -> Score | None:
         """Return the score of the settings with the lowest log loss, if any trial came to its end."""
-        return self.trial.score(self._candidate(self.study.best_trial)) if self.done else None
+        return self.trial.score(self._candidate(self.study.best_trial), self.num_deals) if self.done else None
 
     @property
     def done(self) -> list[FrozenTrial]:
@@ -93,7 +96,7 @@ class Search:
             self.study.tell(trial, state=TrialState.PRUNED)
             return
         try:
-            score = self.trial.score(candidate, on_epoch=_pruning(trial))
+            score = self.trial.score(candidate, self.num_deals, on_epoch=_pruning(trial))
         except GivenUpError:
             self.study.tell(trial, state=TrialState.PRUNED)
         except InputError as error:

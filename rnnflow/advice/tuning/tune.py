@@ -18,6 +18,8 @@ from rnnflow.params.train import TrainParams
 from rnnflow.runtime import environment, provenance
 from rnnflow.runtime.errors import InputError
 
+NUM_DEALS = 3
+
 
 def tune(
     console: Console,
@@ -52,21 +54,21 @@ def tune(
     settings = whole.load(params)
     data, columns = folds.load(train, validation)
     is_by_time = settings.generate.split.by == "time"
-    parts = folds.make(data.labels, columns, num_folds, is_by_time, folds.num_deals(len(data)))
+    deals = folds.make(data.labels, columns, num_folds, is_by_time, NUM_DEALS)
     chosen = portfolio.recipe(len(data))
     content = settings.train.model_dump() | chosen | {"early_stopping_patience": None, "recipe": "given"}
     recipe = TrainParams.model_validate(content)
     key = provenance.folder_md5(train) + provenance.folder_md5(validation)
-    trial = CrossValidation(data, key, parts, recipe, 60 * minutes, partial(console.print, soft_wrap=True))
+    trial = CrossValidation(data, key, deals, recipe, 60 * minutes, partial(console.print, soft_wrap=True))
     scores = try_all(trial, portfolio.candidates(data.length_range[1]))
     if not scores:
         raise InputError(
-            f"--minutes {minutes:g}: less than the {len(parts)} fits of one model take; "
+            f"--minutes {minutes:g}: less than the {len(deals[0])} fits of one model take; "
             "expected more, and what is finished counts the next time"
         )
-    rocket = minirocket.num_right(data, parts, trial.say, trial.end)
-    console.print(_table(scores, rocket, sum(len(fold.held_out) for fold in parts)))
     chosen_score, most = best(scores), most_accurate(scores).candidate
+    rocket = minirocket.num_right(data, trial.folds(chosen_score.num_deals), trial.say, trial.end)
+    console.print(_table(scores, rocket, chosen_score.num_deals))
     winner = chosen_score.candidate
     if winner != most:
         console.print(
@@ -86,7 +88,7 @@ def _search(console: Console, trial: CrossValidation, start: Score, num_steps: i
 
     study = environment.tuning_folder() / "search.sqlite"
     with environment.held(study, lambda: trial.say("another search is at work; waiting for its end")):
-        search = Search(trial, start.candidate, num_steps, study)
+        search = Search(trial, start, num_steps, study)
         search.run()
     found = search.best()
     console.print(search_report.table(search))
@@ -101,33 +103,35 @@ def _search(console: Console, trial: CrossValidation, start: Score, num_steps: i
     return start.candidate
 
 
-def _table(scores: list[Score], rocket: tuple[int, float] | None, num_held_out: int) -> Table:
+def _table(scores: list[Score], rocket: tuple[int, float] | None, num_deals: int) -> Table:
     num_sequences = len(scores[0].is_right)
-    num_deals = num_held_out // num_sequences
-    often = f", {num_deals} times, each with other folds" if num_deals > 1 else ""
     table = Table(
         "model",
+        "times held out",
         "accuracy",
         "95 % interval",
         "log loss",
         "parameters",
         "CPU s",
-        title=f"{num_sequences:,} held out in turn{often}",
+        title=f"{num_sequences:,} held out in turn, the best of them again in other folds",
     )
 
-    def add(name: str, num_right: float, log_loss: str, num_parameters: str, seconds: float) -> None:
+    def add(name: str, num_deals: int, num_right: float, log_loss: str, num_parameters: str, seconds: float) -> None:
         low, high = wilson(num_right, num_sequences)
         accuracy = f"{num_right / num_sequences:.4f}"
-        table.add_row(name, accuracy, f"{low:.4f} – {high:.4f}", log_loss, num_parameters, f"{seconds:.1f}")
+        table.add_row(
+            name, str(num_deals), accuracy, f"{low:.4f} – {high:.4f}", log_loss, num_parameters, f"{seconds:.1f}"
+        )
 
-    for score in sorted(scores, key=lambda each: (-each.accuracy, each.log_loss)):
+    for score in sorted(scores, key=lambda each: (-each.num_deals, -each.accuracy, each.log_loss)):
         add(
             score.candidate.name,
+            score.num_deals,
             score.is_right.sum(),
             f"{score.log_loss:.4f}",
             f"{score.num_parameters:,}",
             score.cpu_seconds,
         )
     if rocket:
-        add("(MiniRocket)", rocket[0] / num_deals, "", "", rocket[1])
+        add("(MiniRocket)", num_deals, rocket[0] / num_deals, "", "", rocket[1])
     return table

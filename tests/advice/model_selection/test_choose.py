@@ -23,7 +23,7 @@ SPLITS = Path("data/sequences/train"), Path("data/sequences/validation")
 @pytest.fixture
 def _little_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portfolio, "candidates", lambda _: [OTHER])
-    monkeypatch.setattr(portfolio, "noisier", lambda candidate: candidate)
+    monkeypatch.setattr(portfolio, "AUGMENTATIONS", {})
     monkeypatch.setattr(portfolio, "ensemble", lambda *_: None)
 
 

@@ -21,7 +21,7 @@ def _little_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
     start = Candidate("gru-plain", {"cell": "gru", "hidden_size": 16})
     monkeypatch.setattr(portfolio, "candidates", lambda _: [start])
     monkeypatch.setattr(portfolio, "ensemble", lambda *_: None)
-    monkeypatch.setattr(portfolio, "noisier", lambda candidate: candidate)
+    monkeypatch.setattr(portfolio, "AUGMENTATIONS", {})
     monkeypatch.setattr(portfolio, "NUM_STEPS", 4)
     monkeypatch.setattr(search, "MOST_TRIALS", 4)
 
