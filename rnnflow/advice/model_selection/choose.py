@@ -95,6 +95,7 @@ def _dealt_again(trial: CrossValidation, scores: list[Score]) -> list[Score]:
     """Return the scores, of those that may be the best those of several deals: which deal it was decides much of one score."""
     for num_deals in range(2, len(trial.deals) + 1):
         rivals = contenders(scores, NUM_ERRORS_TO_LOSE)
+        others = [score for score in scores if all(score is not rival for rival in rivals)]
         seconds = sum(score.cpu_seconds / score.num_deals for score in rivals)
         if len(rivals) == 1:
             break
@@ -108,7 +109,7 @@ def _dealt_again(trial: CrossValidation, scores: list[Score]) -> list[Score]:
         except OutOfBudgetError:
             trial.say(f"deal {num_deals} of {len(trial.deals)}: left out, {_used_up(trial)}")
             break
-        scores = again + [score for score in scores if score not in rivals]
+        scores = again + others
     return scores
 
 
