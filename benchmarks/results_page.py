@@ -52,8 +52,8 @@ The rows were once measured with a kind preferred by length, three members and o
 ItalyPowerDemand .9619 (`lstm-30`), JapaneseVowels .9881 (`lstm-30-noisy`), OSULeaf .9587 (`stem-40`), PickupGestureWiimoteZ
 .7640 (`stem-40-noisy-x3`), digits .9953 (`lstm-30-noisy`), spoken_digits .9991 (`lstm-30-noisy-x3`).
 
-With the rule of choice of today, ArrowHead, PickupGestureWiimoteZ, OSULeaf, digits and spoken_digits were read once. After ItalyPowerDemand had been read, .9619, five models as one were for a
-while preferred to a single one unless they were behind, because of the made sets; then these rows were read: BasicMotions
+With the rule of choice of today, ArrowHead, PickupGestureWiimoteZ, OSULeaf, digits and spoken_digits were read once. After
+ItalyPowerDemand had been read, .9619, five models as one were for a while preferred to a single one unless they were behind, because of the made sets; then these rows were read: BasicMotions
 1.0 (`stem-40-x5`), ItalyPowerDemand .9555 (`lstm-30-x5`), JapaneseVowels .9838 (`gru-plain-noisy-x5`), ACSF1 .8680
 (`stem-100-x5`). The comparisons on shipped sets came after that, and with them the preference went. Then
 JapaneseVowels and GunPoint were read, .9800 and .9827, and after them came the three deals of fewer than 80 sequences, with

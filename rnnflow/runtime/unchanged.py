@@ -39,9 +39,10 @@ def unchanged_params(load: Callable[[], V], place: Path) -> Iterator[V]:
     Raises:
         TemporaryError: it does; the next try reads what is there then.
     """
+    before = _states((place,))
     params = load()
     yield params
-    if load() != params:
+    if _states((place,)) != before and load() != params:
         raise TemporaryError(
             f"{place}: params of this stage changed while it was at work, whose result is not recorded; run it again"
         )
