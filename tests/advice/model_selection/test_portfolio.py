@@ -64,3 +64,19 @@ def test_a_recipe_counts_steps_and_large_data_gets_more_of_them(
 ) -> None:
     recipe = TrainParams.model_validate(portfolio.recipe(num_sequences))
     assert (recipe.batch_size, recipe.steps, recipe.epochs) == (batch_size, steps, None)
+
+
+def test_augmentation_is_switched_on_and_off_and_said_in_the_name() -> None:
+    (lstm,) = [each for each in portfolio.candidates(30) if each.kind == "lstm"]
+    assert (lstm.name, lstm.train) == ("lstm-30-noisy-cropped", {"jitter": 0.3, "random_crop": 0.1})
+    calm = portfolio.toggled(lstm, "noisy")
+    assert (calm.name, calm.train, calm.model) == ("lstm-30-cropped", {"random_crop": 0.1}, lstm.model)
+    stem = portfolio.candidates(30)[0]
+    assert not stem.train
+    assert portfolio.toggled(portfolio.toggled(stem, "noisy"), "noisy") == stem
+
+
+def test_several_models_as_one_are_not_multiplied_again() -> None:
+    several = portfolio.ensemble(portfolio.candidates(30)[0], 1, 3)
+    assert several
+    assert portfolio.ensemble(several, 1, 3) is None
