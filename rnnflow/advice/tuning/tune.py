@@ -105,6 +105,7 @@ def _search(console: Console, trial: CrossValidation, start: Score, num_steps: i
 
 def _table(scores: list[Score], rocket: tuple[int, float] | None, num_deals: int) -> Table:
     num_sequences = len(scores[0].is_right)
+    again = ", the best of them again in other folds" if num_deals > 1 else ""
     table = Table(
         "model",
         "times held out",
@@ -113,7 +114,7 @@ def _table(scores: list[Score], rocket: tuple[int, float] | None, num_deals: int
         "log loss",
         "parameters",
         "CPU s",
-        title=f"{num_sequences:,} held out in turn, the best of them again in other folds",
+        title=f"{num_sequences:,} held out in turn{again}",
     )
 
     def add(name: str, num_deals: int, num_right: float, log_loss: str, num_parameters: str, seconds: float) -> None:
