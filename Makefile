@@ -11,9 +11,11 @@ unexport PYTHONDONTWRITEBYTECODE  # or every stage would compile its modules aga
 # Three processes of tests keep two processors at work while some wait for a server or a worker; long files come first.
 SIDE_BY_SIDE = -n 3 --no-loadscope-reorder
 
+SHAPED = advice/model_selection classifier engines evaluation export generation sequences serving stages training
+
 EXAMPLES = $(filter-out defaults,$(basename $(notdir $(wildcard examples/*.yaml))))
 
-.PHONY: help run example server worker deploy test slow endurance faults check format bench peers lock
+.PHONY: help run example server worker deploy test shapes slow endurance faults check format bench peers lock
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -41,9 +43,12 @@ worker: .venv/.installed  ## start a worker: make worker POOL=cpu-pool
 deploy: .venv/.installed  ## update the server to match prefect.yaml
 	@python -m flows.deploy
 
-test: .venv/.installed  ## run the tests; SHAPES=checked has the shape and type of every argument checked
+test: .venv/.installed  ## run the tests
 	@rnnflow warmup  # once, not in each test process
-	@pytest $(SIDE_BY_SIDE) $(if $(SHAPES),--jaxtyping-packages=rnnflow,stages,beartype.beartype)
+	@pytest $(SIDE_BY_SIDE)
+
+shapes: .venv/.installed  ## run the library's tests again with the shape and type of every argument checked, which doubles their time
+	@pytest $(SIDE_BY_SIDE) --jaxtyping-packages=rnnflow,stages,beartype.beartype $(addprefix tests/,$(SHAPED))
 
 slow: .venv/.installed  ## run the long proofs, which `make test` leaves out
 	@rnnflow warmup

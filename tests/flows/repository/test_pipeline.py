@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "some/where")
 
 
+def described(name: str, *upstream: str, **known: Any) -> Stage:
+    return Stage(name, frozenset(upstream), is_stale=False, is_new=False, **known)
+
+
 def stale(repository: Repository) -> list[str]:
     return [stage.name for stage in pipeline.read(repository.folder) if stage.is_stale]
 
@@ -42,10 +47,14 @@ def test_each_stage_comes_after_those_it_depends_on_and_otherwise_in_the_order_o
     repository: Repository,
 ) -> None:
     assert pipeline.read(repository.folder) == [
-        Stage("collect", frozenset(), is_stale=False, is_new=False, sources=frozenset({FIRST})),
-        Stage("train@b", frozenset({"collect"}), is_stale=False, is_new=False, metrics=("reports/b/metrics.json",)),
-        Stage("train@a", frozenset({"collect"}), is_stale=False, is_new=False, metrics=("reports/a/metrics.json",)),
-        Stage("compare", frozenset({"train@a", "train@b"}), is_stale=False, is_new=False),
+        described("collect", outs=("data/numbers.txt",), sources=frozenset({FIRST})),
+        described(
+            "train@b", "collect", outs=("models/b.txt", "reports/b/metrics.json"), metrics=("reports/b/metrics.json",)
+        ),
+        described(
+            "train@a", "collect", outs=("models/a.txt", "reports/a/metrics.json"), metrics=("reports/a/metrics.json",)
+        ),
+        described("compare", "train@a", "train@b", outs=("reports/comparison.txt",)),
     ]
 
 
