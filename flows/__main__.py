@@ -29,12 +29,11 @@ MODEL_FILE = "model.onnx"
 def main(argv: Sequence[str] | None = None) -> None:
     """Say what is wrong or that all is up to date; else run the flow `retrain`."""
     garbage.collect_seldom()
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     is_here, has_summary = not (arguments.isolated or arguments.coordinated), vars(arguments).pop("summary")
-    if has_summary and not is_here:
-        parser.error("--summary: a run in a clone of its own leaves no models here")
     with exit_on_input_error():
+        if has_summary and not is_here:
+            raise InputError("--summary: a run in a clone of its own leaves no models here")
         settings.load()
         require_no_password(arguments.repository)
         arguments.overrides = dict(map(parsed_override, vars(arguments).pop("set")))
@@ -55,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             for stage in stages:
                 print(f"{stage.name}: {Outcome.UP_TO_DATE}")
             print(f"Completed: {Outcome.UP_TO_DATE}")
-    models = [path for stage in stages for path in stage.outs if Path(path).name == MODEL_FILE]
+    outs = [Path(arguments.folder) / path for stage in stages for path in stage.outs]
+    models = [str(path) for path in outs if path.name == MODEL_FILE]
     if has_summary and models:
         cli.main(["summary", *models])
 
