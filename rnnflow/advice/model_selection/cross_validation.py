@@ -196,7 +196,10 @@ def most_accurate(scores: Sequence[Score]) -> Score:
 
 
 def contenders(scores: Sequence[Score], num_errors: float) -> list[Score]:
-    """Return those not behind the most accurate by more than so many standard errors; what was held out less often was before."""
+    """Return those that are not behind the most accurate by more than so many standard errors.
+
+    Those that were held out less often than others were left behind earlier.
+    """
     top = most_accurate(scores)
     return [score for score in scores if score.num_deals == top.num_deals and not _is_behind(score, top, num_errors)]
 
@@ -213,8 +216,8 @@ def best(scores: Sequence[Score]) -> Score:
 def _is_behind(one: Score, other: Score, num_errors: float) -> bool:
     """Return whether a model is less accurate than another by more than so many standard errors.
 
-    The error is that of the difference on the same sequences, with one deal the root of the number on which just one of the two is right
-    (McNemar, 1947); with one of them the rule is that of Breiman and others, 1984.
+    The error is that of the difference on the same sequences, with one deal the root of the number on which just one of the
+    two is right (McNemar, 1947). To allow for one standard error is the rule of Breiman and others, 1984.
     """
     behind = other.is_right - one.is_right
     return bool(behind.sum() > num_errors * np.linalg.norm(behind))

@@ -103,6 +103,7 @@ def recipe(num_sequences: int) -> dict[str, Any]:
         "weight_decay": 0.05,
         "decay": "matrices",
         "jitter": JITTER,
+        "random_crop": 0.0,
         "label_smoothing": 0.1,
         "final_fit": True,
     }

@@ -80,3 +80,10 @@ def test_several_models_as_one_are_not_multiplied_again() -> None:
     several = portfolio.ensemble(portfolio.candidates(30)[0], 1, 3)
     assert several
     assert portfolio.ensemble(several, 1, 3) is None
+
+
+def test_a_recipe_sets_all_that_augmentation_changes_so_that_params_of_before_do_not_stay_under_another_name() -> None:
+    recipe = portfolio.recipe(50)
+    for name, setting in portfolio.AUGMENTATIONS.items():
+        assert setting.keys() <= recipe.keys(), name
+        assert not setting.items() <= recipe.items(), name
