@@ -4,7 +4,7 @@ Everything random is drawn above the engines, in every process alike, so that al
 """
 
 import atexit
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 import torch.distributed
 
 from rnnflow.classifier.preparation import Lengths
-from rnnflow.engines.interface import Batch, Buffer, Engine
+from rnnflow.engines.interface import Batch, Batches, Buffer, Engine, train_one_by_one
 from rnnflow.runtime.array_types import Float32
 
 
@@ -38,6 +38,10 @@ class DistributedEngine:
     def array(self, values: np.ndarray) -> Any:
         """Bring an array there."""
         return self.engine.array(values)
+
+    def train(self, batches: Batches, learning_rates: Sequence[float]) -> list[float]:
+        """Take a step for each batch, and return their losses."""
+        return train_one_by_one(self, batches, learning_rates)
 
     def loss_and_grad(self, batch: Batch) -> float:
         """Return the loss of a batch; its gradient is in `gradient` afterwards, in every process."""

@@ -1,8 +1,8 @@
 """The interface of an engine: what a training says to an engine, and what it gets to know."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,7 +11,7 @@ from rnnflow.classifier import parameters
 from rnnflow.classifier.preparation import Lengths
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
-from rnnflow.runtime.array_types import Float, Float32, Int64
+from rnnflow.runtime.array_types import Float, Float32, Float64, Int64
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -48,6 +48,50 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class Batches:
+    """Batches one after another, of sequences that were gathered together."""
+
+    inputs: Any
+    """(sequence, time, feature) float32, as the engine's `Buffer` gives them."""
+    lengths: Int64[np.ndarray, " sequence"]
+    labels: Int64[np.ndarray, " sequence"]
+    bounds: Int64[np.ndarray, "batch 2"]
+    """The first sequence of each batch, and the one after its last, in the order of the steps."""
+    total_weights: Float64[np.ndarray, " batch"]
+    step_mask: Float32[np.ndarray, "layer sequence step output"] | None = None
+    head_mask: Float32[np.ndarray, "sequence pooled"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield each one by itself, trimmed to its longest sequence, without lengths where all are the same."""
+        for (start, stop), total_weight in zip(self.bounds, self.total_weights, strict=True):
+            rows, lengths = slice(start, stop), self.lengths[start:stop]
+            longest = lengths.max()
+            yield Batch(
+                self.inputs[rows, :longest],
+                lengths if lengths.min() < longest else None,
+                self.labels[rows],
+                float(total_weight),
+                None if self.step_mask is None else self.step_mask[:, rows, :longest],
+                None if self.head_mask is None else self.head_mask[rows],
+            )
+
+    @property
+    def sizes(self) -> Int64[np.ndarray, " batch"]:
+        """Sequences of each."""
+        sizes: Int64[np.ndarray, " batch"] = self.bounds[:, 1] - self.bounds[:, 0]
+        return sizes
+
+    def first(self, number: int) -> "Batches":
+        """Return so many, the first ones, or all where there are fewer."""
+        if number >= len(self):
+            return self
+        return replace(self, bounds=self.bounds[:number], total_weights=self.total_weights[:number])
+
+
 @runtime_checkable
 class Buffer(Protocol):
     """Prepared sequences where the engine computes."""
@@ -65,6 +109,9 @@ class Engine(Protocol):
 
     def array(self, values: np.ndarray) -> Any:
         """Bring an array there; it takes part in arithmetic with what a buffer gives."""
+
+    def train(self, batches: Batches, learning_rates: Sequence[float]) -> Sequence[Any]:
+        """Take a step for each batch, and return their losses, each something that `float` takes."""
 
     def loss_and_grad(self, batch: Batch) -> Any:
         """Return the loss of a batch, as something that `float` takes; its gradient is in `gradient` afterwards."""
@@ -86,6 +133,15 @@ class Engine(Protocol):
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Go back to where `state` was taken, or to so much of it as is given."""
+
+
+def train_one_by_one(engine: Engine, batches: Batches, learning_rates: Sequence[float]) -> list[Any]:
+    """Take the steps of `Engine.train` where a batch takes so long that nothing is gained by taking several at once."""
+    losses = []
+    for batch, learning_rate in zip(batches, learning_rates, strict=True):
+        losses.append(engine.loss_and_grad(batch))
+        engine.step(learning_rate)
+    return losses
 
 
 @runtime_checkable

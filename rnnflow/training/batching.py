@@ -4,13 +4,14 @@ All that is random about a training after its initial weights is drawn here, fro
 drawn decides the weights: a draw more, or at another place, and every model comes out with other bits.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from rnnflow.classifier.preparation import Preparation
-from rnnflow.engines.interface import Batch, Engine, EngineConfig
+from rnnflow.engines.interface import Batches, Engine, EngineConfig
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.array_types import Float, Float32, Int64
@@ -24,7 +25,7 @@ Counts = Int64[np.ndarray, " batch"]
 
 
 class BatchLoader:
-    """Yields the batches of an epoch each time it is iterated over; its `len` is their number.
+    """Yields the batches of an epoch, some together, each time it is iterated over; its `len` is their number.
 
     Args:
         train: the split; its labels and a prepared copy of its values are kept, the raw values are not.
@@ -56,7 +57,7 @@ class BatchLoader:
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batches]:
         order = epoch_order(self.rng, self.labels, self.recipe.sampling)
         # With a norm, batches of like lengths would each have moments of their own, which no running moments stand for; and
         # a split of one bucket would have the same batches in each epoch.
@@ -75,31 +76,32 @@ class BatchLoader:
         drawn = augmentation.draw(lengths, self.recipe, self.num_scaled, self.num_inputs, self.rng)
         return drawn.apply(self.buffer.take(starts, int(lengths.max())), self.engine)
 
-    def _batches(self, inputs: Any, lengths: Counts, labels: Counts) -> Iterator[Batch]:
-        """Yield the batches of a bucket, each one trimmed to its longest sequence.
+    def _batches(self, inputs: Any, lengths: Counts, labels: Counts) -> Iterator[Batches]:
+        """Yield the batches of a bucket: all together, or with dropout, whose masks may be as large as all states, each alone.
 
         A bucket is mostly sorted by length: without an order of their own, its batches would go from short to long.
         """
-        size = self.batch_size
-        first_rows = np.arange(0, len(labels), size)
-        total_weights = np.add.reduceat(self.class_weights[labels], first_rows)
-        is_ragged = lengths.min() < lengths.max()
-        order = self.rng.permutation(len(first_rows)) if is_ragged else np.arange(len(first_rows))
-        for index in order:
-            rows = slice(first_rows[index], first_rows[index] + size)
-            in_batch, valid = inputs[rows], None
-            if is_ragged:
-                in_batch, valid = _trim(in_batch, lengths[rows])
-            masks = self._dropout_masks(*in_batch.shape[:2])
-            yield Batch(in_batch, valid, labels[rows], float(total_weights[index]), *masks)
+        bounds = _bounds(len(labels), self.batch_size)
+        total_weights = np.add.reduceat(self.class_weights[labels], bounds[:, 0])
+        if lengths.min() < lengths.max():
+            order = self.rng.permutation(len(bounds))
+            bounds, total_weights = bounds[order], total_weights[order]
+        if not self.model.dropout:
+            yield Batches(inputs, lengths, labels, bounds, total_weights)
+            return
+        for index, (start, stop) in enumerate(bounds):
+            rows, only = slice(start, stop), slice(index, index + 1)
+            longest = int(lengths[rows].max())
+            masks = self._dropout_masks(stop - start, longest)
+            yield Batches(
+                inputs[rows, :longest], lengths[rows], labels[rows], bounds[only] - start, total_weights[only], *masks
+            )
 
     def _dropout_masks(
         self, batch_size: int, num_steps: int
     ) -> tuple[Float32[np.ndarray, "layer batch step output"] | None, Float32[np.ndarray, "batch pooled"] | None]:
-        """Return the masks between the layers and before the head, or none without dropout."""
+        """Return the masks between the layers, if there are several, and before the head."""
         model = self.model
-        if not model.dropout:
-            return None, None
         step_mask = None
         if model.num_layers > 1:
             between = (model.num_layers - 1, batch_size, model.num_layer_steps(num_steps), model.output_size)
@@ -119,10 +121,13 @@ def batch_size(num_sequences: int, model: ModelParams, recipe: TrainParams) -> i
     return next(size for size in sizes if num_sequences % size == 0 or 2 * (num_sequences % size) >= size)
 
 
-def _trim(inputs: Any, lengths: Counts) -> tuple[Any, Counts | None]:
-    """Return a batch up to the end of its longest sequence, and its lengths unless they are all the same."""
-    longest = int(lengths.max())
-    return inputs[:, :longest], lengths if lengths.min() < longest else None
+@functools.cache
+def _bounds(num_sequences: int, batch_size: int) -> Int64[np.ndarray, "batch 2"]:
+    """Return where the batches of a bucket begin and end; there are few sizes, and to count takes longer than a small step."""
+    firsts = np.arange(0, num_sequences, batch_size)
+    bounds = np.stack([firsts, np.minimum(firsts + batch_size, num_sequences)], axis=1)
+    bounds.flags.writeable = False
+    return bounds
 
 
 def dropout_mask(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> Float32[np.ndarray, "..."]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -171,16 +170,19 @@ class Training:
 
     def train_epoch(self) -> tuple[float, float]:
         """Take the steps of the next epoch and return its mean loss and the last learning rate."""
-        losses, sizes = [], []
-        learning_rate = 0.0
-        first = len(self.history) * len(self.batches)
-        for step, batch in enumerate(islice(self.batches, self.last_step - first), start=first):
-            losses.append(self.engine.loss_and_grad(batch))
-            sizes.append(len(batch.labels))
-            learning_rate = one_cycle(step, self.num_steps, self.params.learning_rate)
-            self.engine.step(learning_rate)
-        train_loss = float(np.average([float(loss) for loss in losses], weights=sizes))
-        return train_loss, learning_rate
+        losses: list[Any] = []
+        sizes: list[int] = []
+        step = len(self.history) * len(self.batches)
+        for batches in self.batches:
+            chosen = batches.first(self.last_step - step)
+            steps = range(step, step + len(chosen))
+            rates = [one_cycle(each, self.num_steps, self.params.learning_rate) for each in steps]
+            losses += self.engine.train(chosen, rates)
+            sizes += chosen.sizes.tolist()
+            step += len(chosen)
+            if step == self.last_step:
+                break
+        return float(np.average([float(loss) for loss in losses], weights=sizes)), rates[-1]
 
     def _validate(self) -> tuple[float, float]:
         """Loss and accuracy on the validation split."""

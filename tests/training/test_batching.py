@@ -45,18 +45,23 @@ def lengths_of(batch: Batch) -> list[int]:
     return [num_steps] * len(batch.labels) if batch.lengths is None else batch.lengths.tolist()
 
 
+def epoch(batches: BatchLoader) -> list[Batch]:
+    """Return the batches of an epoch, each by itself."""
+    return [batch for together in batches for batch in together]
+
+
 def rows_of(batches: BatchLoader) -> list[bytes]:
     """Return every sequence of an epoch, without its padding."""
     return [
         np.asarray(sequence[:length]).tobytes()
-        for batch in batches
+        for batch in epoch(batches)
         for sequence, length in zip(batch.inputs, lengths_of(batch), strict=True)
     ]
 
 
 def random_parts(batches: BatchLoader) -> list[tuple[bytes, ...]]:
     """Return all that is random about the batches of an epoch."""
-    parts = [(batch.inputs, batch.labels, batch.step_mask, batch.head_mask) for batch in batches]
+    parts = [(batch.inputs, batch.labels, batch.step_mask, batch.head_mask) for batch in epoch(batches)]
     return [tuple(b"" if part is None else np.asarray(part).tobytes() for part in batch) for batch in parts]
 
 
@@ -71,7 +76,7 @@ def test_an_epoch_has_every_prepared_sequence_once_with_its_label(engine: Engine
     first, second = rows_of(batches), rows_of(batches)
     assert sorted(first) == sorted(second) == sorted(expected)
     assert first != second
-    for batch in batches:
+    for batch in epoch(batches):
         for sequence, length, label in zip(batch.inputs, lengths_of(batch), batch.labels, strict=True):
             assert labels[np.asarray(sequence[:length]).tobytes()] == label
 
@@ -79,24 +84,24 @@ def test_an_epoch_has_every_prepared_sequence_once_with_its_label(engine: Engine
 def test_all_batches_but_the_last_one_are_full() -> None:
     for split in (toy_split(53), equally_long(53)):
         batches = loader(split)
-        sizes = [len(batch.labels) for batch in batches]
+        sizes = [len(batch.labels) for batch in epoch(batches)]
         assert len(sizes) == len(batches)
         assert sorted(sizes) == [1] + [BATCH_SIZE] * 13
 
 
 def test_ragged_batches_are_trimmed_to_their_longest_and_the_others_have_no_lengths() -> None:
-    batches = list(loader(toy_split(200)))
+    batches = epoch(loader(toy_split(200)))
     assert len({batch.inputs.shape[1] for batch in batches}) > 1
     for batch in batches:
         num_steps = batch.inputs.shape[1]
         assert max(lengths_of(batch)) == num_steps
         assert batch.lengths is None or min(lengths_of(batch)) < num_steps
     assert {batch.lengths is None for batch in batches} == {False, True}
-    assert all(batch.lengths is None for batch in loader(equally_long(20)))
+    assert all(batch.lengths is None for batch in epoch(loader(equally_long(20))))
 
 
 def test_the_batches_of_a_ragged_bucket_come_in_random_order() -> None:
-    longest = [[max(lengths_of(batch)) for batch in loader(toy_split(32), seed=seed)] for seed in range(5)]
+    longest = [[max(lengths_of(batch)) for batch in epoch(loader(toy_split(32), seed=seed))] for seed in range(5)]
     assert any(lengths != sorted(lengths) for lengths in longest)
 
 
@@ -105,9 +110,9 @@ def test_with_a_norm_short_and_long_sequences_share_a_batch_and_an_epoch_has_oth
 ):
     stem = {"kind": "multi_scale", "kernel_sizes": [1], "channels": 2, "output_size": 2, "block_sizes": [1, 1, 1]}
     split = toy_split(32)  # one bucket
-    by_length = {tuple(sorted(lengths_of(batch))) for batch in loader(split)}
+    by_length = {tuple(sorted(lengths_of(batch))) for batch in epoch(loader(split))}
     batches = loader(split, ModelParams.model_validate({"cell": "rnn", "hidden_size": 4, "stem": stem}))
-    first, second = ({tuple(sorted(lengths_of(batch))) for batch in batches} for _ in range(2))
+    first, second = ({tuple(sorted(lengths_of(batch))) for batch in epoch(batches)} for _ in range(2))
     assert first.isdisjoint(by_length)
     assert first != second
 
@@ -115,19 +120,21 @@ def test_with_a_norm_short_and_long_sequences_share_a_batch_and_an_epoch_has_oth
 def test_what_is_downsampled_goes_in_batches_of_what_is_left() -> None:
     split = toy_split()
     batches = loader(split, ModelParams(cell="rnn", hidden_size=4, downsampling=3))
-    seen = [length for batch in batches for length in lengths_of(batch)]
+    seen = [length for batch in epoch(batches) for length in lengths_of(batch)]
     assert sorted(seen) == sorted((-(-split.lengths // 3)).tolist())
 
 
 def test_balanced_sampling_draws_every_class_equally_often() -> None:
     split = toy_split(60)
     split.labels[:] = np.arange(60) % 10 == 0
-    labels = np.concatenate([batch.labels for batch in loader(split, sampling="balanced")])
+    labels = np.concatenate([batch.labels for batch in epoch(loader(split, sampling="balanced"))])
     assert np.bincount(labels).tolist() == [30, 30]
 
 
 def test_a_crop_shortens_equally_long_sequences() -> None:
-    lengths = [length for batch in loader(equally_long(100, 10), random_crop=0.3) for length in lengths_of(batch)]
+    lengths = [
+        length for batch in epoch(loader(equally_long(100, 10), random_crop=0.3)) for length in lengths_of(batch)
+    ]
     assert set(lengths) == {7, 8, 9, 10}
 
 
@@ -157,7 +164,7 @@ def test_dropout_has_a_mask_between_layers_and_one_before_the_head(num_layers: i
     model = ModelParams(
         cell="gru", hidden_size=4, num_layers=num_layers, dropout=0.5, bidirectional=True, pooling="mean_max"
     )
-    for batch in loader(toy_split(), model):
+    for batch in epoch(loader(toy_split(), model)):
         batch_size, num_steps = batch.inputs.shape[:2]
         assert batch.head_mask is not None
         assert batch.head_mask.shape == (batch_size, 16)
@@ -169,7 +176,7 @@ def test_dropout_has_a_mask_between_layers_and_one_before_the_head(num_layers: i
 
 
 def test_without_dropout_there_are_no_masks() -> None:
-    masks = [(batch.step_mask, batch.head_mask) for batch in loader(toy_split())]
+    masks = [(batch.step_mask, batch.head_mask) for batch in epoch(loader(toy_split()))]
     assert masks == [(None, None)] * 13
 
 
@@ -207,5 +214,5 @@ def test_a_batch_knows_the_sum_of_its_weights() -> None:
     split = toy_split(60)
     split.labels[:] = np.arange(60) % 10 == 0
     batches = loader(split, class_weights="balanced")
-    for batch in batches:
+    for batch in epoch(batches):
         assert batch.total_weight == pytest.approx(batches.class_weights[batch.labels].sum())

@@ -11,15 +11,19 @@ from rnnflow.engines.numba.simd import WIDTH, kernel
 _FLOATS = types.float32[::1]
 CLIPPED_ADAMW = types.void(
     _FLOATS, _FLOATS, _FLOATS, _FLOATS, types.int64, types.float64, types.float64, types.float64,
-    types.float64, types.float64, types.float64,
+    types.float64, types.float64, types.float64, _FLOATS,
 )  # fmt: skip
 
 
 @kernel
 def clipped_adamw(
-    weights, gradient, first_moment, second_moment, step, learning_rate, max_norm, weight_decay, beta1, beta2, epsilon
-):
-    """Clip the gradient's norm and take step number `step` (from 1) of AdamW."""
+    weights, gradient, first_moment, second_moment, step, learning_rate, max_norm, weight_decay, beta1, beta2, epsilon,
+    decaying,
+):  # fmt: skip
+    """Clip the gradient's norm and take step number `step` (from 1) of AdamW.
+
+    `decaying` is 1 for each weight that decays and 0 for the others, or empty where all decay.
+    """
     # Sixteen sums side by side, in float64 and in a fixed order: the compiler may use vectors, the bits stay the same.
     sums = np.zeros(WIDTH)
     before = flush_denormals()
@@ -35,6 +39,11 @@ def clipped_adamw(
     ratio = max_norm / (math.sqrt(square) + 1e-6)
     scale = np.float32(1.0 if ratio >= 1.0 else ratio)  # NaN stays NaN
     decay = np.float32(1.0 - learning_rate * weight_decay)
+    if len(decaying):
+        decay = np.float32(1.0)
+        share = np.float32(learning_rate * weight_decay)
+        for index in range(len(weights)):
+            weights[index] *= np.float32(1.0) - share * decaying[index]
     step_size = np.float32(learning_rate / (1.0 - beta1**step))
     correction = np.float32(1.0 / math.sqrt(1.0 - beta2**step))
     keep1, take1 = np.float32(beta1), np.float32(1.0 - beta1)

@@ -1,13 +1,13 @@
 """The engine for compact classifiers on a CPU: a batch costs little more than its arithmetic, on one thread."""
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rnnflow.classifier.preparation import Lengths, Preparation
-from rnnflow.engines.interface import BETAS, EPSILON, Batch, EngineConfig
+from rnnflow.engines.interface import BETAS, EPSILON, Batch, Batches, EngineConfig, train_one_by_one
 from rnnflow.engines.numba import adamw, cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
 from rnnflow.engines.numba.stem import passes
@@ -18,7 +18,7 @@ from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.padding import gather
 
 PACKAGES = ("numba", "llvmlite", "numpy")
-KERNEL = kernels.loss_and_grad, kernels.LOSS_AND_GRAD
+KERNEL = kernels.run, kernels.RUN
 OPTIMISER_KERNEL = adamw.clipped_adamw, adamw.CLIPPED_ADAMW
 STEM_KERNELS = ((passes.stem_forward, passes.STEM_FORWARD), (passes.stem_backward, passes.STEM_BACKWARD))
 # Numba compiles for one signature: what is left out is an empty array.
@@ -27,6 +27,9 @@ NO_HEAD_MASK = np.empty((0, 0), np.float32)
 NO_LOGITS = np.empty((0, 0), np.float32)
 NO_GRADIENT = np.empty(0, np.float32)
 NO_LABELS = np.empty(0, np.int64)
+NO_WEIGHTS = np.empty(0, np.float32)
+NO_STEPS = np.empty(0)
+NO_TOTALS = np.ones(1)
 
 
 def device() -> str:
@@ -101,7 +104,7 @@ class NumbaEngine:
     """Trains a classifier by compiled calls."""
 
     def __init__(self, task: EngineConfig, weights: Float32[np.ndarray, " parameter"]) -> None:
-        self._loss_and_grad = compiled(*KERNEL)
+        self._run = compiled(*KERNEL)
         self._stem = [compiled(*kernel) for kernel in STEM_KERNELS] if task.model.stem else []
         self.task = task
         self.weights = weights.copy()
@@ -110,7 +113,10 @@ class NumbaEngine:
         self.second_moment = np.zeros_like(weights)
         self.num_steps = 0
         self._num_inputs = Preparation(task.model, task.num_features).num_outputs
-        self._decaying = task.decaying()
+        decaying, recipe = task.decaying(), task.train
+        self._optimiser = (
+            recipe.max_grad_norm, recipe.weight_decay, *BETAS, EPSILON, NO_WEIGHTS if decaying is None else decaying,
+        )  # fmt: skip
         self._class_weights = np.asarray(task.class_weights, np.float64)
         self._capacity = (0, 0)
         self._plan, self._scratch = np.empty((0, 0), np.int64), np.empty(0, np.float32)
@@ -124,24 +130,32 @@ class NumbaEngine:
         """Return an array as it is."""
         return values
 
+    def train(self, batches: Batches, learning_rates: Sequence[float]) -> Sequence[float]:
+        """Take a step for each batch, all in one call unless there is a stem, and return their losses."""
+        if self.task.model.stem:
+            return train_one_by_one(self, batches, learning_rates)
+        losses = self._call(
+            batches.inputs, batches.lengths, self.gradient, NO_LOGITS, batches.bounds, batches.labels,
+            batches.total_weights, batches.step_mask, batches.head_mask, np.array(learning_rates),
+        )  # fmt: skip
+        self.num_steps += len(batches)
+        found: list[float] = losses.tolist()
+        return found
+
     def loss_and_grad(self, batch: Batch) -> float:
         """Return the loss of a batch; its gradient is in `gradient` afterwards."""
-        return self._call(
-            batch.inputs, batch.lengths, self.gradient, batch.labels, batch.total_weight,
-            batch.step_mask, batch.head_mask, NO_LOGITS,
+        losses = self._call(
+            batch.inputs, batch.lengths, self.gradient, NO_LOGITS, None, batch.labels, np.array([batch.total_weight]),
+            batch.step_mask, batch.head_mask,
         )  # fmt: skip
+        return float(losses[0])
 
     def step(self, learning_rate: float) -> None:
         """Clip the gradient's norm and take a step of AdamW (Loshchilov and Hutter, 2019)."""
         self.num_steps += 1
-        recipe = self.task.train
-        decay = recipe.weight_decay
-        if self._decaying is not None:  # the kernel knows one decay for all
-            self.weights *= 1 - np.float32(learning_rate * decay) * self._decaying
-            decay = 0.0
         self._clipped_adamw(
             self.weights, self.gradient, self.first_moment, self.second_moment, self.num_steps,
-            learning_rate, recipe.max_grad_norm, decay, *BETAS, EPSILON,
+            learning_rate, *self._optimiser,
         )  # fmt: skip
 
     def logits(
@@ -153,7 +167,7 @@ class NumbaEngine:
         for start in range(0, len(prepared), size):
             rows = slice(start, start + size)
             valid = None if lengths is None else lengths[rows]
-            self._call(prepared[rows], valid, NO_GRADIENT, NO_LABELS, 1.0, None, None, logits[rows])
+            self._call(prepared[rows], valid, NO_GRADIENT, logits[rows])
         return logits
 
     def step_logits(
@@ -169,10 +183,10 @@ class NumbaEngine:
         for start in range(0, len(prepared), size):
             rows = slice(start, start + size)
             valid = None if lengths is None else lengths[rows]
-            self._call(prepared[rows], valid, NO_GRADIENT, NO_LABELS, 1.0, None, None, last[rows])
+            self._call(prepared[rows], valid, NO_GRADIENT, last[rows])
             head = plan.head(self._plan, self.weights.astype(np.float64), model)
             states = plan.states(self._plan, self._scratch, model, num_steps, len(last[rows]))
-            order, _ = self._in_order(valid, len(last[rows]), num_steps)
+            order, _ = self._in_order(valid, np.array([[0, len(last[rows])]]), num_steps)
             by_step = np.concatenate([pooled @ head[0] + head[1] for pooled in _pooled(states, model.pooling)])
             logits[rows][order] = by_step.swapaxes(0, 1)
         return logits
@@ -194,35 +208,43 @@ class NumbaEngine:
         self.num_steps = int(state.get("num_steps", self.num_steps))
 
     def _call(
-        self, inputs: np.ndarray, lengths: Lengths, gradient: np.ndarray, labels: np.ndarray, total_weight: float,
-        step_mask: np.ndarray | None, head_mask: np.ndarray | None, logits: np.ndarray,
-    ) -> float:  # fmt: skip
-        batch_size, num_steps = inputs.shape[:2]
-        if batch_size > self._capacity[0] or num_steps > self._capacity[1]:
-            self._allocate(batch_size, num_steps)
-        order, sorted_lengths = self._in_order(lengths, batch_size, num_steps)
+        self, inputs: np.ndarray, lengths: Lengths, gradient: np.ndarray, logits: np.ndarray, bounds: np.ndarray | None = None,
+        labels: np.ndarray = NO_LABELS, total_weights: np.ndarray = NO_TOTALS, step_mask: np.ndarray | None = None,
+        head_mask: np.ndarray | None = None, learning_rates: np.ndarray = NO_STEPS,
+    ) -> Float64[np.ndarray, " batch"]:  # fmt: skip
+        """Return the losses of some batches, or of all sequences as one: see `kernels.run`."""
+        size, num_steps = inputs.shape[:2]
+        bounds = np.array([[0, size]]) if bounds is None else np.ascontiguousarray(bounds)
+        largest = int((bounds[:, 1] - bounds[:, 0]).max())
+        if largest > self._capacity[0] or num_steps > self._capacity[1]:
+            self._allocate(largest, num_steps)
+        order, sorted_lengths = self._in_order(lengths, bounds, num_steps)
         inputs, trains, layer_lengths = np.ascontiguousarray(inputs), len(gradient) > 0, sorted_lengths
         if stem := self.task.model.stem:
             self._stem[0](self._plan, self._scratch, self.weights, inputs, order, sorted_lengths, trains)
             layer_lengths = -(-sorted_lengths // stem.num_averaged)
-        loss: float = self._loss_and_grad(
-            self._plan, self._scratch, self.weights, gradient, inputs, order, layer_lengths,
-            np.ascontiguousarray(labels), self._class_weights, self.task.train.label_smoothing, total_weight,
+        losses = np.zeros(len(bounds))
+        self._run(
+            self._plan, self._scratch, self.weights, gradient, inputs, order, layer_lengths, bounds,
+            np.ascontiguousarray(labels), self._class_weights, self.task.train.label_smoothing, total_weights,
             NO_STEP_MASK if step_mask is None else np.ascontiguousarray(step_mask),
             NO_HEAD_MASK if head_mask is None else np.ascontiguousarray(head_mask),
-            logits,
+            logits, losses, learning_rates, self.first_moment, self.second_moment, self.num_steps, *self._optimiser,
         )  # fmt: skip
         if stem and trains:
             self._stem[1](self._plan, self._scratch, gradient, sorted_lengths)
-        return loss
+        return losses
 
     def _in_order(
-        self, lengths: Lengths, batch_size: int, num_steps: int
-    ) -> tuple[Int64[np.ndarray, " batch"], Int64[np.ndarray, " batch"]]:
-        """Return the rows, longest first, and their lengths."""
-        if lengths is None:
-            return self._equal_lengths(batch_size, num_steps)
-        order = np.argsort(-lengths, kind="stable")  # the rows at work in a step are the first ones
+        self, lengths: Lengths, bounds: Int64[np.ndarray, "batch 2"], num_steps: int
+    ) -> tuple[Int64[np.ndarray, " sequence"], Int64[np.ndarray, " sequence"]]:
+        """Return the rows of each batch, longest first, and their lengths: the rows at work in a step are the first ones."""
+        size = bounds[:, 1].max()
+        if lengths is None or lengths.min() == num_steps:
+            return self._equal_lengths(size, num_steps)
+        order = np.zeros(size, np.int64)
+        for start, stop in bounds:
+            order[start:stop] = start + np.argsort(-lengths[start:stop], kind="stable")
         return order, lengths[order]
 
     @functools.cached_property

@@ -1,12 +1,13 @@
-"""Forward pass, loss and back-propagation through time of a batch, in one compiled call; a stem has its own.
+"""Forward pass, loss, back-propagation through time and the optimiser's step, for several batches in one compiled call.
 
-Sums are added up in a fixed order, products with fused multiply-add, and nothing is reordered: the bits depend neither
-on the run nor on whether the code was compiled or loaded, nor on the length of the CPU's vectors.
+A stem has calls of its own. Sums are added up in a fixed order, products with fused multiply-add, and nothing is reordered:
+the bits depend neither on the run nor on whether the code was compiled or loaded, nor on the length of the CPU's vectors.
 """
 
 from numba import types
 
 from rnnflow.engines.numba import layout
+from rnnflow.engines.numba.adamw import clipped_adamw
 from rnnflow.engines.numba.denormals import flush_denormals, restore_denormals
 from rnnflow.engines.numba.head import apply_dropout, cross_entropy, head_backward, head_forward, pool
 from rnnflow.engines.numba.layers import layer_backward, layer_forward, read_inputs, read_layer_below, read_stem
@@ -14,44 +15,64 @@ from rnnflow.engines.numba.simd import WIDTH, kernel
 from rnnflow.engines.numba.weights import pack, unpack
 
 _FLOATS = types.float32[::1]
+_DOUBLES = types.float64[::1]
 _INTS = types.int64[::1]
-LOSS_AND_GRAD = types.float64(
-    types.int64[:, ::1], _FLOATS, _FLOATS, _FLOATS, types.float32[:, :, ::1], _INTS, _INTS, _INTS,
-    types.float64[::1], types.float64, types.float64, types.float32[:, :, :, ::1], types.float32[:, ::1],
-    types.float32[:, ::1],
+RUN = types.void(
+    types.int64[:, ::1], _FLOATS, _FLOATS, _FLOATS, types.float32[:, :, ::1], _INTS, _INTS, types.int64[:, ::1], _INTS,
+    _DOUBLES, types.float64, _DOUBLES, types.float32[:, :, :, ::1], types.float32[:, ::1], types.float32[:, ::1], _DOUBLES,
+    _DOUBLES, _FLOATS, _FLOATS, types.int64, types.float64, types.float64, types.float64, types.float64, types.float64, _FLOATS,
 )  # fmt: skip
 
 
 @kernel
-def loss_and_grad(
-    plan, work, weights, gradient, inputs, order, lengths, labels,
-    class_weights, label_smoothing, total_weight, step_mask, head_mask, logits,
+def run(
+    plan, work, weights, gradient, inputs, order, lengths, bounds, labels,
+    class_weights, label_smoothing, total_weights, step_mask, head_mask, logits, losses,
+    learning_rates, first_moment, second_moment, num_steps, max_norm, weight_decay, beta1, beta2, epsilon, decaying,
 ):  # fmt: skip
-    """Return the loss of a batch and leave its gradient in `gradient`; or, where that is empty, only fill `logits`.
+    """Fill `losses`, and leave the gradient of the last batch in `gradient`; or, where that is empty, only fill `logits`.
 
     Args:
         plan: where everything is in `work`.
         work: scratch.
         weights: all parameters, in PyTorch's order.
         gradient: of the same, is filled.
-        inputs: (batch, time, feature), what stands in the padding is not read; with a stem, which has read them, not at all.
-        order: the rows of `inputs`, longest first.
+        inputs: (sequence, time, feature), what stands in the padding is not read; with a stem, which has read them, not at all.
+        order: the rows of `inputs`, those of each batch at its bounds, longest first.
         lengths: of the same rows, in that order, in steps of what the layers read.
+        bounds: (batch, 2), the first row of each batch and the one after its last.
         labels: of the rows of `inputs`.
         class_weights: of each class, in the loss.
         label_smoothing: share of the loss that all classes have alike.
-        total_weight: what the sum of the losses is divided by.
-        step_mask: (layer, batch, time, output) factors of what a layer after the first reads, or (0, 0, 0, 0).
-        head_mask: (batch, pooled) factors of what the head reads, or (0, 0).
-        logits: (batch, class), is filled; or (0, 0).
+        total_weights: what the sum of the losses of each batch is divided by.
+        step_mask: (layer, sequence, time, output) factors of what a layer after the first reads, or (0, 0, 0, 0).
+        head_mask: (sequence, pooled) factors of what the head reads, or (0, 0).
+        logits: (sequence, class), is filled; or (0, 0).
+        losses: of each batch, is filled.
+        learning_rates: of the step of the optimiser after each batch, or empty where none is taken.
+        first_moment: of each parameter's gradient, is brought up to date.
+        second_moment: of the same.
+        num_steps: that the optimiser took before.
+        max_norm: of the gradient, for `clipped_adamw`, as all that follows.
+        weight_decay: for it.
+        beta1: for it.
+        beta2: for it.
+        epsilon: for it.
+        decaying: for it.
     """
     before = flush_denormals()
-    loss = _forward_and_backward(
-        plan, work, weights, gradient, inputs, order, lengths, labels,
-        class_weights, label_smoothing, total_weight, step_mask, head_mask, logits,
-    )  # fmt: skip
+    for index in range(len(bounds)):
+        start, stop = bounds[index, 0], bounds[index, 1]
+        losses[index] = _forward_and_backward(
+            plan, work, weights, gradient, inputs, order[start:stop], lengths[start:stop], labels,
+            class_weights, label_smoothing, total_weights[index], step_mask, head_mask, logits,
+        )  # fmt: skip
+        if len(learning_rates):
+            clipped_adamw(
+                weights, gradient, first_moment, second_moment, num_steps + index + 1, learning_rates[index],
+                max_norm, weight_decay, beta1, beta2, epsilon, decaying,
+            )  # fmt: skip
     restore_denormals(before)
-    return loss
 
 
 @kernel
