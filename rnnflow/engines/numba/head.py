@@ -103,14 +103,15 @@ def head_forward(plan, work, weights, lengths, head_mask):
     panel, num_classes = plan[0, layout.PANEL], plan[0, layout.CLASSES]
     num_class_panels = -(-num_classes // WIDTH)
     depth, size = _depth(plan), _size(plan)
-    for label in range(num_classes):
-        for column in range(size):
+    for column in range(size):
+        place = _place(plan, column)
+        for label in range(num_classes):
             # (class_panels, depth, 16) forward and (num_pooled * panels, 16 * class_panels, 16) backward
-            place = _place(plan, column)
             value = weights[plan[0, layout.HEAD_WEIGHT] + label * size + column]
             work[plan[0, layout.HEAD] + (label // WIDTH * depth + place) * WIDTH + label % WIDTH] = value
             back = plan[0, layout.HEAD_BACK] + (place // WIDTH * num_class_panels * WIDTH + label) * WIDTH
             work[back + place % WIDTH] = value
+    for label in range(num_classes):
         work[plan[0, layout.HEAD_BIAS] + label] = weights[plan[0, layout.HEAD_WEIGHT] + num_classes * size + label]
     source = plan[0, layout.D_POOLED] if head_mask.shape[0] else plan[0, layout.POOLED]
     product_biased(
@@ -171,11 +172,12 @@ def head_backward(plan, work, gradient, lengths, head_mask, order):
         rows, panel,
     )  # fmt: skip
     column_sums_added(work, plan[0, layout.D_HEAD_BIAS], plan[0, layout.LOGITS], rows, num_class_panels, panel)
-    for label in range(num_classes):
-        for column in range(size):
-            place = _place(plan, column)
+    for column in range(size):
+        place = _place(plan, column)
+        for label in range(num_classes):
             at = plan[0, layout.D_HEAD] + (label // WIDTH * depth + place) * WIDTH + label % WIDTH
             gradient[plan[0, layout.HEAD_WEIGHT] + label * size + column] = work[at]
+    for label in range(num_classes):
         gradient[plan[0, layout.HEAD_WEIGHT] + num_classes * size + label] = work[plan[0, layout.D_HEAD_BIAS] + label]
     product(  # over what the head read with dropout, which nobody needs any more
         work, plan[0, layout.D_POOLED], plan[0, layout.LOGITS], plan[0, layout.HEAD_BACK], num_class_panels * WIDTH * WIDTH,

@@ -98,7 +98,7 @@ def _forward_and_backward(
     if head_mask.shape[0]:
         apply_dropout(plan, work, head_mask, order)
     head_forward(plan, work, weights, lengths, head_mask)
-    for row in range(len(logits)):  # back in the caller's order
+    for row in range(len(order) if len(logits) else 0):  # back in the caller's order
         for index in range(plan[0, layout.CLASSES]):
             at = plan[0, layout.LOGITS] + row * WIDTH + index // WIDTH * plan[0, layout.PANEL] + index % WIDTH
             logits[order[row], index] = work[at]

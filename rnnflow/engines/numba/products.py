@@ -82,9 +82,10 @@ def column_sums_added(work, sums, a, rows, num_panels, panel):
 
 @kernel
 def clear(work, at, size):
-    """Set a range of numbers to zero."""
-    for index in range(at, at + size):
-        work[index] = 0.0
+    """Set a range of numbers to zero, and behind it those that fill up a vector."""
+    zero = broadcast(ZERO)
+    for index in range(at, at + size, WIDTH):
+        store(work, index, zero)
 
 
 @kernel

@@ -181,6 +181,35 @@ def clamp(typing_context, vector, bound):
     return FLOAT32X16(FLOAT32X16, types.float32), emit
 
 
+@intrinsic
+def transpose(typing_context, source, start, stride, target, to, to_stride):
+    """Copy sixteen rows of sixteen numbers, `stride` apart, to where they are columns, `to_stride` apart."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source, start, stride, target, to, to_stride = args
+        read, written = _data(context, builder, sig.args[0], source), _data(context, builder, sig.args[3], target)
+        at = lambda first, apart, row: builder.add(first, builder.mul(apart, ir.Constant(_INDEX, row)))  # noqa: E731
+        rows = [_load(builder, _vector_at(builder, read, at(start, stride, row))) for row in range(WIDTH)]
+        # Of two rows that are `size` apart, the blocks off the diagonal change places; after 8, 4, 2 and 1 all have.
+        for size in (8, 4, 2, 1):
+            for row in [row for row in range(WIDTH) if not row & size]:
+                pair = rows[row], rows[row + size]
+                for place, offset in ((row, 0), (row + size, size)):
+                    chosen = [
+                        column + offset if not column & size else WIDTH + column + offset - size
+                        for column in range(WIDTH)
+                    ]
+                    rows[place] = builder.shuffle_vector(
+                        *pair, ir.Constant(ir.VectorType(_SHUFFLE_INDEX, WIDTH), chosen)
+                    )
+        for row, vector in enumerate(rows):
+            _store(builder, vector, _vector_at(builder, written, at(to, to_stride, row)))
+        return context.get_dummy_value()
+
+    index = types.intp
+    return types.void(source, index, index, target, index, index), emit
+
+
 def kernel(function: Callable) -> Any:
     """Let Numba compile a function when it is called, without what a type checker may have wrapped around it."""
     return njit(error_model="numpy", nogil=True)(inspect.unwrap(function))

@@ -7,7 +7,7 @@ out anew in every call; at hidden 32 that is a fifteenth of a step, and nothing 
 
 from rnnflow.engines.numba import layout
 from rnnflow.engines.numba.layout import GRU, PLANES
-from rnnflow.engines.numba.simd import WIDTH, ZERO, kernel, load, store
+from rnnflow.engines.numba.simd import WIDTH, ZERO, kernel, load, store, transpose
 
 
 @kernel
@@ -64,8 +64,7 @@ def pack(plan, layer, work, weights, is_padded, needs_back, has_below):
     for plane in range(PLANES[cell]):
         for is_state in (True, False):
             size, weight, bias, first = _part(plan, layer, plane, is_state)
-            # So many columns lie side by side in both layouts: places are counted, and not computed for each number, which
-            # took twice to four times as long.
+            # So many columns lie side by side in PyTorch's layout, and in whole panels here.
             num_together = hidden if is_state or is_padded else size
             for unit in range(hidden if size else 0):
                 # (planes * panels, num_columns, 16) forward and (panels + inputs, planes * units, 16) backward
@@ -77,11 +76,12 @@ def pack(plan, layer, work, weights, is_padded, needs_back, has_below):
                 while source < stop:
                     if needs_back and (is_state or has_below):
                         _copy_row(work, back, back_stride, weights, source, num_together)
-                    for _ in range(num_together):
-                        work[to] = weights[source]
-                        to += WIDTH
-                        source += 1
-                    to += (units - num_together) * WIDTH
+                    if unit % WIDTH == 0:
+                        _copy_units(
+                            work, to, 1, WIDTH, weights, source, size, 1, min(WIDTH, hidden - unit), num_together
+                        )
+                    to += units * WIDTH
+                    source += num_together
                     back += units // WIDTH * back_stride
                 total = layer[layout.BIAS] + row
                 is_second = not is_state and _gate_of(cell, plane, True) >= 0
@@ -99,6 +99,24 @@ def _copy_row(work, to, stride, source, start, size):
 
 
 @kernel
+def _copy_units(target, to, to_unit, to_column, source, start, unit, column, num_units, num_columns):
+    """Copy the columns of up to sixteen units, which lie side by side in one layout and their columns in the other.
+
+    `to_unit` and `unit` are from a unit to the next, `to_column` and `column` from a column to the next: one of each two is 1.
+    """
+    whole = num_columns // WIDTH * WIDTH if num_units == WIDTH else 0
+    for first in range(0, whole, WIDTH):
+        at, place = start + first * column, to + first * to_column
+        transpose(source, at, max(unit, column), target, place, max(to_unit, to_column))
+    for index in range(num_units):
+        at, place = start + index * unit + whole * column, to + index * to_unit + whole * to_column
+        for _ in range(whole, num_columns):
+            target[place] = source[at]
+            at += column
+            place += to_column
+
+
+@kernel
 def unpack(plan, layer, work, gradient, is_padded):
     """Bring a layer's gradient into PyTorch's layout; the reverse of `pack`."""
     cell, hidden, units = plan[0, layout.CELL], plan[0, layout.HIDDEN], plan[0, layout.UNITS]
@@ -107,15 +125,14 @@ def unpack(plan, layer, work, gradient, is_padded):
         for is_state in (True, False):
             size, weight, bias, first = _part(plan, layer, plane, is_state)
             num_together = hidden if is_state or is_padded else size
-            for unit in range(hidden if size else 0):
-                row = plane * units + unit
+            for unit in range(0, hidden if size else 0, WIDTH):
+                row, num_units = plane * units + unit, min(WIDTH, hidden - unit)
                 source = layer[layout.D_PACKED] + (row // WIDTH * num_columns + first) * WIDTH + row % WIDTH
                 to = weight + unit * size
                 stop = to + size
                 while to < stop:
-                    for _ in range(num_together):
-                        gradient[to] = work[source]
-                        source += WIDTH
-                        to += 1
-                    source += (units - num_together) * WIDTH
-                gradient[bias + unit] = work[layer[layout.D_BIAS] + row]
+                    _copy_units(gradient, to, size, 1, work, source, 1, WIDTH, num_units, num_together)
+                    source += units * WIDTH
+                    to += num_together
+                for index in range(num_units):
+                    gradient[bias + unit + index] = work[layer[layout.D_BIAS] + row + index]
