@@ -46,8 +46,9 @@ def batches(workload: str, engine: str) -> Callable[[], None]:
     prepared = training("rnn", workload, engine)
 
     def run() -> None:
-        for _ in prepared.batches:
-            pass
+        for bucket in prepared.batches:
+            for _ in bucket:
+                pass
 
     return run
 

@@ -1,4 +1,4 @@
-"""What computes losses and gradients, behind one interface (`interface.py`).
+"""What computes losses and gradients and takes the steps, behind one interface (`interface.py`).
 
 Everything random is drawn in `training/batching.py`, and everything else of a training (schedule, validation, early
 stopping, state, log) is in `training/` as well. Parameters are one flat vector in PyTorch's order for all engines, so that

@@ -12,7 +12,7 @@ import torch
 import torch.distributed
 
 from rnnflow.classifier.preparation import Lengths
-from rnnflow.engines.interface import Batch, Batches, Buffer, Engine, train_one_by_one
+from rnnflow.engines.interface import Batch, Bucket, Buffer, Engine, train_one_by_one
 from rnnflow.runtime.array_types import Float32
 
 
@@ -39,9 +39,9 @@ class DistributedEngine:
         """Bring an array there."""
         return self.engine.array(values)
 
-    def train(self, batches: Batches, learning_rates: Sequence[float]) -> list[float]:
+    def train(self, bucket: Bucket, learning_rates: Sequence[float]) -> list[float]:
         """Take a step for each batch, and return their losses."""
-        return train_one_by_one(self, batches, learning_rates)
+        return train_one_by_one(self, bucket, learning_rates)
 
     def loss_and_grad(self, batch: Batch) -> float:
         """Return the loss of a batch; its gradient is in `gradient` afterwards, in every process."""

@@ -49,7 +49,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Batches:
+class Bucket:
     """Batches one after another, of sequences that were gathered together."""
 
     inputs: Any
@@ -85,7 +85,7 @@ class Batches:
         sizes: Int64[np.ndarray, " batch"] = self.bounds[:, 1] - self.bounds[:, 0]
         return sizes
 
-    def first(self, number: int) -> "Batches":
+    def first(self, number: int) -> "Bucket":
         """Return so many, the first ones, or all where there are fewer."""
         if number >= len(self):
             return self
@@ -110,8 +110,11 @@ class Engine(Protocol):
     def array(self, values: np.ndarray) -> Any:
         """Bring an array there; it takes part in arithmetic with what a buffer gives."""
 
-    def train(self, batches: Batches, learning_rates: Sequence[float]) -> Sequence[Any]:
-        """Take a step for each batch, and return their losses, each something that `float` takes."""
+    def train(self, bucket: Bucket, learning_rates: Sequence[float]) -> Sequence[Any]:
+        """Take a step for each batch, and return their losses, each something that `float` takes: what a training calls.
+
+        `loss_and_grad`, `gradient` and `step` are its parts, for `train_one_by_one` and for several processes that share a batch.
+        """
 
     def loss_and_grad(self, batch: Batch) -> Any:
         """Return the loss of a batch, as something that `float` takes; its gradient is in `gradient` afterwards."""
@@ -135,10 +138,10 @@ class Engine(Protocol):
         """Go back to where `state` was taken, or to so much of it as is given."""
 
 
-def train_one_by_one(engine: Engine, batches: Batches, learning_rates: Sequence[float]) -> list[Any]:
-    """Take the steps of `Engine.train` where a batch takes so long that nothing is gained by taking several at once."""
+def train_one_by_one(engine: Engine, bucket: Bucket, learning_rates: Sequence[float]) -> list[Any]:
+    """Take the steps of `Engine.train` by `loss_and_grad` and `step`: for engines, and models, that compute a batch at a time."""
     losses = []
-    for batch, learning_rate in zip(batches, learning_rates, strict=True):
+    for batch, learning_rate in zip(bucket, learning_rates, strict=True):
         losses.append(engine.loss_and_grad(batch))
         engine.step(learning_rate)
     return losses

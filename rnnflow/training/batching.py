@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnflow.classifier.preparation import Preparation
-from rnnflow.engines.interface import Batches, Engine, EngineConfig
+from rnnflow.engines.interface import Bucket, Engine, EngineConfig
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.array_types import Float, Float32, Int64
@@ -25,7 +25,7 @@ Counts = Int64[np.ndarray, " batch"]
 
 
 class BatchLoader:
-    """Yields the batches of an epoch, some together, each time it is iterated over; its `len` is their number.
+    """Yields the batches of an epoch, a bucket at a time, whenever it is iterated over; its `len` is the number of batches.
 
     Args:
         train: the split; its labels and a prepared copy of its values are kept, the raw values are not.
@@ -57,7 +57,7 @@ class BatchLoader:
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Batches]:
+    def __iter__(self) -> Iterator[Bucket]:
         order = epoch_order(self.rng, self.labels, self.recipe.sampling)
         # With a norm, batches of like lengths would each have moments of their own, which no running moments stand for; and
         # a split of one bucket would have the same batches in each epoch.
@@ -76,7 +76,7 @@ class BatchLoader:
         drawn = augmentation.draw(lengths, self.recipe, self.num_scaled, self.num_inputs, self.rng)
         return drawn.apply(self.buffer.take(starts, int(lengths.max())), self.engine)
 
-    def _batches(self, inputs: Any, lengths: Counts, labels: Counts) -> Iterator[Batches]:
+    def _batches(self, inputs: Any, lengths: Counts, labels: Counts) -> Iterator[Bucket]:
         """Yield the batches of a bucket: all together, or with dropout, whose masks may be as large as all states, each alone.
 
         A bucket is mostly sorted by length: without an order of their own, its batches would go from short to long.
@@ -87,13 +87,13 @@ class BatchLoader:
             order = self.rng.permutation(len(bounds))
             bounds, total_weights = bounds[order], total_weights[order]
         if not self.model.dropout:
-            yield Batches(inputs, lengths, labels, bounds, total_weights)
+            yield Bucket(inputs, lengths, labels, bounds, total_weights)
             return
         for index, (start, stop) in enumerate(bounds):
             rows, only = slice(start, stop), slice(index, index + 1)
             longest = int(lengths[rows].max())
             masks = self._dropout_masks(stop - start, longest)
-            yield Batches(
+            yield Bucket(
                 inputs[rows, :longest], lengths[rows], labels[rows], bounds[only] - start, total_weights[only], *masks
             )
 
@@ -125,9 +125,7 @@ def batch_size(num_sequences: int, model: ModelParams, recipe: TrainParams) -> i
 def _bounds(num_sequences: int, batch_size: int) -> Int64[np.ndarray, "batch 2"]:
     """Return where the batches of a bucket begin and end; there are few sizes, and to count takes longer than a small step."""
     firsts = np.arange(0, num_sequences, batch_size)
-    bounds = np.stack([firsts, np.minimum(firsts + batch_size, num_sequences)], axis=1)
-    bounds.flags.writeable = False
-    return bounds
+    return np.stack([firsts, np.minimum(firsts + batch_size, num_sequences)], axis=1)
 
 
 def dropout_mask(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> Float32[np.ndarray, "..."]:

@@ -173,14 +173,14 @@ class Training:
         losses: list[Any] = []
         sizes: list[int] = []
         step = len(self.history) * len(self.batches)
-        for batches in self.batches:
-            chosen = batches.first(self.last_step - step)
-            steps = range(step, step + len(chosen))
+        for whole in self.batches:
+            bucket = whole.first(self.last_step - step)
+            steps = range(step, step + len(bucket))
             rates = [one_cycle(each, self.num_steps, self.params.learning_rate) for each in steps]
-            losses += self.engine.train(chosen, rates)
-            sizes += chosen.sizes.tolist()
-            step += len(chosen)
-            if step == self.last_step:
+            losses += self.engine.train(bucket, rates)
+            sizes += bucket.sizes.tolist()
+            step += len(bucket)
+            if step == self.last_step:  # of a training that counts steps, within an epoch
                 break
         return float(np.average([float(loss) for loss in losses], weights=sizes)), rates[-1]
 

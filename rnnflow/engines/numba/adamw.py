@@ -5,20 +5,21 @@ import math
 import numpy as np
 from numba import types
 
+from rnnflow.engines.interface import BETAS, EPSILON
 from rnnflow.engines.numba.denormals import flush_denormals, restore_denormals
 from rnnflow.engines.numba.simd import WIDTH, kernel
 
 _FLOATS = types.float32[::1]
+BETA1, BETA2 = BETAS
 CLIPPED_ADAMW = types.void(
     _FLOATS, _FLOATS, _FLOATS, _FLOATS, types.int64, types.float64, types.float64, types.float64,
-    types.float64, types.float64, types.float64, _FLOATS,
+    _FLOATS,
 )  # fmt: skip
 
 
 @kernel
 def clipped_adamw(
-    weights, gradient, first_moment, second_moment, step, learning_rate, max_norm, weight_decay, beta1, beta2, epsilon,
-    decaying,
+    weights, gradient, first_moment, second_moment, step, learning_rate, max_norm, weight_decay, decaying
 ):  # fmt: skip
     """Clip the gradient's norm and take step number `step` (from 1) of AdamW.
 
@@ -44,11 +45,11 @@ def clipped_adamw(
         share = np.float32(learning_rate * weight_decay)
         for index in range(len(weights)):
             weights[index] *= np.float32(1.0) - share * decaying[index]
-    step_size = np.float32(learning_rate / (1.0 - beta1**step))
-    correction = np.float32(1.0 / math.sqrt(1.0 - beta2**step))
-    keep1, take1 = np.float32(beta1), np.float32(1.0 - beta1)
-    keep2, take2 = np.float32(beta2), np.float32(1.0 - beta2)
-    small = np.float32(epsilon)
+    step_size = np.float32(learning_rate / (1.0 - BETA1**step))
+    correction = np.float32(1.0 / math.sqrt(1.0 - BETA2**step))
+    keep1, take1 = np.float32(BETA1), np.float32(1.0 - BETA1)
+    keep2, take2 = np.float32(BETA2), np.float32(1.0 - BETA2)
+    small = np.float32(EPSILON)
     # As PyTorch's fused kernel; the decay of the weight is applied before its step (Loshchilov and Hutter, 2019).
     for index in range(len(weights)):
         clipped = gradient[index] * scale

@@ -23,6 +23,7 @@ from numba.core.caching import IndexDataCacheFile, NullCache, _CacheLocator
 from numba.core.runtime.nrt import rtsys
 
 from rnnflow.classifier.stems import multi_scale
+from rnnflow.engines import interface
 from rnnflow.engines.numba.simd import TARGET
 
 FOLDER = "RNNFLOW_CACHE"
@@ -102,8 +103,9 @@ def _key() -> str:
     """What the compiled code depends on."""
     files = [
         *sorted(Path(__file__).parent.rglob("*.py")),
-        Path(multi_scale.__file__),
-    ]  # the last has figures of the norm
+        Path(multi_scale.__file__),  # figures of the norm
+        Path(interface.__file__),  # and of the optimiser
+    ]
     source = b"".join(path.read_bytes() for path in files)
     machine = repr((numba.__version__, llvmlite.__version__, TARGET))
     return hashlib.sha256(source + machine.encode()).hexdigest()[:16]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnflow.classifier.preparation import Lengths, Preparation
-from rnnflow.engines.interface import BETAS, EPSILON, Batch, Batches, EngineConfig, train_one_by_one
+from rnnflow.engines.interface import Batch, Bucket, EngineConfig, train_one_by_one
 from rnnflow.engines.numba import adamw, cache, kernels, plan
 from rnnflow.engines.numba.cache import compiled
 from rnnflow.engines.numba.stem import passes
@@ -21,15 +21,15 @@ PACKAGES = ("numba", "llvmlite", "numpy")
 KERNEL = kernels.run, kernels.RUN
 OPTIMISER_KERNEL = adamw.clipped_adamw, adamw.CLIPPED_ADAMW
 STEM_KERNELS = ((passes.stem_forward, passes.STEM_FORWARD), (passes.stem_backward, passes.STEM_BACKWARD))
-# Numba compiles for one signature: what is left out is an empty array.
+# Numba compiles for one signature: what is left out is an empty array, and arrays that are read-only would be another one.
 NO_STEP_MASK = np.empty((0, 0, 0, 0), np.float32)
 NO_HEAD_MASK = np.empty((0, 0), np.float32)
 NO_LOGITS = np.empty((0, 0), np.float32)
 NO_GRADIENT = np.empty(0, np.float32)
 NO_LABELS = np.empty(0, np.int64)
 NO_WEIGHTS = np.empty(0, np.float32)
-NO_STEPS = np.empty(0)
-NO_TOTALS = np.ones(1)
+NO_RATES = np.empty(0)
+NO_TOTALS = np.empty(0)
 
 
 def device() -> str:
@@ -115,7 +115,7 @@ class NumbaEngine:
         self._num_inputs = Preparation(task.model, task.num_features).num_outputs
         decaying, recipe = task.decaying(), task.train
         self._optimiser = (
-            recipe.max_grad_norm, recipe.weight_decay, *BETAS, EPSILON, NO_WEIGHTS if decaying is None else decaying,
+            recipe.max_grad_norm, recipe.weight_decay, NO_WEIGHTS if decaying is None else decaying,
         )  # fmt: skip
         self._class_weights = np.asarray(task.class_weights, np.float64)
         self._capacity = (0, 0)
@@ -130,15 +130,17 @@ class NumbaEngine:
         """Return an array as it is."""
         return values
 
-    def train(self, batches: Batches, learning_rates: Sequence[float]) -> Sequence[float]:
+    def train(self, bucket: Bucket, learning_rates: Sequence[float]) -> Sequence[float]:
         """Take a step for each batch, all in one call unless there is a stem, and return their losses."""
         if self.task.model.stem:
-            return train_one_by_one(self, batches, learning_rates)
+            return train_one_by_one(self, bucket, learning_rates)
+        if len(learning_rates) != len(bucket):  # compiled code would read beyond their end
+            raise ValueError(f"{len(learning_rates)} learning rates for {len(bucket)} batches")
         losses = self._call(
-            batches.inputs, batches.lengths, self.gradient, NO_LOGITS, batches.bounds, batches.labels,
-            batches.total_weights, batches.step_mask, batches.head_mask, np.array(learning_rates),
+            bucket.inputs, bucket.lengths, self.gradient, NO_LOGITS, bucket.bounds, bucket.labels,
+            bucket.total_weights, bucket.step_mask, bucket.head_mask, np.array(learning_rates),
         )  # fmt: skip
-        self.num_steps += len(batches)
+        self.num_steps += len(bucket)
         found: list[float] = losses.tolist()
         return found
 
@@ -210,7 +212,7 @@ class NumbaEngine:
     def _call(
         self, inputs: np.ndarray, lengths: Lengths, gradient: np.ndarray, logits: np.ndarray, bounds: np.ndarray | None = None,
         labels: np.ndarray = NO_LABELS, total_weights: np.ndarray = NO_TOTALS, step_mask: np.ndarray | None = None,
-        head_mask: np.ndarray | None = None, learning_rates: np.ndarray = NO_STEPS,
+        head_mask: np.ndarray | None = None, learning_rates: np.ndarray = NO_RATES,
     ) -> Float64[np.ndarray, " batch"]:  # fmt: skip
         """Return the losses of some batches, or of all sequences as one: see `kernels.run`."""
         size, num_steps = inputs.shape[:2]

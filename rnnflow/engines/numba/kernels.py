@@ -20,7 +20,7 @@ _INTS = types.int64[::1]
 RUN = types.void(
     types.int64[:, ::1], _FLOATS, _FLOATS, _FLOATS, types.float32[:, :, ::1], _INTS, _INTS, types.int64[:, ::1], _INTS,
     _DOUBLES, types.float64, _DOUBLES, types.float32[:, :, :, ::1], types.float32[:, ::1], types.float32[:, ::1], _DOUBLES,
-    _DOUBLES, _FLOATS, _FLOATS, types.int64, types.float64, types.float64, types.float64, types.float64, types.float64, _FLOATS,
+    _DOUBLES, _FLOATS, _FLOATS, types.int64, types.float64, types.float64, _FLOATS,
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ RUN = types.void(
 def run(
     plan, work, weights, gradient, inputs, order, lengths, bounds, labels,
     class_weights, label_smoothing, total_weights, step_mask, head_mask, logits, losses,
-    learning_rates, first_moment, second_moment, num_steps, max_norm, weight_decay, beta1, beta2, epsilon, decaying,
+    learning_rates, first_moment, second_moment, num_steps, max_norm, weight_decay, decaying,
 ):  # fmt: skip
     """Fill `losses`, and leave the gradient of the last batch in `gradient`; or, where that is empty, only fill `logits`.
 
@@ -53,24 +53,21 @@ def run(
         first_moment: of each parameter's gradient, is brought up to date.
         second_moment: of the same.
         num_steps: that the optimiser took before.
-        max_norm: of the gradient, for `clipped_adamw`, as all that follows.
-        weight_decay: for it.
-        beta1: for it.
-        beta2: for it.
-        epsilon: for it.
-        decaying: for it.
+        max_norm: of the gradient, to which it is clipped.
+        weight_decay: of AdamW.
+        decaying: 1 for each weight that decays and 0 for the others, or empty where all decay.
     """
     before = flush_denormals()
     for index in range(len(bounds)):
         start, stop = bounds[index, 0], bounds[index, 1]
         losses[index] = _forward_and_backward(
             plan, work, weights, gradient, inputs, order[start:stop], lengths[start:stop], labels,
-            class_weights, label_smoothing, total_weights[index], step_mask, head_mask, logits,
+            class_weights, label_smoothing, total_weights[index] if len(labels) else 1.0, step_mask, head_mask, logits,
         )  # fmt: skip
         if len(learning_rates):
             clipped_adamw(
                 weights, gradient, first_moment, second_moment, num_steps + index + 1, learning_rates[index],
-                max_norm, weight_decay, beta1, beta2, epsilon, decaying,
+                max_norm, weight_decay, decaying,
             )  # fmt: skip
     restore_denormals(before)
 

@@ -2,7 +2,7 @@
 
 The parameters are one flat vector in PyTorch's order, gate by gate and unit by unit. The products want panels: for each
 sixteen units the weights of all columns, state first and input behind it, so that one product serves both. They are laid
-out anew in every call; at hidden 32 that is a fifteenth of a step, and nothing has to be kept in step with the optimiser.
+out anew for every batch; at hidden 32 that is 4 % of a step, and nothing has to be kept in step with the optimiser.
 """
 
 from rnnflow.engines.numba import layout

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.classifier.preparation import Lengths
-from rnnflow.engines.interface import BETAS, EPSILON, Batch, Batches, EngineConfig, train_one_by_one
+from rnnflow.engines.interface import BETAS, EPSILON, Batch, Bucket, EngineConfig, train_one_by_one
 from rnnflow.engines.torch.graphs import Graphs
 from rnnflow.runtime import environment, processes
 from rnnflow.runtime.array_types import Float, Float32, Int, Int64
@@ -120,9 +120,9 @@ class TorchEngine:
         """Bring an array there."""
         return torch.from_numpy(values).to(self.device)
 
-    def train(self, batches: Batches, learning_rates: Sequence[float]) -> list[Float[Tensor, ""]]:
+    def train(self, bucket: Bucket, learning_rates: Sequence[float]) -> list[Float[Tensor, ""]]:
         """Take a step for each batch, and return their losses."""
-        return train_one_by_one(self, batches, learning_rates)
+        return train_one_by_one(self, bucket, learning_rates)
 
     @flushed_denormals()
     def loss_and_grad(self, batch: Batch) -> Float[Tensor, ""]:
