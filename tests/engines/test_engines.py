@@ -100,9 +100,10 @@ def _stepped(engine: interface.Engine) -> np.ndarray:
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_answers_are_those_of_the_classifier_as_it_is(name: Engine) -> None:
     engine, peer = (created(each, ModelParams(cell="gru", hidden_size=4)) for each in (name, "torch"))
-    prepared = np.random.default_rng(0).standard_normal((4, 5, 3), dtype=np.float32)
-    for lengths in (None, np.array([5, 2, 1, 4])):
+    prepared = np.random.default_rng(0).standard_normal((70, 5, 3), dtype=np.float32)  # of which a batch has 32
+    for lengths in (None, np.random.default_rng(0).integers(1, 6, 70)):
         np.testing.assert_allclose(engine.logits(prepared, lengths), peer.logits(prepared, lengths), atol=1e-6)
+    assert engine.logits(prepared[:0], None).shape == engine.logits(prepared[:0], np.arange(0)).shape == (0, 2)
     engine.loss_and_grad(batch(engine))
     engine.step(0.1)
     assert np.abs(engine.logits(prepared, None) - peer.logits(prepared, None)).max() > 1e-3

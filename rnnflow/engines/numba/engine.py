@@ -166,10 +166,14 @@ class NumbaEngine:
         """Return the logits of the classifier as it is now, without dropout."""
         logits = np.empty((len(prepared), self.task.num_classes), np.float32)
         size = self.task.train.batch_size  # what there is scratch for
-        for start in range(0, len(prepared), size):
-            rows = slice(start, start + size)
-            valid = None if lengths is None else lengths[rows]
-            self._call(prepared[rows], valid, NO_GRADIENT, logits[rows])
+        starts = np.arange(0, len(prepared), size)
+        bounds = np.stack([starts, np.minimum(starts + size, len(prepared))], axis=1)
+        if not self.task.model.stem:
+            self._call(prepared, lengths, NO_GRADIENT, logits, bounds)
+            return logits
+        for start, stop in bounds:
+            valid = None if lengths is None else lengths[start:stop]
+            self._call(prepared[start:stop], valid, NO_GRADIENT, logits[start:stop])
         return logits
 
     def step_logits(
@@ -217,7 +221,7 @@ class NumbaEngine:
         """Return the losses of some batches, or of all sequences as one: see `kernels.run`."""
         size, num_steps = inputs.shape[:2]
         bounds = np.array([[0, size]]) if bounds is None else np.ascontiguousarray(bounds)
-        largest = int((bounds[:, 1] - bounds[:, 0]).max())
+        largest = int((bounds[:, 1] - bounds[:, 0]).max(initial=0))
         if largest > self._capacity[0] or num_steps > self._capacity[1]:
             self._allocate(largest, num_steps)
         order, sorted_lengths = self._in_order(lengths, bounds, num_steps)
@@ -241,8 +245,8 @@ class NumbaEngine:
         self, lengths: Lengths, bounds: Int64[np.ndarray, "batch 2"], num_steps: int
     ) -> tuple[Int64[np.ndarray, " sequence"], Int64[np.ndarray, " sequence"]]:
         """Return the rows of each batch, longest first, and their lengths: the rows at work in a step are the first ones."""
-        size = bounds[:, 1].max()
-        if lengths is None or lengths.min() == num_steps:
+        size = bounds[:, 1].max(initial=0)
+        if lengths is None or lengths.min(initial=num_steps) == num_steps:
             return self._equal_lengths(size, num_steps)
         order = np.zeros(size, np.int64)
         for start, stop in bounds:
