@@ -89,7 +89,7 @@ class BatchLoader:
         if not self.model.dropout:
             yield Bucket(inputs, lengths, labels, bounds, total_weights)
             return
-        for index, (start, stop) in enumerate(bounds):
+        for index, (start, stop) in enumerate(bounds.tolist()):
             rows, only = slice(start, stop), slice(index, index + 1)
             longest = int(lengths[rows].max())
             masks = self._dropout_masks(stop - start, longest)

@@ -217,7 +217,7 @@ class NumbaEngine:
         self, inputs: np.ndarray, lengths: Lengths, gradient: np.ndarray, logits: np.ndarray, bounds: np.ndarray | None = None,
         labels: np.ndarray = NO_LABELS, total_weights: np.ndarray = NO_TOTALS, step_mask: np.ndarray | None = None,
         head_mask: np.ndarray | None = None, learning_rates: np.ndarray = NO_RATES,
-    ) -> Float64[np.ndarray, " batch"]:  # fmt: skip
+    ) -> Float64[np.ndarray, " part"]:  # fmt: skip
         """Return the losses of some batches, or of all sequences as one: see `kernels.run`."""
         size, num_steps = inputs.shape[:2]
         bounds = np.array([[0, size]]) if bounds is None else np.ascontiguousarray(bounds)
@@ -242,10 +242,10 @@ class NumbaEngine:
         return losses
 
     def _in_order(
-        self, lengths: Lengths, bounds: Int64[np.ndarray, "batch 2"], num_steps: int
+        self, lengths: Lengths, bounds: Int64[np.ndarray, "part 2"], num_steps: int
     ) -> tuple[Int64[np.ndarray, " sequence"], Int64[np.ndarray, " sequence"]]:
         """Return the rows of each batch, longest first, and their lengths: the rows at work in a step are the first ones."""
-        size = bounds[:, 1].max(initial=0)
+        size = int(bounds[:, 1].max(initial=0))
         if lengths is None or lengths.min(initial=num_steps) == num_steps:
             return self._equal_lengths(size, num_steps)
         order = np.zeros(size, np.int64)
