@@ -30,9 +30,9 @@ from flows.repository.workspace import (
     state_folder,
 )
 from flows.results import Results
-from flows.server import temporary_server
 from flows.server.connection import connected
 from flows.server.heartbeat import alive
+from flows.server.temporary_server import TemporaryServer
 from flows.server.waiting_runs import settle_others
 from flows.side_by_side import run_here
 from flows.stage import (
@@ -152,6 +152,8 @@ def _made(
     update: bool,
 ) -> _Night:
     """Bring the stages up to date in a workspace as it is at its base."""
+    if not coordinated:
+        workspace.dvc.start()  # which loads while this process looks at the workspace
     params_overrides.apply(workspace.folder, overrides)
     _bring_data(workspace, pull or coordinated, update)
     before = Results.read(workspace.folder)
@@ -211,21 +213,25 @@ def _show(plan: Sequence[pipeline.Stage], outcomes: Outcomes, workspace: Workspa
     report.add_to_history(workspace.project, f"{began:%Y-%m-%d %H:%M:%S} {flow_run.name}", metrics, results)
 
 
-def run_once(arguments: Mapping[str, Any]) -> State[State[None]]:
-    """Run the flow once, here and now, without a server unless `PREFECT_API_URL` names one; return its final state.
+def run_once(arguments: Mapping[str, Any], server: TemporaryServer | None) -> State[State[None]]:
+    """Run the flow once, here and now, and return its final state.
+
+    Args:
+        arguments: of `retrain`.
+        server: for this run; not used where Prefect's settings name one.
 
     Raises:
-        InputError: a person's mistake, or the server does not answer.
+        InputError: a person's mistake, or the server that the settings name does not answer.
     """
-    if PREFECT_API_URL.value():
+    answering: AbstractContextManager[None] = nullcontext()
+    if server and not PREFECT_API_URL.value():
+        answering = server.answering()
+    else:
         with connected():  # or Prefect would try for minutes
             pass
-        server: AbstractContextManager[None] = nullcontext()
-    else:
-        server = temporary_server.ending_with_this_process()
     try:
         product = product_of(Path.cwd() / arguments["folder"])
-        with server, tags(project_name(own_repository(Path.cwd()), product)):
+        with answering, tags(project_name(own_repository(Path.cwd()), product)):
             state = retrain(**arguments, return_state=True)
     except Abort:  # cancelled from Prefect's pages
         raise KeyboardInterrupt from None

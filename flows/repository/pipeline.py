@@ -93,7 +93,7 @@ def read(workspace: Path, only: Sequence[str] = ()) -> list[Stage]:
 def inputs(workspace: Path, name: str) -> list[str]:
     """Return the paths of what a stage depends on and other stages make."""
     with _opened(workspace) as repo:
-        stage = _find(repo, name)
+        stage = _find(repo, workspace, name)
         upstream = [other for other in repo.index.graph.successors(stage) if isinstance(other, PipelineStage)]
         found = set()
         for out in (out for other in upstream for out in other.outs):
@@ -108,7 +108,7 @@ def inputs(workspace: Path, name: str) -> list[str]:
 def has_run_before(workspace: Path, name: str) -> bool:
     """Return whether the run cache of this machine knows what the stage made of what it depends on, all of it there."""
     with _opened(workspace, wait_for_lock=True) as repo, repo.lock:
-        stage = _find(repo, name)
+        stage = _find(repo, workspace, name)
         try:
             stage.save_deps()
         except DvcException:  # something is missing, and whoever runs the stage will say what
@@ -122,7 +122,7 @@ def fingerprint(workspace: Path, name: str) -> str | None:
     None where something that it depends on is missing.
     """
     with _opened(workspace, wait_for_lock=True) as repo, repo.lock:
-        stage = _find(repo, name)
+        stage = _find(repo, workspace, name)
         try:
             stage.save_deps()
         except DvcException:  # whoever runs the stage will say what
@@ -207,8 +207,9 @@ def default_remote(workspace: Path) -> str | None:
         return repo.config["remote"][name]["url"] if name else None
 
 
-def _find(repo: Repo, name: str) -> PipelineStage:
-    return next(stage for stage in repo.index.stages if isinstance(stage, PipelineStage) and stage.name == name)
+def _find(repo: Repo, workspace: Path, name: str) -> PipelineStage:
+    """Return a stage without reading the others, or the folders for more `.dvc` files."""
+    return repo.stage.load_one(str(workspace / "dvc.yaml"), name)
 
 
 @contextmanager

@@ -9,9 +9,16 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL
 
 from flows.redaction import redacted
+from flows.server import temporary_server
 from rnnflow.runtime.errors import InputError
 
 HOW_TO_START = "start one with `make server`"
+
+
+def is_to_last() -> bool:
+    """Return whether Prefect's settings name a server, and one that will be there after this process."""
+    url = PREFECT_API_URL.value()
+    return url is not None and not temporary_server.is_at(url)
 
 
 @contextmanager

@@ -22,8 +22,9 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.exceptions import Abort, TerminationSignal
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Crashed
+
+from flows.server.connection import is_to_last
 
 EVENT = "prefect.flow-run.heartbeat"
 SECONDS = 5.0
@@ -38,7 +39,7 @@ def alive() -> Iterator[None]:
     Raises:
         Abort: the server says that the run has been cancelled, is over or is repeated; what it did has ended.
     """
-    if not PREFECT_API_URL.value():
+    if not is_to_last():
         yield
         return
     run_state = _RunState(UUID(flow_run.id))

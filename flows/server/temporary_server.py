@@ -1,69 +1,130 @@
-"""Prefect's temporary server, which would outlast a process that is killed: Prefect ends it at a regular end alone."""
+"""A Prefect server for one run: on a free port of this machine, and gone when the run is.
 
+Prefect would start one itself, but later, once the run's process has loaded Prefect and then the server too, and it would
+outlast a process that is killed. This module loads neither, so that both processes can load what they need side by side.
+"""
+
+import atexit
 import os
-import secrets
+import re
 import signal
+import socket
+import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
+from typing import IO
 
-MARK = "RNNFLOW_TEMPORARY_SERVER_OF"
-IS_TEMPORARY = b"PREFECT__SERVER_EPHEMERAL=1"
-"""What Prefect says to its temporary server, and to nothing else below a run."""
-END_SECONDS, LOOK_SECONDS = 5.0, 0.5
+from rnnflow.runtime import garbage
+from rnnflow.runtime.errors import InputError
+
+END_SECONDS = 5.0
 MAX_RETRIES = 2
 """Of a call to the server, 2 and 4 seconds after the first try; `prefect.toml` has more, for servers that may come back."""
+_EXCEPTION = re.compile(r"[\w.]+(Error|Exception): ")
+_started: set[str] = set()
 
 
-@contextmanager
-def ending_with_this_process() -> Iterator[None]:
-    """Have the server that Prefect will start end when this process has, however it ends.
+def is_at(api_url: str) -> bool:
+    """Return whether a temporary server of this process is meant."""
+    return api_url in _started
 
-    Another process waits for that, in a session of its own: it holds the reading end of a pipe whose writing end is here alone.
-    Ctrl-C ends the server at the same time as it asks the run to end, which would then try to reach it for minutes.
+
+class TemporaryServer:
+    """A server that starts at once, in a session of its own, and ends when this process has, however it ends.
+
+    Ctrl-C would otherwise end the server at the same time as it asks the run to end, which would then try to reach it for
+    minutes. It knows that this process has ended by a pipe whose writing end is here alone.
+
+    Attributes:
+        api_url: where it will answer; connections are accepted, and wait, from the beginning.
     """
-    # Here, since the other process runs this file without Prefect.
-    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-    _start_ending()
-    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}):
-        yield
+    def __init__(self) -> None:
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the server is
+        reading, writing = os.pipe()
+        self._run = os.fdopen(writing, "wb")
+        with socket.create_server(("127.0.0.1", 0)) as listening, os.fdopen(reading) as ends_with:
+            self.api_url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(listening.fileno())],
+                pass_fds=[listening.fileno()],
+                stdin=ends_with,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,  # not this process's, whose reader is not to wait for the server's end
+                start_new_session=True,
+            )
+        _started.add(self.api_url)
+        atexit.register(self.stop)  # what Prefect registers later, and still has to send, comes before
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Let Prefect's settings name this server as soon as it answers.
+
+        Raises:
+            InputError: it has ended, or does not answer in the time that `prefect.toml` gives it.
+        """
+        import httpx
+        from prefect.settings import (
+            PREFECT_API_URL,
+            PREFECT_CLIENT_MAX_RETRIES,
+            PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+            PREFECT_UI_URL,
+            temporary_settings,
+        )
+
+        failure = ""
+        try:
+            seconds = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+            httpx.get(f"{self.api_url}/health", timeout=seconds).raise_for_status()
+        except httpx.HTTPError as error:
+            self.stop()
+            failure = self._last_words() or str(error)
+        if failure:  # not in the handler: a connection that was lost as its context would count as one that may pass
+            raise InputError(f"Prefect's temporary server does not answer: {failure}")
+        # It has no pages.
+        its = {PREFECT_API_URL: self.api_url, PREFECT_UI_URL: "", PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}
+        with temporary_settings(its):
+            yield
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").splitlines()
+        return next((line for line in reversed(lines) if _EXCEPTION.match(line)), lines[-1] if lines else "")
+
+    def stop(self) -> None:
+        """End it and wait until it has ended. It can be called any number of times."""
+        self._run.close()
+        try:
+            self._process.wait(2 * END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
 
 
-def _start_ending() -> None:
-    os.environ[MARK] = secrets.token_hex(8)
-    reading, _ = os.pipe()
-    # -I and -S: it needs nothing but the standard library, and is there in some milliseconds.
-    command = [sys.executable, "-I", "-S", __file__, os.environ[MARK]]
-    # It outlives this process by a second, and whoever reads what that prints is not to wait for it.
-    silent = [(os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_WRONLY, 0) for descriptor in (1, 2)]
-    actions = [(os.POSIX_SPAWN_DUP2, reading, 0), *silent]
-    os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
-    os.close(reading)
+def _serve(descriptor: int) -> None:
+    garbage.collect_seldom()
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    from flows.server.__main__ import begin_as_writers
+
+    begin_as_writers()
+    app = create_app(ephemeral=True, final=True)
+    # A socket made from its descriptor knows its family, without which small answers would be held back.
+    with socket.socket(fileno=descriptor) as listening:
+        uvicorn.Server(uvicorn.Config(app, lifespan="on", log_level="error")).run(sockets=[listening])
 
 
-def _wait_and_end(mark: str) -> None:
-    sys.stdin.buffer.read()
-    wanted = {IS_TEMPORARY, f"{MARK}={mark}".encode()}
-    until = time.monotonic() + END_SECONDS
-    num_looks = 0
-    while (servers := list(_processes(wanted))) or num_looks < 2:  # one that is just being started is found later
-        num_looks += 1
-        for server in servers:
-            with suppress(ProcessLookupError):
-                os.kill(server, signal.SIGTERM if time.monotonic() < until else signal.SIGKILL)
-        time.sleep(LOOK_SECONDS)
-
-
-def _processes(wanted: set[bytes]) -> Iterator[int]:
-    """Yield those with these variables."""
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):  # it has ended, or is somebody else's
-            if wanted <= set(path.read_bytes().split(b"\0")):
-                yield int(path.parent.name)
+def _end_with_the_run() -> None:
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)  # at once while it loads, else when it has answered
+    time.sleep(END_SECONDS)
+    os._exit(1)
 
 
 if __name__ == "__main__":
-    _wait_and_end(sys.argv[1])
+    _serve(int(sys.argv[1]))

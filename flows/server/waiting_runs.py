@@ -23,10 +23,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.runtime import deployment, flow_run
-from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Crashed
 
 from flows import settings
+from flows.server.connection import is_to_last
 from flows.server.dead_run_automations import never_began
 
 _REASON = "why"
@@ -35,7 +35,7 @@ _REASON = "why"
 
 def settle_others() -> None:
     """Cancel the runs of this deployment that are due and would do what the current one does; call crashed what never began."""
-    if not (PREFECT_API_URL.value() and deployment.id):
+    if not (is_to_last() and deployment.id):
         return
     with get_client(sync_client=True) as client:
         own = client.read_flow_run(UUID(flow_run.id))

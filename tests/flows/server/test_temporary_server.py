@@ -1,34 +1,70 @@
-"""`make faults` ends real runs with Prefect's real server; here a process stands for it that is started as Prefect does."""
+"""The server of a run's own, as `make run` starts it; `make faults` ends whole runs with theirs."""
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.flows.services import is_alive, wait_for_deaths
+from rnnflow.runtime.provenance import ROOT
+from tests.flows.services import clean_environment, is_alive, wait_for_deaths
 
 RUN = """
-import os, subprocess
-from flows.server import temporary_server
-with temporary_server.ending_with_this_process():
-    server = subprocess.Popen(["sleep", "600"], env=os.environ | {"PREFECT__SERVER_EPHEMERAL": "1"})
-    other = subprocess.Popen(["sleep", "600"])
-    print(server.pid, other.pid, flush=True)
-    input()
+from flows.server.temporary_server import TemporaryServer
+server = TemporaryServer()
+print(server._process.pid, flush=True)
+if input() == "answer":
+    with server.answering():
+        from flows.server.connection import connected, is_to_last
+        with connected() as client:
+            print(client.hello().json(), is_to_last(), flush=True)
+        input()
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_temporary_server_ends_with_its_run_and_nothing_else_does(how: signal.Signals) -> None:
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return clean_environment() | {"PREFECT_HOME": str(tmp_path)}
+
+
+def started(environment: dict[str, str]) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", RUN]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("when", ["", "answer"])
+def test_the_server_ends_with_its_run_which_it_answers(
+    how: signal.Signals, when: str, environment: dict[str, str]
+) -> None:
+    with started(environment) as run:
+        assert run.stdin
         assert run.stdout
-        server, other = map(psutil.Process, map(int, run.stdout.readline().split()))
-        try:
-            run.send_signal(how)
-            wait_for_deaths([server])
-            assert is_alive(other)
-        finally:
-            other.kill()
+        server = psutil.Process(int(run.stdout.readline()))
+        if when:
+            print(when, file=run.stdin, flush=True)
+            assert run.stdout.readline() == "👋 False\n"
+        assert os.getsid(server.pid) != os.getsid(run.pid)  # Ctrl-C does not reach it
+        assert is_alive(server)
+        run.send_signal(how)
+        wait_for_deaths([server])
+
+
+def test_a_server_that_cannot_start_says_why(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "prefect.db").write_text("no database")
+    with started(environment) as run:
+        _, errors = run.communicate("answer\n")
+    assert run.returncode == 1
+    assert "InputError: Prefect's temporary server does not answer: " in errors
+    assert "file is not a database" in errors.splitlines()[-1]
