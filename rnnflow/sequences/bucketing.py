@@ -17,15 +17,19 @@ Offsets = Int64[np.ndarray, " sequence_plus_one"]
 
 
 def buckets(
-    order: Int64[np.ndarray, " sequence"], offsets: Offsets, batch_size: int, is_sorted: bool = True
+    order: Int64[np.ndarray, " sequence"],
+    offsets: Offsets,
+    batch_size: int,
+    is_sorted: bool = True,
+    num_batches: int = BATCHES_PER_BUCKET,
 ) -> Iterator[tuple[Rows, Lengths]]:
-    """Yield the sequences of `order` with their lengths, eight batches at a time, each time sorted by length.
+    """Yield the sequences of `order` with their lengths, some batches at a time, each time sorted by length.
 
     Cut into batches of `batch_size` and trimmed to their longest, they need little padding, and yet
     no sequence moves further than its bucket from its place in `order`. Where not `is_sorted`, none moves at all.
     """
-    for start in range(0, len(order), BATCHES_PER_BUCKET * batch_size):
-        bucket = order[start : start + BATCHES_PER_BUCKET * batch_size]
+    for start in range(0, len(order), num_batches * batch_size):
+        bucket = order[start : start + num_batches * batch_size]
         lengths = offsets[bucket + 1] - offsets[bucket]
         rows = np.argsort(lengths, kind="stable") if is_sorted else slice(None)
         yield bucket[rows], lengths[rows]

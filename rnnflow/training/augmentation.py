@@ -12,6 +12,11 @@ from rnnflow.runtime.array_types import Float32, Int64
 Counts = Int64[np.ndarray, " batch"]
 
 
+def is_random(params: TrainParams) -> bool:
+    """Return whether anything is drawn for the sequences of a recipe."""
+    return any((params.random_crop, params.random_scale, params.jitter, params.time_mask))
+
+
 def crop(starts: Counts, lengths: Counts, largest_share: float, rng: np.random.Generator) -> tuple[Counts, Counts]:
     """Return start and length of sequences without up to a share of their steps, cut off both ends in a random proportion."""
     num_cut = rng.integers(0, np.minimum((lengths * largest_share).astype(np.int64), lengths - 1), endpoint=True)

@@ -15,13 +15,16 @@ from rnnflow.engines.interface import Bucket, Engine, EngineConfig
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.array_types import Float, Float32, Int64
-from rnnflow.sequences.bucketing import buckets
+from rnnflow.sequences.bucketing import BATCHES_PER_BUCKET, buckets
 from rnnflow.sequences.dataset import SequenceDataset
 from rnnflow.training import augmentation
 from rnnflow.training.fit_preparation import prepare_split
 from rnnflow.training.sampling import epoch_order
 
 Counts = Int64[np.ndarray, " batch"]
+
+GATHERED_NUMBERS = 2**18
+"""Of inputs, where there is a choice: a megabyte, which stays in a processor's cache until it has been read."""
 
 
 class BatchLoader:
@@ -53,6 +56,7 @@ class BatchLoader:
         self.num_scaled, self.num_inputs = preparation.num_scaled, preparation.num_outputs
         self.sequences = prepare_split(preparation, train, config.train.memory_budget_mb)
         self.buffer = engine.buffer(self.sequences.values)
+        self.bucket_size = self._bucket_size()
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -62,11 +66,21 @@ class BatchLoader:
         # With a norm, batches of like lengths would each have moments of their own, which no running moments stand for; and
         # a split of one bucket would have the same batches in each epoch.
         is_sorted = not self.model.has_norms
-        for rows, lengths in buckets(order, self.sequences.offsets, self.batch_size, is_sorted):
+        for rows, lengths in buckets(order, self.sequences.offsets, self.batch_size, is_sorted, self.bucket_size):
             starts = self.sequences.offsets[rows]
             if self.recipe.random_crop:
                 starts, lengths = augmentation.crop(starts, lengths, self.recipe.random_crop, self.rng)
             yield from self._batches(self._inputs(starts, lengths), lengths, self.labels[rows].astype(np.int64))
+
+    def _bucket_size(self) -> int:
+        """Return how many batches are gathered at once: more of compact ones, where that decides about nothing else.
+
+        Lengths are sorted within a bucket, and what is random about its sequences is drawn together.
+        """
+        lengths = np.diff(self.sequences.offsets)
+        if lengths.min() < lengths.max() or augmentation.is_random(self.recipe):
+            return BATCHES_PER_BUCKET
+        return max(BATCHES_PER_BUCKET, GATHERED_NUMBERS // (self.batch_size * int(lengths[0]) * self.num_inputs))
 
     def _inputs(self, starts: Counts, lengths: Counts) -> Any:
         """Return the steps of a bucket as (sequence, time, feature), padded to its longest sequence and augmented.

@@ -10,7 +10,7 @@ from rnnflow.engines.interface import Batch, EngineConfig
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import Engine, TrainParams
 from rnnflow.sequences.dataset import SequenceDataset
-from rnnflow.training import fit_preparation
+from rnnflow.training import batching, fit_preparation
 from rnnflow.training.batching import BatchLoader, class_weights, dropout_mask
 from tests.training.test_loop import AUGMENTATION, toy_split
 
@@ -216,3 +216,22 @@ def test_a_batch_knows_the_sum_of_its_weights() -> None:
     batches = loader(split, class_weights="balanced")
     for batch in epoch(batches):
         assert batch.total_weight == pytest.approx(batches.class_weights[batch.labels].sum())
+
+
+@pytest.mark.parametrize("recipe", [{}, {"sampling": "balanced"}, {"jitter": 0.1}, {"random_crop": 0.4}])
+@pytest.mark.parametrize("model", [PLAIN, ModelParams(cell="gru", hidden_size=3, num_layers=2, dropout=0.5)])
+def test_how_many_batches_are_gathered_at_once_decides_about_nothing_else(
+    model: ModelParams, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = equally_long(12 * BATCH_SIZE + 1)
+    many = loader(train, model, **recipe)
+    monkeypatch.setattr(batching, "GATHERED_NUMBERS", 0)
+    few = loader(train, model, **recipe)
+    for _ in range(2):
+        assert random_parts(many) == random_parts(few)
+    has_draws = not {"jitter", "random_crop"}.isdisjoint(recipe)
+    assert (many.bucket_size > few.bucket_size == 8) != has_draws
+
+
+def test_large_batches_are_gathered_no_more_at_once_than_before() -> None:
+    assert loader(equally_long(3, num_steps=60_000)).bucket_size == 8
