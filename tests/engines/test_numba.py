@@ -11,13 +11,11 @@ from rnnflow import engines
 from rnnflow.classifier import parameters
 from rnnflow.classifier.model import SequenceClassifier, restored
 from rnnflow.engines.interface import Batch, EngineConfig
-from rnnflow.engines.numba import kernels
 from rnnflow.engines.numba.engine import NumbaEngine
 from rnnflow.params.models import Cell, ModelParams, Pooling, StemParams
 from rnnflow.params.train import TrainParams
 from rnnflow.runtime.errors import InputError
-from tests.training.test_batching import equally_long
-from tests.training.test_loop import COMPILED_CELLS, toy_split, training
+from tests.training.test_loop import COMPILED_CELLS
 
 NUM_FEATURES, NUM_CLASSES = 3, 4
 LARGEST_ERROR = 5e-6
@@ -194,14 +192,6 @@ def test_a_step_is_clipping_and_adamw(weight_decay: float, max_grad_norm: float)
         optimiser.step()
         used.step(0.01)
     np.testing.assert_allclose(used.weights, peer.detach().numpy(), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("is_ragged", [False, True])
-def test_a_training_compiles_nothing_beside_what_a_warm_up_does(dropout: float, is_ragged: bool) -> None:
-    split = toy_split(40) if is_ragged else equally_long(40)
-    training(ModelParams(cell="gru", hidden_size=6, dropout=dropout), split, engine="numba", epochs=2).run()
-    assert len(kernels.run.signatures) == 1
 
 
 STEM = ModelParams(cell="gru", stem=StemParams(channels=4))

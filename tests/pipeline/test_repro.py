@@ -47,14 +47,14 @@ def test_a_second_repro_runs_nothing_and_imports_neither_torch_nor_prefect(finis
 
 IMPORTS = {
     "generate": {"pandas", "pyarrow.compute"},
-    "train": {"numba"},
-    "evaluate": {"numba", "scipy.sparse"},
+    "train": {"llvmlite.binding"},
+    "evaluate": {"llvmlite.binding", "scipy.sparse"},
     "export": {"onnx", "onnxruntime", "torch"},
     "compare": {"onnxruntime", "scipy.linalg", "scipy.optimize", "scipy.sparse"},
     "report": {"jinja2", "onnxruntime", "vl_convert"},
 }
 """Of what takes some time to import, what a stage needs; Arrow imports pandas where it is installed."""
-SLOW_IMPORTS = set().union(*IMPORTS.values()) | {"jaxtyping", "matplotlib", "prefect", "rich", "sklearn"}
+SLOW_IMPORTS = set().union(*IMPORTS.values()) | {"jaxtyping", "matplotlib", "numba", "prefect", "rich", "sklearn"}
 
 
 def test_each_stage_imports_of_what_takes_long_only_what_it_needs(finished: Clone) -> None:

@@ -7,26 +7,28 @@ from numba import types
 
 from rnnflow.engines.interface import BETAS, EPSILON
 from rnnflow.engines.numba.denormals import flush_denormals, restore_denormals
-from rnnflow.engines.numba.simd import WIDTH, kernel
+from rnnflow.engines.numba.simd import kernel
+from rnnflow.engines.numba.target import WIDTH
 
 _FLOATS = types.float32[::1]
 BETA1, BETA2 = BETAS
 CLIPPED_ADAMW = types.void(
     _FLOATS, _FLOATS, _FLOATS, _FLOATS, types.int64, types.float64, types.float64, types.float64,
-    _FLOATS,
+    _FLOATS, types.float64[::1],
 )  # fmt: skip
 
 
 @kernel
 def clipped_adamw(
-    weights, gradient, first_moment, second_moment, step, learning_rate, max_norm, weight_decay, decaying
+    weights, gradient, first_moment, second_moment, step, learning_rate, max_norm, weight_decay, decaying, sums
 ):  # fmt: skip
     """Clip the gradient's norm and take step number `step` (from 1) of AdamW.
 
-    `decaying` is 1 for each weight that decays and 0 for the others, or empty where all decay.
+    `decaying` is 1 for each weight that decays and 0 for the others, or empty where all decay; `sums` is room for sixteen.
     """
     # Sixteen sums side by side, in float64 and in a fixed order: the compiler may use vectors, the bits stay the same.
-    sums = np.zeros(WIDTH)
+    for index in range(WIDTH):
+        sums[index] = 0.0
     before = flush_denormals()
     whole = len(gradient) // WIDTH * WIDTH
     for start in range(0, whole, WIDTH):

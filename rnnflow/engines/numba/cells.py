@@ -7,7 +7,8 @@ what the backward pass reads there.
 import numpy as np
 
 from rnnflow.engines.numba.layout import LSTM, RNN
-from rnnflow.engines.numba.simd import HALF, ONE, WIDTH, broadcast, clamp, fma, kernel, load, store
+from rnnflow.engines.numba.simd import HALF, ONE, broadcast, clamp, fma, kernel, load, store
+from rnnflow.engines.numba.target import WIDTH
 
 # tanh as a quotient of polynomials in x², from Eigen (MathFunctionsImpl.h), right to some units in the last place. The
 # C library's tanh works on one number at a time and differs in its last bits from one version to the next.

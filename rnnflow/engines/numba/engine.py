@@ -2,15 +2,13 @@
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from rnnflow.classifier.preparation import Lengths, Preparation
 from rnnflow.engines.interface import Batch, Bucket, EngineConfig, train_one_by_one
-from rnnflow.engines.numba import adamw, cache, kernels, plan
-from rnnflow.engines.numba.cache import compiled
-from rnnflow.engines.numba.stem import passes
+from rnnflow.engines.numba import machine_code, plan
+from rnnflow.engines.numba.target import WIDTH
 from rnnflow.params.models import ModelParams, StemParams
 from rnnflow.runtime import environment
 from rnnflow.runtime.array_types import Float32, Float64, Int64
@@ -18,10 +16,7 @@ from rnnflow.runtime.errors import InputError
 from rnnflow.sequences.padding import gather
 
 PACKAGES = ("numba", "llvmlite", "numpy")
-KERNEL = kernels.run, kernels.RUN
-OPTIMISER_KERNEL = adamw.clipped_adamw, adamw.CLIPPED_ADAMW
-STEM_KERNELS = ((passes.stem_forward, passes.STEM_FORWARD), (passes.stem_backward, passes.STEM_BACKWARD))
-# Numba compiles for one signature: what is left out is an empty array, and arrays that are read-only would be another one.
+# What is compiled takes every argument: what is left out is an empty array.
 NO_STEP_MASK = np.empty((0, 0, 0, 0), np.float32)
 NO_HEAD_MASK = np.empty((0, 0), np.float32)
 NO_LOGITS = np.empty((0, 0), np.float32)
@@ -52,18 +47,17 @@ def warm_up() -> str:
     Raises:
         InputError: nothing can be kept there.
     """
-    if not cache.can_be_kept():
-        raise InputError(
-            f"{cache.folder()}: cannot be written, so that nothing is kept; set {cache.FOLDER} to a folder"
-        )
-    for function, signature in (KERNEL, OPTIMISER_KERNEL, *STEM_KERNELS):
-        compiled(function, signature)
-    return str(cache.folder())
+    where = machine_code.folder()
+    if not machine_code.can_be_kept():
+        raise InputError(f"{where}: cannot be written, so that nothing is kept; set {machine_code.FOLDER} to a folder")
+    for name in machine_code.NAMES:
+        machine_code.kernel(name)
+    return str(where)
 
 
 def is_warm() -> bool:
     """Return whether everything was compiled before, for this machine and this version."""
-    return cache.is_kept()
+    return machine_code.is_kept()
 
 
 def answers_for(model: ModelParams) -> bool:
@@ -104,8 +98,7 @@ class NumbaEngine:
     """Trains a classifier by compiled calls."""
 
     def __init__(self, task: EngineConfig, weights: Float32[np.ndarray, " parameter"]) -> None:
-        self._run = compiled(*KERNEL)
-        self._stem = [compiled(*kernel) for kernel in STEM_KERNELS] if task.model.stem else []
+        self._run = machine_code.kernel("run")
         self.task = task
         self.weights = weights.copy()
         self.gradient = np.zeros_like(weights)
@@ -116,6 +109,7 @@ class NumbaEngine:
         decaying, recipe = task.decaying(), task.train
         self._optimiser = (
             recipe.max_grad_norm, recipe.weight_decay, NO_WEIGHTS if decaying is None else decaying,
+            np.empty(WIDTH),
         )  # fmt: skip
         self._class_weights = np.asarray(task.class_weights, np.float64)
         self._capacity = (0, 0)
@@ -155,7 +149,7 @@ class NumbaEngine:
     def step(self, learning_rate: float) -> None:
         """Clip the gradient's norm and take a step of AdamW (Loshchilov and Hutter, 2019)."""
         self.num_steps += 1
-        self._clipped_adamw(
+        machine_code.kernel("clipped_adamw")(
             self.weights, self.gradient, self.first_moment, self.second_moment, self.num_steps,
             learning_rate, *self._optimiser,
         )  # fmt: skip
@@ -227,7 +221,9 @@ class NumbaEngine:
         order, sorted_lengths = self._in_order(lengths, bounds, num_steps)
         inputs, trains, layer_lengths = np.ascontiguousarray(inputs), len(gradient) > 0, sorted_lengths
         if stem := self.task.model.stem:
-            self._stem[0](self._plan, self._scratch, self.weights, inputs, order, sorted_lengths, trains)
+            machine_code.kernel("stem_forward")(
+                self._plan, self._scratch, self.weights, inputs, order, sorted_lengths, trains
+            )
             layer_lengths = -(-sorted_lengths // stem.num_averaged)
         losses = np.zeros(len(bounds))
         self._run(
@@ -238,7 +234,7 @@ class NumbaEngine:
             logits, losses, learning_rates, self.first_moment, self.second_moment, self.num_steps, *self._optimiser,
         )  # fmt: skip
         if stem and trains:
-            self._stem[1](self._plan, self._scratch, gradient, sorted_lengths)
+            machine_code.kernel("stem_backward")(self._plan, self._scratch, gradient, sorted_lengths)
         return losses
 
     def _in_order(
@@ -252,11 +248,6 @@ class NumbaEngine:
         for start, stop in bounds:
             order[start:stop] = start + np.argsort(-lengths[start:stop], kind="stable")
         return order, lengths[order]
-
-    @functools.cached_property
-    def _clipped_adamw(self) -> Any:
-        """Loads when the first step is taken: who only asks for answers takes none."""
-        return compiled(*OPTIMISER_KERNEL)
 
     def _allocate(self, batch_size: int, num_steps: int) -> None:
         """Plan anew for larger batches.

@@ -15,7 +15,8 @@ from rnnflow.engines.numba.products import (
     product_biased,
     whole_tiles,
 )
-from rnnflow.engines.numba.simd import ONE, WIDTH, ZERO, broadcast, kernel, larger, load, store, where_equal
+from rnnflow.engines.numba.simd import ONE, ZERO, broadcast, kernel, larger, load, store, where_equal
+from rnnflow.engines.numba.target import WIDTH
 from rnnflow.engines.numba.weights import padded_column
 
 

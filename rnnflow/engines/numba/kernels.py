@@ -11,7 +11,8 @@ from rnnflow.engines.numba.adamw import clipped_adamw
 from rnnflow.engines.numba.denormals import flush_denormals, restore_denormals
 from rnnflow.engines.numba.head import apply_dropout, cross_entropy, head_backward, head_forward, pool
 from rnnflow.engines.numba.layers import layer_backward, layer_forward, read_inputs, read_layer_below, read_stem
-from rnnflow.engines.numba.simd import WIDTH, kernel
+from rnnflow.engines.numba.simd import kernel
+from rnnflow.engines.numba.target import WIDTH
 from rnnflow.engines.numba.weights import pack, unpack
 
 _FLOATS = types.float32[::1]
@@ -20,7 +21,7 @@ _INTS = types.int64[::1]
 RUN = types.void(
     types.int64[:, ::1], _FLOATS, _FLOATS, _FLOATS, types.float32[:, :, ::1], _INTS, _INTS, types.int64[:, ::1], _INTS,
     _DOUBLES, types.float64, _DOUBLES, types.float32[:, :, :, ::1], types.float32[:, ::1], types.float32[:, ::1], _DOUBLES,
-    _DOUBLES, _FLOATS, _FLOATS, types.int64, types.float64, types.float64, _FLOATS,
+    _DOUBLES, _FLOATS, _FLOATS, types.int64, types.float64, types.float64, _FLOATS, _DOUBLES,
 )  # fmt: skip
 
 
@@ -28,7 +29,7 @@ RUN = types.void(
 def run(
     plan, work, weights, gradient, inputs, order, lengths, bounds, labels,
     class_weights, label_smoothing, total_weights, step_mask, head_mask, logits, losses,
-    learning_rates, first_moment, second_moment, num_steps, max_norm, weight_decay, decaying,
+    learning_rates, first_moment, second_moment, num_steps, max_norm, weight_decay, decaying, sums,
 ):  # fmt: skip
     """Fill `losses`, and leave the gradient of the last batch in `gradient`; or, where that is empty, only fill `logits`.
 
@@ -56,6 +57,7 @@ def run(
         max_norm: of the gradient, to which it is clipped.
         weight_decay: of AdamW.
         decaying: 1 for each weight that decays and 0 for the others, or empty where all decay.
+        sums: room for sixteen of the optimiser's.
     """
     before = flush_denormals()
     for index in range(len(bounds)):
@@ -67,7 +69,7 @@ def run(
         if len(learning_rates):
             clipped_adamw(
                 weights, gradient, first_moment, second_moment, num_steps + index + 1, learning_rates[index],
-                max_norm, weight_decay, decaying,
+                max_norm, weight_decay, decaying, sums,
             )  # fmt: skip
     restore_denormals(before)
 

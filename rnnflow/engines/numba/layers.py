@@ -17,7 +17,8 @@ from rnnflow.engines.numba.products import (
     product_biased,
     whole_tiles,
 )
-from rnnflow.engines.numba.simd import WIDTH, ZERO, broadcast, kernel, load, store, where_equal
+from rnnflow.engines.numba.simd import ZERO, broadcast, kernel, load, store, where_equal
+from rnnflow.engines.numba.target import WIDTH
 
 
 @kernel

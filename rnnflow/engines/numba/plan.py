@@ -8,8 +8,8 @@ import numpy as np
 from rnnflow.classifier import cells
 from rnnflow.engines.numba import layout as k
 from rnnflow.engines.numba.allocator import Allocator, rounded_up
-from rnnflow.engines.numba.simd import ROWS, WIDTH
 from rnnflow.engines.numba.stem import plan as stem_plan
+from rnnflow.engines.numba.target import ROWS, WIDTH
 from rnnflow.params.models import ModelParams, MultiScaleStemParams
 from rnnflow.runtime.array_types import Float32, Float64, Int64
 

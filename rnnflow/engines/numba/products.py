@@ -7,7 +7,8 @@ worked on by whole tiles, so that up to `ROWS - 1` rows behind the last one are 
 
 from typing import Any
 
-from rnnflow.engines.numba.simd import PANELS, ROWS, WIDTH, ZERO, Start, broadcast, kernel, load, store, tile
+from rnnflow.engines.numba.simd import ZERO, Start, broadcast, kernel, load, store, tile
+from rnnflow.engines.numba.target import PANELS, ROWS, WIDTH
 
 
 @kernel

@@ -18,19 +18,12 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
-from numba.core.registry import cpu_target
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-WIDTH = 16
-ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
-TARGET = cpu_target.target_context.codegen().magic_tuple()
-"""What Numba compiles for: triple, processor and features; NUMBA_CPU_NAME and NUMBA_CPU_FEATURES change it."""
-ROWS, PANELS = (8, 2) if "+avx512f" in TARGET[2].split(",") else (4, 1)
-"""Of a tile. Its sums stay in registers: 16 of the 32 that AVX-512 has, 8 of 16 with AVX2, where sixteen numbers fill two.
+from rnnflow.engines.numba.target import ROWS, WIDTH
 
-Two panels share the numbers of A that a step reads: with one, reading them takes as long as the arithmetic.
-"""
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
@@ -211,8 +204,12 @@ def transpose(typing_context, source, start, stride, target, to, to_stride):
 
 
 def kernel(function: Callable) -> Any:
-    """Let Numba compile a function when it is called, without what a type checker may have wrapped around it."""
-    return njit(error_model="numpy", nogil=True)(inspect.unwrap(function))
+    """Let Numba compile a function when it is called, without what a type checker may have wrapped around it.
+
+    It can neither make an array nor raise an exception, for which machine code would need Numba; see `object_code.py`.
+    """
+    options = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(error_model="numpy", **options)(inspect.unwrap(function))
 
 
 def tile(start: Start, is_transposed: bool, num_panels: int) -> Any:

@@ -7,7 +7,8 @@ out anew for every batch; at hidden 32 that is 4 % of a step, and nothing has to
 
 from rnnflow.engines.numba import layout
 from rnnflow.engines.numba.layout import GRU, PLANES
-from rnnflow.engines.numba.simd import WIDTH, ZERO, kernel, load, store, transpose
+from rnnflow.engines.numba.simd import ZERO, kernel, load, store, transpose
+from rnnflow.engines.numba.target import WIDTH
 
 
 @kernel

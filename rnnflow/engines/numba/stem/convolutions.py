@@ -8,7 +8,8 @@ step.
 
 from rnnflow.engines.numba import layout
 from rnnflow.engines.numba.products import clear
-from rnnflow.engines.numba.simd import PANELS, ROWS, WIDTH, kernel, load, store, tile
+from rnnflow.engines.numba.simd import kernel, load, store, tile
+from rnnflow.engines.numba.target import PANELS, ROWS, WIDTH
 
 _SET, _ADD = (tile(start, is_transposed=False, num_panels=PANELS) for start in ("zero", "sum"))
 _SET_ONE, _ADD_ONE = (tile(start, is_transposed=False, num_panels=1) for start in ("zero", "sum"))

@@ -5,8 +5,9 @@ import numpy as np
 from rnnflow.classifier.stems.multi_scale import EPSILON, MOMENTUM
 from rnnflow.engines.numba import layout
 from rnnflow.engines.numba.products import clear
-from rnnflow.engines.numba.simd import WIDTH, ZERO, broadcast, fma, kernel, larger, load, store
+from rnnflow.engines.numba.simd import ZERO, broadcast, fma, kernel, larger, load, store
 from rnnflow.engines.numba.stem.convolutions import left, num_steps, right
+from rnnflow.engines.numba.target import WIDTH
 
 MOVED = np.float32(MOMENTUM)
 

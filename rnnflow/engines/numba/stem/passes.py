@@ -10,7 +10,7 @@ from rnnflow.engines.numba import layout
 from rnnflow.engines.numba.denormals import flush_denormals, restore_denormals
 from rnnflow.engines.numba.layout import NUM_STAGES
 from rnnflow.engines.numba.products import clear
-from rnnflow.engines.numba.simd import ONE, WIDTH, ZERO, broadcast, fma, kernel, larger, load, store, where_equal
+from rnnflow.engines.numba.simd import ONE, ZERO, broadcast, fma, kernel, larger, load, store, where_equal
 from rnnflow.engines.numba.stem.convolutions import (
     add_weight_gradient,
     convolve,
@@ -22,9 +22,10 @@ from rnnflow.engines.numba.stem.convolutions import (
     unpack,
 )
 from rnnflow.engines.numba.stem.norm import activated, find_moments, norm_gradient, normal_of
+from rnnflow.engines.numba.target import WIDTH
 
 _PLAN, _FLOATS, _INTS = types.int64[:, ::1], types.float32[::1], types.int64[::1]
-STEM_FORWARD = types.void(_PLAN, _FLOATS, _FLOATS, types.float32[:, :, ::1], _INTS, _INTS, types.boolean)
+STEM_FORWARD = types.void(_PLAN, _FLOATS, _FLOATS, types.float32[:, :, ::1], _INTS, _INTS, types.int64)
 STEM_BACKWARD = types.void(_PLAN, _FLOATS, _FLOATS, _INTS)
 
 

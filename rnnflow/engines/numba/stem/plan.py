@@ -7,7 +7,7 @@ import numpy as np
 from rnnflow.classifier.stems import multi_scale
 from rnnflow.engines.numba import layout as k
 from rnnflow.engines.numba.allocator import Allocator, rounded_up
-from rnnflow.engines.numba.simd import ROWS, WIDTH
+from rnnflow.engines.numba.target import ROWS, WIDTH
 from rnnflow.params.models import MultiScaleStemParams
 from rnnflow.runtime.array_types import Int64
 
