@@ -50,7 +50,7 @@ class Worker:
         assert self._answer() == "ready"
 
     def round(self) -> float:
-        """Do the work once and return its CPU seconds."""
+        """Do the work, several times where that takes no time at all, and return the CPU seconds of once."""
         assert self._process.stdin is not None
         print("go", file=self._process.stdin)
         return float(self._answer())

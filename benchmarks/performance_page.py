@@ -163,7 +163,8 @@ Written by `python -m benchmarks.performance` (after `make peers`), which measur
 
 Every contestant runs in its own process on **one CPU thread**, the peers in an environment of their own
 ([requirements](../benchmarks/requirements.txt)). The processes take turns, round after round, {MIN_ROUNDS} to {MAX_ROUNDS} of them after
-a warm-up, so that other load on the machine affects all of them alike. We measure the **CPU time** of the process; for
+a warm-up, so that other load on the machine affects all of them alike; what is done sooner than in 20 ms is done several times
+in a row, as in a training. We measure the **CPU time** of the process; for
 the flow, wall time. Tables show the median and, in brackets, the quartiles. **× ours** is the peer's time divided by ours in
 the same round: 3 means that the peer needs three times our time. Compare the ratios: times depend on the machine and on
 what else it was doing.

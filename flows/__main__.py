@@ -1,7 +1,7 @@
 """The command `python -m flows`: brings the pipeline up to date, here and now.
 
-Prefect takes two seconds to import and five to start a server, side by side, so what can be said without it is said before: a
-person's mistakes, and that there is nothing to do.
+Prefect takes two seconds to import and its server five to start, side by side. So what can be said without them is said
+before: a person's mistakes, and that there is nothing to do.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if is_here and not arguments.overrides:  # which were checked together with the rest
                 whole.load(Path(arguments.folder) / overrides.FILE)
             require_home()
-            server = None if os.environ.get("PREFECT_API_URL") else TemporaryServer()
+            server = None if arguments.coordinated else _temporary_server()
             from flows.retrain import run_once
 
             state = run_once(vars(arguments), server)
@@ -61,6 +61,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     models = [str(path) for path in outs if path.name == MODEL_FILE]
     if has_summary and models:
         cli.main(["summary", *models])
+
+
+def _temporary_server() -> TemporaryServer | None:
+    """Start a server, unless the environment names one; its first start on a machine takes twenty seconds."""
+    if os.environ.get("PREFECT_API_URL"):
+        return None
+    print("starting a Prefect server for this run", flush=True)
+    return TemporaryServer()
 
 
 def _is_work(arguments: argparse.Namespace, stages: Sequence[Stage]) -> bool:

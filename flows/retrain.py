@@ -227,6 +227,8 @@ def run_once(arguments: Mapping[str, Any], server: TemporaryServer | None) -> St
     if server and not PREFECT_API_URL.value():
         answering = server.answering()
     else:
+        if server:  # a profile or `prefect.toml` names another
+            server.stop()
         with connected():  # or Prefect would try for minutes
             pass
     try:

@@ -19,7 +19,7 @@ from rnnflow.training.loop import Training
 
 ENGINES = ("torch", "numba")
 """Of training; peers are held against the last."""
-MANY_EPOCHS = 1000
+MANY_EPOCHS = 10_000
 
 
 def training(cell: str, workload: str, engine: str, epochs: int = MANY_EPOCHS) -> Training:

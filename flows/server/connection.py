@@ -18,7 +18,7 @@ HOW_TO_START = "start one with `make server`"
 def is_to_last() -> bool:
     """Return whether Prefect's settings name a server, and one that will be there after this process."""
     url = PREFECT_API_URL.value()
-    return url is not None and not temporary_server.is_at(url)
+    return bool(url) and not temporary_server.is_at(str(url))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A Prefect server for one run: on a free port of this machine, and gone when the run is.
 
-Prefect would start one itself, but later, once the run's process has loaded Prefect and then the server too, and it would
-outlast a process that is killed. This module loads neither, so that both processes can load what they need side by side.
+Prefect would start one itself, but later, once the run's process has loaded Prefect and then the server too, and it
+would outlast a process that is killed. This module loads neither: both processes load what they need side by side.
 """
 
 import atexit
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
+from flows.redaction import redacted
 from rnnflow.runtime import garbage
 from rnnflow.runtime.errors import InputError
 
@@ -36,8 +37,8 @@ def is_at(api_url: str) -> bool:
 class TemporaryServer:
     """A server that starts at once, in a session of its own, and ends when this process has, however it ends.
 
-    Ctrl-C would otherwise end the server at the same time as it asks the run to end, which would then try to reach it for
-    minutes. It knows that this process has ended by a pipe whose writing end is here alone.
+    Ctrl-C would otherwise end the server at the same time as it asks the run to end, which would then try to reach it
+    for minutes. It knows that this process has ended by a pipe whose writing end is here alone.
 
     Attributes:
         api_url: where it will answer; connections are accepted, and wait, from the beginning.
@@ -82,7 +83,7 @@ class TemporaryServer:
             httpx.get(f"{self.api_url}/health", timeout=seconds).raise_for_status()
         except httpx.HTTPError as error:
             self.stop()
-            failure = self._last_words() or str(error)
+            failure = redacted(self._last_words() or str(error))
         if failure:  # not in the handler: a connection that was lost as its context would count as one that may pass
             raise InputError(f"Prefect's temporary server does not answer: {failure}")
         # It has no pages.
@@ -93,7 +94,7 @@ class TemporaryServer:
     def _last_words(self) -> str:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").splitlines()
-        return next((line for line in reversed(lines) if _EXCEPTION.match(line)), lines[-1] if lines else "")
+        return next((line for line in reversed(lines) if _EXCEPTION.match(line)), "")
 
     def stop(self) -> None:
         """End it and wait until it has ended. It can be called any number of times."""
@@ -108,6 +109,10 @@ def _serve(descriptor: int) -> None:
     garbage.collect_seldom()
     threading.Thread(target=_end_with_the_run, daemon=True).start()
     import uvicorn
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value():  # of a profile or `prefect.toml`: this server is not asked for, nor its database
+        return
     from prefect.server.api.server import create_app
 
     from flows.server.__main__ import begin_as_writers

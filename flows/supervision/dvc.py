@@ -61,13 +61,13 @@ class _SupervisorEndedError(Exception):
 
 
 class Dvc:
-    """DVC in one workspace, below a supervisor that starts with the first command and is there for all that follow.
+    """DVC in one workspace, below a supervisor that starts with the first command, or before, and is there for all that follow.
 
     Whatever ends a call, a cancellation or a time-out of the flow included, ends what the command has started too.
 
     Args:
         workspace: the DVC repository.
-        environment: variables for DVC and the stages besides those that the caller has when the first command starts.
+        environment: variables for DVC and the stages besides those that the caller has when the supervisor starts.
     """
 
     def __init__(self, workspace: Path, environment: Mapping[str, str] = {}) -> None:

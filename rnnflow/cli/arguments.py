@@ -58,7 +58,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "--engine",
         choices=["auto", "onnxruntime", "numba"],
         default="auto",
-        help="what computes; auto: numba for files of 8 MB or more, where it can and has been compiled, else onnxruntime; "
+        help="what computes; auto: numba for files of 2 MB or more, where it can and has been compiled, else onnxruntime; "
         "their probabilities differ by up to 1e-5",
     )
     command.add_argument(

@@ -22,8 +22,8 @@ from rnnflow.serving.predictor import Predictor
 
 AnsweredBy = Literal["auto", "onnxruntime", "numba"]
 ENGINE: Final = "numba"
-ENOUGH_BYTES = 8_000_000
-"""Of the files, from where on the engine makes up for the half second that it takes to load."""
+ENOUGH_BYTES = 2_000_000
+"""Of the files, from where on the engine makes up for the twentieth of a second that it takes to load and to be compared."""
 TOLERANCE = 1e-5
 """Between probabilities of the two."""
 CHUNK_SIZE, BATCH_SIZE = 1024, 64

@@ -23,8 +23,10 @@ from rnnflow.training.sampling import epoch_order
 
 Counts = Int64[np.ndarray, " batch"]
 
-GATHERED_NUMBERS = 2**18
-"""Of inputs, where there is a choice: a megabyte, which stays in a processor's cache until it has been read."""
+GATHERED_STATES = 2**19
+"""Numbers of the states of the batches that are gathered at once, where there is a choice: more of compact models' batches."""
+MAX_BUCKET_SIZE = 64
+"""What a bucket costs besides its steps is then next to nothing, and a signal, which waits for its end, is soon heard."""
 
 
 class BatchLoader:
@@ -80,7 +82,8 @@ class BatchLoader:
         lengths = np.diff(self.sequences.offsets)
         if lengths.min() < lengths.max() or augmentation.is_random(self.recipe):
             return BATCHES_PER_BUCKET
-        return max(BATCHES_PER_BUCKET, GATHERED_NUMBERS // (self.batch_size * int(lengths[0]) * self.num_inputs))
+        num_states = self.batch_size * int(lengths[0]) * max(self.num_inputs, self.model.output_size)
+        return int(np.clip(GATHERED_STATES // num_states, BATCHES_PER_BUCKET, MAX_BUCKET_SIZE))
 
     def _inputs(self, starts: Counts, lengths: Counts) -> Any:
         """Return the steps of a bucket as (sequence, time, feature), padded to its longest sequence and augmented.

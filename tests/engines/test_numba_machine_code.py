@@ -119,6 +119,19 @@ def test_an_array_that_the_code_was_not_compiled_for_is_refused(arguments: tuple
     assert arguments[0].tobytes() == before
 
 
+def test_a_numba_that_hands_on_arrays_in_another_way_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_code, "_parts", lambda builder, array, kind: [object_code._POINTER(None)])
+    with pytest.raises(RuntimeError, match=r"^kernel double takes .*: this Numba hands on arrays in another way$"):
+        object_code.emit("double")
+
+
+@pytest.mark.usefixtures("code_folder")
+@pytest.mark.parametrize("array", [None, [1.0, 2.0], np.float32(1)])
+def test_what_is_no_array_is_refused(array: Any) -> None:
+    with pytest.raises(TypeError, match=r"^kernel double: argument 1 is no array: "):
+        doubled()(array, MATRIX, 3, 0.5)
+
+
 @pytest.mark.usefixtures("code_folder")
 @pytest.mark.parametrize("number", [2.5, None, np.zeros(1)])
 def test_what_is_no_number_is_refused(number: Any) -> None:

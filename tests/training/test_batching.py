@@ -225,7 +225,7 @@ def test_how_many_batches_are_gathered_at_once_decides_about_nothing_else(
 ) -> None:
     train = equally_long(12 * BATCH_SIZE + 1)
     many = loader(train, model, **recipe)
-    monkeypatch.setattr(batching, "GATHERED_NUMBERS", 0)
+    monkeypatch.setattr(batching, "GATHERED_STATES", 0)
     few = loader(train, model, **recipe)
     for _ in range(2):
         assert random_parts(many) == random_parts(few)

@@ -56,7 +56,7 @@ def warm_up() -> str:
 
 
 def is_warm() -> bool:
-    """Return whether everything was compiled before, for this machine and this version."""
+    """Return whether what all models need was compiled before, for this machine and this version."""
     return machine_code.is_kept()
 
 
@@ -99,6 +99,7 @@ class NumbaEngine:
 
     def __init__(self, task: EngineConfig, weights: Float32[np.ndarray, " parameter"]) -> None:
         self._run = machine_code.kernel("run")
+        self._stem = [machine_code.kernel(f"stem_{way}") for way in ("forward", "backward") if task.model.stem]
         self.task = task
         self.weights = weights.copy()
         self.gradient = np.zeros_like(weights)
@@ -221,9 +222,7 @@ class NumbaEngine:
         order, sorted_lengths = self._in_order(lengths, bounds, num_steps)
         inputs, trains, layer_lengths = np.ascontiguousarray(inputs), len(gradient) > 0, sorted_lengths
         if stem := self.task.model.stem:
-            machine_code.kernel("stem_forward")(
-                self._plan, self._scratch, self.weights, inputs, order, sorted_lengths, trains
-            )
+            self._stem[0](self._plan, self._scratch, self.weights, inputs, order, sorted_lengths, trains)
             layer_lengths = -(-sorted_lengths // stem.num_averaged)
         losses = np.zeros(len(bounds))
         self._run(
@@ -234,7 +233,7 @@ class NumbaEngine:
             logits, losses, learning_rates, self.first_moment, self.second_moment, self.num_steps, *self._optimiser,
         )  # fmt: skip
         if stem and trains:
-            machine_code.kernel("stem_backward")(self._plan, self._scratch, gradient, sorted_lengths)
+            self._stem[1](self._plan, self._scratch, gradient, sorted_lengths)
         return losses
 
     def _in_order(

@@ -5,6 +5,7 @@ can write it decides what runs here, and a damaged file would end the process wi
 user's own, and every file begins with a digest of the rest.
 """
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -14,12 +15,14 @@ import os
 import stat
 import sys
 import tempfile
+import uuid
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
+import numpy as np
 
 from rnnflow.classifier.stems import multi_scale
 from rnnflow.engines import interface
@@ -52,18 +55,22 @@ class Kernel:
         )  # owns the memory of the code
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
+        self._arrays = [place for place, kind in enumerate(kinds) if kind == "array"]
         prototype = ctypes.CFUNCTYPE(ctypes.c_int, *[_C_TYPES[kind] for kind in kinds])
         self._function = prototype(self._engine.get_function_address(name))
 
-    def __call__(self, *arguments: object) -> None:
+    def __call__(self, *arguments: Any) -> None:
         """Run without Python's lock.
 
         Raises:
             TypeError: an argument is not what the code was compiled for; an array has to be contiguous and writeable.
         """
+        for place in self._arrays:
+            if not isinstance(arguments[place], np.ndarray):  # compiled code reads its fields
+                raise TypeError(f"kernel {self.name}: argument {place + 1} is no array: {type(arguments[place])}")
         if wrong := self._function(*arguments):
-            found = arguments[wrong - 1]
-            what = getattr(found, "dtype", type(found)), getattr(found, "shape", ""), getattr(found, "flags", "")
+            array = arguments[wrong - 1]
+            what = f"{array.dtype} of shape {array.shape}, {str(array.flags).split()}"
             raise TypeError(f"kernel {self.name}: argument {wrong} is of another type, shape or order: {what}")
 
 
@@ -74,6 +81,8 @@ def kernel(name: str) -> Kernel:
     kept = _read(path)
     if kept is None:
         is_to_be_kept = can_be_kept()
+        if is_to_be_kept and name == NAMES[0]:
+            print("engine numba compiles, once for this machine; it takes half a minute", file=sys.stderr, flush=True)
         kept = _compiled(name)
         if is_to_be_kept:
             _keep(path, kept)
@@ -89,7 +98,7 @@ def is_kept() -> bool:
 
 @functools.cache
 def can_be_kept() -> bool:
-    """Make the folder; say where it cannot be, and that compiling takes its time where it is new."""
+    """Make the folder; say where it cannot be."""
     path = _code_folder()
     try:
         path.mkdir(0o700, parents=True, exist_ok=True)
@@ -101,8 +110,6 @@ def can_be_kept() -> bool:
         said = f"{error.strerror}; engine numba compiles for half a minute each time, set {FOLDER} to keep what it compiles"
         print(f"{folder()}: {said}", file=sys.stderr, flush=True)
         return False
-    if not is_kept():
-        print("engine numba compiles, once for this machine; it takes half a minute", file=sys.stderr, flush=True)
     return True
 
 
@@ -127,8 +134,11 @@ def _key() -> str:
         Path(interface.__file__),  # and of the optimiser
     ]
     source = b"".join(path.read_bytes() for path in files)
-    machine = repr((version("numba"), llvmlite.__version__, target.TRIPLE, target.PROCESSOR, target.FEATURES))
-    return hashlib.sha256(source + machine.encode()).hexdigest()[:16]
+    python = sys.implementation.cache_tag, object.__basicsize__, np.__version__  # of whose objects it reads the fields
+    machine = target.TRIPLE, target.PROCESSOR, target.FEATURES
+    return hashlib.sha256(
+        source + repr((version("numba"), llvmlite.__version__, python, machine)).encode()
+    ).hexdigest()[:16]
 
 
 def _is_own(path: Path) -> bool:
@@ -139,6 +149,7 @@ def _is_own(path: Path) -> bool:
 
 def _compiled(name: str) -> bytes:
     """Return the kinds of the arguments, in a line, and the object file."""
+    os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")  # where it is installed, its exponentials have other bits
     from rnnflow.engines.numba import object_code
 
     kinds, code = object_code.emit(name)
@@ -161,10 +172,11 @@ def _read(path: Path) -> bytes | None:
 
 
 def _keep(path: Path, kept: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # several processes may compile at the same time
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4()}")  # several processes may compile at the same time
     try:
         temporary.write_bytes(hashlib.sha256(kept).digest() + kept)
         temporary.replace(path)
     except OSError as error:  # a full disk, say
         print(f"{folder()}: {error}; what was compiled is not kept", file=sys.stderr, flush=True)
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()

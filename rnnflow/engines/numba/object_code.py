@@ -47,8 +47,13 @@ def emit(name: str) -> tuple[list[str], bytes]:
     function, signature = KERNELS[name]
     function.compile(signature)
     (overload,) = function.overloads.values()
+    native = overload.fndesc.llvm_func_name
     module = llvm.parse_assembly(function.inspect_llvm(signature.args))
-    module.link_in(llvm.parse_assembly(str(_entry(name, overload.fndesc.llvm_func_name, signature.args))))
+    entry = llvm.parse_assembly(str(_entry(name, native, signature.args)))
+    taken, given = ([str(part.type) for part in each.get_function(native).arguments] for each in (module, entry))
+    if taken != given:
+        raise RuntimeError(f"kernel {name} takes {taken}, expected {given}: this Numba hands on arrays in another way")
+    module.link_in(entry)
     module.verify()
     foreign = {part.name for part in module.functions if part.is_declaration and not part.name.startswith("llvm.")}
     if foreign - C_LIBRARY:

@@ -1,18 +1,26 @@
-"""The processor that the kernels are compiled for. It can be asked for without Numba, which takes a process long to load."""
+"""The processor that the kernels are compiled for, asked for without Numba, which takes a process long to load."""
 
 import os
+from contextlib import suppress
 
 import llvmlite.binding as llvm
 
 WIDTH = 16
 """Numbers that the kernels compute with at a time."""
 
+
+def _host_features() -> str:
+    with suppress(RuntimeError):  # LLVM does not know them of every processor
+        return str(llvm.get_host_cpu_features().flatten())
+    return ""
+
+
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
-TRIPLE = llvm.get_default_triple()
+TRIPLE = llvm.get_process_triple()
 PROCESSOR = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-FEATURES = os.environ.get("NUMBA_CPU_FEATURES", llvm.get_host_cpu_features().flatten())
-"""As Numba chooses them; the variables are its own."""
+FEATURES = os.environ.get("NUMBA_CPU_FEATURES", "" if "NUMBA_CPU_NAME" in os.environ else _host_features())
+"""Besides those that a processor of this name has anyway. The variables are Numba's own."""
 ROWS, PANELS = (8, 2) if "+avx512f" in FEATURES.split(",") else (4, 1)
 """Of a tile of a product. Its sums stay in registers: 16 of the 32 that AVX-512 has, 8 of 16 with AVX2, where sixteen numbers
 fill two.
