@@ -59,7 +59,8 @@ class TemporaryServer:
                 start_new_session=True,
             )
         _started.add(self.api_url)
-        os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"  # one that Prefect started by itself would outlast a kill
+        # A server that Prefect started by itself, beside this one, would outlast a process that is killed.
+        os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
         atexit.register(self.stop)  # what Prefect registers later, and still has to send, comes before
 
     @contextmanager
