@@ -50,9 +50,7 @@ class Kernel:
 
     def __init__(self, name: str, kinds: list[str], code: bytes) -> None:
         self.name = name
-        self._engine = llvm.create_mcjit_compiler(
-            llvm.parse_assembly(""), target.machine()
-        )  # owns the memory of the code
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.machine())  # owns the code's memory
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         self._arrays = [place for place, kind in enumerate(kinds) if kind == "array"]
