@@ -173,6 +173,11 @@ def test_a_server_that_does_not_answer_is_named(trained: Person) -> None:
     assert "error: http://127.0.0.1:9/api: no Prefect server answers" in printed
 
 
+def test_who_asks_for_workers_without_a_server_is_told_how_to_name_one(trained: Person) -> None:
+    printed = trained.retrain("--coordinated", "--push", expected=2, environment={"PREFECT_API_URL": ""})
+    assert printed.startswith("error: PREFECT_API_URL is not set: start one with `make server`"), printed
+
+
 @pytest.mark.slow
 def test_local_changes_are_refused_in_place_and_left_alone_by_an_isolated_run(person: Person) -> None:
     params = person.project.folder / "params.yaml"

@@ -68,3 +68,16 @@ def test_a_server_that_cannot_start_says_why(environment: dict[str, str], tmp_pa
     assert run.returncode == 1
     assert "InputError: Prefect's temporary server does not answer: " in errors
     assert "file is not a database" in errors.splitlines()[-1]
+
+
+def test_a_server_ends_at_once_where_a_profile_of_prefect_names_another(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    profiles = 'active = "far"\n[profiles.far]\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n'
+    (tmp_path / "profiles.toml").write_text(profiles)
+    with started(environment) as run:
+        assert run.stdin
+        assert run.stdout
+        wait_for_deaths([psutil.Process(int(run.stdout.readline()))])
+        print(file=run.stdin, flush=True)
+    assert not (tmp_path / "prefect.db").exists()
