@@ -67,7 +67,7 @@ def _temporary_server() -> TemporaryServer | None:
     """Start a server, unless the environment names one; its first start on a machine takes twenty seconds."""
     if os.environ.get("PREFECT_API_URL"):
         return None
-    print("starting a Prefect server for this run", flush=True)
+    print("starting Prefect", flush=True)
     return TemporaryServer()
 
 
