@@ -10,7 +10,7 @@ from flows.repository import publishing
 from flows.repository.workspace import Workspace
 from flows.results import Results, changes
 from flows.server import events
-from flows.server.connection import connected, is_to_last
+from flows.server.connection import connected, has_lasting_server
 from flows.stage import attempt
 from flows.supervision.dvc import StageError
 from rnnflow.runtime.errors import InputError
@@ -128,7 +128,7 @@ def _on_target(workspace: Workspace, target: str, said: str) -> str:
 @report.if_server_answers()
 def _tell(workspace: Workspace, event: str, line: str) -> None:
     """Let the server's automations tell people, as far as there is a server."""
-    if not is_to_last():
+    if not has_lasting_server():
         return
     resource = {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": str(flow_run.name)}
     resource[events.PROJECT] = workspace.project

@@ -15,7 +15,7 @@ from rnnflow.runtime.errors import InputError
 HOW_TO_START = "start one with `make server`"
 
 
-def is_to_last() -> bool:
+def has_lasting_server() -> bool:
     """Return whether Prefect's settings name a server, and one that will be there after this process."""
     url = PREFECT_API_URL.value()
     return bool(url) and not temporary_server.is_at(str(url))

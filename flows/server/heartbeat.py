@@ -24,7 +24,7 @@ from prefect.exceptions import Abort, TerminationSignal
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Crashed
 
-from flows.server.connection import is_to_last
+from flows.server.connection import has_lasting_server
 
 EVENT = "prefect.flow-run.heartbeat"
 SECONDS = 5.0
@@ -39,7 +39,7 @@ def alive() -> Iterator[None]:
     Raises:
         Abort: the server says that the run has been cancelled, is over or is repeated; what it did has ended.
     """
-    if not is_to_last():
+    if not has_lasting_server():
         yield
         return
     run_state = _RunState(UUID(flow_run.id))

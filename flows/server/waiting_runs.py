@@ -26,7 +26,7 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Crashed
 
 from flows import settings
-from flows.server.connection import is_to_last
+from flows.server.connection import has_lasting_server
 from flows.server.dead_run_automations import never_began
 
 _REASON = "why"
@@ -35,7 +35,7 @@ _REASON = "why"
 
 def settle_others() -> None:
     """Cancel the runs of this deployment that are due and would do what the current one does; call crashed what never began."""
-    if not (is_to_last() and deployment.id):
+    if not (has_lasting_server() and deployment.id):
         return
     with get_client(sync_client=True) as client:
         own = client.read_flow_run(UUID(flow_run.id))

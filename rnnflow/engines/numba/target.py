@@ -18,8 +18,9 @@ def _host_features() -> str:
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
 TRIPLE = llvm.get_process_triple()
-PROCESSOR = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-FEATURES = os.environ.get("NUMBA_CPU_FEATURES", "" if "NUMBA_CPU_NAME" in os.environ else _host_features())
+_NAMED = os.environ.get("NUMBA_CPU_NAME")
+PROCESSOR = _NAMED or llvm.get_host_cpu_name()
+FEATURES = os.environ.get("NUMBA_CPU_FEATURES", "" if _NAMED else _host_features())
 """Besides those that a processor of this name has anyway. The variables are Numba's own."""
 ROWS, PANELS = (8, 2) if "+avx512f" in FEATURES.split(",") else (4, 1)
 """Of a tile of a product. Its sums stay in registers: 16 of the 32 that AVX-512 has, 8 of 16 with AVX2, where sixteen numbers

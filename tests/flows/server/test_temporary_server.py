@@ -18,9 +18,9 @@ server = TemporaryServer()
 print(server._process.pid, flush=True)
 if input() == "answer":
     with server.answering():
-        from flows.server.connection import connected, is_to_last
+        from flows.server.connection import connected, has_lasting_server
         with connected() as client:
-            print(client.hello().json(), is_to_last(), flush=True)
+            print(client.hello().json(), has_lasting_server(), flush=True)
         input()
 """
 
