@@ -74,14 +74,14 @@ def exit_on_input_error() -> Iterator[None]:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end
     try:
         yield
-    except InputError as error:
-        _end(str(error), TEMPORARY_STATUS if _is_raised_by_temporary(error) else EXIT_STATUS)
-    except KeyboardInterrupt:
-        _end("interrupted", INTERRUPTED_STATUS)
-    except BrokenPipeError:
+    except BaseException as error:
+        if any(isinstance(each, KeyboardInterrupt) for each in _with_contexts(error)):
+            _end("interrupted", INTERRUPTED_STATUS)
+        if isinstance(error, InputError):
+            _end(str(error), TEMPORARY_STATUS if _is_raised_by_temporary(error) else EXIT_STATUS)
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            _end(in_one_line(error), _status(error))  # a folder that may not be written, or stands for a file
         raise
-    except OSError as error:  # a folder that may not be written, a folder where a file is expected
-        _end(in_one_line(error), _status(error))
 
 
 def in_one_line(error: OSError) -> str:
@@ -102,14 +102,20 @@ def is_temporary_number(number: int) -> bool:
     return is_temporary(OSError(number, ""))
 
 
+def _with_contexts(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception, the one that was being handled when it was raised, and so on.
+
+    An interrupt that comes while a lock is given back, as by whoever waits for a future, ends as the lock's own error.
+    """
+    while error is not None:
+        yield error
+        error = error.__context__
+
+
 def _is_raised_by_temporary(error: InputError) -> bool:
     """Readers turn every failure into an input error; the original exception is its context."""
-    if isinstance(error, TemporaryError):
-        return True
-    context = error.__context__
-    while context is not None and not isinstance(context, OSError):
-        context = context.__context__
-    return context is not None and is_temporary(context)
+    raised = next((each for each in _with_contexts(error) if isinstance(each, TemporaryError | OSError)), None)
+    return isinstance(raised, TemporaryError) or (raised is not None and is_temporary(raised))
 
 
 def _status(error: OSError) -> int:

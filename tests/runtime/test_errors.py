@@ -70,6 +70,18 @@ def test_an_interrupted_program_says_so(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == "error: interrupted\n"
 
 
+@pytest.mark.parametrize("later", [RuntimeError("cannot release un-acquired lock"), InputError("a.csv: unreadable")])
+def test_an_interrupt_that_ended_as_another_error_is_one(later: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def give_back() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise later from None
+
+    assert ending_of(give_back) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
 def ending_of(run: Callable[[], object]) -> object:
     with pytest.raises(SystemExit) as end, exit_on_input_error():
         run()
