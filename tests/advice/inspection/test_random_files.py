@@ -120,7 +120,7 @@ def test_a_random_file_is_read_as_it_is_or_refused(tmp_path: Path, data: st.Data
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, **SETTINGS)
+@settings(max_examples=500, **SETTINGS)
 @given(data=st.data())
 def test_no_random_file_of_many_is_misread(tmp_path: Path, data: st.DataObject) -> None:
     check(tmp_path, data, by_library)
