@@ -4,9 +4,7 @@ import argparse
 import importlib
 from collections.abc import Sequence
 
-from rich.markup import escape
-
-from benchmarks.measuring import Figure, console, table
+from benchmarks.measuring import Figure, console, summary
 
 BENCHMARKS = {
     "training_step": "a training step against the loop that the project started from",
@@ -46,11 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if name == "scale" and arguments.skip_scale:
             continue
         figures += importlib.import_module(f"benchmarks.{name}").measure(out)
-    summary = table("Summary", "figure", "target", "measured", "reached")
-    for figure in figures:
-        reached = "yes" if figure.is_reached else "[bold red]no[/]"
-        summary.add_row(escape(figure.name), figure.target, figure.measured, reached)
-    out.print(summary)
+    out.print(summary(figures))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from rich.progress import track
 from scipy.stats import t
 
 from benchmarks import examples
-from benchmarks.measuring import Figure, console, table
+from benchmarks.measuring import Figure, command, table
 from rnnflow.params.models import ModelParams
 from rnnflow.params.train import Engine, TrainParams
 from rnnflow.params.whole import Params, load
@@ -71,4 +71,4 @@ def measure(out: Console) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    measure(console())
+    command(measure)

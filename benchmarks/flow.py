@@ -18,7 +18,7 @@ import httpx
 from rich.console import Console
 
 from benchmarks import performance_page
-from benchmarks.measuring import Figure, Quartiles, alternated, console, table
+from benchmarks.measuring import Figure, Quartiles, alternated, command, table
 from benchmarks.performance_page import Comparison
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -150,4 +150,4 @@ def measure(out: Console, writes: bool = False) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    measure(console(), writes=True)
+    command(measure, writes=True)

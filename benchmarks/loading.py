@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from rich.console import Console
 
-from benchmarks.measuring import Figure, Quartiles, alternated, console, table
+from benchmarks.measuring import Figure, Quartiles, alternated, command, table
 from rnnflow.sequences import dataset, parquet
 
 SHAPES = ((200_000, 100, 1), (200_000, 10, 12), (1_000_000, 10, 1))
@@ -82,4 +82,4 @@ def measure(out: Console) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    measure(console())
+    command(measure)

@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks import performance_page
-from benchmarks.measuring import Figure, alternated, console, table
+from benchmarks.measuring import Figure, alternated, command, table
 from benchmarks.peers import ours
 from benchmarks.peers.workloads import CELLS, WORKLOADS
 from benchmarks.performance_page import Comparison
@@ -42,4 +42,4 @@ def _train(cell: str) -> object:
 
 
 if __name__ == "__main__":
-    measure(console(), writes=True)
+    command(measure, writes=True)

@@ -1,11 +1,14 @@
 """How every benchmark measures: alternated runs in one process, CPU time, median and quartiles."""
 
+import argparse
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -65,3 +68,23 @@ def console() -> Console:
     """Return where tables are printed, wide enough for them where the output is no terminal."""
     terminal = Console()
     return terminal if terminal.is_terminal else Console(width=120)
+
+
+def summary(figures: Iterable[Figure]) -> Table:
+    """Return the promises and what became of them as a table."""
+    result = table("Summary", "figure", "target", "measured", "reached")
+    for figure in figures:
+        reached = "yes" if figure.is_reached else "[bold red]no[/]"
+        result.add_row(escape(figure.name), figure.target, figure.measured, reached)
+    return result
+
+
+def command(measure: Callable[..., Iterable[Figure]], **options: bool) -> None:
+    """Measure as a program that takes no arguments: asked for help, it says what it would measure for minutes."""
+    module = sys.modules["__main__"]
+    name = module.__spec__.name if module.__spec__ else None
+    shape = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(prog=f"python -m {name}", description=module.__doc__, formatter_class=shape).parse_args()
+    out = console()
+    if figures := list(measure(out, **options)):
+        out.print(summary(figures))

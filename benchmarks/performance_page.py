@@ -223,7 +223,8 @@ looks for leaks and drift, and writes shards; the scripts write one Parquet file
 ## The flow
 
 `python -m benchmarks.flow`: wall seconds of `python -m flows`, of a bare `dvc repro`, and of a Prefect flow with the
-same number of tasks that do nothing, in turn, 3 to 7 rounds. Without a server, Prefect starts one that ends with the flow.
+same number of tasks that do nothing, in turn, 3 to 7 rounds. Where nothing is stale, ours does without Prefect; where something
+is and there is no server, the run brings one, which ends with it.
 {parts.get("flow", "")}{_seconds(known["stages"]) if "stages" in known else ""}{_growth(known["scale"]) if "scale" in known else ""}"""
 
 

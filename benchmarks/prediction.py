@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks import performance_page
-from benchmarks.measuring import Figure, Quartiles, console, table
+from benchmarks.measuring import Figure, Quartiles, command, table
 from benchmarks.performance_page import Comparison
 from rnnflow.params.models import Cell
 
@@ -157,7 +157,7 @@ def measure(out: Console, writes: bool = False) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if len(sys.argv) == 4:  # one contestant, in a process of its own
         {"pandas": by_pandas, "threads": by_threads}[sys.argv[3]](Path(sys.argv[1]), int(sys.argv[2]))
     else:
-        measure(console(), writes=True)
+        command(measure, writes=True)

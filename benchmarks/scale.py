@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks import performance_page
-from benchmarks.measuring import Figure, alternated, console, table
+from benchmarks.measuring import Figure, alternated, command, table
 from benchmarks.resource_usage import usage_of
 from rnnflow import cli
 from rnnflow.params.compare import CompareParams
@@ -227,4 +227,4 @@ def measure(out: Console, writes: bool = False) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    measure(console(), writes=True)
+    command(measure, writes=True)

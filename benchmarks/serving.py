@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from benchmarks.measuring import Figure, Quartiles, alternated, console, table
+from benchmarks.measuring import Figure, Quartiles, alternated, command, table
 from benchmarks.peers.workloads import CELLS
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.export.graph import build, serialise
@@ -122,4 +122,4 @@ def measure(out: Console) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    measure(console())
+    command(measure)

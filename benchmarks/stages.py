@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from benchmarks import performance_page
 from benchmarks.flow import DVC, REPOSITORY, call, with_new_seeds
-from benchmarks.measuring import Figure, alternated, console, table
+from benchmarks.measuring import Figure, alternated, command, table
 
 NUM_ROUNDS = 3
 REPRO, FLOW = "dvc repro -f", "make run"
@@ -102,4 +102,4 @@ def _importing(command: list[str], folder: Path, environment: Mapping[str, str])
 
 
 if __name__ == "__main__":
-    measure(console(), writes=True)
+    command(measure, writes=True)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from benchmarks.measuring import Figure, Quartiles, alternated, console, table
+from benchmarks.measuring import Figure, Quartiles, alternated, command, table
 from rnnflow.advice.model_selection import portfolio
 from rnnflow.params.train import Engine, TrainParams
 from rnnflow.sequences.dataset import SequenceDataset
@@ -40,4 +40,4 @@ def measure(out: Console) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    measure(console())
+    command(measure)

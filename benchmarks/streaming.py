@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from benchmarks.measuring import Figure, Quartiles, alternated, console, table
+from benchmarks.measuring import Figure, Quartiles, alternated, command, table
 from benchmarks.serving import CALLS_PER_ROUND, NUM_ROUNDS, PROPERTIES, repeated
 from rnnflow.classifier.model import SequenceClassifier
 from rnnflow.export.graph import build, build_streaming, serialise
@@ -134,6 +134,4 @@ def _many(path: Path) -> float:
 
 
 if __name__ == "__main__":
-    out = console()
-    for figure in measure(out):
-        out.print(figure)
+    command(measure)

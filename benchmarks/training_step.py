@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 
-from benchmarks.measuring import Figure, Quartiles, alternated, console, table
+from benchmarks.measuring import Figure, Quartiles, alternated, command, table
 from benchmarks.peers import ours, published
 from benchmarks.peers.workloads import CELLS, WORKLOADS
 
@@ -39,4 +39,4 @@ def measure(out: Console) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    measure(console())
+    command(measure)
