@@ -54,7 +54,7 @@ def library(place: str, but: type[Exception] = InputError) -> Iterator[None]:
     except RecursionError:
         raise InputError(f"{place}: nested too deeply") from None
     except Exception as error:
-        if isinstance(error, InputError | but):
+        if isinstance(error, InputError | but) or _is_interrupt(error):
             raise
         raise InputError(f"{place}: {_reason(error)}") from None
 
@@ -74,14 +74,16 @@ def exit_on_input_error() -> Iterator[None]:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end
     try:
         yield
-    except BaseException as error:
-        if any(isinstance(each, KeyboardInterrupt) for each in _with_contexts(error)):
-            _end("interrupted", INTERRUPTED_STATUS)
-        if isinstance(error, InputError):
-            _end(str(error), TEMPORARY_STATUS if _is_raised_by_temporary(error) else EXIT_STATUS)
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            _end(in_one_line(error), _status(error))  # a folder that may not be written, or stands for a file
+    except InputError as error:
+        _end(str(error), TEMPORARY_STATUS if _is_raised_by_temporary(error) else EXIT_STATUS)
+    except BrokenPipeError:
         raise
+    except OSError as error:  # a folder that may not be written, a folder where a file is expected
+        _end(in_one_line(error), _status(error))
+    except (KeyboardInterrupt, Exception) as error:
+        if not _is_interrupt(error):
+            raise
+        _end("interrupted", INTERRUPTED_STATUS)
 
 
 def in_one_line(error: OSError) -> str:
@@ -102,11 +104,17 @@ def is_temporary_number(number: int) -> bool:
     return is_temporary(OSError(number, ""))
 
 
-def _with_contexts(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception, the one that was being handled when it was raised, and so on.
+def _is_interrupt(error: BaseException) -> bool:
+    """Return whether it is an interrupt, or what a lock raised in its place.
 
-    An interrupt that comes while a lock is given back, as by whoever waits for a future, ends as the lock's own error.
+    Python raises KeyboardInterrupt between any two instructions, also where a lock has been given back for a while, as by
+    whoever waits for a future: then the end of the lock's `with` block raises a RuntimeError.
     """
+    return any(isinstance(each, KeyboardInterrupt) for each in _with_contexts(error))
+
+
+def _with_contexts(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception, the one that was being handled when it was raised, and so on."""
     while error is not None:
         yield error
         error = error.__context__

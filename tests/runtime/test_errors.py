@@ -70,16 +70,32 @@ def test_an_interrupted_program_says_so(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == "error: interrupted\n"
 
 
-@pytest.mark.parametrize("later", [RuntimeError("cannot release un-acquired lock"), InputError("a.csv: unreadable")])
-def test_an_interrupt_that_ended_as_another_error_is_one(later: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    def give_back() -> None:
-        try:
-            raise KeyboardInterrupt
-        finally:
-            raise later from None
+def give_back(error: Exception) -> None:
+    """Raise what the end of a block raises when an interrupt comes in it."""
+    try:
+        raise KeyboardInterrupt
+    finally:
+        raise error from None
 
-    assert ending_of(give_back) == 130
+
+def test_an_interrupt_in_whose_place_a_lock_raises_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending_of(lambda: give_back(RuntimeError("cannot release un-acquired lock"))) == 130
     assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_it_is_one_within_a_library_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    def read() -> None:
+        with library("a.csv: expected CSV"):
+            give_back(RuntimeError("cannot release un-acquired lock"))
+
+    assert ending_of(read) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+@pytest.mark.parametrize("error", [InputError("no"), OSError(errno.EACCES, "no", "streams.npz")])
+def test_what_cannot_be_written_at_an_interrupt_is_said(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending_of(lambda: give_back(error)) == 2
+    assert capsys.readouterr().err.endswith("no\n")
 
 
 def ending_of(run: Callable[[], object]) -> object:
