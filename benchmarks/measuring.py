@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -79,12 +80,14 @@ def summary(figures: Iterable[Figure]) -> Table:
     return result
 
 
-def command(measure: Callable[..., Iterable[Figure]], **options: bool) -> None:
+def command(measure: Callable[..., list[Figure]], **options: bool) -> None:
     """Measure as a program that takes no arguments: asked for help, it says what it would measure for minutes."""
-    module = sys.modules["__main__"]
-    name = module.__spec__.name if module.__spec__ else None
-    shape = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser(prog=f"python -m {name}", description=module.__doc__, formatter_class=shape).parse_args()
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{Path(sys.argv[0]).stem}",
+        description=sys.modules["__main__"].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
     out = console()
-    if figures := list(measure(out, **options)):
+    if figures := measure(out, **options):
         out.print(summary(figures))
